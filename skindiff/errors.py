@@ -1,0 +1,33 @@
+"""The errors that a user can mend; each message names the setting, its value and the way out in one line."""
+
+
+class SkindiffError(Exception):
+    """Base of every error that skindiff raises on purpose; recipes print it as one line and exit with 2."""
+
+
+class ConfigError(SkindiffError):
+    """A setting has a value that cannot work."""
+
+
+class CorpusError(SkindiffError):
+    """A corpus cannot be read, or does not hold what was asked of it."""
+
+
+class SplitError(SkindiffError):
+    """A split cannot be filled from the corpus at hand."""
+
+
+class GeneratorError(SkindiffError):
+    """A generator or an adapter cannot be loaded, saved or prompted as asked."""
+
+
+class TrainingError(SkindiffError):
+    """Training cannot start, resume or go on (a loss that is not finite, a foreign checkpoint)."""
+
+
+class SynthesisError(SkindiffError):
+    """Images cannot be drawn or written."""
+
+
+class RunFolderError(SkindiffError):
+    """An output folder is in use, or holds a run that does not fit."""

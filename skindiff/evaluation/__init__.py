@@ -1,0 +1,1 @@
+"""Is it any good: arms, scores, statistics, skin tone and the report."""

@@ -1,0 +1,1 @@
+"""What draws images: loading pipelines, learned tokens, adapter folders."""

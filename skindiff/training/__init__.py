@@ -1,0 +1,1 @@
+"""How generators and classifiers learn: one Accelerate loop and one small file per method."""
