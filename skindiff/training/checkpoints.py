@@ -1,0 +1,119 @@
+"""The state of a training on disk: complete or absent, newest only, and never unpickled."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from skindiff.errors import TrainingError
+
+_PREFIX = "checkpoint-"
+_PARTIAL_PREFIX = ".partial-"
+_WEIGHTS, _OPTIMISER, _STATE = "weights.safetensors", "optimiser.pt", "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint says beside tensors: the steps done, the settings they were made with, the log."""
+
+    step: int
+    settings: dict[str, Any]
+    log: list[dict[str, float]]
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint with the most steps in ``folder``, or ``None``.
+
+    A checkpoint is moved into place in one piece, so a partial one carries another name; a folder from
+    which a file has gone is passed over too.
+    """
+    complete = [
+        path
+        for path in folder.glob(f"{_PREFIX}*")
+        if path.name.removeprefix(_PREFIX).isdigit()
+        and all((path / name).is_file() for name in (_WEIGHTS, _OPTIMISER, _STATE))
+    ]
+    return max(complete, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
+
+
+def save_checkpoint(folder: Path, progress: Progress, module: nn.Module, states: dict[str, Any]) -> Path:
+    """Write ``folder/checkpoint-<step>`` in one piece and remove the older ones.
+
+    Args:
+        folder: the training's own folder.
+        progress: steps done, settings and log.
+        module: its trainable parameters and its buffers are kept; frozen weights are not.
+        states: nested dicts and lists of tensors and plain numbers (optimiser, EMA, gradient scaler).
+    """
+    target = folder / f"{_PREFIX}{progress.step}"
+    partial = folder / f"{_PARTIAL_PREFIX}{target.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in trainable_state(module).items()}
+    save_file(tensors, partial / _WEIGHTS)
+    torch.save(states, partial / _OPTIMISER)
+    state = {"step": progress.step, "settings": progress.settings, "log": progress.log}
+    (partial / _STATE).write_text(json.dumps(state))
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(partial, target)
+    for stale in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f"{_PARTIAL_PREFIX}*")):
+        if stale != target:
+            shutil.rmtree(stale)
+    return target
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """Read the steps, settings and log of ``checkpoint``."""
+    state = json.loads((checkpoint / _STATE).read_text())
+    return Progress(step=state["step"], settings=state["settings"], log=state["log"])
+
+
+def refuse_other_settings(checkpoint: Path, expected: dict[str, Any]) -> None:
+    """Raise a :class:`TrainingError` that names the first setting in which ``checkpoint`` differs."""
+    saved = read_progress(checkpoint).settings
+    for key in sorted(saved.keys() | expected.keys()):
+        if saved.get(key) != expected.get(key):
+            raise TrainingError(
+                f"{checkpoint} was written with {key}={saved.get(key)!r}, now it is {expected.get(key)!r}: "
+                "put the setting back to resume, or train into an empty folder"
+            )
+
+
+def load_checkpoint(checkpoint: Path, module: nn.Module) -> dict[str, Any]:
+    """Copy the weights and buffers of ``checkpoint`` into ``module`` and return the other states.
+
+    Raises:
+        TrainingError: the checkpoint holds other tensors than the module's trainable ones and buffers.
+    """
+    saved = load_file(checkpoint / _WEIGHTS)
+    own = trainable_state(module)
+    if {name: tensor.shape for name, tensor in saved.items()} != {k: v.shape for k, v in own.items()}:
+        raise TrainingError(f"{checkpoint} belongs to a model with other weights: train into an empty folder")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(saved[name])
+    states: dict[str, Any] = torch.load(checkpoint / _OPTIMISER, map_location="cpu", weights_only=True)
+    return states
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove every checkpoint in ``folder``: for a caller that has written what the training was for."""
+    for path in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f"{_PARTIAL_PREFIX}*")):
+        shutil.rmtree(path)
+
+
+def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return what training changes in ``module`` by name: parameters with a gradient, and saved buffers."""
+    saved = module.state_dict().keys()
+    state: dict[str, torch.Tensor] = {
+        name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad
+    }
+    state.update({name: buffer for name, buffer in module.named_buffers() if name in saved})
+    return state

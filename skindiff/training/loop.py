@@ -1,0 +1,382 @@
+"""The one training loop: accumulation, clipping, averaging, logging, and a resume that changes nothing.
+
+Every random number of a training is a function of ``(name, seed, step, position in the global batch)``, so
+neither the number of processes nor a kill in between changes what is drawn. A method (textual inversion,
+LoRA, a classifier) brings a module, a loss on a :class:`MicroBatch` and a sampler of rows, and nothing else.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from accelerate.utils import DistributedType
+from diffusers.training_utils import EMAModel
+from torch import nn
+from tqdm.auto import tqdm
+
+from skindiff.errors import ConfigError, TrainingError
+from skindiff.seeding import derive_seed
+from skindiff.training.averaging import ema_weights
+from skindiff.training.checkpoints import (
+    Progress,
+    load_checkpoint,
+    newest_checkpoint,
+    read_progress,
+    refuse_other_settings,
+    save_checkpoint,
+)
+from skindiff.training.samplers import Sampler
+from skindiff.training.schedules import Schedule, learning_rate_factor
+
+logger = get_logger(__name__)
+
+Log = list[dict[str, float]]
+
+
+@dataclass
+class LoopConfig:
+    """How long, how fast and how carefully to train; steps are optimiser steps everywhere."""
+
+    steps: int = 1000
+    """Optimiser steps of the whole training, whatever the number of processes."""
+    batch_size: int = 4
+    """Rows per process and micro-step."""
+    gradient_accumulation_steps: int = 1
+    """Micro-steps per optimiser step."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    scale_lr: bool = False
+    """Multiply learning_rate by the global batch: batch_size x accumulation x processes."""
+    lr_schedule: Schedule = "constant"
+    """Shape after the warm-up; step_third multiplies by 0.1 after each third of the steps."""
+    warmup_steps: int = 0
+    """Optimiser steps of linear warm-up."""
+    optimiser: Literal["adamw", "adam", "adamw_8bit"] = "adamw"
+    """adamw_8bit needs bitsandbytes (pip install "skindiff[quantised]")."""
+    weight_decay: float = 1e-2
+    """Decoupled for adamw and adamw_8bit, added to the gradient for adam."""
+    max_grad_norm: float = 1.0
+    """Clip the norm of all gradients together to this; 0 switches clipping off."""
+    ema_decay: float = 0.0
+    """Decay of the moving average of the weights, which is what is kept in the end; 0 switches it off."""
+    checkpoint_every: int = 0
+    """Optimiser steps between checkpoints, of which the newest is kept; 0 writes none."""
+    log_every: int = 10
+    """Optimiser steps between reads of loss and gradient norm from the device; all steps stay in the log."""
+    validate_every: int = 0
+    """Optimiser steps between validations; 0 validates only after the last step."""
+    seed: int = 0
+    """Root of everything random in this training."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        for name in ("steps", "batch_size", "gradient_accumulation_steps", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 1")
+        for name in ("warmup_steps", "checkpoint_every", "validate_every", "weight_decay", "max_grad_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"{path}learning_rate is {self.learning_rate}: set it above 0")
+        if self.warmup_steps > self.steps:
+            raise ConfigError(
+                f"{path}warmup_steps is {self.warmup_steps}: set it to at most {path}steps={self.steps}"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"{path}ema_decay is {self.ema_decay}: set it to at least 0 and below 1")
+
+    def global_batch(self, processes: int) -> int:
+        """Return the rows of one optimiser step over all processes and micro-steps."""
+        return self.batch_size * self.gradient_accumulation_steps * processes
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one process sees in one micro-step.
+
+    Attributes:
+        step: the optimiser step, counted from 0.
+        indices: (batch_size,) int64 on the CPU, rows of the training table.
+        positions: (batch_size,) int64 on the CPU, the place of each row in the global batch; with
+            ``(seed, step, position)`` it keys all noise of a row.
+    """
+
+    step: int
+    indices: torch.Tensor
+    positions: torch.Tensor
+
+
+Loss = Callable[[nn.Module, MicroBatch], torch.Tensor]
+
+
+def train(
+    accelerator: Accelerator,
+    config: LoopConfig,
+    *,
+    module: nn.Module,
+    loss: Loss,
+    sampler: Sampler,
+    folder: Path,
+    name: str,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    on_validate: Callable[[nn.Module, Log], None] | None = None,
+    context: str = "",
+) -> Log:
+    """Train ``module`` in place, resuming from the newest complete checkpoint in ``folder``.
+
+    Args:
+        accelerator: gives device, mixed precision, processes and trackers; its own accumulation count is
+            overruled by ``config``.
+        config: see :class:`LoopConfig`.
+        module: only parameters with ``requires_grad`` are trained, and they must be float32; frozen networks
+            that the loss needs stay outside of it.
+        loss: maps the prepared module and a micro-batch to the mean loss over its rows; it must call the
+            module itself (``module(...)``), and may draw from the global generator (dropout) but nowhere
+            else without a key.
+        sampler: maps a step, from 0, to the rows of the global batch; see
+            :mod:`skindiff.training.samplers`.
+        folder: checkpoints live here; nothing else in it is touched. Every process must see it.
+        name: key of the random streams and prefix of what trackers see.
+        validate: called in evaluation mode without gradients, with averaged weights where there are any,
+            on every process; what the main process returns goes into the log.
+        on_validate: called after it, on the main process only, with the module and the log up to now (also
+            where ``validate`` is None): to keep the best weights, or draw samples.
+        context: a fingerprint of everything else that decides the result (data, base weights, loss); a
+            checkpoint with another one is refused.
+
+    Returns:
+        One row per step: ``step`` (done, so from 1), ``loss`` (mean over the global batch), ``grad_norm``
+        (before clipping), ``learning_rate``, and what ``validate`` returned where it ran. Afterwards
+        ``module`` is in evaluation mode and holds the averaged weights if ``ema_decay`` is set.
+
+    Raises:
+        ConfigError: ``config`` cannot work.
+        TrainingError: nothing to train, a checkpoint of other settings, or a loss that is not finite.
+    """
+    config.validate()
+    run = _Run(accelerator, config, module, folder, name)
+    try:
+        run.resume(context)
+        bar = tqdm(
+            initial=run.step,
+            total=config.steps,
+            desc=name,
+            disable=not accelerator.is_main_process,
+            leave=False,
+        )
+        with bar:
+            while run.step < config.steps:
+                run.optimiser_step(loss, sampler)
+                bar.update()
+                if run.due(config.log_every):
+                    run.read_device()
+                    bar.set_postfix(loss=f"{run.log[-1]['loss']:.4g}", refresh=False)
+                if run.due(config.validate_every) and (validate or on_validate):
+                    run.validate(validate, on_validate)
+                if config.checkpoint_every and run.due(config.checkpoint_every):
+                    run.save()
+    finally:
+        run.release()
+    return run.log
+
+
+class _Run:
+    """The moving parts of one training."""
+
+    def __init__(
+        self, accelerator: Accelerator, config: LoopConfig, module: nn.Module, folder: Path, name: str
+    ) -> None:
+        if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise TrainingError(
+                f"{accelerator.distributed_type.value} shards weights, which adapters and classifiers are "
+                "too small for and checkpoints here do not know: launch with --multi_gpu or --cpu instead"
+            )
+        self.accelerator, self.config, self.module = accelerator, config, module
+        self.folder, self.name = folder, name
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        _refuse_untrainable(self.parameters, name)
+        self.peak = config.learning_rate
+        if config.scale_lr:
+            self.peak *= config.global_batch(accelerator.num_processes)
+        self.step = 0
+        self.log: Log = []
+        self.settings: dict[str, Any] = {}
+        self.unread: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+        accelerator.gradient_accumulation_steps = config.gradient_accumulation_steps
+        self.prepared, self.optimiser = accelerator.prepare(module, _optimiser(config, self.parameters))
+        self.ema: EMAModel | None = None
+
+    def due(self, every: int) -> bool:
+        """Say whether something that happens every ``every`` steps, and after the last, happens now."""
+        return self.step == self.config.steps or (every > 0 and self.step % every == 0)
+
+    def resume(self, context: str) -> None:
+        """Start from the newest checkpoint where there is one, and from the module as it is otherwise."""
+        settings = asdict(self.config)
+        # How often something is written does not change what is learnt.
+        del settings["log_every"], settings["checkpoint_every"]
+        settings["name"], settings["context"] = self.name, context
+        settings["global_batch"] = self.config.global_batch(self.accelerator.num_processes)
+        self.settings = settings
+        checkpoint = newest_checkpoint(self.folder)
+        if checkpoint is not None:
+            refuse_other_settings(checkpoint, settings)
+            progress, states = read_progress(checkpoint), load_checkpoint(checkpoint, self.module)
+            self.step, self.log = progress.step, progress.log
+            self.optimiser.load_state_dict(states["optimiser"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(states["scaler"])
+            logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
+        if self.config.ema_decay:
+            self.ema = EMAModel(self.parameters, decay=self.config.ema_decay)
+            if checkpoint is not None:
+                self.ema.load_state_dict(states["ema"])
+                self.ema.to(self.accelerator.device)
+
+    def micro_batches(self, sampler: Sampler) -> list[MicroBatch]:
+        """Cut this step's global batch, micro-step by micro-step and in each process by process.
+
+        So the rows and positions of a micro-step over all processes are those of a longer micro-step of one.
+        """
+        size, processes = self.config.batch_size, self.accelerator.num_processes
+        rows = torch.as_tensor(np.asarray(sampler(self.step), dtype=np.int64))
+        expected = self.config.global_batch(processes)
+        if len(rows) != expected:
+            raise TrainingError(f"the sampler of {self.name} gave {len(rows)} rows: a step takes {expected}")
+        positions = torch.arange(expected).view(-1, processes, size)[:, self.accelerator.process_index]
+        return [MicroBatch(self.step, rows[own], own) for own in positions]
+
+    def optimiser_step(self, loss: Loss, sampler: Sampler) -> None:
+        """Take one optimiser step and keep its loss and gradient norm on the device."""
+        config, accelerator = self.config, self.accelerator
+        factor = learning_rate_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * factor
+        self.prepared.train()
+        batches = self.micro_batches(sampler)
+        total = torch.zeros((), device=accelerator.device)
+        for micro, batch in enumerate(batches):
+            last = micro == len(batches) - 1
+            torch.manual_seed(
+                derive_seed(self.name, config.seed, self.step, accelerator.process_index, micro)
+            )
+            with nullcontext() if last else accelerator.no_sync(self.prepared):
+                with accelerator.autocast():
+                    value = loss(self.prepared, batch)
+                accelerator.backward(value)
+            total += value.detach().float() / len(batches)
+        # An infinite bound leaves the gradients alone and still measures them.
+        norm = accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm or math.inf)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.step(self.parameters)
+        self.step += 1
+        self.unread.append((total, norm.detach().float(), self.peak * factor))
+
+    def read_device(self) -> None:
+        """Move the losses and norms since the last read into the log, one transfer and one reduction for all.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        if not self.unread:
+            return
+        local = torch.stack([torch.stack((total, norm)) for total, norm, _ in self.unread])
+        values = self.accelerator.reduce(local, reduction="mean").tolist()
+        first = self.step - len(self.unread) + 1
+        for offset, ((total, norm), (_, _, rate)) in enumerate(zip(values, self.unread, strict=True)):
+            row = {"loss": total, "grad_norm": norm, "learning_rate": rate}
+            self._refuse_not_finite(first + offset, row)
+            self.log.append({"step": first + offset, **row})
+            self._track(first + offset, row)
+        self.unread.clear()
+
+    def _track(self, step: int, values: dict[str, float]) -> None:
+        self.accelerator.log({f"{self.name}/{key}": value for key, value in values.items()}, step=step)
+
+    def _refuse_not_finite(self, step: int, row: dict[str, float]) -> None:
+        # With a gradient scaler (fp16) an overflow is expected: it skips the step and lowers the scale.
+        watched = ("loss",) if self.accelerator.scaler is not None else ("loss", "grad_norm")
+        for key in watched:
+            if not math.isfinite(row[key]):
+                kept = newest_checkpoint(self.folder)
+                raise TrainingError(
+                    f"{self.name}: {key} is {row[key]} at step {step} of {self.config.steps}: "
+                    f"lower learning_rate={self.config.learning_rate} or train without mixed precision "
+                    f"(newest checkpoint: {kept.name if kept else 'none'})"
+                )
+
+    def validate(
+        self,
+        validate: Callable[[nn.Module], dict[str, float]] | None,
+        on_validate: Callable[[nn.Module, Log], None] | None,
+    ) -> None:
+        """Score the (averaged) weights and add the scores to the last row of the log."""
+        self.read_device()
+        self.module.eval()
+        with ema_weights(self.ema, self.parameters), torch.no_grad():
+            if validate is not None:
+                scores = validate(self.module)
+                self.log[-1].update(scores)
+                self._track(self.step, scores)
+            if on_validate is not None and self.accelerator.is_main_process:
+                on_validate(self.module, self.log)
+        self.accelerator.wait_for_everyone()
+
+    def save(self) -> None:
+        """Write a checkpoint from the main process while the others wait."""
+        self.read_device()
+        if self.accelerator.is_main_process:
+            states: dict[str, Any] = {"optimiser": self.optimiser.state_dict()}
+            if self.ema is not None:
+                states["ema"] = self.ema.state_dict()
+            if self.accelerator.scaler is not None:
+                states["scaler"] = self.accelerator.scaler.state_dict()
+            save_checkpoint(self.folder, Progress(self.step, self.settings, self.log), self.module, states)
+        self.accelerator.wait_for_everyone()
+
+    def release(self) -> None:
+        """Give the module back as it came: unwrapped, in evaluation mode, with the averaged weights."""
+        if self.ema is not None:
+            self.ema.copy_to(self.parameters)
+        self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
+        # Accelerate marks a module as prepared for ever; the next training must prepare it afresh.
+        self.module.__dict__.pop("_is_accelerate_prepared", None)
+        self.module.eval()
+        self.accelerator.free_memory()
+
+
+def _refuse_untrainable(parameters: list[nn.Parameter], name: str) -> None:
+    if not parameters:
+        raise TrainingError(f"{name}: no parameter of the module requires a gradient: unfreeze some")
+    for parameter in parameters:
+        if parameter.dtype != torch.float32:
+            raise TrainingError(
+                f"{name}: trainable weights are {parameter.dtype}: keep them in float32, and ask for mixed "
+                "precision from Accelerate (--mixed_precision bf16)"
+            )
+
+
+def _optimiser(config: LoopConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    if config.optimiser == "adamw_8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ConfigError(
+                'optimiser is adamw_8bit, which needs bitsandbytes: pip install "skindiff[quantised]", '
+                "or set optimiser to adamw"
+            ) from error
+        optimiser: torch.optim.Optimizer = AdamW8bit(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        return optimiser
+    kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
