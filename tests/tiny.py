@@ -19,8 +19,8 @@ TINY_SIZE = 32
 
 TINY_CLASSES = ("eczema", "squamous cell carcinoma")
 _WORDS = (
-    "an image of on the skin a very light medium brown dark skinned individual eczema squamous cell carcinoma "
-    "psoriasis folliculitis lesion red - < > _ , . 1 2"
+    "an image of on the skin a very light medium brown dark skinned individual eczema squamous cell "
+    "carcinoma psoriasis folliculitis lesion red - < > _ , . 1 2"
 )
 
 
@@ -117,7 +117,7 @@ def save_tiny_pipeline(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_corpus(rows: int = 8, size: int = TINY_SIZE, seed: int = 0) -> Dataset:
-    """A corpus of two classes of noise on a coloured ground, skin types in turn (one in seven not recorded)."""
+    """A corpus of two classes of noise on a coloured ground, all skin types in turn and null."""
     generator = np.random.default_rng(seed)
     skin_types = ("I", "II", "III", "IV", "V", "VI", None)
     images = []

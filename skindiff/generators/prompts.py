@@ -10,7 +10,7 @@ TONE_WORDS: dict[str, str] = {
     "V": "a dark-skinned",
     "VI": "a very dark-skinned",
 }
-"""Phrase for each Fitzpatrick type; I, II, V and VI are the paper's, III and IV (which it leaves out) are ours."""
+"""Phrase for each Fitzpatrick type: the paper's for I, II, V and VI, ours for III and IV (it has none)."""
 
 
 def prompt_for(subject: str, skin_type: str | None = None) -> str:

@@ -46,8 +46,8 @@ def model_folder(model: str) -> Path | None:
     owner, _, name = model.partition("/")
     if owner in ("", ".", "..", "~") or name == "" or "/" in name:
         raise GeneratorError(
-            f"model {model!r}: no such folder: give a folder that holds model_index.json, 'bundled', or a Hub "
-            f"id such as {DEFAULT_MODEL}"
+            f"model {model!r}: no such folder: give a folder that holds model_index.json, 'bundled', or a "
+            f"Hub id such as {DEFAULT_MODEL}"
         )
     return None
 
@@ -135,8 +135,8 @@ def _check_model_index(model: str, folder: Path) -> None:
     index = folder / "model_index.json"
     if not index.is_file():
         raise GeneratorError(
-            f"model {model!r} is not a pipeline: {index.name} is missing from the folder: give a folder saved "
-            "with save_pretrained"
+            f"model {model!r} is not a pipeline: the folder has no {index.name}: give one that "
+            "save_pretrained wrote"
         )
     try:
         name = json.loads(index.read_text(encoding="utf-8")).get("_class_name", "")

@@ -1,0 +1,213 @@
+"""Learned words: their names, their rows in the embedding matrix, and prompts that hold them."""
+
+import copy
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from skindiff.errors import GeneratorError
+
+_PLACEHOLDER = re.compile(r"<[^<>\s]+>")
+
+
+@dataclass(frozen=True)
+class TokenMap:
+    """The learned words of an adapter.
+
+    Attributes:
+        tokens: the placeholder of each condition, such as ``{"psoriasis": "<skindiff-psoriasis>"}``; empty
+            for an adapter without textual inversion.
+        vectors: rows of the embedding matrix per placeholder; beyond one they follow diffusers' naming
+            (``<x>``, ``<x>_1``, ...), of which a prompt holds only the first.
+        initialiser: the word that the rows started from.
+    """
+
+    tokens: dict[str, str]
+    vectors: int = 1
+    initialiser: str = "skin"
+
+    def subject(self, condition: str) -> str:
+        """Return what stands for ``condition`` in a prompt: its placeholder, or its own name without one."""
+        return self.tokens.get(condition, condition)
+
+    def names(self, condition: str) -> list[str]:
+        """Return the names of all rows of a condition's placeholder, in order."""
+        first = self.tokens[condition]
+        return [first, *(f"{first}_{vector}" for vector in range(1, self.vectors))]
+
+
+def placeholder_for(condition: str) -> str:
+    """Return the placeholder of a condition, a function of its name alone, such as ``<skindiff-psoriasis>``.
+
+    Names of lower-case ASCII words and digits are kept with hyphens for spaces. Any other name loses
+    something on the way and so carries eight hex digits of its SHA-256, which keeps it unlike all others.
+    """
+    slug = "-".join(re.findall(r"[a-z0-9]+", condition.lower()))
+    if slug.replace("-", " ") != condition:
+        digest = hashlib.sha256(condition.encode()).hexdigest()[:8]
+        slug = f"{slug}-{digest}" if slug else digest
+    return f"<skindiff-{slug}>"
+
+
+def make_token_map(conditions: Sequence[str], vectors: int = 1, initialiser: str = "skin") -> TokenMap:
+    """Name the placeholders of ``conditions``.
+
+    Raises:
+        GeneratorError: two conditions would share a placeholder, or ``vectors`` is below 1.
+    """
+    if vectors < 1:
+        raise GeneratorError(f"vectors is {vectors}: give each condition at least 1")
+    tokens: dict[str, str] = {}
+    for condition in conditions:
+        token = placeholder_for(condition)
+        if token in tokens.values():
+            raise GeneratorError(f"condition {condition!r}: another one has the token {token}: rename one")
+        tokens[condition] = token
+    return TokenMap(tokens, vectors, initialiser)
+
+
+def initialiser_ids(tokenizer: CLIPTokenizer, initialiser: str, vectors: int) -> list[int]:
+    """Return the vocabulary ids that the rows of a placeholder start from, repeated to ``vectors`` of them.
+
+    Raises:
+        GeneratorError: the initialiser is no token or more tokens than there are rows.
+    """
+    ids = tokenizer(initialiser, add_special_tokens=False).input_ids
+    if not 1 <= len(ids) <= vectors or tokenizer.unk_token_id in ids:
+        pieces = tokenizer.convert_ids_to_tokens(ids)
+        raise GeneratorError(
+            f"initialiser {initialiser!r} is {len(ids)} tokens of this model ({' '.join(pieces)}): with "
+            f"vectors={vectors} choose a known word of {'exactly 1' if vectors == 1 else f'1 to {vectors}'}"
+        )
+    return [ids[vector % len(ids)] for vector in range(vectors)]
+
+
+def add_tokens(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[str, list[int]]:
+    """Give ``pipeline`` the placeholders of ``token_map``, each row a copy of its initialiser's.
+
+    The pipeline gets a copy of its tokenizer, so that whoever holds the old one keeps it as it was.
+
+    Returns:
+        The ids of each condition's rows; over all conditions they are one contiguous range.
+
+    Raises:
+        GeneratorError: a placeholder is in the vocabulary already, or the initialiser cannot be used.
+    """
+    vocabulary = pipeline.tokenizer.get_vocab()
+    names = [name for condition in token_map.tokens for name in token_map.names(condition)]
+    taken = [name for name in names if name in vocabulary]
+    if taken:
+        raise GeneratorError(
+            f"token {taken[0]} is in the vocabulary already: load a fresh pipeline, or unload the adapter "
+            "that brought it"
+        )
+    starts = initialiser_ids(pipeline.tokenizer, token_map.initialiser, token_map.vectors)
+    tokenizer = copy.deepcopy(pipeline.tokenizer)
+    tokenizer.add_tokens(names)
+    _grow_embeddings(pipeline, len(tokenizer))
+    pipeline.tokenizer = tokenizer
+    ids = {
+        condition: tokenizer.convert_tokens_to_ids(token_map.names(condition))
+        for condition in token_map.tokens
+    }
+    weight = pipeline.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        for rows in ids.values():
+            weight[rows] = weight[starts]
+    return ids
+
+
+def _grow_embeddings(pipeline: StableDiffusionPipeline, rows: int) -> None:
+    encoder = pipeline.text_encoder
+    if rows > encoder.get_input_embeddings().num_embeddings:
+        # The fresh rows are overwritten at once; drawing them must not move the global generator.
+        with torch.random.fork_rng(devices=[]):
+            encoder.resize_token_embeddings(rows, mean_resizing=False)
+    encoder.get_input_embeddings().requires_grad_(False)
+
+
+def token_ids(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[str, list[int]]:
+    """Return the ids of each condition's rows in a pipeline that has them.
+
+    Raises:
+        GeneratorError: the pipeline lacks one of the placeholders.
+    """
+    vocabulary = pipeline.tokenizer.get_added_vocab()
+    ids = {}
+    for condition in token_map.tokens:
+        names = token_map.names(condition)
+        missing = [name for name in names if name not in vocabulary]
+        if missing:
+            raise GeneratorError(f"token {missing[0]} is unknown to this pipeline: load its adapter first")
+        ids[condition] = [vocabulary[name] for name in names]
+    return ids
+
+
+def tokenise(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
+    """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
+
+    Returns:
+        Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
+
+    Raises:
+        GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is too
+            long for the text encoder.
+    """
+    tokenizer = pipeline.tokenizer
+    rows = []
+    for prompt in prompts:
+        expanded = pipeline.maybe_convert_prompt(prompt, tokenizer)
+        ids = tokenizer(expanded, verbose=False).input_ids
+        if len(ids) > tokenizer.model_max_length:
+            raise GeneratorError(
+                f"prompt {prompt!r} takes {len(ids)} tokens, the text encoder {tokenizer.model_max_length}: "
+                "shorten it, or lower vectors"
+            )
+        _check_placeholders(tokenizer, prompt, ids)
+        padded = tokenizer(expanded, padding="max_length", max_length=tokenizer.model_max_length)
+        rows.append(torch.tensor(padded.input_ids))
+    return torch.stack(rows)
+
+
+def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -> None:
+    added = tokenizer.get_added_vocab()
+    for placeholder in dict.fromkeys(_PLACEHOLDER.findall(prompt)):
+        if placeholder not in added:
+            raise GeneratorError(
+                f"prompt {prompt!r}: {placeholder} is no learned token of this pipeline: load the adapter "
+                "that holds it, or name the condition in words"
+            )
+        own = [added[placeholder]]
+        while (name := f"{placeholder}_{len(own)}") in added:
+            own.append(added[name])
+        found = sum(ids[place : place + len(own)] == own for place in range(len(ids)))
+        exact = found == prompt.count(placeholder) and sum(map(ids.count, own)) == found * len(own)
+        if not exact or f"{placeholder}_" in prompt:
+            raise GeneratorError(
+                f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
+                "spaces around it and leave out its numbered parts"
+            )
+
+
+def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Iterable[str]) -> torch.Tensor:
+    """Encode each prompt alone, so that its embedding never depends on what it is batched with.
+
+    Prompts that occur more than once are encoded once.
+
+    Returns:
+        Hidden states of shape (prompts, places, width), in the text encoder's precision and on its device.
+
+    Raises:
+        GeneratorError: see :func:`tokenise`.
+    """
+    prompts = list(prompts)
+    unique = list(dict.fromkeys(prompts))
+    encoder = pipeline.text_encoder
+    with torch.no_grad():
+        states = torch.cat([encoder(ids[None].to(encoder.device))[0] for ids in tokenise(pipeline, unique)])
+    return states[[unique.index(prompt) for prompt in prompts]]

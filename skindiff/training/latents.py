@@ -1,0 +1,149 @@
+"""The latent cache: what the autoencoder says of every image, computed once.
+
+The posterior's mean and standard deviation are kept, not one sample of it, so that training still draws a
+new latent each time an image comes up.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, Image
+from diffusers import AutoencoderKL
+from PIL import Image as PILImage
+from PIL import ImageOps
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm.auto import tqdm
+
+from skindiff.errors import GeneratorError
+
+_CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LatentMoments:
+    """Posterior moments of a table's images, already scaled to what the U-Net sees.
+
+    Attributes:
+        mean: (rows, variants, channels, height, width) float32 on the CPU; variant 0 is the image, variant 1
+            (where flips were asked for) its mirror image.
+        std: the same shape.
+        key: fingerprint of the image bytes, the transform, the autoencoder and the precision.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    key: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height and width of one latent."""
+        return tuple(self.mean.shape[2:])
+
+    @property
+    def variants(self) -> int:
+        """1, or 2 with mirror images."""
+        return self.mean.shape[1]
+
+    def sample(self, rows: torch.Tensor, variants: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Draw latents of ``rows`` in their ``variants`` (both (b,)) with standard normal ``noise`` (b, c, h, w)."""
+        return self.mean[rows, variants] + self.std[rows, variants] * noise
+
+
+def encode_latents(
+    vae: AutoencoderKL,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    size: int,
+    flip: bool = False,
+    batch_size: int = 8,
+    progress: bool = False,
+) -> LatentMoments:
+    """Encode every image of ``dataset``, or read what an earlier call with the same key has written.
+
+    Args:
+        vae: on the device and in the precision to encode with.
+        dataset: its ``image`` column is resized (shorter side) and cut (centre) to ``size`` x ``size``.
+        folder: the cache file ``latents-<key>.safetensors`` is written here, in one piece.
+        size: height and width in pixels.
+        flip: encode the mirror images too.
+        batch_size: images per forward pass.
+        progress: show a progress bar.
+
+    Raises:
+        GeneratorError: the autoencoder gave values that are not finite.
+    """
+    key = _cache_key(vae, dataset, size, flip)
+    path = folder / f"latents-{key}.safetensors"
+    if path.is_file():
+        tensors = load_file(path)
+        return LatentMoments(tensors["mean"], tensors["std"], key)
+    means, stds = [], []
+    bar = tqdm(range(0, len(dataset), batch_size), desc="latents", disable=not progress, leave=False)
+    for start in bar:
+        images = dataset[start : start + batch_size]["image"]
+        pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
+        variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
+        moments = [_moments(vae, variant) for variant in variants]
+        means.append(torch.stack([mean for mean, _ in moments], dim=1))
+        stds.append(torch.stack([std for _, std in moments], dim=1))
+    tensors = {"mean": torch.cat(means), "std": torch.cat(stds)}
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise GeneratorError(
+            f"the autoencoder gives latents that are not finite in {vae.dtype}: load the pipeline in float32 "
+            "or bfloat16"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".partial-{os.getpid()}-{path.name}"
+    save_file(tensors, partial)
+    os.replace(partial, path)
+    return LatentMoments(tensors["mean"], tensors["std"], key)
+
+
+def image_array(image: PILImage.Image, size: int) -> np.ndarray:
+    """Return an image as (3, size, size) float32 in [-1, 1]: upright, RGB, shorter side resized, centre cut."""
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
+    return np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1.0
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """Return the SHA-256 of a network's parameters and saved buffers, with their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _moments(vae: AutoencoderKL, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+    shift, scale = vae.config.shift_factor or 0.0, vae.config.scaling_factor
+    mean = (posterior.mean.float() - shift) * scale
+    return mean.cpu(), (posterior.std.float() * scale).cpu()
+
+
+def _cache_key(vae: AutoencoderKL, dataset: Dataset, size: int, flip: bool) -> str:
+    digest = hashlib.sha256()
+    settings = {
+        "version": _CACHE_VERSION,
+        "size": size,
+        "flip": flip,
+        "dtype": str(vae.dtype),
+        "scaling_factor": vae.config.scaling_factor,
+        "shift_factor": vae.config.shift_factor,
+        "vae": weights_fingerprint(vae),
+    }
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for image in dataset.select_columns("image").cast_column("image", Image(decode=False))["image"]:
+        content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
