@@ -1,0 +1,120 @@
+"""Fitzpatrick17k (Groh et al. 2021): clinical photographs with a condition and a Fitzpatrick skin type.
+
+The data set is a csv of links, most of them dead by now; skindiff reads the photographs that a user has
+in a folder and lists the others. It never fetches one.
+"""
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skindiff.corpora.loaded import IMAGE_SUFFIXES, ImageRow, LoadedCorpus, assemble, read_csv, read_skin_type
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.errors import ConfigError, CorpusError
+
+PAPER_CONDITIONS = (
+    "basal cell carcinoma",
+    "folliculitis",
+    "nematode infection",
+    "neutrophilic dermatoses",
+    "prurigo nodularis",
+    "psoriasis",
+    "squamous cell carcinoma",
+)
+"""The seven conditions of Wang et al. (2024), Table 1."""
+CSV_COLUMNS = ("md5hash", "fitzpatrick_scale", "label")
+
+
+@dataclass
+class Fitzpatrick17kConfig:
+    """Which images of Fitzpatrick17k, and where they lie."""
+
+    data_dir: str
+    """Folder with images/<md5hash>.jpg (or .jpeg, .png; images may also lie in the folder itself)."""
+    csv: str | None = None
+    """The data set's own table, fitzpatrick17k.csv; in data_dir if left out."""
+    conditions: list[str] = field(default_factory=lambda: list(PAPER_CONDITIONS))
+    """Conditions (column label) in the order of the class codes; the default is the paper's seven."""
+    skin_types: list[str] | None = None
+    """Keep only images of these skin types (I to VI); all, also not recorded, if left out."""
+    audit_csv: str | None = None
+    """Output of skindiff audit: its groups become group_id, and its unfit images are left out."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
+        if not self.conditions:
+            raise ConfigError(f"{path}conditions: the list is empty; name at least one condition")
+        repeated = [name for name, count in Counter(self.conditions).items() if count > 1]
+        if repeated:
+            raise ConfigError(f"{path}conditions: {repeated[0]!r} is named twice; name it once")
+        unknown = [name for name in self.skin_types or () if name not in SKIN_TYPES]
+        if unknown or self.skin_types == []:
+            raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
+
+
+def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
+    """Read the rows of the chosen conditions and skin types; no image is opened.
+
+    ``image_id`` is the md5hash, and so is ``group_id`` unless an audit is given. Rows without a file are
+    in ``missing``. A class keeps its code (its place in ``conditions``) whatever files are absent.
+
+    Raises:
+        ConfigError: a setting cannot work.
+        CorpusError: the folder or the csv is absent, the csv lacks a column or a condition, it lists an
+            image twice, no file of its rows is there, or the audit does not fit.
+    """
+    config.validate()
+    folder = Path(config.data_dir)
+    if not folder.is_dir():
+        raise CorpusError(
+            f"data_dir: {folder} is not a folder; give the one that holds Fitzpatrick17k's images"
+        )
+    table = Path(config.csv) if config.csv is not None else folder / "fitzpatrick17k.csv"
+    entries = read_csv(table, "csv", CSV_COLUMNS)
+    _refuse_unknown_conditions(config.conditions, {entry["label"] for entry in entries}, table)
+    files = image_files(folder)
+    rows: list[ImageRow] = []
+    missing: list[str] = []
+    seen: set[str] = set()
+    for entry in entries:
+        if entry["label"] not in config.conditions:
+            continue
+        image_id = entry["md5hash"]
+        skin_type = read_skin_type(entry["fitzpatrick_scale"], "csv", image_id)
+        if config.skin_types is not None and skin_type not in config.skin_types:
+            continue
+        if image_id in seen:
+            raise CorpusError(f"csv: {table} lists image {image_id} twice; keep the row that is right")
+        seen.add(image_id)
+        if image_id in files:
+            rows.append(ImageRow(files[image_id], entry["label"], skin_type, image_id, group_id=image_id))
+        else:
+            missing.append(image_id)
+    if missing and not rows:
+        raise CorpusError(
+            f"data_dir: {folder} has none of the {len(missing)} images asked for "
+            f"(such as images/{missing[0]}.jpg); give the folder that holds them"
+        )
+    return assemble(rows, config.conditions, "fitzpatrick17k", missing=missing, audit_csv=config.audit_csv)
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """Return every image file in ``folder/images`` and ``folder`` by md5hash (its name without ending)."""
+    files: dict[str, Path] = {}
+    for place in (folder / "images", folder):
+        if place.is_dir():
+            for file in sorted(place.iterdir()):
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
+                    files.setdefault(file.stem, file)
+    return files
+
+
+def _refuse_unknown_conditions(conditions: list[str], known: set[str], table: Path) -> None:
+    for condition in conditions:
+        if condition not in known:
+            closest = difflib.get_close_matches(condition, sorted(known), n=3, cutoff=0.0)
+            raise CorpusError(
+                f"conditions: {condition!r} is not in {table} ({len(known)} conditions; the closest are "
+                f"{', '.join(repr(name) for name in closest)}); correct it or leave it out"
+            )

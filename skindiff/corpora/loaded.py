@@ -1,0 +1,172 @@
+"""What every loader of a corpus gives back, and the reading of csv files that loaders share."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datasets import Dataset
+
+from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.errors import CorpusError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+KEPT_STATUSES = ("ok", "duplicate")
+"""Statuses of the audit whose images stay in the corpus; all others are quarantined."""
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """A corpus as a table of images that are decoded when looked at, and what is not in it."""
+
+    dataset: Dataset
+    """Columns of :func:`skindiff.corpora.schema.corpus_features`."""
+    missing: list[str]
+    """Ids that the corpus' own table lists and for which there is no file; they are never fetched."""
+    quarantined: list[tuple[str, str]]
+    """``(image_id, reason)`` of the images that the audit found unfit."""
+
+    def paths(self) -> dict[str, Path]:
+        """Return the file of every image that is a file, by image id (what the audit wants)."""
+        table = self.dataset.select_columns(["image_id", "image"]).with_format("arrow")[:]
+        stored = zip(
+            table["image_id"].to_pylist(), table["image"].combine_chunks().field("path"), strict=True
+        )
+        return {image_id: Path(path.as_py()) for image_id, path in stored if path.is_valid}
+
+    def write_lists(self, folder: Path) -> None:
+        """Write ``missing.txt`` (an id a line) and ``quarantined.csv`` (image_id, reason) into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "missing.txt").write_text("".join(f"{image_id}\n" for image_id in self.missing))
+        with (folder / "quarantined.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("image_id", "reason"))
+            writer.writerows(self.quarantined)
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image file of a corpus before it becomes a row of the table."""
+
+    file: Path
+    label: str
+    skin_type: str | None
+    image_id: str
+    group_id: str
+
+
+def assemble(
+    rows: Sequence[ImageRow],
+    class_names: Sequence[str],
+    corpus: str,
+    *,
+    missing: Sequence[str] = (),
+    audit_csv: str | None = None,
+) -> LoadedCorpus:
+    """Make the table of a corpus, with the groups and the quarantine of an audit if there is one.
+
+    Raises:
+        CorpusError: no row is left, the audit cannot be read, or it does not cover the images.
+    """
+    quarantined: list[tuple[str, str]] = []
+    if audit_csv is not None:
+        rows, quarantined = _apply_audit(rows, audit_csv)
+    if not rows:
+        raise CorpusError(
+            f"data_dir: no image of {corpus} is left ({len(missing)} missing, {len(quarantined)} unfit); "
+            "check data_dir, the chosen conditions and skin_types, and audit_csv"
+        )
+    columns = {
+        "image": [str(row.file.absolute()) for row in rows],
+        "label": [row.label for row in rows],
+        "skin_type": [row.skin_type for row in rows],
+        "image_id": [row.image_id for row in rows],
+        "group_id": [row.group_id for row in rows],
+        "corpus": [corpus] * len(rows),
+    }
+    dataset = Dataset.from_dict(columns, features=corpus_features(class_names))
+    return LoadedCorpus(dataset, list(missing), quarantined)
+
+
+def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a csv file with a header; cells are stripped, absent cells are empty.
+
+    Args:
+        file: the csv file, UTF-8 with or without a byte-order mark.
+        setting: the setting that names the file, for the messages.
+        columns: the columns that must be there.
+
+    Raises:
+        CorpusError: the file cannot be read or has no such column.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, restval="")
+            names = [name.strip() for name in reader.fieldnames or ()]
+            for column in columns:
+                if column not in names:
+                    raise CorpusError(
+                        f"{setting}: {file} has no column {column!r} (it has {', '.join(names) or 'none'}); "
+                        "rename the column in the csv or give another file"
+                    )
+            reader.fieldnames = names
+            return [{name: row[name].strip() for name in names} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{setting}: cannot read {file} ({reason}); give the path of a csv file") from error
+
+
+def read_skin_type(cell: str, setting: str, image_id: str) -> str | None:
+    """Return "I" to "VI" for a numeral or 1 to 6, and None for -1 or an empty cell.
+
+    Raises:
+        CorpusError: the cell says something else.
+    """
+    if cell in SKIN_TYPES:
+        return cell
+    numerals = {str(number): numeral for number, numeral in enumerate(SKIN_TYPES, 1)}
+    cell = cell.removesuffix(".0")  # what pandas makes of whole numbers in a column with gaps
+    if cell in numerals:
+        return numerals[cell]
+    if cell in ("", "-1"):
+        return None
+    raise CorpusError(
+        f"{setting}: {image_id} has skin type {cell!r}; use I to VI, 1 to 6, or -1 for not recorded"
+    )
+
+
+def _apply_audit(rows: Sequence[ImageRow], audit_csv: str) -> tuple[list[ImageRow], list[tuple[str, str]]]:
+    """Return the rows fit for use, with joined groups, and (image_id, reason) of the others."""
+    table = read_csv(Path(audit_csv), "audit_csv", ("image_id", "status", "group_id", "reason"))
+    audit = {entry["image_id"]: entry for entry in table}
+    if unknown := [row.image_id for row in rows if row.image_id not in audit]:
+        raise CorpusError(
+            f"audit_csv: {audit_csv} does not list {len(unknown)} of {len(rows)} images "
+            f"(such as {unknown[0]}); run skindiff audit again over this corpus"
+        )
+    kept, quarantined = [], []
+    for row in rows:
+        entry = audit[row.image_id]
+        if entry["status"] in KEPT_STATUSES:
+            kept.append(row)
+        else:
+            quarantined.append((row.image_id, f"{entry['status']}: {entry['reason']}"))
+    groups = _join_groups([row.group_id for row in kept], [audit[row.image_id]["group_id"] for row in kept])
+    return [replace(row, group_id=group) for row, group in zip(kept, groups, strict=True)], quarantined
+
+
+def _join_groups(own: Sequence[str], audited: Sequence[str]) -> list[str]:
+    """Return groups such that images of one patient, or of one duplicate cluster, or linked by a chain of
+    both, share a group; it is called like the audit's (the first one by name)."""
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        while parent.setdefault(node, node) != node:
+            node = parent[node]
+        return node
+
+    for patient, cluster in zip(own, audited, strict=True):
+        # "audit" sorts before "own" and the smaller root wins: the root is always an audit's group.
+        first, second = sorted((root(("own", patient)), root(("audit", cluster))))
+        parent[second] = first
+    return [root(("audit", cluster))[1] for cluster in audited]
