@@ -82,7 +82,7 @@ def load_pipeline(
             )
         _check_model_index(model, folder)
     try:
-        with _quiet_loading():
+        with quiet_loading():
             pipeline = StableDiffusionPipeline.from_pretrained(
                 str(folder or model),
                 revision=revision,
@@ -151,8 +151,8 @@ def _check_model_index(model: str, folder: Path) -> None:
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Hide the libraries' own progress bars and the warning about the safety checker while loading."""
+def quiet_loading() -> Iterator[None]:
+    """Hide the libraries' own progress bars and their remarks on parts that are meant to be absent."""
     bars = [
         library for library in (diffusers_logging, transformers_logging) if library.is_progress_bar_enabled()
     ]

@@ -79,8 +79,8 @@ class DiffusionObjective:
         prediction = scheduler.config.prediction_type
         if prediction not in ("epsilon", "v_prediction"):
             raise ConfigError(
-                f"prediction_type {prediction!r} of the model's scheduler cannot be trained: take a model that "
-                "predicts epsilon or v_prediction"
+                f"prediction_type {prediction!r} of the model's scheduler cannot be trained: take a model "
+                "that predicts epsilon or v_prediction"
             )
         alphas_cumprod = scheduler.alphas_cumprod
         if zero_terminal_snr and not config.get("rescale_betas_zero_snr"):
@@ -89,7 +89,8 @@ class DiffusionObjective:
         if prediction == "epsilon" and (zero_terminal_snr or config.get("rescale_betas_zero_snr")):
             raise ConfigError(
                 "zero_terminal_snr is true, but the model predicts epsilon, which at pure noise says nothing "
-                "of the image: set it to false (noise_offset also moves the mean), or take a v_prediction model"
+                "of the image: set it to false (noise_offset also moves the mean), or take a model that "
+                "predicts v_prediction"
             )
         return cls(alphas_cumprod, prediction, min_snr_gamma, noise_offset)
 

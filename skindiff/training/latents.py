@@ -51,7 +51,7 @@ class LatentMoments:
         return self.mean.shape[1]
 
     def sample(self, rows: torch.Tensor, variants: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Draw latents of ``rows`` in their ``variants`` (both (b,)) with standard normal ``noise`` (b, c, h, w)."""
+        """Draw latents of ``rows`` (b,) in ``variants`` (b,) with standard normal ``noise`` (b, c, h, w)."""
         return self.mean[rows, variants] + self.std[rows, variants] * noise
 
 
@@ -107,7 +107,7 @@ def encode_latents(
 
 
 def image_array(image: PILImage.Image, size: int) -> np.ndarray:
-    """Return an image as (3, size, size) float32 in [-1, 1]: upright, RGB, shorter side resized, centre cut."""
+    """Return an image as (3, size, size) float32 in [-1, 1]: upright, RGB, resized and cut to its centre."""
     image = ImageOps.exif_transpose(image).convert("RGB")
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)

@@ -1,0 +1,282 @@
+"""One folder for what was learnt: token embeddings, LoRA, token map, settings and training log.
+
+Plain diffusers loads it too: ``load_textual_inversion`` with the list of ``learned_embeds/*.safetensors``,
+then ``load_lora_weights`` with the folder.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from diffusers import StableDiffusionPipeline
+from peft import get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
+
+from skindiff.errors import GeneratorError
+from skindiff.generators.stable_diffusion import quiet_loading
+from skindiff.generators.tokens import TokenMap, add_tokens, token_ids
+
+ADAPTER_NAME = "skindiff"
+"""Name of our LoRA inside PEFT."""
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+_EMBEDDINGS, _TOKENS, _CONFIG, _LOG = "learned_embeds", "tokens.json", "config.yaml", "training_log.csv"
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What a pipeline was like before an adapter, to put it back."""
+
+    tokenizer: CLIPTokenizer
+    embedding_rows: int
+    scheduler: Any
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What was learnt, as it stands in a folder and (once loaded or trained) in a pipeline.
+
+    Attributes:
+        folder: where it is saved.
+        tokens: the placeholders; empty without textual inversion.
+        config: the settings of each stage (``textual_inversion``, ``lora``) and the ``base_model``.
+        log: the rows of the training log, each with its ``stage``.
+        has_lora: whether there are LoRA weights.
+        fused: whether the LoRA weights have been added to the pipeline's own.
+    """
+
+    folder: Path
+    tokens: TokenMap
+    config: dict[str, Any]
+    log: list[dict[str, Any]]
+    has_lora: bool
+    fused: bool = False
+    before: _Before | None = field(default=None, repr=False, compare=False)
+
+
+def embedding_files(folder: Path) -> list[str]:
+    """Return the embedding files of an adapter: the list that diffusers' ``load_textual_inversion`` takes."""
+    return [str(path) for path in sorted((folder / _EMBEDDINGS).glob("*.safetensors"))]
+
+
+def save_adapter(adapter: Adapter, pipeline: StableDiffusionPipeline) -> None:
+    """Write ``adapter`` to its folder, in one piece; an adapter that was there is replaced.
+
+    Args:
+        adapter: tokens, settings and log; its settings are of plain types only.
+        pipeline: holds the rows of its tokens and, if it has one, the LoRA named ``ADAPTER_NAME``.
+    """
+    folder = adapter.folder
+    partial = folder.with_name(f".partial-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _save_embeddings(partial, pipeline, adapter.tokens)
+    if adapter.has_lora:
+        _save_lora(partial, pipeline)
+    (partial / _CONFIG).write_text(yaml.safe_dump(adapter.config, sort_keys=False), encoding="utf-8")
+    _write_log(partial / _LOG, adapter.log)
+    stale = folder.with_name(f".stale-{folder.name}")
+    shutil.rmtree(stale, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, stale)
+    os.replace(partial, folder)
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Read everything of an adapter but its weights.
+
+    Raises:
+        GeneratorError: ``folder`` is not a complete adapter.
+    """
+    try:
+        entries = json.loads((folder / _TOKENS).read_text(encoding="utf-8"))
+        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
+        with (folder / _LOG).open(newline="", encoding="utf-8") as stream:
+            log = [_typed(row) for row in csv.DictReader(stream)]
+        tokens = TokenMap({condition: entry["token"] for condition, entry in entries.items()})
+        for entry in entries.values():
+            tokens = replace(tokens, vectors=entry["vectors"], initialiser=entry["initialiser"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise GeneratorError(
+            f"adapter {str(folder)!r} cannot be read ({type(error).__name__}): give the adapter folder of a "
+            "finished training"
+        ) from error
+    return Adapter(folder, tokens, config, log, (folder / LORA_FILE).is_file())
+
+
+def load_adapter(pipeline: StableDiffusionPipeline, folder: Path | str, fuse: bool = False) -> Adapter:
+    """Give ``pipeline`` what the adapter in ``folder`` has learnt.
+
+    Args:
+        pipeline: the base model that the adapter was trained on, without another adapter.
+        folder: as :func:`save_adapter` wrote it.
+        fuse: add the LoRA weights to the pipeline's own, which draws faster but cannot be undone.
+
+    Returns:
+        The adapter, which :func:`unload_adapter` takes to put the pipeline back.
+
+    Raises:
+        GeneratorError: the folder is not an adapter, the pipeline carries one already, or they do not fit.
+    """
+    adapter = read_adapter(Path(folder))
+    check_no_adapter(pipeline)
+    embeddings = _read_embeddings(adapter, pipeline)
+    before = pipeline_state(pipeline)
+    ids = add_tokens(pipeline, adapter.tokens)
+    weight = pipeline.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        for condition, rows in ids.items():
+            weight[rows] = embeddings[condition].to(weight)
+    if adapter.config.get("lora", {}).get("zero_terminal_snr"):
+        use_zero_terminal_snr(pipeline)
+    if adapter.has_lora:
+        try:
+            _load_lora(pipeline, adapter.folder, fuse)
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            _restore(pipeline, before)
+            raise GeneratorError(
+                f"adapter {str(folder)!r} does not fit this model ({str(error).strip().splitlines()[0]}): "
+                f"load it into its own base model, {adapter.config.get('base_model')}"
+            ) from error
+    return replace(adapter, fused=fuse and adapter.has_lora, before=before)
+
+
+def unload_adapter(pipeline: StableDiffusionPipeline, adapter: Adapter) -> None:
+    """Put ``pipeline`` back to what it was before ``adapter`` was loaded into it (or trained in it).
+
+    Raises:
+        GeneratorError: the adapter was fused, or never loaded.
+    """
+    if adapter.fused or adapter.before is None:
+        why = "was fused into the weights" if adapter.fused else "is not in a pipeline"
+        raise GeneratorError(f"adapter {str(adapter.folder)!r} {why}: load a fresh pipeline instead")
+    _restore(pipeline, adapter.before)
+
+
+def pipeline_state(pipeline: StableDiffusionPipeline) -> _Before:
+    """Remember what an adapter changes of a pipeline, for :func:`unload_adapter`."""
+    rows = pipeline.text_encoder.get_input_embeddings().num_embeddings
+    return _Before(pipeline.tokenizer, rows, pipeline.scheduler)
+
+
+def _restore(pipeline: StableDiffusionPipeline, before: _Before) -> None:
+    pipeline.unload_lora_weights()
+    pipeline.tokenizer = before.tokenizer
+    pipeline.scheduler = before.scheduler
+    with torch.random.fork_rng(devices=[]):
+        pipeline.text_encoder.resize_token_embeddings(before.embedding_rows, mean_resizing=False)
+
+
+def check_no_adapter(pipeline: StableDiffusionPipeline) -> None:
+    """Raise a :class:`GeneratorError` when ``pipeline`` carries LoRA layers."""
+    for module in (pipeline.unet, pipeline.text_encoder):
+        if getattr(module, "peft_config", None):
+            raise GeneratorError(
+                f"the pipeline carries the LoRA {', '.join(module.peft_config)} already: unload it, or load "
+                "a fresh pipeline"
+            )
+
+
+def use_zero_terminal_snr(pipeline: StableDiffusionPipeline) -> None:
+    """Let ``pipeline`` sample on the rescaled schedule that ends in pure noise, from its last timestep."""
+    pipeline.scheduler = type(pipeline.scheduler).from_config(
+        pipeline.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+
+
+def _save_embeddings(folder: Path, pipeline: StableDiffusionPipeline, tokens: TokenMap) -> None:
+    (folder / _EMBEDDINGS).mkdir()
+    weight = pipeline.text_encoder.get_input_embeddings().weight
+    for condition, rows in token_ids(pipeline, tokens).items():
+        token = tokens.tokens[condition]
+        embedding = weight[rows].detach().float().cpu().contiguous()
+        # diffusers takes a file with exactly one key, the token.
+        save_file({token: embedding}, folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors")
+    entries = {
+        condition: {"token": token, "vectors": tokens.vectors, "initialiser": tokens.initialiser}
+        for condition, token in tokens.tokens.items()
+    }
+    text = json.dumps(entries, indent=2, ensure_ascii=False)
+    (folder / _TOKENS).write_text(text + "\n", encoding="utf-8")
+
+
+def _save_lora(folder: Path, pipeline: StableDiffusionPipeline) -> None:
+    layers: dict[str, Any] = {}
+    for name, module in (("unet", pipeline.unet), ("text_encoder", pipeline.text_encoder)):
+        if ADAPTER_NAME in getattr(module, "peft_config", {}):
+            # PEFT would add the embedding matrix, which has grown by our tokens, and diffusers refuse it.
+            layers[f"{name}_lora_layers"] = get_peft_model_state_dict(
+                module, adapter_name=ADAPTER_NAME, save_embedding_layers=False
+            )
+            layers[f"{name}_lora_adapter_metadata"] = _metadata(module)
+    pipeline.save_lora_weights(folder, **layers)
+
+
+def _metadata(module: Any) -> dict[str, Any]:
+    """Return PEFT's settings (alpha is not in the weights), in one order and without local paths."""
+    settings = module.peft_config[ADAPTER_NAME].to_dict()
+    settings["base_model_name_or_path"] = None
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
+
+
+def _load_lora(pipeline: StableDiffusionPipeline, folder: Path, fuse: bool) -> None:
+    with quiet_loading():
+        pipeline.load_lora_weights(
+            str(folder), weight_name=LORA_FILE, adapter_name=ADAPTER_NAME, local_files_only=True
+        )
+    for module in (pipeline.unet, pipeline.text_encoder):
+        module.requires_grad_(False)
+    if fuse:
+        components = [
+            name for name in ("unet", "text_encoder") if getattr(getattr(pipeline, name), "peft_config", None)
+        ]
+        pipeline.fuse_lora(components=components, adapter_names=[ADAPTER_NAME])
+        pipeline.unload_lora_weights()
+
+
+def _read_embeddings(adapter: Adapter, pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
+    width = pipeline.text_encoder.get_input_embeddings().embedding_dim
+    expected = (adapter.tokens.vectors, width)
+    embeddings = {}
+    for condition, token in adapter.tokens.tokens.items():
+        path = adapter.folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors"
+        try:
+            embedding = load_file(path)[token]
+        except (OSError, KeyError, SafetensorError) as error:
+            raise GeneratorError(
+                f"adapter file {str(path)!r} cannot be read: train the tokens again"
+            ) from error
+        if tuple(embedding.shape) != expected:
+            raise GeneratorError(
+                f"adapter {str(adapter.folder)!r} has embeddings of shape {tuple(embedding.shape)}, this "
+                f"model takes {expected}: load it into its base model, {adapter.config.get('base_model')}"
+            )
+        embeddings[condition] = embedding
+    return embeddings
+
+
+def _write_log(path: Path, log: Sequence[Mapping[str, Any]]) -> None:
+    columns = list(dict.fromkeys(["stage", "step", *(column for row in log for column in row)]))
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, restval="")
+        writer.writeheader()
+        writer.writerows(log)
+
+
+def _typed(row: dict[str, str]) -> dict[str, Any]:
+    """Undo the CSV: empty cells go, the stage stays text, the step is whole, the rest are numbers."""
+    kept = {column: value for column, value in row.items() if value != ""}
+    return {
+        column: value if column == "stage" else int(value) if column == "step" else float(value)
+        for column, value in kept.items()
+    }

@@ -1,0 +1,220 @@
+"""What textual inversion and LoRA have in common: images, prompts and noise in, one loss out."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from skindiff.errors import ConfigError
+from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
+from skindiff.training.latents import LatentMoments, encode_latents, weights_fingerprint
+from skindiff.training.loop import Log, LoopConfig, MicroBatch
+from skindiff.training.prompt_table import PromptTable
+from skindiff.training.sample_grid import draw_grid
+from skindiff.training.validation_loss import FixedNoiseLoss
+
+
+class CommonSettings(Protocol):
+    """The settings that both methods have."""
+
+    loop: LoopConfig
+    image_size: int | None
+    random_flip: bool
+    noise_offset: float
+    gradient_checkpointing: bool
+    validation_examples: int
+    sample_every: int
+
+
+def check_common_settings(config: CommonSettings, path: str) -> None:
+    """Raise a :class:`ConfigError` that names the first shared setting that cannot work."""
+    config.loop.validate(f"{path}loop.")
+    size = config.image_size
+    if size is not None and (size < 8 or size % 8):
+        raise ConfigError(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
+    for name in ("noise_offset", "validation_examples", "sample_every"):
+        if not 0 <= getattr(config, name) < float("inf"):
+            raise ConfigError(f"{path}{name} is {getattr(config, name)}: set it to 0 or more")
+    every = config.loop.validate_every
+    if config.sample_every and (every == 0 or config.sample_every % every):
+        raise ConfigError(
+            f"{path}sample_every is {config.sample_every}: grids are drawn at validations, set it to a "
+            f"multiple of {path}loop.validate_every={every} above 0"
+        )
+
+
+class PromptedUNet(nn.Module):
+    """The U-Net with, where the text encoder learns too, the text encoder in front of it."""
+
+    def __init__(self, unet: nn.Module, text_encoder: nn.Module | None) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, places: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict noise or velocity.
+
+        Args:
+            latents: (b, c, h, w) noised.
+            timesteps: (b,).
+            prompts: (p, places) token ids, or (p, places, width) hidden states without a text encoder.
+            places: (b,) which of the prompts belongs to each latent.
+        """
+        states = prompts if self.text_encoder is None else self.text_encoder(prompts)[0]
+        prediction: torch.Tensor = self.unet(latents, timesteps, states[places].to(latents.dtype)).sample
+        return prediction
+
+
+@dataclass(frozen=True)
+class DenoisingTask:
+    """Loss and validation loss of a :class:`PromptedUNet` on cached latents.
+
+    Attributes:
+        name: root of the random streams.
+        seed: of the random streams.
+        objective: noise schedule and weighting.
+        moments: of the training rows, and of the validation rows where there are any.
+        table: the prompts, for as many tables as there are moments.
+        prompts: (prompts, places) ids or (prompts, places, width) states, on the device.
+        prompt_dropout: share of the training examples that see the empty prompt.
+        validation_examples: pairs of image and timestep of the validation loss.
+        device: of training.
+        dtype: precision of the U-Net's input.
+    """
+
+    name: str
+    seed: int
+    objective: DiffusionObjective
+    moments: list[LatentMoments]
+    table: PromptTable
+    prompts: torch.Tensor
+    prompt_dropout: float
+    validation_examples: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def loss(self, module: nn.Module, batch: MicroBatch) -> torch.Tensor:
+        """Return the mean loss over a micro-batch."""
+        noised = noised_batch(
+            self.objective,
+            self.moments[0],
+            batch,
+            key=(self.name, self.seed),
+            prompt_dropout=self.prompt_dropout,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        numbers = self.table.rows[0][batch.indices].masked_fill(noised.dropped, 0)
+        return denoising_loss(self._predict(module, noised.latents, noised.timesteps, numbers), noised)
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Return ``validation_loss`` on the last table: the held-out rows, or the training rows."""
+        fixed = FixedNoiseLoss(
+            self.objective,
+            self.moments[-1],
+            self.table.rows[-1],
+            examples=self.validation_examples,
+            device=self.device,
+            dtype=self.dtype,
+            seed=self.seed,
+        )
+        return {"validation_loss": fixed(lambda *inputs: self._predict(module, *inputs))}
+
+    def fingerprint(self, pipeline: StableDiffusionPipeline, settings: Mapping[str, Any]) -> str:
+        """Return a digest of everything but the loop's settings that decides what is learnt.
+
+        Args:
+            pipeline: before anything in it is trained.
+            settings: of the method, of plain types.
+        """
+        facts = {
+            "settings": {
+                key: value for key, value in settings.items() if key not in ("loop", "sample_every")
+            },
+            "latents": [moments.key for moments in self.moments],
+            "prompts": self.table.prompts,
+            "rows": [rows.tolist() for rows in self.table.rows],
+            "schedule": self.objective.alphas_cumprod.tolist(),
+            "prediction": self.objective.prediction_type,
+            "weights": [weights_fingerprint(module) for module in (pipeline.unet, pipeline.text_encoder)],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _predict(
+        self, module: nn.Module, latents: torch.Tensor, timesteps: torch.Tensor, numbers: torch.Tensor
+    ) -> torch.Tensor:
+        # A batch holds few prompts: each is encoded (or sent) once, whatever the number of its images.
+        unique, places = torch.unique(numbers, return_inverse=True)
+        prompts = self.prompts[unique.to(self.device, non_blocking=True)]
+        return module(latents, timesteps, prompts, places.to(self.device, non_blocking=True))
+
+
+def encode_tables(
+    accelerator: Accelerator,
+    pipeline: StableDiffusionPipeline,
+    config: CommonSettings,
+    tables: Sequence[Dataset],
+    cache: Path,
+) -> list[LatentMoments]:
+    """Encode the images of each table; the main process first, so that the others find its cache."""
+    with accelerator.main_process_first():
+        return [
+            encode_latents(
+                pipeline.vae,
+                table,
+                cache,
+                size=training_size(pipeline, config),
+                flip=config.random_flip,
+                progress=accelerator.is_main_process,
+            )
+            for table in tables
+        ]
+
+
+def training_size(pipeline: StableDiffusionPipeline, config: CommonSettings) -> int:
+    """Return the height and width of the training images in pixels."""
+    return config.image_size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+
+
+@contextmanager
+def gradient_checkpointing(unet: Any, enabled: bool) -> Iterator[None]:
+    """Recompute the U-Net's activations in the backward pass inside the context, if ``enabled``."""
+    if not enabled:
+        yield
+        return
+    unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        unet.disable_gradient_checkpointing()
+
+
+@dataclass(frozen=True)
+class GridSampler:
+    """Draws ``folder/samples/<name>-<step>.png`` every so many steps and after the last."""
+
+    pipeline: StableDiffusionPipeline
+    prompts: list[list[str]]
+    folder: Path
+    name: str
+    size: int
+    seed: int
+    every: int
+    steps: int
+
+    def __call__(self, module: nn.Module, log: Log) -> None:
+        """Draw if it is time; ``module`` is the pipeline's own and needs no swap."""
+        step = int(log[-1]["step"])
+        if step % self.every == 0 or step == self.steps:
+            path = self.folder / "samples" / f"{self.name}-{step:06d}.png"
+            draw_grid(self.pipeline, self.prompts, path, size=self.size, seed=self.seed)

@@ -1,0 +1,271 @@
+"""LoRA: low-rank updates of the U-Net's attention, trained on prompts that hold the learnt words.
+
+Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is frozen) the text encoder runs in
+a training step: latent moments and prompt embeddings are computed once.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from diffusers import StableDiffusionPipeline
+from diffusers.training_utils import cast_training_params
+from peft import LoraConfig
+
+from skindiff.errors import ConfigError
+from skindiff.generators.adapter import (
+    ADAPTER_NAME,
+    Adapter,
+    check_no_adapter,
+    pipeline_state,
+    save_adapter,
+    use_zero_terminal_snr,
+)
+from skindiff.generators.stable_diffusion import trainable_modules
+from skindiff.generators.tokens import TokenMap, encode_prompts, token_ids, tokenise
+from skindiff.seeding import derive_seed
+from skindiff.training.denoising_task import (
+    DenoisingTask,
+    GridSampler,
+    PromptedUNet,
+    check_common_settings,
+    encode_tables,
+    gradient_checkpointing,
+    training_size,
+)
+from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.loop import LoopConfig, train
+from skindiff.training.prompt_table import prompt_table
+from skindiff.training.sample_grid import grid_prompts
+from skindiff.training.samplers import shuffled_batches
+
+NAME = "lora"
+
+
+@dataclass
+class LoRAConfig:
+    """How the low-rank updates are trained."""
+
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=3000, batch_size=4, learning_rate=1e-4, max_grad_norm=1.0)
+    )
+    """Length, batch, learning rate, clipping and averaging."""
+    rank: int = 8
+    """Rank of each update."""
+    alpha: float = 8.0
+    """Each update is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Dropout on the input of each update."""
+    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
+    """Layers of the U-Net, by the end of their names."""
+    train_text_encoder: bool = False
+    """Train the text encoder too; its prompts are then encoded in each step."""
+    text_encoder_targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "out_proj"]
+    )
+    """Layers of the text encoder, by the end of their names."""
+    mention_tone: bool = True
+    """Name the tone of the skin in the prompts where it is known."""
+    image_size: int | None = None
+    """Height and width of the training images in pixels; null is the size that the model was made for."""
+    random_flip: bool = True
+    """Show mirror images half of the time."""
+    min_snr_gamma: float = 0.0
+    """Bound of the min-SNR weighting (5 is its authors' choice); 0 weighs all timesteps alike."""
+    noise_offset: float = 0.0
+    """Standard deviation of the noise added to each latent channel's mean, which lets the tone move."""
+    zero_terminal_snr: bool = False
+    """End the noise schedule in pure noise; only for models that predict v_prediction."""
+    prompt_dropout: float = 0.0
+    """Share of the examples that see the empty prompt, which guidance is measured against."""
+    gradient_checkpointing: bool = False
+    """Trade speed for memory in the U-Net."""
+    validation_examples: int = 128
+    """Pairs of image and timestep of the validation loss; 0 switches it off."""
+    sample_every: int = 0
+    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 draws none."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        check_common_settings(self, path)
+        if self.rank < 1:
+            raise ConfigError(f"{path}rank is {self.rank}: set it to at least 1")
+        if not 0 < self.alpha < float("inf"):
+            raise ConfigError(f"{path}alpha is {self.alpha}: set it above 0, such as {path}rank={self.rank}")
+        for name in ("dropout", "prompt_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
+        if not 0 <= self.min_snr_gamma < float("inf"):
+            raise ConfigError(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+        for name in ("targets", "text_encoder_targets"):
+            if not getattr(self, name):
+                raise ConfigError(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
+
+
+def paper_lora() -> LoRAConfig:
+    """Return the settings of the paper's code: rank 8, 5e-6 constant, 3,000 steps of 4 images, 512 px."""
+    loop = LoopConfig(steps=3000, batch_size=4, learning_rate=5e-6, lr_schedule="constant", max_grad_norm=1.0)
+    return LoRAConfig(loop=loop, rank=8, alpha=8.0, image_size=512)
+
+
+def train_lora(
+    accelerator: Accelerator,
+    pipeline: StableDiffusionPipeline,
+    config: LoRAConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    learnt: Adapter | None = None,
+    validation: Dataset | None = None,
+    base_model: str | None = None,
+    latent_cache: Path | None = None,
+) -> Adapter:
+    """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
+
+    The pipeline is moved to the accelerator's device and carries the LoRA afterwards. Killed at any moment
+    and called again with a fresh pipeline, it goes on from the newest checkpoint in ``folder``.
+
+    Args:
+        accelerator: gives device, precision and processes.
+        pipeline: without LoRA; its weights keep their precision, the LoRA is float32.
+        config: see :class:`LoRAConfig`.
+        dataset: training rows of the schema.
+        folder: for checkpoints, sample grids and the adapter.
+        learnt: the words that ``pipeline`` has learnt by textual inversion; without them the prompts call
+            each condition by its name.
+        validation: held-out rows for the validation loss; without them it is taken on the training rows.
+        base_model: ``id@revision`` for the record.
+        latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
+            default.
+
+    Raises:
+        ConfigError: a setting that cannot work, alone or with this model.
+        GeneratorError: the pipeline carries a LoRA, or lacks the learnt words.
+        TrainingError: a loss that is not finite.
+    """
+    config.validate()
+    check_no_adapter(pipeline)
+    tokens = learnt.tokens if learnt else TokenMap({})
+    token_ids(pipeline, tokens)
+    before = learnt.before if learnt else pipeline_state(pipeline)
+    pipeline.to(accelerator.device)
+    task = _task(
+        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
+    )
+    context = task.fingerprint(pipeline, asdict(config))
+    if config.zero_terminal_snr:
+        use_zero_terminal_snr(pipeline)
+    add_lora(pipeline, config)
+    loop = config.loop
+    with gradient_checkpointing(pipeline.unet, config.gradient_checkpointing):
+        log = train(
+            accelerator,
+            loop,
+            module=PromptedUNet(pipeline.unet, pipeline.text_encoder if config.train_text_encoder else None),
+            loss=task.loss,
+            sampler=shuffled_batches(
+                len(dataset), loop.global_batch(accelerator.num_processes), NAME, loop.seed
+            ),
+            folder=folder,
+            name=NAME,
+            validate=task.validate if config.validation_examples else None,
+            on_validate=_grids(pipeline, config, tokens, dataset, folder) if config.sample_every else None,
+            context=context,
+        )
+    for module in trainable_modules(pipeline):
+        module.requires_grad_(False)
+    adapter = Adapter(
+        folder=folder / "adapter",
+        tokens=tokens,
+        config={**(learnt.config if learnt else {}), "base_model": base_model, NAME: asdict(config)},
+        log=[*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)],
+        has_lora=True,
+        before=before,
+    )
+    if accelerator.is_main_process:
+        save_adapter(adapter, pipeline)
+    accelerator.wait_for_everyone()
+    return adapter
+
+
+def add_lora(pipeline: StableDiffusionPipeline, config: LoRAConfig) -> None:
+    """Put fresh LoRA layers, in float32 and trainable, into the networks that ``config`` names.
+
+    Their first weights depend on ``config.loop.seed`` alone.
+
+    Raises:
+        ConfigError: no layer of the network ends in one of the targets.
+    """
+    for module in trainable_modules(pipeline):
+        module.requires_grad_(False)
+    networks: list[tuple[str, Any, list[str]]] = [("targets", pipeline.unet, config.targets)]
+    if config.train_text_encoder:
+        networks.append(("text_encoder_targets", pipeline.text_encoder, config.text_encoder_targets))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
+        for setting, network, targets in networks:
+            names = [name for name, _ in network.named_modules()]
+            for target in targets:
+                if not any(name == target or name.endswith(f".{target}") for name in names):
+                    raise ConfigError(
+                        f"{setting} holds {target!r}, but no layer of {type(network).__name__} ends in it: "
+                        "leave it out"
+                    )
+            layers = LoraConfig(
+                r=config.rank,
+                lora_alpha=config.alpha,
+                lora_dropout=config.dropout,
+                target_modules=sorted(targets),
+                init_lora_weights="gaussian",
+            )
+            network.add_adapter(layers, adapter_name=ADAPTER_NAME)
+            cast_training_params(network, dtype=torch.float32)
+
+
+def _task(
+    accelerator: Accelerator,
+    pipeline: StableDiffusionPipeline,
+    config: LoRAConfig,
+    tables: list[Dataset],
+    tokens: TokenMap,
+    cache: Path,
+) -> DenoisingTask:
+    table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    live = config.train_text_encoder
+    prompts = tokenise(pipeline, table.prompts) if live else encode_prompts(pipeline, table.prompts)
+    return DenoisingTask(
+        name=NAME,
+        seed=config.loop.seed,
+        objective=DiffusionObjective.from_scheduler(
+            pipeline.scheduler.config,
+            min_snr_gamma=config.min_snr_gamma,
+            noise_offset=config.noise_offset,
+            zero_terminal_snr=config.zero_terminal_snr,
+        ),
+        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        table=table,
+        prompts=prompts.to(accelerator.device),
+        prompt_dropout=config.prompt_dropout,
+        validation_examples=config.validation_examples,
+        device=accelerator.device,
+        dtype=pipeline.unet.dtype,
+    )
+
+
+def _grids(
+    pipeline: StableDiffusionPipeline, config: LoRAConfig, tokens: TokenMap, dataset: Dataset, folder: Path
+) -> GridSampler:
+    subjects = [tokens.subject(name) for name in dataset.features["label"].names]
+    return GridSampler(
+        pipeline=pipeline,
+        prompts=grid_prompts(subjects, mention_tone=config.mention_tone),
+        folder=folder,
+        name=NAME,
+        size=training_size(pipeline, config),
+        seed=config.loop.seed,
+        every=config.sample_every,
+        steps=config.loop.steps,
+    )

@@ -1,0 +1,289 @@
+"""Textual inversion: one new word per condition, all learnt in one run, and nothing else changed.
+
+Gal et al. 2023 (arXiv 2208.01618). Only the new rows of the embedding matrix are parameters; the optimiser
+never sees the rest of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from diffusers import StableDiffusionPipeline
+from torch import nn
+
+from skindiff.errors import ConfigError, TrainingError
+from skindiff.generators.adapter import Adapter, check_no_adapter, pipeline_state, save_adapter
+from skindiff.generators.stable_diffusion import trainable_modules
+from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, tokenise
+from skindiff.seeding import numpy_generator
+from skindiff.training.denoising_task import (
+    DenoisingTask,
+    GridSampler,
+    PromptedUNet,
+    check_common_settings,
+    encode_tables,
+    gradient_checkpointing,
+    training_size,
+)
+from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.loop import LoopConfig, Sampler, train
+from skindiff.training.prompt_table import prompt_table
+from skindiff.training.sample_grid import grid_prompts
+
+NAME = "textual_inversion"
+
+
+@dataclass
+class TextualInversionConfig:
+    """How the new words are learnt."""
+
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            steps=500, batch_size=4, gradient_accumulation_steps=4, learning_rate=5e-3, max_grad_norm=0.0
+        )
+    )
+    """Length, batch and learning rate; see steps_per_condition for what loop.steps counts."""
+    steps_per_condition: bool = True
+    """Count loop.steps per condition: the run takes loop.steps x conditions. If false, of the whole run."""
+    vectors: int = 1
+    """Rows of the embedding matrix per condition."""
+    initialiser: str = "skin"
+    """Word of the vocabulary that the rows start from: one token, or up to as many as vectors."""
+    mention_tone: bool = False
+    """Name the tone of the skin in the prompts, so that the word need not learn it."""
+    image_size: int | None = None
+    """Height and width of the training images in pixels; null is the size that the model was made for."""
+    random_flip: bool = True
+    """Show mirror images half of the time."""
+    noise_offset: float = 0.0
+    """Standard deviation of the noise added to each latent channel's mean."""
+    gradient_checkpointing: bool = False
+    """Trade speed for memory in the U-Net."""
+    validation_examples: int = 128
+    """Pairs of image and timestep of the validation loss; 0 switches it off."""
+    sample_every: int = 0
+    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 draws none."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        check_common_settings(self, path)
+        if self.vectors < 1:
+            raise ConfigError(f"{path}vectors is {self.vectors}: set it to at least 1")
+
+    def run_loop(self, conditions: int) -> LoopConfig:
+        """Return the loop of the whole run, whose steps count all conditions together."""
+        factor = conditions if self.steps_per_condition else 1
+        return replace(self.loop, steps=self.loop.steps * factor)
+
+
+def paper_textual_inversion() -> TextualInversionConfig:
+    """Return the settings of the paper's code (docs: 500 steps a condition, 4 x 4 images, 5e-4 x 16, 512 px).
+
+    Its ``repeats`` of 10 only lengthen an epoch there, and steps are not counted in epochs here. It trains
+    each condition alone with 16 images a step; here a step holds 16 images of all conditions in turn, so that
+    each word sees as many images in as many more steps as there are conditions.
+    """
+    loop = LoopConfig(
+        steps=500,
+        batch_size=4,
+        gradient_accumulation_steps=4,
+        learning_rate=5e-4,
+        scale_lr=True,
+        lr_schedule="constant",
+        max_grad_norm=0.0,
+    )
+    return TextualInversionConfig(loop=loop, image_size=512, random_flip=False)
+
+
+def balanced_batches(labels: np.ndarray, global_batch: int, *key: str | int) -> Sampler:
+    """Return a sampler that takes the classes in turn, and each class's rows in shuffled order.
+
+    Over any number of steps the classes are shown equally often up to one, and so are the rows of a class.
+    """
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    @lru_cache(maxsize=4 * len(groups))
+    def order(group: int, epoch: int) -> np.ndarray:
+        generator = numpy_generator(*key, "class", group, "epoch", epoch)
+        return groups[group][generator.permutation(len(groups[group]))]
+
+    def sample(step: int) -> np.ndarray:
+        batch = np.empty(global_batch, dtype=np.int64)
+        for place in range(global_batch):
+            turn, group = divmod(step * global_batch + place, len(groups))
+            epoch, row = divmod(turn, len(groups[group]))
+            batch[place] = order(group, epoch)[row]
+        return batch
+
+    return sample
+
+
+class TrainableRows(nn.Module):
+    """An embedding whose last rows are parameters of their own, in float32, in front of a frozen matrix."""
+
+    def __init__(self, frozen: nn.Embedding, first: int) -> None:
+        super().__init__()
+        self.frozen, self.first = frozen, first
+        self.rows = nn.Parameter(frozen.weight[first:].detach().float().clone())
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings (..., width) of ``ids`` (...)."""
+        learnt = nn.functional.embedding((ids - self.first).clamp(min=0), self.rows)
+        return torch.where((ids >= self.first).unsqueeze(-1), learnt.to(self.frozen.weight), self.frozen(ids))
+
+    def merge(self) -> nn.Embedding:
+        """Copy the parameters into the matrix and return it."""
+        with torch.no_grad():
+            self.frozen.weight[self.first :] = self.rows.to(self.frozen.weight)
+        return self.frozen
+
+
+def train_textual_inversion(
+    accelerator: Accelerator,
+    pipeline: StableDiffusionPipeline,
+    config: TextualInversionConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    validation: Dataset | None = None,
+    base_model: str | None = None,
+    latent_cache: Path | None = None,
+) -> Adapter:
+    """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
+
+    The pipeline is moved to the accelerator's device and holds the learnt words afterwards. Killed at any
+    moment and called again with a fresh pipeline, it goes on from the newest checkpoint in ``folder``.
+
+    Args:
+        accelerator: gives device, precision and processes.
+        pipeline: without adapter; its weights keep their precision, the learnt rows are float32 in training.
+        config: see :class:`TextualInversionConfig`.
+        dataset: training rows of the schema; every class of its label must have some.
+        folder: for checkpoints, sample grids and the adapter.
+        validation: held-out rows for the validation loss; without them it is taken on the training rows.
+        base_model: ``id@revision`` for the record.
+        latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
+            default.
+
+    Raises:
+        ConfigError: a setting that cannot work.
+        GeneratorError: an initialiser or placeholder that the model cannot take.
+        TrainingError: a class without rows, or a loss that is not finite.
+    """
+    config.validate()
+    check_no_adapter(pipeline)
+    tokens = make_token_map(_classes(dataset), config.vectors, config.initialiser)
+    before = pipeline_state(pipeline)
+    pipeline.to(accelerator.device)
+    ids = add_tokens(pipeline, tokens)
+    task = _task(
+        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
+    )
+    context = task.fingerprint(pipeline, asdict(config))
+    loop = config.run_loop(len(tokens.tokens))
+    global_batch = loop.global_batch(accelerator.num_processes)
+    first = min(min(rows) for rows in ids.values())
+    with (
+        _trainable_rows(pipeline, first),
+        gradient_checkpointing(pipeline.unet, config.gradient_checkpointing),
+    ):
+        log = train(
+            accelerator,
+            loop,
+            module=PromptedUNet(pipeline.unet, pipeline.text_encoder),
+            loss=task.loss,
+            sampler=balanced_batches(np.asarray(dataset["label"]), global_batch, NAME, loop.seed),
+            folder=folder,
+            name=NAME,
+            validate=task.validate if config.validation_examples else None,
+            on_validate=_grids(pipeline, config, tokens, folder, loop.steps) if config.sample_every else None,
+            context=context,
+        )
+    adapter = Adapter(
+        folder=folder / "adapter",
+        tokens=tokens,
+        config={"base_model": base_model, NAME: asdict(config)},
+        log=[{"stage": NAME, **row} for row in log],
+        has_lora=False,
+        before=before,
+    )
+    if accelerator.is_main_process:
+        save_adapter(adapter, pipeline)
+    accelerator.wait_for_everyone()
+    return adapter
+
+
+def _classes(dataset: Dataset) -> list[str]:
+    names: list[str] = dataset.features["label"].names
+    present = set(dataset["label"])
+    missing = [name for number, name in enumerate(names) if number not in present]
+    if missing:
+        raise TrainingError(
+            f"condition {missing[0]!r} has no training image, so its word cannot be learnt: drop it from "
+            "the corpus, or add images"
+        )
+    return names
+
+
+def _task(
+    accelerator: Accelerator,
+    pipeline: StableDiffusionPipeline,
+    config: TextualInversionConfig,
+    tables: list[Dataset],
+    tokens: TokenMap,
+    cache: Path,
+) -> DenoisingTask:
+    table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    return DenoisingTask(
+        name=NAME,
+        seed=config.loop.seed,
+        objective=DiffusionObjective.from_scheduler(
+            pipeline.scheduler.config, noise_offset=config.noise_offset
+        ),
+        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        table=table,
+        prompts=tokenise(pipeline, table.prompts).to(accelerator.device),
+        prompt_dropout=0.0,
+        validation_examples=config.validation_examples,
+        device=accelerator.device,
+        dtype=pipeline.unet.dtype,
+    )
+
+
+def _grids(
+    pipeline: StableDiffusionPipeline,
+    config: TextualInversionConfig,
+    tokens: TokenMap,
+    folder: Path,
+    steps: int,
+) -> GridSampler:
+    return GridSampler(
+        pipeline=pipeline,
+        prompts=grid_prompts(list(tokens.tokens.values()), mention_tone=config.mention_tone),
+        folder=folder,
+        name=NAME,
+        size=training_size(pipeline, config),
+        seed=config.loop.seed,
+        every=config.sample_every,
+        steps=steps,
+    )
+
+
+@contextmanager
+def _trainable_rows(pipeline: StableDiffusionPipeline, first: int) -> Iterator[None]:
+    """Let the rows from ``first`` on be parameters inside the context and plain rows again after it."""
+    encoder = pipeline.text_encoder
+    for module in trainable_modules(pipeline):
+        module.requires_grad_(False)
+    rows = TrainableRows(encoder.get_input_embeddings(), first)
+    encoder.set_input_embeddings(rows)
+    try:
+        yield
+    finally:
+        encoder.set_input_embeddings(rows.merge())

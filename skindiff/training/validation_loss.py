@@ -1,0 +1,73 @@
+"""The denoising loss on fixed images, noise and timesteps: the one curve that shows whether training helps.
+
+The training loss is dominated by which timesteps a batch happened to draw; here every call sees the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from skindiff.seeding import numpy_generator, torch_generator
+from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.latents import LatentMoments
+
+Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Maps noised latents (b, c, h, w), timesteps (b,) and prompt numbers (b,) (on the CPU) to a prediction."""
+
+
+@dataclass(frozen=True)
+class FixedNoiseLoss:
+    """Mean squared error, without weighting, on examples that never change.
+
+    Attributes:
+        objective: schedule and parametrisation; its weighting and offset noise are not used.
+        moments: latents of the images; the posterior's mean is taken.
+        prompt_rows: (rows,) number of each image's prompt.
+        examples: how many pairs of image and timestep; the timesteps are spread evenly over the schedule.
+        device: where the U-Net is.
+        dtype: precision of its input.
+        seed: fixes which image meets which timestep and noise.
+        batch_size: examples per forward pass.
+    """
+
+    objective: DiffusionObjective
+    moments: LatentMoments
+    prompt_rows: torch.Tensor
+    examples: int
+    device: torch.device
+    dtype: torch.dtype
+    seed: int
+    batch_size: int = 32
+
+    def __call__(self, predict: Predict) -> float:
+        """Return the loss of ``predict``."""
+        rows = len(self.prompt_rows)
+        order = numpy_generator("validation", self.seed, "rows").permutation(rows)
+        images = torch.from_numpy(order[torch.arange(self.examples).numpy() % rows])
+        places = torch.from_numpy(
+            numpy_generator("validation", self.seed, "times").permutation(self.examples)
+        )
+        timesteps = ((places + 0.5) / self.examples * self.objective.timesteps).long()
+        total = torch.zeros((), device=self.device)
+        for start in range(0, self.examples, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            total += self._errors(predict, images[part], timesteps[part], start)
+        return (total / self.examples).item()
+
+    def _errors(
+        self, predict: Predict, images: torch.Tensor, timesteps: torch.Tensor, start: int
+    ) -> torch.Tensor:
+        noise = torch.stack(
+            [
+                torch.randn(
+                    self.moments.shape, generator=torch_generator("validation", self.seed, start + place)
+                )
+                for place in range(len(images))
+            ]
+        )
+        latents = self.moments.mean[images, 0]
+        noised = self.objective.add_noise(latents, noise, timesteps).to(self.device, self.dtype)
+        target = self.objective.target(latents, noise, timesteps).to(self.device)
+        prediction = predict(noised, timesteps.to(self.device), self.prompt_rows[images])
+        return (prediction.float() - target).square().mean(dim=(1, 2, 3)).sum()
