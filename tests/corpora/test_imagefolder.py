@@ -1,0 +1,254 @@
+import csv
+from pathlib import Path
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Image as ImageFeature
+from PIL import Image
+
+import skindiff.corpora.imagefolder as imagefolder
+from skindiff.corpora.cache import pixels, resize_to_cache
+from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
+from skindiff.corpora.schema import corpus_features
+from skindiff.errors import ConfigError, CorpusError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "mine"
+    for number, name in enumerate(["keloid/1.jpg", "keloid/2.PNG", "acne/1.jpg", "acne/3.jpeg"]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 16), (200, 40 * number, 90)).save(root / name)
+    (root / "acne" / ".DS_Store").write_text("hidden")
+    (root / "acne" / "._1.jpg").write_text("hidden")
+    (root / "acne" / "notes.txt").write_text("not an image")
+    (root / ".cache").mkdir()
+    return root
+
+
+def write_metadata(path: Path, *rows: tuple, header=("file_name", "skin_type", "group_id")) -> str:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return str(path)
+
+
+def load(folder: Path, **settings):
+    return load_imagefolder(ImageFolderConfig(str(folder), **settings))
+
+
+def column(corpus, name: str) -> dict[str, str | None]:
+    return dict(zip(corpus.dataset["image_id"], corpus.dataset[name], strict=True))
+
+
+def test_folders_are_classes_sorted_by_name(folder):
+    corpus = load(folder)
+    assert corpus.dataset.features == corpus_features(["acne", "keloid"])
+    ids = ["acne/1.jpg", "acne/3.jpeg", "keloid/1.jpg", "keloid/2.PNG"]
+    assert list(corpus.dataset["image_id"]) == list(corpus.dataset["group_id"]) == ids
+    assert list(corpus.dataset["label"]) == [0, 0, 1, 1]
+    assert set(corpus.dataset["skin_type"]) == {None}
+    assert set(corpus.dataset["corpus"]) == {"mine"}
+    assert corpus.dataset[0]["image"].size == (20, 16)
+    assert corpus.paths()["keloid/1.jpg"] == folder / "keloid" / "1.jpg"
+
+
+def test_metadata_gives_skin_types_and_groups(folder):
+    write_metadata(
+        folder / "metadata.csv",
+        ("acne/1.jpg", "V", "patient-1", "ignored"),
+        ("./acne/3.jpeg", "2", "patient-1", ""),
+        ("2.PNG", "-1", "", ""),
+        ("keloid/9.jpg", "I", "", ""),
+        header=("file_name", "skin_type", "group_id", "age"),
+    )
+    corpus = load(folder)
+    assert column(corpus, "skin_type") == {
+        "acne/1.jpg": "V",
+        "acne/3.jpeg": "II",
+        "keloid/1.jpg": None,
+        "keloid/2.PNG": None,
+    }
+    assert column(corpus, "group_id") == {
+        "acne/1.jpg": "patient-1",
+        "acne/3.jpeg": "patient-1",
+        "keloid/1.jpg": "keloid/1.jpg",
+        "keloid/2.PNG": "keloid/2.PNG",
+    }
+    assert corpus.missing == ["keloid/9.jpg"]
+
+
+def test_metadata_may_lie_elsewhere_and_hold_file_names_only(folder, tmp_path):
+    table = write_metadata(tmp_path / "table.csv", ("acne/1.jpg",), header=("file_name",))
+    assert len(load(folder, metadata=table).dataset) == 4
+
+
+def test_audit_groups_are_joined_to_patients(folder, tmp_path):
+    write_metadata(folder / "metadata.csv", ("acne/1.jpg", "V", "p"), ("acne/3.jpeg", "V", "p"))
+    audit = write_metadata(
+        tmp_path / "audit.csv",
+        ("acne/1.jpg", "ok", "acne/1.jpg", ""),
+        ("acne/3.jpeg", "duplicate", "acne/3.jpeg", "of keloid/1.jpg"),
+        ("keloid/1.jpg", "duplicate", "acne/3.jpeg", "of acne/3.jpeg"),
+        ("keloid/2.PNG", "tiny", "keloid/2.PNG", "20 x 16 pixels"),
+        header=("image_id", "status", "group_id", "reason"),
+    )
+    corpus = load(folder, audit_csv=audit)
+    assert column(corpus, "group_id") == dict.fromkeys(
+        ["acne/1.jpg", "acne/3.jpeg", "keloid/1.jpg"], "acne/1.jpg"
+    )
+    assert corpus.quarantined == [("keloid/2.PNG", "tiny: 20 x 16 pixels")]
+
+
+def test_classes_and_skin_types_can_be_chosen(folder):
+    write_metadata(folder / "metadata.csv", ("acne/1.jpg", "V", ""))
+    corpus = load(folder, conditions=["keloid", "acne"])
+    assert corpus.dataset.features["label"].names == ["keloid", "acne"]
+    assert column(corpus, "label")["acne/1.jpg"] == 1
+    assert list(load(folder, skin_types=["V"]).dataset["image_id"]) == ["acne/1.jpg"]
+    assert load(folder, conditions=["acne"]).dataset.features["label"].names == ["acne"]
+
+
+def test_images_reach_the_cache(folder, tmp_path):
+    (folder / "acne" / "1.jpg").write_bytes(b"damaged")
+    cached = resize_to_cache(load(folder).dataset, 16, tmp_path / "cache")
+    assert pixels(cached.dataset).shape == (3, 16, 16, 3)
+    assert cached.quarantined == [("acne/1.jpg", "not an image file")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpg, .jpeg, .png\)"),
+        (
+            lambda root: write_metadata(root / "metadata.csv", header=("name",)),
+            "no column 'file_name' .it has name",
+        ),
+        (
+            lambda root: write_metadata(root / "metadata.csv", ("1.jpg", "V", "")),
+            "file_name '1.jpg' .* stands for 2 images; write 'acne/1.jpg'",
+        ),
+        (
+            lambda root: write_metadata(
+                root / "metadata.csv", ("acne/1.jpg", "V", ""), ("acne/1.jpg", "I", "")
+            ),
+            "lists 'acne/1.jpg' twice",
+        ),
+        (
+            lambda root: write_metadata(root / "metadata.csv", ("acne/1.jpg", "dark", "")),
+            "acne/1.jpg has skin type 'dark'; use I to VI",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(CorpusError, match=message) as error:
+        load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_folder_class_and_metadata_are_named(folder, tmp_path):
+    with pytest.raises(CorpusError, match=r"data_dir: .*nowhere is not a folder"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"conditions: 'eczema' is not in .*'acne', 'keloid'"):
+        load(folder, conditions=["eczema"])
+    with pytest.raises(CorpusError, match=r"metadata: cannot read .*nowhere.csv"):
+        load(folder, metadata=str(tmp_path / "nowhere.csv"))
+    with pytest.raises(CorpusError, match="has no folders"):
+        load(folder / "acne")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("conditions", []), ("conditions", ["acne", "acne"]), ("skin_types", ["VII"]), ("skin_types", [])],
+)
+def test_settings_that_cannot_work_are_refused(setting, value):
+    config = ImageFolderConfig("somewhere", **{setting: value})
+    with pytest.raises(ConfigError, match=f"^corpus.{setting}: "):
+        config.validate("corpus.")
+
+
+def test_offline_hub_is_said_clearly(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # tests run with HF_HUB_OFFLINE=1
+    with pytest.raises(CorpusError, match=r"'owner/name' is not a folder.*HF_HUB_OFFLINE") as error:
+        load_imagefolder(ImageFolderConfig("owner/name"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def hub(monkeypatch) -> Dataset:
+    dataset = Dataset.from_dict(
+        {
+            "photo": [Image.new("RGB", (20, 16), (200, 40 * number, 90)) for number in range(3)],
+            "diagnosis": [1, 0, 1],
+            "skin_type": ["V", None, "1"],
+            "group_id": ["p", "p", None],
+            "age": [1, 2, 3],
+        },
+        features=Features(
+            {
+                "photo": ImageFeature(),
+                "diagnosis": ClassLabel(names=["keloid", "acne"]),
+                "skin_type": Value("string"),
+                "group_id": Value("string"),
+                "age": Value("int64"),
+            }
+        ),
+    )
+
+    def load_dataset(path, *, split, revision):
+        assert (path, split, revision) == ("owner/name", "test", "v1")
+        return dataset
+
+    monkeypatch.setattr(imagefolder, "load_dataset", load_dataset)
+    return dataset
+
+
+def hub_config(**settings) -> ImageFolderConfig:
+    return ImageFolderConfig(
+        "owner/name",
+        hub_split="test",
+        hub_revision="v1",
+        **({"image_column": "photo", "label_column": "diagnosis"} | settings),
+    )
+
+
+@pytest.mark.usefixtures("hub")
+def test_hub_data_set_is_brought_into_the_schema(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus = load_imagefolder(hub_config())
+    assert corpus.dataset.features == corpus_features(["keloid", "acne"])
+    rows = [{name: row[name] for name in row if name != "image"} for row in corpus.dataset]
+    assert rows == [
+        {"label": 1, "skin_type": "V", "image_id": "000000", "group_id": "p", "corpus": "owner/name"},
+        {"label": 0, "skin_type": None, "image_id": "000001", "group_id": "p", "corpus": "owner/name"},
+        {"label": 1, "skin_type": "I", "image_id": "000002", "group_id": "000002", "corpus": "owner/name"},
+    ]
+    assert pixels(corpus.dataset).shape == (3, 16, 20, 3)
+    chosen = load_imagefolder(hub_config(conditions=["acne"], skin_types=["I"]))
+    assert list(chosen.dataset["image_id"]) == ["000002"]
+    assert chosen.dataset.features["label"].names == ["acne"]
+    assert pixels(chosen.dataset)[0, 0, 0].tolist() == [200, 80, 90]
+
+
+@pytest.mark.usefixtures("hub")
+def test_hub_data_set_with_other_columns_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError, match=r"owner/name has no column 'image' \(it has photo, diagnosis"):
+        load_imagefolder(hub_config(image_column="image"))
+    with pytest.raises(CorpusError, match="image_column: 'age' of owner/name holds no images"):
+        load_imagefolder(hub_config(image_column="age"))
+    with pytest.raises(CorpusError, match="no image of owner/name is left"):
+        load_imagefolder(hub_config(skin_types=["VI"]))
+    with pytest.raises(ConfigError, match="audit_csv: "):
+        load_imagefolder(hub_config(audit_csv="audit.csv"))
+
+
+def test_a_local_folder_goes_before_the_hub(folder, monkeypatch):
+    monkeypatch.setattr(imagefolder, "load_dataset", lambda *_, **__: pytest.fail("asked the Hub"))
+    nested = folder.parent / "owner"
+    nested.mkdir()
+    folder.rename(nested / "name")
+    monkeypatch.chdir(folder.parent)
+    corpus = load_imagefolder(ImageFolderConfig("owner/name"))
+    assert len(corpus.dataset) == 4
+    assert all(path.is_absolute() for path in corpus.paths().values())
