@@ -1,10 +1,23 @@
 """Exponential moving averages of trainable weights, by diffusers' EMAModel."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from diffusers.training_utils import EMAModel
 from torch import nn
+
+if TYPE_CHECKING:
+    from diffusers.training_utils import EMAModel
+
+
+def moving_average(parameters: Sequence[nn.Parameter], decay: float) -> EMAModel:
+    """Return a moving average that starts at ``parameters`` and warms up as (1 + step) / (10 + step)."""
+    # Imported here because it pulls in every network of diffusers: seconds that a classifier need not wait.
+    from diffusers.training_utils import EMAModel
+
+    return EMAModel(parameters, decay=decay)
 
 
 @contextmanager

@@ -10,20 +10,19 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
-from diffusers.training_utils import EMAModel
 from torch import nn
 from tqdm.auto import tqdm
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.seeding import derive_seed
-from skindiff.training.averaging import ema_weights
+from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
     Progress,
     load_checkpoint,
@@ -34,6 +33,9 @@ from skindiff.training.checkpoints import (
 )
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import Schedule, learning_rate_factor
+
+if TYPE_CHECKING:
+    from diffusers.training_utils import EMAModel
 
 logger = get_logger(__name__)
 
@@ -196,7 +198,7 @@ class _Run:
         if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise TrainingError(
                 f"{accelerator.distributed_type.value} shards weights, which adapters and classifiers are "
-                "too small for and checkpoints here do not know: launch with --multi_gpu or --cpu instead"
+                "too small for and checkpoints here do not know: launch with --multi_gpu instead"
             )
         self.accelerator, self.config, self.module = accelerator, config, module
         self.folder, self.name = folder, name
@@ -235,7 +237,7 @@ class _Run:
                 self.accelerator.scaler.load_state_dict(states["scaler"])
             logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
         if self.config.ema_decay:
-            self.ema = EMAModel(self.parameters, decay=self.config.ema_decay)
+            self.ema = moving_average(self.parameters, self.config.ema_decay)
             if checkpoint is not None:
                 self.ema.load_state_dict(states["ema"])
                 self.ema.to(self.accelerator.device)
