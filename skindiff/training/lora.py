@@ -4,6 +4,7 @@ Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is froz
 a training step: latent moments and prompt embeddings are computed once.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from datasets import Dataset
 from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
+from torch import nn
 
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import (
@@ -38,6 +40,7 @@ from skindiff.training.denoising_task import (
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
 from skindiff.training.loop import LoopConfig, train
+from skindiff.training.merged_lora import merged_updates
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
@@ -160,11 +163,15 @@ def train_lora(
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
     loop = config.loop
-    with gradient_checkpointing(pipeline.unet, config.gradient_checkpointing):
+    module = PromptedUNet(pipeline.unet, pipeline.text_encoder if config.train_text_encoder else None)
+    with (
+        gradient_checkpointing(pipeline.unet, config.gradient_checkpointing),
+        _fast_pass(accelerator, module),
+    ):
         log = train(
             accelerator,
             loop,
-            module=PromptedUNet(pipeline.unet, pipeline.text_encoder if config.train_text_encoder else None),
+            module=module,
             loss=task.loss,
             sampler=shuffled_batches(
                 len(dataset), loop.global_batch(accelerator.num_processes), NAME, loop.seed
@@ -223,6 +230,11 @@ def add_lora(pipeline: StableDiffusionPipeline, config: LoRAConfig) -> None:
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)
             cast_training_params(network, dtype=torch.float32)
+
+
+def _fast_pass(accelerator: Accelerator, module: nn.Module) -> AbstractContextManager[None]:
+    """Merge the updates into the weights while training, unless autocast would round the sums."""
+    return merged_updates(module, ADAPTER_NAME) if accelerator.mixed_precision == "no" else nullcontext()
 
 
 def _task(

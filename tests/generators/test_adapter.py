@@ -1,0 +1,200 @@
+"""What was learnt must draw the same in memory, through load_adapter and through plain diffusers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+from skindiff.errors import GeneratorError
+from skindiff.generators.adapter import (
+    LORA_FILE,
+    Adapter,
+    embedding_files,
+    load_adapter,
+    read_adapter,
+    save_adapter,
+    unload_adapter,
+)
+from skindiff.generators.prompts import prompt_for
+from skindiff.generators.tokens import encode_prompts
+from skindiff.training.loop import LoopConfig
+from skindiff.training.lora import LoRAConfig, train_lora
+from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
+from tests.tiny import TINY_CLASSES, tiny_corpus, tiny_pipeline
+
+PLAIN_PROMPT = "an image of eczema"
+
+
+def draw(pipeline: StableDiffusionPipeline, prompt: str) -> np.ndarray:
+    images = pipeline(
+        prompt,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(0),
+        output_type="np",
+    ).images
+    return np.asarray(images)
+
+
+def train_both(folder: Path, *, vectors: int, text_encoder: bool) -> tuple[StableDiffusionPipeline, Adapter]:
+    pipeline, dataset, accelerator = tiny_pipeline(), tiny_corpus(), Accelerator(cpu=True)
+    words = TextualInversionConfig(
+        loop=LoopConfig(steps=2, batch_size=2, learning_rate=0.1), vectors=vectors, validation_examples=0
+    )
+    learnt = train_textual_inversion(accelerator, pipeline, words, dataset, folder / "words")
+    # alpha unlike rank, and B far enough from 0 to show in the images
+    updates = LoRAConfig(
+        loop=LoopConfig(steps=4, batch_size=2, learning_rate=0.1),
+        rank=2,
+        alpha=5.0,
+        train_text_encoder=text_encoder,
+        validation_examples=0,
+    )
+    return pipeline, train_lora(accelerator, pipeline, updates, dataset, folder / "lora", learnt=learnt)
+
+
+@pytest.fixture(scope="module", params=[(1, False), (2, True)], ids=["unet", "multi-vector-text-encoder"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StableDiffusionPipeline, Adapter]:
+    vectors, text_encoder = request.param
+    return train_both(tmp_path_factory.mktemp("trained"), vectors=vectors, text_encoder=text_encoder)
+
+
+@pytest.fixture
+def prompt(trained: tuple[StableDiffusionPipeline, Adapter]) -> str:
+    return prompt_for(trained[1].tokens.subject("squamous cell carcinoma"), "V")
+
+
+def test_loaded_draws_like_trained(trained: tuple[StableDiffusionPipeline, Adapter], prompt: str) -> None:
+    memory, adapter = trained
+    pipeline = tiny_pipeline()
+    load_adapter(pipeline, adapter.folder)
+    expected = draw(memory, prompt)
+    np.testing.assert_array_equal(draw(pipeline, prompt), expected)
+    assert np.abs(draw(tiny_pipeline(), PLAIN_PROMPT) - draw(pipeline, PLAIN_PROMPT)).max() > 1e-3
+
+
+@pytest.mark.parametrize("words_first", [True, False])
+def test_plain_diffusers_draws_like_trained(
+    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str, words_first: bool
+) -> None:
+    memory, adapter = trained
+    pipeline = tiny_pipeline()
+    steps = [
+        lambda: pipeline.load_textual_inversion(embedding_files(adapter.folder)),
+        lambda: pipeline.load_lora_weights(str(adapter.folder)),
+    ]
+    for step in steps if words_first else reversed(steps):
+        step()
+    np.testing.assert_array_equal(draw(pipeline, prompt), draw(memory, prompt))
+
+
+def test_fused_draws_like_trained_without_lora_layers(
+    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str
+) -> None:
+    memory, adapter = trained
+    pipeline = tiny_pipeline()
+    fused = load_adapter(pipeline, adapter.folder, fuse=True)
+    assert not any("lora" in name for name, _ in pipeline.unet.named_modules())
+    np.testing.assert_allclose(draw(pipeline, prompt), draw(memory, prompt), atol=1e-4)
+    with pytest.raises(GeneratorError, match="fused"):
+        unload_adapter(pipeline, fused)
+
+
+def test_unloading_puts_everything_back(
+    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str
+) -> None:
+    adapter = trained[1]
+    pipeline, untouched = tiny_pipeline(), tiny_pipeline()
+    for _ in range(2):
+        loaded = load_adapter(pipeline, adapter.folder)
+        unload_adapter(pipeline, loaded)
+        assert len(pipeline.tokenizer) == len(untouched.tokenizer)
+        np.testing.assert_array_equal(draw(pipeline, PLAIN_PROMPT), draw(untouched, PLAIN_PROMPT))
+        for name in ("unet", "text_encoder"):
+            state, expected = getattr(pipeline, name).state_dict(), getattr(untouched, name).state_dict()
+            assert state.keys() == expected.keys()
+            assert all(torch.equal(state[key], expected[key]) for key in expected)
+    with pytest.raises(GeneratorError, match="no learned token"):
+        encode_prompts(pipeline, [prompt])
+
+
+def test_a_second_adapter_is_refused_until_the_first_is_unloaded(
+    trained: tuple[StableDiffusionPipeline, Adapter],
+) -> None:
+    pipeline = tiny_pipeline()
+    first = load_adapter(pipeline, trained[1].folder)
+    with pytest.raises(GeneratorError, match="already"):
+        load_adapter(pipeline, trained[1].folder)
+    unload_adapter(pipeline, first)
+    load_adapter(pipeline, trained[1].folder)
+
+
+def test_the_folder_says_how_it_was_made(trained: tuple[StableDiffusionPipeline, Adapter]) -> None:
+    adapter = trained[1]
+    read = read_adapter(adapter.folder)
+    assert read.tokens == adapter.tokens
+    assert read.has_lora
+    assert read.config == adapter.config
+    assert read.config["lora"]["alpha"] == 5.0
+    assert read.config["textual_inversion"]["initialiser"] == "skin"
+    assert [row["stage"] for row in read.log] == ["textual_inversion"] * 4 + ["lora"] * 4
+    assert read.log == adapter.log
+    entries = json.loads((adapter.folder / "tokens.json").read_text())
+    assert list(entries) == list(TINY_CLASSES)
+    assert not list(adapter.folder.parent.glob(".partial-*"))
+    assert not list(adapter.folder.parent.glob(".stale-*"))
+
+
+def test_the_folder_names_no_path_of_this_machine(trained: tuple[StableDiffusionPipeline, Adapter]) -> None:
+    folder = trained[1].folder
+    for path in folder.rglob("*"):
+        assert path.is_dir() or str(folder.parent).encode() not in path.read_bytes()
+
+
+def test_saving_again_gives_the_same_bytes(
+    trained: tuple[StableDiffusionPipeline, Adapter], tmp_path: Path
+) -> None:
+    pipeline, adapter = trained
+    save_adapter(replace(adapter, folder=tmp_path / "copy"), pipeline)
+    save_adapter(replace(adapter, folder=tmp_path / "copy"), pipeline)
+    files = sorted(path.relative_to(adapter.folder) for path in adapter.folder.rglob("*") if path.is_file())
+    assert files == sorted(
+        path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").rglob("*") if path.is_file()
+    )
+    for path in files:
+        assert (adapter.folder / path).read_bytes() == (tmp_path / "copy" / path).read_bytes()
+
+
+def test_a_folder_that_is_no_adapter_is_one_clear_line(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(GeneratorError, match="cannot be read") as error:
+            load_adapter(pipeline, folder)
+        assert "\n" not in str(error.value)
+
+
+def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(
+    trained: tuple[StableDiffusionPipeline, Adapter], tmp_path: Path
+) -> None:
+    pipeline, adapter = trained
+    other = replace(adapter, folder=tmp_path / "other")
+    save_adapter(other, pipeline)
+    weights = load_file(other.folder / LORA_FILE)
+    wrong = {key: torch.cat([tensor, tensor]) for key, tensor in weights.items()}
+    save_file(wrong, other.folder / LORA_FILE)
+    fresh = tiny_pipeline()
+    with pytest.raises(GeneratorError, match="does not fit"):
+        load_adapter(fresh, other.folder)
+    np.testing.assert_array_equal(draw(fresh, PLAIN_PROMPT), draw(tiny_pipeline(), PLAIN_PROMPT))
+    for path in embedding_files(other.folder):
+        save_file({key: tensor[:, :-1].contiguous() for key, tensor in load_file(path).items()}, path)
+    with pytest.raises(GeneratorError, match="embeddings of shape"):
+        load_adapter(fresh, other.folder)

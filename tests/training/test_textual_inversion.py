@@ -1,0 +1,216 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from skindiff.errors import ConfigError, GeneratorError, TrainingError
+from skindiff.generators.adapter import load_adapter, unload_adapter
+from skindiff.generators.tokens import encode_prompts, token_ids
+from skindiff.training import loop as loop_module
+from skindiff.training.loop import LoopConfig
+from skindiff.training.textual_inversion import (
+    TextualInversionConfig,
+    TrainableRows,
+    balanced_batches,
+    paper_textual_inversion,
+    train_textual_inversion,
+)
+from tests.tiny import TINY_CLASSES, tiny_corpus, tiny_pipeline
+
+
+def config(**settings) -> TextualInversionConfig:
+    loop = LoopConfig(steps=3, batch_size=4, learning_rate=0.05, max_grad_norm=0.0)
+    return TextualInversionConfig(
+        loop=replace(loop, **settings.pop("loop", {})), validation_examples=16, **settings
+    )
+
+
+def embeddings(pipeline) -> torch.Tensor:
+    return pipeline.text_encoder.get_input_embeddings().weight.detach()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    pipeline = tiny_pipeline()
+    folder = tmp_path_factory.mktemp("words")
+    return pipeline, train_textual_inversion(
+        Accelerator(cpu=True), pipeline, config(vectors=2), tiny_corpus(), folder
+    )
+
+
+def test_every_new_row_and_nothing_else_changes(trained) -> None:
+    pipeline, adapter = trained
+    untouched = tiny_pipeline()
+    old = embeddings(untouched)
+    assert torch.equal(embeddings(pipeline)[: len(old)], old)
+    (skin,) = untouched.tokenizer("skin", add_special_tokens=False).input_ids
+    for rows in token_ids(pipeline, adapter.tokens).values():
+        for row in rows:
+            assert not torch.equal(embeddings(pipeline)[row], old[skin])
+    for name in ("unet", "vae"):
+        state, expected = getattr(pipeline, name).state_dict(), getattr(untouched, name).state_dict()
+        assert all(torch.equal(state[key], expected[key]) for key in expected)
+    assert not any(parameter.requires_grad for parameter in pipeline.text_encoder.parameters())
+    assert type(pipeline.text_encoder.get_input_embeddings()) is torch.nn.Embedding
+
+
+def test_the_optimiser_sees_the_new_rows_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[torch.Size] = []
+    build = loop_module._optimiser
+
+    def spy(settings, parameters):
+        seen.extend(parameter.shape for parameter in parameters)
+        return build(settings, parameters)
+
+    monkeypatch.setattr(loop_module, "_optimiser", spy)
+    train_textual_inversion(
+        Accelerator(cpu=True), tiny_pipeline(), config(vectors=3), tiny_corpus(), tmp_path
+    )
+    assert seen == [(3 * len(TINY_CLASSES), 16)]
+
+
+def test_steps_count_each_condition(trained) -> None:
+    assert [row["step"] for row in trained[1].log] == [1, 2, 3, 4, 5, 6]
+    assert all(row["grad_norm"] > 0 for row in trained[1].log)
+    assert trained[1].log[-1]["validation_loss"] > 0
+    assert config(steps_per_condition=False).run_loop(7).steps == 3
+
+
+def test_loading_what_was_saved_gives_the_same_embeddings(trained) -> None:
+    pipeline, adapter = trained
+    fresh = tiny_pipeline()
+    load_adapter(fresh, adapter.folder)
+    prompts = [f"An image of {adapter.tokens.subject(name)}" for name in TINY_CLASSES]
+    assert torch.equal(encode_prompts(fresh, prompts), encode_prompts(pipeline, prompts))
+
+
+def test_the_words_lower_the_loss_on_fixed_noise(tmp_path: Path) -> None:
+    settings = config(loop={"steps": 15, "learning_rate": 0.1, "validate_every": 1})
+    log = train_textual_inversion(
+        Accelerator(cpu=True), tiny_pipeline(), settings, tiny_corpus(), tmp_path
+    ).log
+    assert log[-1]["validation_loss"] < log[0]["validation_loss"]
+
+
+def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = config(loop={"checkpoint_every": 2})
+    accelerator, dataset = Accelerator(cpu=True), tiny_corpus()
+    whole = tiny_pipeline()
+    log = train_textual_inversion(accelerator, whole, settings, dataset, tmp_path / "whole").log
+
+    save = loop_module.save_checkpoint
+
+    def killed(*arguments, **keywords):
+        save(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", killed)
+    first = tiny_pipeline()
+    with pytest.raises(KeyboardInterrupt):
+        train_textual_inversion(accelerator, first, settings, dataset, tmp_path / "killed")
+    assert type(first.text_encoder.get_input_embeddings()) is torch.nn.Embedding
+    monkeypatch.undo()
+    resumed = tiny_pipeline()
+    assert train_textual_inversion(accelerator, resumed, settings, dataset, tmp_path / "killed").log == log
+    assert torch.equal(embeddings(resumed), embeddings(whole))
+
+
+def test_another_corpus_does_not_resume_this_one(tmp_path: Path) -> None:
+    settings = config(loop={"checkpoint_every": 2})
+    accelerator = Accelerator(cpu=True)
+    train_textual_inversion(accelerator, tiny_pipeline(), settings, tiny_corpus(), tmp_path)
+    with pytest.raises(TrainingError, match="context"):
+        train_textual_inversion(accelerator, tiny_pipeline(), settings, tiny_corpus(seed=1), tmp_path)
+
+
+def test_accumulation_traces_the_same_loss(tmp_path: Path) -> None:
+    logs = []
+    for batch, accumulation in ((4, 1), (1, 4)):
+        settings = config(loop={"batch_size": batch, "gradient_accumulation_steps": accumulation})
+        adapter = train_textual_inversion(
+            Accelerator(cpu=True), tiny_pipeline(), settings, tiny_corpus(), tmp_path / str(batch)
+        )
+        logs.append([row["loss"] for row in adapter.log])
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-4)
+
+
+def test_a_second_training_on_a_fresh_pipeline_starts_afresh(trained, tmp_path: Path) -> None:
+    again = tiny_pipeline()
+    train_textual_inversion(Accelerator(cpu=True), again, config(vectors=2), tiny_corpus(), tmp_path)
+    assert torch.equal(embeddings(again), embeddings(trained[0]))
+
+
+def test_training_can_be_undone(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    adapter = train_textual_inversion(Accelerator(cpu=True), pipeline, config(), tiny_corpus(), tmp_path)
+    unload_adapter(pipeline, adapter)
+    assert torch.equal(embeddings(pipeline), embeddings(tiny_pipeline()))
+
+
+def test_grids_are_drawn_while_training(tmp_path: Path) -> None:
+    settings = config(loop={"steps": 2, "validate_every": 2}, sample_every=2)
+    train_textual_inversion(Accelerator(cpu=True), tiny_pipeline(), settings, tiny_corpus(), tmp_path)
+    grids = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert grids == ["textual_inversion-000002.png", "textual_inversion-000004.png"]
+    assert Image.open(tmp_path / "samples" / grids[0]).size == (64, 32)
+
+
+def test_rows_learn_through_a_frozen_matrix() -> None:
+    frozen = torch.nn.Embedding(6, 3).requires_grad_(False)
+    before = frozen.weight.clone()
+    rows = TrainableRows(frozen, 4)
+    ids = torch.tensor([[0, 4, 5, 4]])
+    assert torch.equal(rows(ids), frozen(ids))
+    rows(ids).sum().backward()
+    assert rows.rows.grad is not None
+    assert rows.rows.grad.tolist() == [[2.0] * 3, [1.0] * 3]
+    with torch.no_grad():
+        rows.rows += 1
+    assert torch.equal(rows.merge().weight[4:], before[4:] + 1)
+
+
+def test_classes_take_turns() -> None:
+    labels = np.array([0] * 10 + [1] * 3 + [2] * 5)
+    sample = balanced_batches(labels, 4, "key")
+    rows = np.concatenate([sample(step) for step in range(45)])
+    assert np.bincount(labels[rows]).tolist() == [60, 60, 60]
+    assert np.bincount(rows).tolist() == [6] * 10 + [20] * 3 + [12] * 5
+    assert np.array_equal(sample(7), balanced_batches(labels, 4, "key")(7))
+
+
+def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
+    dataset = tiny_corpus(4).select([0, 2])
+    with pytest.raises(TrainingError, match="'squamous cell carcinoma' has no training image"):
+        train_textual_inversion(Accelerator(cpu=True), tiny_pipeline(), config(), dataset, tmp_path)
+
+
+def test_an_initialiser_of_two_tokens_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GeneratorError, match="'skin lesion' is 2 tokens"):
+        train_textual_inversion(
+            Accelerator(cpu=True), tiny_pipeline(), config(initialiser="skin lesion"), tiny_corpus(), tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"vectors": 0}, "ti.vectors is 0"),
+        ({"image_size": 60}, "ti.image_size is 60"),
+        ({"sample_every": 5}, "ti.loop.validate_every=0"),
+        ({"loop": {"steps": 0}}, "ti.loop.steps is 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(settings, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(**settings).validate("ti.")
+
+
+def test_the_papers_settings() -> None:
+    paper = paper_textual_inversion()
+    paper.validate()
+    assert paper.run_loop(7).steps == 3500
+    assert paper.loop.learning_rate * paper.loop.global_batch(1) == pytest.approx(8e-3)
