@@ -92,7 +92,7 @@ def test_every_trainable_weight_moves_and_no_frozen_one(accelerator, tmp_path):
 
 
 class PlainSGD(torch.optim.SGD):
-    def __init__(self, parameters, lr, weight_decay):
+    def __init__(self, parameters, lr, weight_decay, fused):
         super().__init__(parameters, lr=lr)
 
 
