@@ -1,6 +1,5 @@
 """A Stable Diffusion pipeline small enough for tests, built in code: no download, about 190,000 weights."""
 
-import json
 from functools import cache
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import torch
 from datasets import Dataset
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from skindiff.corpora.schema import corpus_features
@@ -26,19 +24,23 @@ _WORDS = (
 
 @cache
 def _tiny_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    bpe = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
-    bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=[chr(code) for code in range(33, 127)],
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    bpe.train_from_iterator([_WORDS] * 4, trainer)
-    state = json.loads(bpe.to_str())["model"]
-    return state["vocab"], [tuple(pair) for pair in state["merges"]]
+    """Merge the letters of each word in turn. (BpeTrainer breaks ties unlike in each process.)"""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in _WORDS.split():
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        for merge in merges:
+            place = 0
+            while place + 1 < len(pieces):
+                if (pieces[place], pieces[place + 1]) == merge:
+                    pieces[place : place + 2] = ["".join(merge)]
+                place += 1
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces[:2] = [pieces[0] + pieces[1]]
+            tokens.append(pieces[0])
+    return {token: number for number, token in enumerate(tokens)}, merges
 
 
 def tiny_tokenizer() -> CLIPTokenizer:

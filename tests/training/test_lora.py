@@ -74,9 +74,7 @@ def test_a_step_runs_neither_autoencoder_nor_text_encoder(
     unload_adapter(pipeline, first)
     run(tmp_path / "longer", pipeline, loop={"steps": 12})
     assert len(calls) == 2 * once
-    assert calls.count("text") == 2 * 9, (
-        "each of the eight rows has its own prompt, and there is the empty one"
-    )
+    assert calls.count("text") == 2 * 9, "eight rows with a prompt each, and the empty one"
 
 
 def test_the_loss_on_fixed_noise_falls(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""Textual inversion, then LoRA, of the tiny pipeline: a program to be killed, or run in two processes.
+
+``python -m tests.training.stages FOLDER [--batch_size N] [--kill STAGE STEP]``, alone or under
+``accelerate launch``, leaves both stages' folders in FOLDER.
+"""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from skindiff.generators.adapter import Adapter
+from skindiff.training.denoising_task import DenoisingTask
+from skindiff.training.loop import LoopConfig, MicroBatch
+from skindiff.training.lora import LoRAConfig, train_lora
+from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
+from tests.tiny import tiny_corpus, tiny_pipeline
+
+
+def run_stages(accelerator: Accelerator, folder: Path, batch_size: int) -> Adapter:
+    pipeline, dataset = tiny_pipeline(), tiny_corpus()
+    loop = LoopConfig(steps=3, batch_size=batch_size, learning_rate=0.05, checkpoint_every=2)
+    words = TextualInversionConfig(loop=loop, validation_examples=8)
+    learnt = train_textual_inversion(accelerator, pipeline, words, dataset, folder / "words")
+    updates = LoRAConfig(
+        loop=LoopConfig(steps=6, batch_size=batch_size, learning_rate=0.02, checkpoint_every=2),
+        rank=2,
+        train_text_encoder=True,
+        prompt_dropout=0.2,
+        noise_offset=0.1,
+        validation_examples=8,
+    )
+    return train_lora(accelerator, pipeline, updates, dataset, folder / "lora", learnt=learnt)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--batch_size", type=int, default=4)
+    parser.add_argument("--kill", nargs=2, default=("", "0"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    stage, step = args.kill[0], int(args.kill[1])
+    loss = DenoisingTask.loss
+
+    def killing_loss(self: DenoisingTask, module: nn.Module, batch: MicroBatch) -> torch.Tensor:
+        if (self.name, batch.step) == (stage, step):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss(self, module, batch)
+
+    DenoisingTask.loss = killing_loss
+    accelerator = Accelerator(cpu=True)
+    run_stages(accelerator, args.folder, args.batch_size)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Textual inversion and LoRA that are killed for real, and in two processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from skindiff.generators.adapter import LORA_FILE, Adapter, embedding_files, read_adapter
+from tests.conftest import REPOSITORY
+from tests.training.stages import run_stages
+from tests.training.test_loop_processes import TWO_PROCESSES
+
+
+def launch(folder: Path, *options: str, launcher: tuple[str, ...] = ()) -> int:
+    return subprocess.run(
+        [sys.executable, *launcher, "-m", "tests.training.stages", str(folder), *options],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=300,
+    ).returncode
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    return run_stages(Accelerator(cpu=True), tmp_path_factory.mktemp("whole"), batch_size=4)
+
+
+@pytest.mark.parametrize(("stage", "step"), [("textual_inversion", "3"), ("lora", "5")])
+def test_killed_and_resumed_equals_uninterrupted(
+    whole: Adapter, tmp_path: Path, stage: str, step: str
+) -> None:
+    assert launch(tmp_path, "--kill", stage, step) == -9
+    assert not (tmp_path / "lora" / "adapter").exists()
+    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4)
+    assert resumed.log == whole.log
+    for path in sorted(whole.folder.rglob("*.*")):
+        assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
+
+
+def test_two_processes_follow_one(whole: Adapter, tmp_path: Path) -> None:
+    assert launch(tmp_path, "--batch_size", "2", launcher=TWO_PROCESSES) == 0
+    two = read_adapter(tmp_path / "lora" / "adapter")
+    assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
+    for key in ("loss", "grad_norm"):
+        assert [row[key] for row in two.log] == pytest.approx([row[key] for row in whole.log], rel=1e-4)
+    files = [*embedding_files(whole.folder), str(whole.folder / LORA_FILE)]
+    others = [*embedding_files(two.folder), str(two.folder / LORA_FILE)]
+    for path, other in zip(files, others, strict=True):
+        expected = load_file(path)
+        for name, tensor in load_file(other).items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-2, atol=1e-3)
