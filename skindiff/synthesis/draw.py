@@ -1,0 +1,296 @@
+"""Drawing the rows of a plan in batches that mix sources, so that any row can be drawn again alone.
+
+Everything random about a row comes from its own seed on the CPU, prompts and sources are encoded one at a
+time, and each row is drawn at the place in the batch that its plan gives it, in a batch that is always full
+(with copies where rows are missing). What stands beside it then changes no bit of it.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+from skindiff.errors import SynthesisError
+from skindiff.generators.tokens import encode_prompts
+from skindiff.synthesis.colour_transfer import transfer_colour
+from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
+from skindiff.synthesis.tone import TonePrototypes, latent_shift, noise_offset
+
+logger = logging.getLogger(__name__)
+
+_CONSTANT_BELOW = 0.5
+"""An image whose grey levels (0 to 255) have a smaller standard deviation shows nothing."""
+_BATCH_SETTINGS = (
+    "mode",
+    "strength",
+    "guidance_scale",
+    "steps",
+    "scheduler",
+    "image_size",
+    "output_size",
+    "batch_size",
+)
+"""Columns in which the rows of one batch agree."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What became of the rows of a plan.
+
+    Attributes:
+        images: (height, width, 3) uint8 RGB by row number; refused rows are absent.
+        refused: why a row has no image (``"not finite"`` or ``"constant"``), by row number.
+        denoising_steps: steps really run, by mode and settings.
+    """
+
+    images: dict[int, NDArray[np.uint8]]
+    refused: dict[int, str]
+    denoising_steps: dict[str, int]
+
+
+class Drawer:
+    """A generator at work on a corpus; prompts and sources are encoded once and kept.
+
+    Args:
+        pipeline: the generator, with the adapter that the plan's strategy means; it is left as it is.
+        sources: corpus with the ``image_id`` and ``image`` of every source; none for text-to-image.
+        prototypes: for rows with tone ``latent_mean``.
+    """
+
+    def __init__(
+        self,
+        pipeline: StableDiffusionPipeline,
+        sources: Dataset | None = None,
+        prototypes: TonePrototypes | None = None,
+    ) -> None:
+        self._pipeline = pipeline
+        self._sources = sources
+        self._prototypes = prototypes
+        self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
+        self._embeddings: dict[str, torch.Tensor] = {}
+        self._moments: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._drawing: dict[tuple[str, str], Any] = {}
+        self._announced: set[str] = set()
+
+    def draw(self, rows: Sequence[Row], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
+        """Draw rows of a plan.
+
+        Args:
+            rows: ``plan.to_list()`` or any part of it.
+            on_images: called with the number of rows that each batch has finished.
+
+        Raises:
+            SynthesisError: a source is unknown, or a prototype or skin type is missing.
+        """
+        self._check(rows)
+        images: dict[int, NDArray[np.uint8]] = {}
+        refused: dict[int, str] = {}
+        steps: dict[str, int] = {}
+        for places in _lay_out(rows):
+            first = rows[min(places.values())]
+            batch = [
+                rows[places[place]] if place in places else first for place in range(first["batch_size"])
+            ]
+            pixels, real_steps = self._draw_batch(batch)
+            steps[self._announce(batch[0], real_steps)] = real_steps
+            for place, number in places.items():
+                image, reason = _to_image(pixels[place], rows[number]["output_size"])
+                if image is not None:
+                    images[number] = image
+                else:
+                    refused[number] = reason
+            on_images(len(places))
+        return Drawn(images, refused, steps)
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if row["mode"] == "img2img" and row["source_id"] not in self._numbers:
+                raise SynthesisError(
+                    f"source_id {row['source_id']!r} of row {row['image_id']!r} is not among the "
+                    "sources: give the corpus that the plan was made from"
+                )
+
+    def _announce(self, row: Row, real_steps: int) -> str:
+        strength = "" if row["strength"] is None else f", strength {row['strength']:g}"
+        settings = f"{row['mode']}, {row['scheduler']}, {row['steps']} steps{strength}"
+        if settings not in self._announced:
+            self._announced.add(settings)
+            logger.info("%s: %d denoising steps are run for each image", settings, real_steps)
+        return settings
+
+    def _draw_batch(self, batch: list[Row]) -> tuple[torch.Tensor, int]:
+        """Return pixels of shape (batch, 3, height, width) in [0, 1] on the CPU and the steps really run."""
+        first = batch[0]
+        drawing = self._drawing_pipeline(first["mode"], first["scheduler"])
+        generators = [torch.Generator("cpu").manual_seed(row["seed"]) for row in batch]
+        settings: dict[str, Any] = {
+            "prompt_embeds": torch.stack([self._embedding(row["prompt"]) for row in batch]),
+            "negative_prompt_embeds": torch.stack([self._embedding("") for _ in batch]),
+            "guidance_scale": first["guidance_scale"],
+            "num_inference_steps": first["steps"],
+            "generator": generators,
+            "output_type": "pt",
+        }
+        with torch.inference_mode():
+            if first["mode"] == "img2img":
+                latents = [
+                    self._source_latent(row, generator, drawing.scheduler)
+                    for row, generator in zip(batch, generators, strict=True)
+                ]
+                output = drawing(image=torch.stack(latents), strength=first["strength"], **settings)
+            else:
+                size = self._size(first)
+                if any(row["tone"] == "offset_noise" for row in batch):
+                    settings["latents"] = self._start_noise(batch, generators, size)
+                output = drawing(height=size, width=size, **settings)
+        return output.images.float().cpu(), drawing.num_timesteps
+
+    def _drawing_pipeline(self, mode: str, scheduler: str) -> Any:
+        if (mode, scheduler) not in self._drawing:
+            kind = StableDiffusionImg2ImgPipeline if mode == "img2img" else StableDiffusionPipeline
+            components = {**self._pipeline.components, "scheduler": make_scheduler(scheduler, self._pipeline)}
+            drawing = kind(**components, requires_safety_checker=False)
+            drawing.set_progress_bar_config(disable=True)
+            self._drawing[mode, scheduler] = drawing
+        return self._drawing[mode, scheduler]
+
+    def _embedding(self, prompt: str) -> torch.Tensor:
+        if prompt not in self._embeddings:
+            self._embeddings[prompt] = encode_prompts(self._pipeline, [prompt])[0]
+        return self._embeddings[prompt]
+
+    def _size(self, row: Row) -> int:
+        own = int(self._pipeline.unet.config.sample_size * self._pipeline.vae_scale_factor)
+        return row["image_size"] or own
+
+    def _source_latent(self, row: Row, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
+        """Return the latent that img2img starts from (before its noise), (channels, height, width).
+
+        The posterior's noise is the first that a row's generator draws, as it is in diffusers, so with tone
+        ``none`` plain diffusers draws the same image from the same seed.
+        """
+        mean, std = self._source_moments(row)
+        latent = mean + std * torch.randn(mean.shape, generator=generator)
+        latent = self._pipeline.vae.config.scaling_factor * latent
+        if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]:
+            prototypes = self._prototypes or TonePrototypes({})
+            latent = latent + latent_shift(
+                latent, row["source_skin_type"], row["skin_type"], prototypes, row["tone_strength"]
+            )
+        if row["tone"] == "offset_noise":
+            ratio = start_noise_ratio(scheduler, row["steps"], row["strength"])
+            latent = latent + ratio * noise_offset(row["seed"], len(latent), row["tone_strength"])
+        return latent.to(self._pipeline.device, self._pipeline.unet.dtype)
+
+    def _source_moments(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
+        recoloured = row["tone"] == "colour"
+        size = self._size(row)
+        tone = (row["source_skin_type"], row["skin_type"], row["tone_strength"])
+        key = (row["source_id"], size, tone if recoloured else None)
+        if key not in self._moments:
+            assert self._sources is not None
+            image = self._sources[self._numbers[row["source_id"]]]["image"]
+            pixels = _square(image, size)[None]
+            if recoloured:
+                source, target, strength = tone
+                pixels = transfer_colour(pixels, [source], [target], strength=strength)
+            vae = self._pipeline.vae
+            tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0 * 2.0 - 1.0
+            posterior = vae.encode(tensor.to(vae.device, vae.dtype)).latent_dist
+            self._moments[key] = (posterior.mean[0].float().cpu(), posterior.std[0].float().cpu())
+        return self._moments[key]
+
+    def _start_noise(self, batch: list[Row], generators: list[torch.Generator], size: int) -> torch.Tensor:
+        """Return start noises with offsets, (batch, channels, height, width), for text-to-image."""
+        side = size // self._pipeline.vae_scale_factor
+        channels = int(self._pipeline.unet.config.in_channels)
+        noise = torch.stack([torch.randn((channels, side, side), generator=each) for each in generators])
+        for row, start in zip(batch, noise, strict=True):
+            if row["tone"] == "offset_noise":
+                start += noise_offset(row["seed"], channels, row["tone_strength"])
+        return noise.to(self._pipeline.device, self._pipeline.unet.dtype)
+
+
+def redraw(
+    row: Row,
+    pipeline: StableDiffusionPipeline,
+    sources: Dataset | None = None,
+    prototypes: TonePrototypes | None = None,
+) -> PILImage.Image:
+    """Draw one row of a plan, or of a drawn data set, again.
+
+    On the same device the result is the same bit for bit: batch size, place in the batch and (on a CPU)
+    number of threads are those that the row records.
+
+    Args:
+        row: with the columns of a plan; any others, such as ``image``, are not looked at.
+        pipeline: the generator that ``row["generator"]`` names.
+        sources: a corpus with the row's source; none for text-to-image.
+        prototypes: those that the data set was drawn with, for rows with tone ``latent_mean``.
+
+    Raises:
+        SynthesisError: the source or a prototype is missing, or the image is not finite or constant.
+    """
+    with _threads(row["threads"]):
+        drawn = Drawer(pipeline, sources, prototypes).draw([row])
+    if drawn.refused:
+        raise SynthesisError(
+            f"row {row['image_id']!r} gives an image that is {drawn.refused[0]}: draw it with another "
+            "seed, or in float32 or bfloat16"
+        )
+    return PILImage.fromarray(drawn.images[0])
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _lay_out(rows: Sequence[Row]) -> list[dict[int, int]]:
+    """Give each row its place in a batch of like settings; a batch maps places to row numbers."""
+    turns: Counter[tuple[Any, ...]] = Counter()
+    batches: dict[tuple[Any, ...], dict[int, int]] = defaultdict(dict)
+    for number, row in enumerate(rows):
+        settings = tuple(row[name] for name in _BATCH_SETTINGS)
+        place = row["batch_position"]
+        batches[*settings, turns[*settings, place]][place] = number
+        turns[*settings, place] += 1
+    return list(batches.values())
+
+
+def _square(image: PILImage.Image, size: int) -> NDArray[np.uint8]:
+    image = ImageOps.exif_transpose(image).convert("RGB")
+    if image.size != (size, size):
+        image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def _to_image(pixels: torch.Tensor, output_size: int | None) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return (3, height, width) pixels in [0, 1] as a uint8 image, or the reason why they are none."""
+    if not bool(pixels.isfinite().all()):
+        return None, "not finite"
+    image = (pixels.permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
+    if image.std(axis=(0, 1)).max() < _CONSTANT_BELOW:
+        return None, "constant"
+    if output_size is not None and image.shape[0] != output_size:
+        resized = PILImage.fromarray(image).resize((output_size, output_size), PILImage.Resampling.LANCZOS)
+        image = np.asarray(resized)
+    return image, ""

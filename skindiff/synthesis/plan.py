@@ -1,0 +1,305 @@
+"""Plans: which image is drawn from which source, towards which skin type, from which prompt and seed.
+
+A plan is a table without images. Its rows say all that is needed to draw each image again, alone.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import torch
+from datasets import ClassLabel, Dataset, Features, Image, Value
+
+from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.generators.prompts import prompt_for
+from skindiff.seeding import derive_seed, numpy_generator
+
+Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
+Mode = Literal["img2img", "txt2img"]
+TargetDraw = Literal["balanced", "per_source"]
+Tone = Literal["none", "offset_noise", "latent_mean", "colour"]
+SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
+
+SYNTHETIC_CORPUS = "synthetic"
+"""What the ``corpus`` column of drawn images says."""
+
+
+@dataclass
+class SynthesisConfig:
+    """How a synthetic data set is planned and drawn."""
+
+    strategy: Strategy = "ti+lora"
+    """What the generator has learnt: learned tokens (ti), LoRA, both, or nothing (vanilla)."""
+    mode: Mode = "img2img"
+    """img2img re-draws source images; txt2img draws as many, of the same labels and tones, from text."""
+    images_per_source: int = 5
+    """Images drawn per source image."""
+    targets: list[str] = field(default_factory=lambda: ["V", "VI"])
+    """Skin types to draw; sources that have one of them keep it, all others get one of them."""
+    target_draw: TargetDraw = "balanced"
+    """balanced: targets take turns over each condition's images; per_source: one at random per source."""
+    strength: float = 0.3
+    """How far img2img goes back into noise, above 0 and at most 1; more keeps less of the source."""
+    guidance_scale: float = 2.0
+    """Classifier-free guidance; 1 turns it off and halves the work."""
+    steps: int = 14
+    """Steps of the whole schedule; img2img runs int(steps * strength) of them."""
+    scheduler: SchedulerName = "dpmsolver++"
+    """Sampler; pipeline takes the one that the generator came with."""
+    tone: Tone = "latent_mean"
+    """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
+    also in txt2img), the source latent's mean (latent_mean) or the source's colours (colour)."""
+    tone_strength: float = 1.0
+    """Size of that move: share of the way to the target (latent_mean, colour), or the offset's standard
+    deviation in units of the noise (offset_noise)."""
+    batch_size: int = 16
+    """Images per forward pass (twice as many with guidance); part of what a row must be re-drawn with."""
+    image_size: int | None = None
+    """Height and width in pixels that are drawn; null takes the generator's own."""
+    output_size: int | None = None
+    """Height and width in pixels that are saved; null saves them as drawn."""
+    rows_per_shard: int = 256
+    """Rows per Parquet file."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise ConfigError if a setting cannot work; ``path`` (``"synthesis."``) goes before its name."""
+        for name, choices in (
+            ("strategy", Strategy),
+            ("mode", Mode),
+            ("target_draw", TargetDraw),
+            ("scheduler", SchedulerName),
+            ("tone", Tone),
+        ):
+            if getattr(self, name) not in get_args(choices):
+                known = ", ".join(get_args(choices))
+                raise ConfigError(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
+        if not self.targets or not set(self.targets) <= set(SKIN_TYPES):
+            raise ConfigError(
+                f"{path}targets: {self.targets} is not a list of skin types {', '.join(SKIN_TYPES)}"
+            )
+        if len(set(self.targets)) < len(self.targets):
+            raise ConfigError(f"{path}targets: {self.targets} names a skin type twice; name each once")
+        for name in ("images_per_source", "steps", "batch_size", "rows_per_shard"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1"
+                )
+        if not 0 < self.strength <= 1:
+            raise ConfigError(
+                f"{path}strength: {self.strength} is outside 0 to 1 (0 would draw nothing); try 0.3 to 0.5"
+            )
+        if self.mode == "img2img" and int(self.steps * self.strength) < 1:
+            raise ConfigError(
+                f"{path}steps: {self.steps} steps at strength {self.strength} leave none to run; raise "
+                f"steps to {_least_steps(self.strength)} or more, or raise strength"
+            )
+        if self.guidance_scale < 1:
+            raise ConfigError(
+                f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more"
+            )
+        if self.tone_strength < 0:
+            raise ConfigError(
+                f"{path}tone_strength: {self.tone_strength} would move the tone away from the target; "
+                "use 0 or more"
+            )
+        for name in ("image_size", "output_size"):
+            size = getattr(self, name)
+            if size is not None and (size < 8 or (name == "image_size" and size % 8)):
+                raise ConfigError(
+                    f"{path}{name}: {size} pixels cannot be drawn; use a multiple of 8, or null"
+                )
+
+
+def paper_settings(**overrides: Any) -> SynthesisConfig:
+    """Return the settings of Wang et al. (2024), as their code has them: preset ``paper``.
+
+    The sampler is the pipeline's own (PNDM for Stable Diffusion 2.1 base) and nothing but the prompt moves
+    the tone.
+    """
+    settings = SynthesisConfig(
+        images_per_source=5,
+        targets=["V", "VI"],
+        target_draw="per_source",
+        strength=0.5,
+        guidance_scale=2.0,
+        steps=100,
+        scheduler="pipeline",
+        tone="none",
+        batch_size=5,
+        output_size=256,
+    )
+    return replace(settings, **overrides)
+
+
+def plan_features(class_names: Sequence[str]) -> Features:
+    """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to draw.
+
+    ``subject`` is what stands for the condition in the prompt (its name or token). ``batch_position`` is
+    the place in the batch that a row is drawn at and ``threads`` the CPU threads that drew it; with
+    ``batch_size`` they make a lone re-draw equal bit for bit. ``strength``, ``source_id`` and
+    ``source_skin_type`` are null for text-to-image, sizes are null where the generator's own are meant.
+    """
+    features = corpus_features(class_names)
+    del features["image"]
+    types = {
+        "source_id": "string",
+        "subject": "string",
+        "prompt": "string",
+        "seed": "int64",
+        "strength": "float64",
+        "guidance_scale": "float64",
+        "steps": "int32",
+        "generator": "string",
+        "source_skin_type": "string",
+        "strategy": "string",
+        "mode": "string",
+        "scheduler": "string",
+        "tone": "string",
+        "tone_strength": "float64",
+        "image_size": "int32",
+        "output_size": "int32",
+        "batch_size": "int32",
+        "batch_position": "int32",
+        "threads": "int32",
+    }
+    return Features({**features, **{name: Value(kind) for name, kind in types.items()}})
+
+
+def synthetic_features(class_names: Sequence[str]) -> Features:
+    """Return the columns of a drawn data set: ``image`` and those of its plan."""
+    return Features({"image": Image(), **plan_features(class_names)})
+
+
+def make_plan(
+    sources: Dataset,
+    config: SynthesisConfig,
+    *,
+    seed: int,
+    generator: str,
+    tokens: Mapping[str, str] | None = None,
+    threads: int | None = None,
+) -> Dataset:
+    """Plan a synthetic data set; images are neither read nor drawn.
+
+    The seed of a row is a function of ``seed``, its source and its turn, so a row stays the same whatever
+    else is planned. Each condition's images get the targets in equal numbers (to within one per target).
+
+    Args:
+        sources: a corpus; only ``label``, ``skin_type``, ``image_id`` and ``group_id`` are read.
+        config: valid settings.
+        seed: of this data set.
+        generator: ``id@revision`` of the model and whatever adapter is on it; goes into every row.
+        tokens: placeholder of each condition, for the strategies with textual inversion.
+        threads: CPU threads that will draw; the present number when left out.
+
+    Returns:
+        A table of ``len(sources) * images_per_source`` rows with the columns of :func:`plan_features`.
+
+    Raises:
+        ConfigError: a setting cannot work.
+        SynthesisError: there are no sources, two share an ``image_id``, or a condition has no token.
+    """
+    config.validate()
+    label_feature = sources.features["label"]
+    assert isinstance(label_feature, ClassLabel)
+    columns = {name: list(sources[name]) for name in ("label", "skin_type", "image_id", "group_id")}
+    _check_sources(columns["image_id"])
+    subjects = _subjects(label_feature.names, set(columns["label"]), config, tokens)
+    targets = _draw_targets(columns, config, seed)
+    constant = {
+        "corpus": SYNTHETIC_CORPUS,
+        "strength": config.strength if config.mode == "img2img" else None,
+        "guidance_scale": config.guidance_scale,
+        "steps": config.steps,
+        "generator": generator,
+        "strategy": config.strategy,
+        "mode": config.mode,
+        "scheduler": config.scheduler,
+        "tone": _effective_tone(config),
+        "tone_strength": config.tone_strength,
+        "image_size": config.image_size,
+        "output_size": config.output_size,
+        "batch_size": config.batch_size,
+        "threads": threads or torch.get_num_threads(),
+    }
+    rows: dict[str, list[Any]] = {name: [] for name in plan_features(label_feature.names)}
+    for source, source_id in enumerate(columns["image_id"]):
+        for turn, target in enumerate(targets[source]):
+            label = columns["label"][source]
+            image_id = f"{source_id}-{config.mode}-{config.strategy}-{seed}-{turn}"
+            from_image = config.mode == "img2img"
+            row = constant | {
+                "label": label,
+                "skin_type": target,
+                "image_id": image_id,
+                # An image drawn from text alone shows no patient of the corpus.
+                "group_id": columns["group_id"][source] if from_image else image_id,
+                "source_id": source_id if from_image else None,
+                "source_skin_type": columns["skin_type"][source] if from_image else None,
+                "subject": subjects[label],
+                "prompt": prompt_for(subjects[label], target),
+                "seed": derive_seed("synthesis", seed, source_id, turn),
+                "batch_position": len(rows["label"]) % config.batch_size,
+            }
+            for name, value in row.items():
+                rows[name].append(value)
+    return Dataset.from_dict(rows, features=plan_features(label_feature.names))
+
+
+def _check_sources(image_ids: list[str]) -> None:
+    if not image_ids:
+        raise SynthesisError("there are no source images to plan from: check the split's training rows")
+    if len(set(image_ids)) < len(image_ids):
+        twice = next(name for name in image_ids if image_ids.count(name) > 1)
+        raise SynthesisError(f"image_id {twice!r} stands twice among the sources: give each image its own")
+
+
+def _subjects(
+    names: list[str], labels: set[int], config: SynthesisConfig, tokens: Mapping[str, str] | None
+) -> dict[int, str]:
+    """Return what stands for each label in prompts: its plain name, or its learned token."""
+    if config.strategy in ("vanilla", "lora"):
+        return {label: names[label] for label in labels}
+    missing = [names[label] for label in sorted(labels) if names[label] not in (tokens or {})]
+    if missing or tokens is None:
+        raise SynthesisError(
+            f"strategy {config.strategy!r} needs a learned token for {missing[0]!r}: train textual "
+            "inversion on it, or choose strategy vanilla or lora"
+        )
+    return {label: tokens[names[label]] for label in labels}
+
+
+def _draw_targets(columns: dict[str, list[Any]], config: SynthesisConfig, seed: int) -> list[list[str]]:
+    """Return the target of every image of every source."""
+    turns, targets = config.images_per_source, config.targets
+    drawn = [[skin_type] * turns if skin_type in targets else [] for skin_type in columns["skin_type"]]
+    by_label: dict[int, list[int]] = defaultdict(list)
+    for source, label in enumerate(columns["label"]):
+        if not drawn[source]:
+            by_label[label].append(source)
+    for label, members in sorted(by_label.items()):
+        stream = numpy_generator("synthesis-targets", seed, label)
+        # In the order of their ids, so that the order of the rows does not matter.
+        members.sort(key=lambda source: columns["image_id"][source])
+        order = [str(target) for target in stream.permutation(targets)]
+        if config.target_draw == "per_source":
+            for source in members:
+                drawn[source] = [targets[stream.integers(len(targets))]] * turns
+            continue
+        for place, member in enumerate(stream.permutation(len(members))):
+            first = place * turns
+            drawn[members[member]] = [order[(first + turn) % len(order)] for turn in range(turns)]
+    return drawn
+
+
+def _effective_tone(config: SynthesisConfig) -> Tone:
+    """Return the tone setting as it acts: what works on a source does nothing in text-to-image."""
+    return "none" if config.mode == "txt2img" and config.tone != "offset_noise" else config.tone
+
+
+def _least_steps(strength: float) -> int:
+    least = math.ceil(1 / strength)
+    return least if int(least * strength) >= 1 else least + 1

@@ -1,0 +1,286 @@
+"""Drawing a plan into Parquet shards: each one whole or absent, so that a killed run goes on where it was."""
+
+import errno
+import hashlib
+import io
+import json
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from datasets import Dataset, Features, concatenate_datasets
+from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from tqdm.auto import tqdm
+
+from skindiff.errors import SynthesisError
+from skindiff.synthesis.draw import Drawer, Drawn
+from skindiff.synthesis.plan import synthetic_features
+from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types
+
+logger = logging.getLogger(__name__)
+
+PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
+_METADATA_KEY = b"skindiff"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """The plan of a folder, cut into shards of whole batches."""
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    features: Features
+    rows_per_shard: int
+
+    @property
+    def count(self) -> int:
+        return -(-len(self.rows) // self.rows_per_shard)
+
+    def path(self, shard: int) -> Path:
+        return self.folder / f"synthetic-{shard:05d}-of-{self.count:05d}.parquet"
+
+    def of(self, shard: int) -> list[dict[str, Any]]:
+        return self.rows[shard * self.rows_per_shard : (shard + 1) * self.rows_per_shard]
+
+
+def write_synthetic(
+    accelerator: Accelerator,
+    plan: Dataset,
+    pipeline: StableDiffusionPipeline,
+    sources: Dataset | None,
+    folder: Path,
+    *,
+    rows_per_shard: int = 256,
+) -> dict[str, Any]:
+    """Draw a plan into Parquet shards and return the summary that lies beside them.
+
+    Shard ``i`` is drawn by process ``i % processes``; its bytes are the same whoever draws it. Shards that
+    are there already are kept, so a call after a crash goes on where it was. Images that are not finite or
+    show nothing are left out and counted.
+
+    Args:
+        accelerator: knows the processes; each must have its own ``pipeline`` on its own device.
+        plan: from :func:`skindiff.synthesis.plan.make_plan`.
+        pipeline: the generator, with the adapter that the plan's strategy means.
+        sources: the corpus that the plan was made from; none for text-to-image.
+        folder: of this plan alone; made if need be.
+        rows_per_shard: rounded up to whole batches.
+
+    Returns:
+        What ``summary.json`` holds: ``planned``, ``drawn``, ``refused`` (reason by ``image_id``),
+        ``refused_counts``, ``denoising_steps`` (steps really run, by settings), ``shards``, and
+        ``timings`` of this call (``images``, ``seconds``, ``images_per_second``).
+
+    Raises:
+        SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
+    """
+    shards = _shards(plan, folder, rows_per_shard)
+    if accelerator.is_main_process:
+        _claim(shards)
+        _prepare_prototypes(shards, pipeline)
+    accelerator.wait_for_everyone()
+    prototypes_path = folder / PROTOTYPES_FILE
+    prototypes = TonePrototypes.load(prototypes_path) if prototypes_path.is_file() else None
+    own = range(accelerator.process_index, shards.count, accelerator.num_processes)
+    began = time.perf_counter()
+    drawn = _draw_shards(shards, own, Drawer(pipeline, sources, prototypes), accelerator.is_main_process)
+    timings = gather_object([(drawn, time.perf_counter() - began)])
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        _write_json(folder / SUMMARY_FILE, _summarise(shards, timings))
+    accelerator.wait_for_everyone()
+    summary: dict[str, Any] = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    if summary["drawn"] == 0:
+        raise SynthesisError(
+            f"all {summary['planned']} images were refused ({dict(summary['refused_counts'])}): load the "
+            "generator in float32 or bfloat16 and look at its samples"
+        )
+    return summary
+
+
+def load_synthetic(folder: Path) -> Dataset:
+    """Read a drawn data set into memory, images still encoded (they are decoded on access).
+
+    ``datasets.load_dataset("parquet", data_files=...)`` reads the same shards.
+
+    Returns:
+        Columns of :func:`skindiff.synthesis.plan.synthetic_features`, in the order of the plan.
+
+    Raises:
+        SynthesisError: the folder holds no data set, or an unfinished one.
+    """
+    paths = sorted(folder.glob("synthetic-*-of-*.parquet"))
+    if not paths:
+        raise SynthesisError(f"{folder} holds no synthetic images: run the synthesis first")
+    expected = int(paths[0].stem.rsplit("-", 1)[1])
+    if len(paths) != expected:
+        raise SynthesisError(
+            f"{folder} holds {len(paths)} of {expected} shards: run the synthesis again with "
+            "--resume to finish it"
+        )
+    tables = [pq.read_table(path) for path in paths]
+    features = Features.from_arrow_schema(tables[0].schema)
+    return concatenate_datasets(
+        [Dataset(table.replace_schema_metadata(features.arrow_schema.metadata)) for table in tables]
+    )
+
+
+def load_prototypes(folder: Path) -> TonePrototypes | None:
+    """Return the tone prototypes that a data set was drawn with (none if it needed none), to re-draw rows."""
+    path = folder / PROTOTYPES_FILE
+    return TonePrototypes.load(path) if path.is_file() else None
+
+
+def _shards(plan: Dataset, folder: Path, rows_per_shard: int) -> _Shards:
+    if len(plan) == 0:
+        raise SynthesisError("the plan has no rows: plan from at least one source")
+    batch = int(plan[0]["batch_size"])
+    features = synthetic_features(plan.features["label"].names)
+    return _Shards(folder, plan.to_list(), features, -(-rows_per_shard // batch) * batch)
+
+
+def _claim(shards: _Shards) -> None:
+    """Make the folder this plan's own, or see that it is."""
+    mine = {
+        "fingerprint": _fingerprint(shards.rows),
+        "rows": len(shards.rows),
+        "rows_per_shard": shards.rows_per_shard,
+    }
+    path = shards.folder / PLAN_FILE
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != mine:
+            raise SynthesisError(
+                f"folder {shards.folder} holds images of another plan: choose an empty folder, or run with "
+                "--overwrite"
+            )
+        return
+    _write_json(path, mine)
+
+
+def _fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SHA-256 of a plan; the number of threads may change between calls."""
+    fixed = [{name: value for name, value in row.items() if name != "threads"} for row in rows]
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def _prepare_prototypes(shards: _Shards, pipeline: StableDiffusionPipeline) -> None:
+    """Estimate the tone prototypes of the whole plan once, before the first shard."""
+    types = prototype_types(shards.rows)
+    path = shards.folder / PROTOTYPES_FILE
+    if not types or path.is_file():
+        return
+    subjects = sorted({row["subject"] for row in shards.rows})
+    prototypes = estimate_prototypes(pipeline, types, subjects, size=shards.rows[0]["image_size"])
+    _write_file(path, prototypes.to_bytes())
+
+
+def _draw_shards(shards: _Shards, own: Sequence[int], drawer: Drawer, show_progress: bool) -> int:
+    """Draw the shards that are missing; returns how many rows that was."""
+    missing = [shard for shard in own if not shards.path(shard).is_file()]
+    total = sum(len(shards.of(shard)) for shard in missing)
+    with tqdm(total=total, desc="synthesis", unit="image", delay=2, disable=not show_progress) as bar:
+        for done, shard in enumerate(missing):
+            rows = [{**row, "threads": torch.get_num_threads()} for row in shards.of(shard)]
+            drawn = drawer.draw(rows, bar.update)
+            _write_file(shards.path(shard), _encode(rows, drawn, shards.features), len(missing) - done)
+    return total
+
+
+def _encode(rows: Sequence[Mapping[str, Any]], drawn: Drawn, features: Features) -> bytes:
+    """Return a shard as the bytes of a Parquet file; its metadata say which rows were refused and why."""
+    kept = [(row, drawn.images[number]) for number, row in enumerate(rows) if number in drawn.images]
+    columns: dict[str, Any] = {name: [row[name] for row, _ in kept] for name in features if name != "image"}
+    columns["image"] = [{"bytes": _png(image), "path": f"{row['image_id']}.png"} for row, image in kept]
+    record = {
+        "refused": {rows[number]["image_id"]: reason for number, reason in sorted(drawn.refused.items())},
+        "denoising_steps": drawn.denoising_steps,
+    }
+    schema = features.arrow_schema
+    schema = schema.with_metadata({**schema.metadata, _METADATA_KEY: json.dumps(record, sort_keys=True)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({name: columns[name] for name in features}, schema=schema), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    PILImage.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        SynthesisError: the disk is full, or the folder cannot be written to; what was there stays as it was.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in _NO_SPACE:
+            need = len(content) / 2**20
+            raise SynthesisError(
+                f"output folder {path.parent} is full: {path.name} needs {need:.2f} MiB (about "
+                f"{need * shards_left:.0f} MiB for all that is left): free some space and run again with "
+                "--resume (finished shards are kept), or choose another output folder"
+            ) from error
+        raise SynthesisError(
+            f"output folder {path.parent} cannot be written to ({error.strerror or error}): choose another "
+            "output folder"
+        ) from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    _write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _summarise(shards: _Shards, timings: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    refused: dict[str, str] = {}
+    steps: dict[str, int] = {}
+    drawn = 0
+    for shard in range(shards.count):
+        metadata = pq.read_metadata(shards.path(shard))
+        record = json.loads(metadata.metadata[_METADATA_KEY])
+        refused |= record["refused"]
+        steps |= record["denoising_steps"]
+        drawn += metadata.num_rows
+    counts = dict(sorted(Counter(refused.values()).items()))
+    if refused:
+        logger.warning(
+            "%d of %d images were refused and left out: %s", len(refused), len(shards.rows), counts
+        )
+    images, seconds = sum(count for count, _ in timings), max(time for _, time in timings)
+    return {
+        "planned": len(shards.rows),
+        "drawn": drawn,
+        "refused_counts": counts,
+        "refused": refused,
+        "denoising_steps": steps,
+        "shards": shards.count,
+        "timings": {
+            "images": images,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 3) if images else None,
+        },
+    }

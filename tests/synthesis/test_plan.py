@@ -1,0 +1,176 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from datasets import Dataset
+
+from skindiff.corpora.schema import REAL_COLUMNS, SYNTHETIC_COLUMNS, corpus_features
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.synthesis.plan import SynthesisConfig, make_plan, paper_settings, synthetic_features
+from tests.tiny import tiny_corpus
+
+CLASSES = ("psoriasis", "folliculitis")
+TOKENS = {"psoriasis": "<skindiff-psoriasis>", "folliculitis": "<skindiff-folliculitis>"}
+
+
+def _sources(skin_types: list[str | None]) -> Dataset:
+    rows = len(skin_types)
+    columns = {
+        "image": [None] * rows,
+        "label": [row % 2 for row in range(rows)],
+        "skin_type": skin_types,
+        "image_id": [f"s{row}" for row in range(rows)],
+        "group_id": [f"g{row // 2}" for row in range(rows)],
+        "corpus": ["made-up"] * rows,
+    }
+    return Dataset.from_dict(columns, features=corpus_features(CLASSES))
+
+
+def _plan(sources: Dataset, seed: int = 0, **settings: object) -> Dataset:
+    config = replace(SynthesisConfig(), **settings)  # type: ignore[arg-type]
+    return make_plan(sources, config, seed=seed, generator="tiny@0", tokens=TOKENS)
+
+
+def test_a_plan_has_the_schema_without_images_and_all_that_redraws_a_row() -> None:
+    plan = _plan(_sources(["I", "VI"]))
+
+    assert set(REAL_COLUMNS[1:]) | set(SYNTHETIC_COLUMNS) <= set(plan.column_names)
+    assert set(plan.column_names) | {"image"} == set(synthetic_features(CLASSES))
+    assert plan.features["label"].names == list(CLASSES)
+    row = plan[7]
+    assert row["corpus"] == "synthetic"
+    assert (row["source_id"], row["group_id"], row["label"]) == ("s1", "g0", 1)
+    assert (
+        row["prompt"] == "An image of <skindiff-folliculitis> on the skin of a very dark-skinned individual"
+    )
+    assert row["batch_position"] == 7
+    assert [row[name] for name in ("generator", "mode", "strategy", "scheduler", "tone")] == [
+        "tiny@0", "img2img", "ti+lora", "dpmsolver++", "latent_mean",
+    ]  # fmt: skip
+    assert row["threads"] >= 1
+
+
+def test_dark_sources_keep_their_type_and_light_ones_are_balanced_within_each_condition() -> None:
+    sources = _sources(["I", "II", "V", "VI", None, "III", "I", "I", "II", "II"])
+    plan = _plan(sources)
+
+    by_source = {name: [] for name in sources["image_id"]}
+    for name, skin_type in zip(plan["source_id"], plan["skin_type"], strict=True):
+        by_source[name].append(skin_type)
+    assert by_source["s2"] == ["V"] * 5
+    assert by_source["s3"] == ["VI"] * 5
+    assert all(
+        len(drawn) == 5 and set(drawn) == {"V", "VI"}
+        for name, drawn in by_source.items()
+        if name not in ("s2", "s3")
+    )
+    for label in (0, 1):
+        drawn = Counter(
+            row["skin_type"] for row in plan if row["label"] == label and row["source_id"] not in ("s2", "s3")
+        )
+        assert abs(drawn["V"] - drawn["VI"]) <= 1
+
+
+def test_the_paper_draws_one_target_per_source_and_its_published_settings() -> None:
+    config = paper_settings(strategy="vanilla")
+    plan = make_plan(_sources(["I", "II"] * 20), config, seed=3, generator="sd@1")
+
+    per_source = {name: set() for name in plan["source_id"]}
+    for name, skin_type in zip(plan["source_id"], plan["skin_type"], strict=True):
+        per_source[name].add(skin_type)
+    assert all(len(drawn) == 1 for drawn in per_source.values())
+    assert {skin_type for drawn in per_source.values() for skin_type in drawn} == {"V", "VI"}
+    assert (plan[0]["steps"], plan[0]["strength"], plan[0]["guidance_scale"]) == (100, 0.5, 2.0)
+    assert (plan[0]["tone"], plan[0]["scheduler"], plan[0]["output_size"]) == ("none", "pipeline", 256)
+
+
+def test_a_plan_is_a_function_of_its_seed_and_a_row_of_its_source() -> None:
+    sources = _sources(["I", "II"] * 10)
+
+    assert _plan(sources).to_list() == _plan(sources).to_list()
+    assert _plan(sources)["seed"] != _plan(sources, seed=1)["seed"]
+    assert _plan(sources)["skin_type"] != _plan(sources, seed=1)["skin_type"]
+    whole, part = _plan(sources), _plan(sources.select([2, 4]))
+    seeds = dict(zip(whole["image_id"], whole["seed"], strict=True))
+    assert all(seeds[name] == seed for name, seed in zip(part["image_id"], part["seed"], strict=True))
+    backwards = _plan(sources.select(range(19, -1, -1)))
+    targets = dict(zip(whole["image_id"], whole["skin_type"], strict=True))
+    assert dict(zip(backwards["image_id"], backwards["skin_type"], strict=True)) == targets
+
+
+def test_ids_and_seeds_are_unique_also_across_strategies() -> None:
+    sources = _sources(["I", "II", "V"])
+    plans = [
+        _plan(sources, mode=mode, strategy=strategy, seed=seed)
+        for mode, strategy in (
+            ("txt2img", "vanilla"),
+            ("txt2img", "ti"),
+            ("img2img", "vanilla"),
+            ("img2img", "ti"),
+            ("img2img", "lora"),
+            ("img2img", "ti+lora"),
+        )
+        for seed in (0, 1)
+    ]
+    ids = [name for plan in plans for name in plan["image_id"]]
+    assert len(set(ids)) == len(ids) == 12 * 15
+    assert len(set(plans[0]["seed"])) == 15
+
+
+def test_text_to_image_has_the_same_labels_and_tones_but_no_source() -> None:
+    sources = _sources(["I", "II", "V", None])
+    from_text, from_image = _plan(sources, mode="txt2img"), _plan(sources)
+
+    for column in ("label", "skin_type", "prompt", "seed"):
+        assert from_text[column] == from_image[column]
+    row = from_text[0]
+    assert row["source_id"] is row["source_skin_type"] is row["strength"] is None
+    assert row["group_id"] == row["image_id"]
+    assert row["tone"] == "none"
+    assert _plan(sources, mode="txt2img", tone="offset_noise")[0]["tone"] == "offset_noise"
+
+
+@pytest.mark.parametrize(("strategy", "subject"), [
+    ("vanilla", "psoriasis"), ("lora", "psoriasis"),
+    ("ti", TOKENS["psoriasis"]), ("ti+lora", TOKENS["psoriasis"]),
+])  # fmt: skip
+def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) -> None:
+    plan = _plan(_sources(["V"]), strategy=strategy)
+
+    assert plan[0]["prompt"] == f"An image of {subject} on the skin of a dark-skinned individual"
+    assert plan[0]["subject"] == subject
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"strength": 0.0}, "synthesis.strength: 0.0 .* try 0.3"),
+    ({"strength": 1.2}, "synthesis.strength: 1.2 .* try 0.3"),
+    ({"strength": 0.3, "steps": 3}, "synthesis.steps: 3 .* raise steps to 4 or more"),
+    ({"strength": 0.09, "steps": 11}, "raise steps to 12 or more"),
+    ({"guidance_scale": 0.5}, "synthesis.guidance_scale: 0.5 .* use 1 or more"),
+    ({"targets": []}, r"synthesis.targets: \[\]"),
+    ({"targets": ["V", "7"]}, "synthesis.targets: .* is not a list of skin types I, II"),
+    ({"targets": ["V", "V"]}, "names a skin type twice"),
+    ({"images_per_source": 0}, "synthesis.images_per_source: 0"),
+    ({"batch_size": 0}, "synthesis.batch_size: 0"),
+    ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
+    ({"image_size": 65}, "synthesis.image_size: 65"),
+    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of dpmsolver"),
+])  # fmt: skip
+def test_settings_that_cannot_work_are_named_with_a_way_out(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(SynthesisConfig(), **settings).validate("synthesis.")
+
+
+def test_one_step_is_enough_and_text_to_image_needs_no_strength() -> None:
+    replace(SynthesisConfig(), strength=0.3, steps=4).validate()
+    replace(SynthesisConfig(), mode="txt2img", strength=0.1, steps=5).validate()
+    assert len(_plan(tiny_corpus(3), strategy="vanilla")) == 15
+
+
+def test_sources_that_cannot_be_planned_from_are_refused() -> None:
+    with pytest.raises(SynthesisError, match="no source images"):
+        _plan(_sources([]))
+    with pytest.raises(SynthesisError, match="'s0' stands twice"):
+        _plan(_sources(["I", "I"]).select([0, 0]))
+    with pytest.raises(SynthesisError, match="strategy 'ti' needs a learned token for 'psoriasis'"):
+        make_plan(_sources(["I"]), SynthesisConfig(strategy="ti"), seed=0, generator="g", tokens={})

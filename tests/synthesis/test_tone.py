@@ -1,0 +1,126 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from skindiff.errors import SynthesisError
+from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
+from skindiff.synthesis.tone import (
+    TonePrototypes,
+    estimate_prototypes,
+    latent_shift,
+    noise_offset,
+    prototype_types,
+)
+from tests.tiny import tiny_pipeline
+
+PROTOTYPES = TonePrototypes(
+    {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])}
+)
+
+
+def test_the_mean_moves_by_the_difference_of_prototypes_and_nothing_else_does() -> None:
+    latent = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    moved = latent + latent_shift(latent, "I", "VI", PROTOTYPES, 1.0)
+
+    difference = moved.mean(dim=(1, 2)) - latent.mean(dim=(1, 2))
+    torch.testing.assert_close(difference, torch.tensor([1.0, 0.0, -2.0, 0.5]))
+    torch.testing.assert_close(moved - moved.mean((1, 2), True), latent - latent.mean((1, 2), True))
+    torch.testing.assert_close(
+        latent_shift(latent, "I", "VI", PROTOTYPES, 0.5) * 2, latent_shift(latent, "I", "VI", PROTOTYPES, 1.0)
+    )
+
+
+def test_a_source_of_unknown_type_is_moved_from_its_own_mean() -> None:
+    latent = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    moved = latent + latent_shift(latent, None, "VI", PROTOTYPES, 1.0)
+
+    torch.testing.assert_close(moved.mean(dim=(1, 2)), PROTOTYPES.means["VI"])
+
+
+def test_a_type_without_prototype_is_refused() -> None:
+    with pytest.raises(SynthesisError, match="no prototype of skin type V: estimate it"):
+        latent_shift(torch.zeros(4, 2, 2), "I", "V", PROTOTYPES, 1.0)
+
+
+def test_only_rows_that_are_moved_by_their_mean_need_prototypes() -> None:
+    def row(tone: str, source: str | None, target: str) -> dict[str, str | None]:
+        return {"tone": tone, "source_skin_type": source, "skin_type": target}
+
+    rows = [row("latent_mean", "II", "V"), row("latent_mean", "VI", "VI"), row("colour", "I", "IV")]
+    assert prototype_types(rows) == ["II", "V"]
+    assert prototype_types([row("latent_mean", None, "VI")]) == ["VI"]
+    assert prototype_types(rows[1:]) == []
+
+
+def test_prototypes_are_the_generators_own_and_survive_a_file(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], draws=3)
+    again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], draws=3)
+    path = tmp_path / "prototypes.safetensors"
+    path.write_bytes(prototypes.to_bytes())
+
+    assert prototypes.means["I"].shape == (4,)
+    assert not torch.equal(prototypes.means["I"], prototypes.means["VI"])
+    for means in (again.means, TonePrototypes.load(path).means, load_file(path)):
+        assert all(torch.equal(means[name], prototypes.means[name]) for name in ("I", "VI"))
+
+
+def test_a_generator_that_gives_nan_has_no_prototypes() -> None:
+    pipeline = tiny_pipeline()
+    with torch.no_grad():
+        pipeline.unet.conv_out.bias.fill_(float("nan"))
+
+    with pytest.raises(SynthesisError, match="not finite: load it in float32"):
+        estimate_prototypes(pipeline, ["I"], ["eczema"], draws=1)
+
+
+def test_an_offset_of_the_start_noise_is_a_shift_of_the_clean_latent() -> None:
+    scheduler = make_scheduler("dpmsolver++", tiny_pipeline())
+    latent, noise = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
+    offset = noise_offset(5, 4, 0.7)[None]
+    ratio = start_noise_ratio(scheduler, 20, 0.5)
+    start = scheduler.timesteps[10:11]
+
+    torch.testing.assert_close(
+        scheduler.add_noise(latent + ratio * offset, noise, start),
+        scheduler.add_noise(latent, noise + offset, start),
+    )
+    assert torch.equal(noise_offset(5, 4, 0.7), noise_offset(5, 4, 0.7))
+    assert noise_offset(5, 4, 0.7).std() > 0
+
+
+@pytest.mark.parametrize("name", ["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"])
+def test_schedulers_keep_the_betas_and_never_clip(name: str) -> None:
+    pipeline = tiny_pipeline(prediction_type="v_prediction")
+    before = dict(pipeline.scheduler.config)
+
+    scheduler = make_scheduler(name, pipeline)
+
+    torch.testing.assert_close(scheduler.alphas_cumprod, pipeline.scheduler.alphas_cumprod)
+    assert scheduler.config.prediction_type == "v_prediction"
+    assert not scheduler.config.get("clip_sample", False)
+    assert scheduler is not pipeline.scheduler
+    assert dict(pipeline.scheduler.config) == before
+
+
+def test_pndm_is_refused_for_zero_terminal_snr() -> None:
+    pipeline = tiny_pipeline()
+    pipeline.scheduler = type(pipeline.scheduler).from_config(
+        pipeline.scheduler.config, rescale_betas_zero_snr=True
+    )
+    with pytest.raises(SynthesisError, match="'pndm' knows no zero terminal SNR"):
+        make_scheduler("pndm", pipeline)
+    assert make_scheduler("dpmsolver++", pipeline).config.rescale_betas_zero_snr
+
+
+def test_few_trailing_steps_start_where_strength_says() -> None:
+    scheduler = make_scheduler("dpmsolver++", tiny_pipeline())
+    ratio = start_noise_ratio(scheduler, 10, 0.3)
+
+    assert int(scheduler.timesteps[7]) == 299
+    kept = scheduler.alphas_cumprod[299]
+    assert ratio == pytest.approx(float(((1 - kept) / kept) ** 0.5))
