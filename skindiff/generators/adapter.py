@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import yaml
 from diffusers import StableDiffusionPipeline
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -211,15 +212,21 @@ def _save_embeddings(folder: Path, pipeline: StableDiffusionPipeline, tokens: To
 
 
 def _save_lora(folder: Path, pipeline: StableDiffusionPipeline) -> None:
-    layers: dict[str, Any] = {}
+    """Write what ``save_lora_weights`` of diffusers writes, but the same bytes each time.
+
+    safetensors keeps metadata in no order, so that with the entry ``format`` beside ours (which no reader of
+    LoRA files asks for) two files of one adapter would differ.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    metadata: dict[str, Any] = {}
     for name, module in (("unet", pipeline.unet), ("text_encoder", pipeline.text_encoder)):
         if ADAPTER_NAME in getattr(module, "peft_config", {}):
             # PEFT would add the embedding matrix, which has grown by our tokens, and diffusers refuse it.
-            layers[f"{name}_lora_layers"] = get_peft_model_state_dict(
-                module, adapter_name=ADAPTER_NAME, save_embedding_layers=False
-            )
-            layers[f"{name}_lora_adapter_metadata"] = _metadata(module)
-    pipeline.save_lora_weights(folder, **layers)
+            layers = get_peft_model_state_dict(module, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
+            weights |= {f"{name}.{key}": tensor.cpu().contiguous() for key, tensor in layers.items()}
+            metadata |= {f"{name}.{key}": value for key, value in _metadata(module).items()}
+    text = json.dumps(metadata, indent=2, sort_keys=True)
+    save_file(weights, folder / LORA_FILE, metadata={LORA_ADAPTER_METADATA_KEY: text})
 
 
 def _metadata(module: Any) -> dict[str, Any]:
@@ -232,7 +239,11 @@ def _metadata(module: Any) -> dict[str, Any]:
 def _load_lora(pipeline: StableDiffusionPipeline, folder: Path, fuse: bool) -> None:
     with quiet_loading():
         pipeline.load_lora_weights(
-            str(folder), weight_name=LORA_FILE, adapter_name=ADAPTER_NAME, local_files_only=True
+            str(folder),
+            weight_name=LORA_FILE,
+            adapter_name=ADAPTER_NAME,
+            use_safetensors=True,
+            local_files_only=True,
         )
     for module in (pipeline.unet, pipeline.text_encoder):
         module.requires_grad_(False)
