@@ -4,7 +4,7 @@ Everything random about an example is drawn on the CPU from ``(name, seed, step,
 batch)``, so it depends neither on the number of processes nor on what was drawn before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,13 @@ class DiffusionObjective:
         """Number of training timesteps."""
         return len(self.alphas_cumprod)
 
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Draw the noise of one latent of ``shape`` (c, h, w), offset included."""
+        noise = torch.randn(tuple(shape), generator=generator)
+        if self.noise_offset:
+            noise += self.noise_offset * torch.randn((shape[0], 1, 1), generator=generator)
+        return noise
+
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Return ``latents`` (b, c, h, w) noised to ``timesteps`` (b,)."""
         signal, sigma = self._scales(timesteps)
@@ -162,9 +169,7 @@ def noised_batch(
         variants[place] = torch.randint(moments.variants, (), generator=generator)
         dropped[place] = torch.rand((), generator=generator) < prompt_dropout
         torch.randn(shape, generator=generator, out=posterior[place])
-        torch.randn(shape, generator=generator, out=noise[place])
-        if objective.noise_offset:
-            noise[place] += objective.noise_offset * torch.randn((shape[0], 1, 1), generator=generator)
+        noise[place] = objective.draw_noise(shape, generator)
     latents = moments.sample(batch.indices, variants, posterior)
     return NoisedBatch(
         latents=objective.add_noise(latents, noise, timesteps).to(device, dtype, non_blocking=True),

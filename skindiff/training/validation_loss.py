@@ -21,7 +21,7 @@ class FixedNoiseLoss:
     """Mean squared error, without weighting, on examples that never change.
 
     Attributes:
-        objective: schedule and parametrisation; its weighting and offset noise are not used.
+        objective: schedule, parametrisation and offset noise, as in training; its weighting is not used.
         moments: latents of the images; the posterior's mean is taken.
         prompt_rows: (rows,) number of each image's prompt.
         examples: how many pairs of image and timestep; the timesteps are spread evenly over the schedule.
@@ -60,8 +60,8 @@ class FixedNoiseLoss:
     ) -> torch.Tensor:
         noise = torch.stack(
             [
-                torch.randn(
-                    self.moments.shape, generator=torch_generator("validation", self.seed, start + place)
+                self.objective.draw_noise(
+                    self.moments.shape, torch_generator("validation", self.seed, start + place)
                 )
                 for place in range(len(images))
             ]
