@@ -1,0 +1,348 @@
+"""Pre-train a tiny Stable Diffusion pipeline from nothing; this made the bundled tiny-skin-sd.
+
+    python scripts/pretrain_tiny_sd.py --output_dir runs/tiny-skin-sd
+    python scripts/pretrain_tiny_sd.py --output_dir runs/fitz --corpus fitzpatrick17k --data_dir DIR \
+        --conditions "[acne, eczema, keloid]"
+
+On phantom it sees skin of all six tones, bare or with generic marks (patches, spots, strokes, paint), and
+none of the seven lesion classes: textual inversion and LoRA have the same work to do as on the real thing.
+Interrupted runs go on where they stopped when called again. The log is written beside the pipeline.
+"""
+
+import json
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from datasets import Dataset, Features, Image, Value, load_from_disk
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from jsonargparse import auto_cli, set_parsing_settings
+from PIL import Image as PILImage
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from skindiff.corpora.cache import pixels, resize_to_cache
+from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
+from skindiff.corpora.phantom import render_phantom
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.generators.prompts import TONE_WORDS, prompt_for
+from skindiff.seeding import numpy_generator, torch_generator
+from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
+from skindiff.training.latents import encode_latents
+from skindiff.training.loop import LoopConfig, MicroBatch, train
+from skindiff.training.samplers import shuffled_batches
+
+PROMPT_TOKENS = 32
+PHANTOM_SUBJECTS = [
+    "smooth skin",
+    "hairy skin",
+    *(f"{c} {s}" for c in ("red", "brown", "pale", "painted") for s in ("patch", "spots", "lines")),
+]
+
+
+@dataclass
+class Pretraining:
+    """Everything that makes a tiny pipeline again."""
+
+    output_dir: str = "runs/tiny-skin-sd"
+    """Where the pool, the checkpoints, the log and the pipeline go."""
+    corpus: str = "phantom"
+    """phantom, or fitzpatrick17k (from data_dir)."""
+    data_dir: str | None = None
+    """Folder of the corpus."""
+    conditions: list[str] = field(default_factory=list)
+    """Conditions of fitzpatrick17k to learn from: leave out those that the pipeline should not know."""
+    images: int = 8000
+    """Phantom images to render."""
+    seed: int = 20
+    """Seed of everything; no study draws phantom images with this seed."""
+    image_size: int = 64
+    """Side of the training images in pixels."""
+    vae_channels: list[int] = field(default_factory=lambda: [24, 48, 64])
+    """Channels of the autoencoder's three levels."""
+    unet_channels: list[int] = field(default_factory=lambda: [48, 96, 128])
+    """Channels of the U-Net's three levels."""
+    noise_offset: float = 0.3
+    """Standard deviation of the noise on each latent channel's mean: teaches the prompt to decide the tone."""
+    vae: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            steps=900,
+            batch_size=24,
+            learning_rate=2e-3,
+            lr_schedule="cosine",
+            warmup_steps=50,
+            ema_decay=0.995,
+            checkpoint_every=200,
+            seed=20,
+        )
+    )
+    """Training of the autoencoder, on 32-pixel crops."""
+    unet: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            steps=2400,
+            batch_size=16,
+            learning_rate=7e-4,
+            lr_schedule="cosine",
+            warmup_steps=100,
+            ema_decay=0.998,
+            checkpoint_every=200,
+            seed=20,
+        )
+    )
+    """Training of the U-Net and the text encoder."""
+
+
+def _render(job: tuple[int, int, int]) -> dict[str, object]:
+    torch.set_num_threads(1)
+    seed, size, number = job
+    rng = numpy_generator("pre-training", seed, number)
+    skin_type = str(rng.choice(SKIN_TYPES))
+    drawn = render_phantom(
+        skin_type, None if rng.random() < 0.3 else "marks", size, "pre-training", seed, number
+    )
+    return {"image": PILImage.fromarray(drawn.pixels), "prompt": prompt_for(drawn.marks, skin_type)}
+
+
+def build_pool(config: Pretraining, folder: Path) -> Dataset:
+    """Return the captioned training images, rendered or read once."""
+    if folder.is_dir():
+        return load_from_disk(str(folder))
+    if config.corpus == "phantom":
+        jobs = [(config.seed, config.image_size, number) for number in range(config.images)]
+        with ProcessPoolExecutor() as workers:
+            rows = list(workers.map(_render, jobs, chunksize=64))
+        pool = Dataset.from_list(rows, features=Features({"image": Image(), "prompt": Value("string")}))
+    else:
+        loaded = load_fitzpatrick17k(
+            Fitzpatrick17kConfig(data_dir=str(config.data_dir), conditions=config.conditions)
+        )
+        corpus = resize_to_cache(loaded.dataset, config.image_size, folder.parent / "cache").dataset
+        names = corpus.features["label"].names
+        prompts = [
+            prompt_for(names[label], t) for label, t in zip(corpus["label"], corpus["skin_type"], strict=True)
+        ]
+        pool = corpus.select_columns("image").add_column("prompt", prompts)
+    pool.save_to_disk(str(folder))
+    return load_from_disk(str(folder))
+
+
+def build_tokenizer(prompts: Iterable[str]) -> CLIPTokenizer:
+    """Return a CLIP tokenizer in which each word of ``prompts`` is one token and any text can be spelt."""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in sorted(
+        {word for prompt in prompts for part in prompt.lower().split() for word in part.split("-")}
+    ):
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        for merge in merges:
+            place = 0
+            while place + 1 < len(pieces):
+                if (pieces[place], pieces[place + 1]) == merge:
+                    pieces[place : place + 2] = ["".join(merge)]
+                place += 1
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces[:2] = [pieces[0] + pieces[1]]
+            tokens.append(pieces[0])
+    vocab = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=PROMPT_TOKENS)
+
+
+def build_networks(
+    config: Pretraining, vocabulary: int
+) -> tuple[AutoencoderKL, UNet2DConditionModel, CLIPTextModel]:
+    """Return the three networks with seeded random weights."""
+    torch.manual_seed(config.seed)
+    vae = AutoencoderKL(
+        sample_size=config.image_size,
+        block_out_channels=tuple(config.vae_channels),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=config.image_size // 4,
+        block_out_channels=tuple(config.unet_channels),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=96,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )
+    text = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=96,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=PROMPT_TOKENS,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    return vae, unet, CLIPTextModel(text)
+
+
+def train_autoencoder(
+    accelerator: Accelerator, config: Pretraining, vae: AutoencoderKL, pool: Dataset, folder: Path
+) -> list:
+    """Train the autoencoder on random turned 32-pixel crops: L1, gradients' L1 and a small KL term."""
+    images = torch.from_numpy(pixels(pool)).permute(0, 3, 1, 2)
+
+    def loss(module: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
+        crops = []
+        for row, position in zip(batch.indices.tolist(), batch.positions.tolist(), strict=True):
+            generator = torch_generator("vae", config.vae.seed, batch.step, position)
+            y, x = torch.randint(images.shape[-1] - 31, (2,), generator=generator).tolist()
+            turns, mirror = torch.randint(4, (2,), generator=generator).tolist()
+            crop = images[row, :, y : y + 32, x : x + 32].rot90(turns, (1, 2))
+            crops.append(crop.flip(-1) if mirror % 2 else crop)
+        target = torch.stack(crops).to(accelerator.device).float() / 127.5 - 1
+        posterior = vae.encode(target).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=torch_generator("vae noise", batch.step)).to(
+            target.device
+        )
+        drawn = vae.decode(posterior.mean + posterior.std * noise).sample.float()
+        edges = sum((drawn.diff(dim=axis) - target.diff(dim=axis)).abs().mean() for axis in (2, 3))
+        kl = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+        return (drawn - target).abs().mean() + 0.5 * edges + 1e-3 * kl
+
+    global_batch = config.vae.global_batch(accelerator.num_processes)
+    return train(
+        accelerator,
+        config.vae,
+        module=vae,
+        loss=loss,
+        sampler=shuffled_batches(len(pool), global_batch, "vae"),
+        folder=folder,
+        name="vae",
+    )
+
+
+class Denoiser(torch.nn.Module):
+    """The U-Net and the text encoder as one module."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, ids: torch.Tensor, which: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the prediction for ``latents`` under prompt ``ids[which]``."""
+        return self.unet(latents, timesteps, self.text_encoder(ids)[0][which]).sample
+
+
+def train_denoiser(
+    accelerator: Accelerator,
+    config: Pretraining,
+    pipeline: StableDiffusionPipeline,
+    pool: Dataset,
+    folder: Path,
+) -> list:
+    """Train the U-Net and the text encoder on the pool's latents (each image and its mirror image)."""
+    moments = encode_latents(
+        pipeline.vae, pool, folder, size=config.image_size, flip=True, batch_size=64, progress=True
+    )
+    prompts = ["", *sorted(set(pool["prompt"]))]
+    number = {prompt: place for place, prompt in enumerate(prompts)}
+    which = torch.tensor([number[prompt] for prompt in pool["prompt"]])
+    ids = pipeline.tokenizer(
+        prompts, padding="max_length", max_length=PROMPT_TOKENS, return_tensors="pt"
+    ).input_ids
+    objective = DiffusionObjective.from_scheduler(pipeline.scheduler.config, noise_offset=config.noise_offset)
+
+    def loss(module: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
+        noised = noised_batch(
+            objective,
+            moments,
+            batch,
+            key=("unet", config.unet.seed),
+            prompt_dropout=0.1,
+            device=accelerator.device,
+            dtype=torch.float32,
+        )
+        rows = torch.where(noised.dropped, 0, which[batch.indices])
+        unique, inverse = rows.unique(return_inverse=True)
+        prediction = module(
+            noised.latents,
+            noised.timesteps,
+            ids[unique].to(accelerator.device),
+            inverse.to(accelerator.device),
+        )
+        return denoising_loss(prediction, noised)
+
+    module = Denoiser(pipeline.unet.requires_grad_(True), pipeline.text_encoder.requires_grad_(True))
+    global_batch = config.unet.global_batch(accelerator.num_processes)
+    return train(
+        accelerator,
+        config.unet,
+        module=module,
+        loss=loss,
+        sampler=shuffled_batches(len(pool), global_batch, "unet"),
+        folder=folder,
+        name="unet",
+    )
+
+
+def latent_scale(vae: AutoencoderKL, pool: Dataset) -> float:
+    """Return the factor that gives the latents unit variance, over the first 1,000 images."""
+    images = torch.from_numpy(pixels(pool, range(min(1000, len(pool))))).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        means = [
+            vae.encode(part.float().to(vae.device) / 127.5 - 1).latent_dist.mean for part in images.split(100)
+        ]
+    return float(1.0 / torch.cat(means).std())
+
+
+def main(config: Pretraining) -> None:
+    """Render, train the autoencoder, train the denoiser, save in half precision."""
+    accelerator = Accelerator()
+    folder, started = Path(config.output_dir), time.time()
+    pool = build_pool(config, folder / "pool")
+    vocabulary = [
+        prompt_for(subject, t)
+        for t in TONE_WORDS
+        for subject in (*PHANTOM_SUBJECTS, *config.conditions, "skin lesion")
+    ]
+    tokenizer = build_tokenizer(vocabulary)
+    vae, unet, text_encoder = build_networks(config, len(tokenizer))
+    logs = {"vae": train_autoencoder(accelerator, config, vae, pool, folder / "vae")}
+    vae.requires_grad_(False).register_to_config(scaling_factor=latent_scale(vae, pool))
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    pipeline = StableDiffusionPipeline(
+        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+    logs["unet"] = train_denoiser(accelerator, config, pipeline, pool, folder / "unet")
+    pipeline.to(dtype=torch.float16)
+    pipeline.save_pretrained(folder / "pipeline")
+    summary = {
+        name: {"steps": len(log), "loss": [round(row["loss"], 4) for row in log[9::50]]}
+        for name, log in logs.items()
+    }
+    summary["images"], summary["minutes_of_last_call"] = len(pool), round((time.time() - started) / 60, 1)
+    (folder / "pretraining.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print(f"pipeline: {folder / 'pipeline'}")
+
+
+if __name__ == "__main__":
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    main(auto_cli(Pretraining, as_positional=False))

@@ -1,0 +1,93 @@
+"""Configs are nested dataclasses: from YAML, overridden on the command line, checked, and saved again."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from skindiff.errors import ConfigError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+class Config(Protocol):
+    """A dataclass that can check itself."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def parse_config(
+    config_class: type[ConfigT], arguments: Sequence[str] | None = None, *, default: Path, prog: str | None = None
+) -> ConfigT:
+    """Read a config: the class's defaults, then a YAML file, then ``--dotted.settings`` of the command line.
+
+    Args:
+        config_class: a dataclass whose fields carry their help as attribute docstrings.
+        arguments: the command line; ``sys.argv`` when left out. ``--config FILE`` replaces ``default``.
+        default: YAML file that is read where no ``--config`` is given.
+        prog: name of the program in the help text.
+
+    Raises:
+        ConfigError: a file that is missing or no YAML, a setting that does not exist (with the nearest that
+            does), a value of the wrong type, or one that the config itself refuses.
+    """
+    parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
+    parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
+    parser.add_class_arguments(config_class, as_group=False)
+    given = list(arguments) if arguments is not None else None
+    try:
+        named = [word for word in _command_line(given) if word == "--config" or word.startswith("--config=")]
+        parsed = parser.parse_args(([] if named else ["--config", str(default)]) + _command_line(given))
+        settings = parser.instantiate_classes(parsed)
+    except ConfigError:
+        raise
+    except Exception as error:  # jsonargparse raises its own, argparse's, yaml's and type errors alike
+        raise ConfigError(_one_line(str(error), config_class)) from error
+    values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
+    config = config_class(**values)
+    config.validate()
+    return config
+
+
+def save_config(config: Any, path: Path) -> None:
+    """Write a config as YAML that :func:`parse_config` reads back to an equal config."""
+    path.write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def setting_names(config_class: type, prefix: str = "") -> list[str]:
+    """Return the dotted names of all settings of a config class."""
+    names: list[str] = []
+    for item in fields(config_class):
+        name = f"{prefix}{item.name}"
+        names.append(name)
+        if isinstance(item.type, type) and is_dataclass(item.type):
+            names.extend(setting_names(item.type, f"{name}."))
+    return names
+
+
+def _command_line(arguments: list[str] | None) -> list[str]:
+    if arguments is not None:
+        return arguments
+    import sys
+
+    return sys.argv[1:]
+
+
+def _one_line(message: str, config_class: type) -> str:
+    """Shorten a parser's message to its point, and name the setting that was probably meant."""
+    message = re.sub(r"\s+", " ", message).strip()
+    unknown = re.search(r"(?:[Uu]nrecognized arguments: --|Key '|Option '|[Gg]roup '|Unexpected key\W+)([\w.]+)", message)
+    if unknown and ("nrecognized" in message or "not accepted" in message or "expected" in message.lower()):
+        near = difflib.get_close_matches(unknown[1], setting_names(config_class), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else "; see --help for all settings"
+        return f"{unknown[1]}: there is no such setting{hint}"
+    return message
