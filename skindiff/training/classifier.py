@@ -8,7 +8,6 @@ set as ``validation``.
 
 import hashlib
 import json
-import logging
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import recall_score
@@ -47,7 +47,7 @@ from skindiff.training.classifier_network import (
 from skindiff.training.loop import Log, LoopConfig, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LOG_FILE, BEST_FILE = "training_log.json", "best.safetensors"
 PAPER_BATCH = 256

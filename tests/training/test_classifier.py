@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -347,29 +348,65 @@ def test_initial_weights_follow_the_seed_alone():
     assert isinstance(first, SkinClassifier)
 
 
+def launch(folder: Path, config: ClassifierConfig, *options: str, launcher: tuple[str, ...] = ()) -> int:
+    command = [sys.executable, *launcher, "-m", "tests.training.test_classifier", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    options = (json.dumps(asdict(config)), *options)
+    return subprocess.run([*command, *options], cwd=REPOSITORY, env=environment, check=False).returncode
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_uninterrupted(accelerator, train_set, tmp_path):
+    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=12, validate_every=3, checkpoint_every=4))
+    judged = table((4, 4, 4), start=3000)
+    train_classifier(accelerator, config, train_set, judged, CLASSES, tmp_path / "whole", SEED)
+    assert launch(tmp_path / "cut", config, "--kill_at_step", "10") == -9
+    assert newest_checkpoint(tmp_path / "cut").name == "checkpoint-8"
+    train_classifier(accelerator, config, train_set, judged, CLASSES, tmp_path / "cut", SEED)
+    for name in ("classifier.safetensors", "classifier.json", "training_log.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
+
+
 @pytest.mark.slow
 def test_two_processes_follow_one_without_batch_norm(accelerator, train_set, tmp_path):
     config = replace(CONFIG, architecture="test_vit", loop=replace(CONFIG.loop, steps=8))
-    train_classifier(accelerator, config, train_set, None, CLASSES, tmp_path / "one", SEED)
+    judged = table((4, 4, 4), start=3000)
+    train_classifier(accelerator, config, train_set, judged, CLASSES, tmp_path / "one", SEED)
     halved = replace(config, loop=replace(config.loop, batch_size=8))
-    command = [sys.executable, *TWO_PROCESSES, "-m", "tests.training.test_classifier", str(tmp_path / "two")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, json.dumps(asdict(halved))], cwd=REPOSITORY, env=environment, check=True)
+    assert launch(tmp_path / "two", halved, launcher=TWO_PROCESSES) == 0
     one, two = (
         [row["loss"] for row in json.loads((tmp_path / name / "training_log.json").read_text())]
         for name in ("one", "two")
     )
     assert two == pytest.approx(one, rel=1e-4)
+    chosen = [predict(accelerator, load_classifier(tmp_path / name), judged) for name in ("one", "two")]
+    np.testing.assert_allclose(chosen[1], chosen[0], atol=1e-3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("config", type=json.loads)
+    parser.add_argument("--kill_at_step", type=int, default=-1)
     args = parser.parse_args()
+    torch.set_num_threads(1)
     loop = LoopConfig(**args.config.pop("loop"))
     config = ClassifierConfig(**args.config, loop=loop)
-    train_classifier(Accelerator(cpu=True), config, table((40, 24, 12)), None, CLASSES, args.folder, SEED)
+    sampler = classifier._sampler
+
+    def killing(*arguments):
+        sample = sampler(*arguments)
+
+        def kill(step: int) -> np.ndarray:
+            if step == args.kill_at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return sample(step)
+
+        return kill
+
+    classifier._sampler = killing
+    sets = (table((40, 24, 12)), table((4, 4, 4), start=3000))
+    train_classifier(Accelerator(cpu=True), config, *sets, CLASSES, args.folder, SEED)
 
 
 if __name__ == "__main__":
