@@ -198,15 +198,7 @@ def train_classifier(
     table = _table(train_set, class_names).resized(size)
     judged = None if validation is None else _table(validation, class_names)
     _refuse_unusable(table, judged)
-    model = build_classifier(
-        _architecture(config, class_names), pretrained=config.pretrained, weights=config.weights, seed=seed
-    )
-    if config.trainable == "head":
-        if not config.pretrained and config.weights is None:
-            logger.warning("%s is frozen but for its head, and its weights are random", config.architecture)
-        model.requires_grad_(False)
-        for parameter in model.head_parameters():
-            parameter.requires_grad_(True)
+    model = _network(config, class_names)
     folder.mkdir(parents=True, exist_ok=True)
     selection = _Selection(config, rows, folder / BEST_FILE)
     log = train(
@@ -304,6 +296,20 @@ def _architecture(config: ClassifierConfig, class_names: Sequence[str]) -> Archi
         dropout=config.dropout,
         augment=config.augment,
     )
+
+
+def _network(config: ClassifierConfig, class_names: Sequence[str]) -> SkinClassifier:
+    architecture = _architecture(config, class_names)
+    model = build_classifier(
+        architecture, pretrained=config.pretrained, weights=config.weights, seed=config.loop.seed
+    )
+    if config.trainable == "head":
+        if not config.pretrained and config.weights is None:
+            logger.warning("%s is frozen but for its head, and its weights are random", config.architecture)
+        model.requires_grad_(False)
+        for parameter in model.head_parameters():
+            parameter.requires_grad_(True)
+    return model
 
 
 def _table(images: Dataset | ImageTable, class_names: Sequence[str]) -> ImageTable:
