@@ -25,7 +25,7 @@ from skindiff.generators.tokens import encode_prompts
 from skindiff.seeding import torch_generator
 from skindiff.synthesis.schedulers import make_scheduler
 
-_DRAWS, _STEPS, _BATCH = 32, 20, 8
+_DRAWS, _STEPS, _BATCH = 32, 10, 8
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Drawing a plan into Parquet shards: each one whole or absent, so that a killed run goes on where it was."""
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -228,7 +229,7 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
     Raises:
         SynthesisError: the disk is full, or the folder cannot be written to; what was there stays as it was.
     """
-    partial = path.with_name(f".partial-{path.name}")
+    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
@@ -237,7 +238,8 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
             os.fsync(stream.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         if error.errno in _NO_SPACE:
             need = len(content) / 2**20
             raise SynthesisError(
