@@ -14,7 +14,7 @@ from skindiff.config import save_config
 from skindiff.errors import ConfigError, RunFolderError
 
 CONFIG_FILE, STAGES, DONE = "config.yaml", "stages", "done.json"
-_OURS = (CONFIG_FILE, STAGES, "pictures", "report.json", "report.md", "cache")
+_OURS = (CONFIG_FILE, STAGES, "pictures", "report.json", "report.md", "cache", "logs")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Stage:
         """Record that the stage is done, from the main process while the others wait; return its folder."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_atomically(self.folder / DONE, json.dumps(self.inputs, indent=1, sort_keys=True, default=str) + "\n")
+            write_atomically(
+                self.folder / DONE, json.dumps(self.inputs, indent=1, sort_keys=True, default=str) + "\n"
+            )
         self.accelerator.wait_for_everyone()
         return self.folder
 
@@ -86,7 +88,9 @@ class RunFolder:
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return
         if not (self.path / CONFIG_FILE).is_file():
-            raise RunFolderError(f"output_dir: {self.path} holds files that are no run; name an empty or new folder")
+            raise RunFolderError(
+                f"output_dir: {self.path} holds files that are no run; name an empty or new folder"
+            )
         if not (resume or overwrite):
             raise RunFolderError(
                 f"output_dir: {self.path} already holds a run; go on with it by --resume true, replace it by "

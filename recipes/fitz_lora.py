@@ -1,0 +1,122 @@
+"""Skin-type transfer by Stable Diffusion: does it help the skin types that have too few images? (system S5)
+
+    accelerate launch recipes/fitz_lora.py     # smoke: what is bundled, minutes, no network
+    accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/paper.yaml \
+        --corpus.fitzpatrick17k.data_dir DIR     # the published settings, on a GPU
+
+Teaches a pipeline the conditions (textual inversion, LoRA), re-draws majority images as minority skin types
+(img2img), trains classifiers on real / syn / real+syn and two controls, and reports with intervals whether
+the minority group gained. After Wang et al., "From Majority to Minority", 2024.
+"""
+
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from accelerate.logging import get_logger
+from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
+
+from skindiff.config import parse_config
+from skindiff.corpora.choice import CorpusConfig, prepare_corpus
+from skindiff.corpora.splits import SplitConfig, make_split
+from skindiff.errors import SkindiffError
+from skindiff.evaluation.experiment import Experiment, ExperimentConfig
+from skindiff.launch import start_accelerator
+from skindiff.runs import RunFolder
+from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.strategies import GeneratorConfig, GeneratorOfSplit, check_strategies
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class FitzLoraConfig:
+    """One study of skin-type transfer, from the corpus to the report."""
+
+    output_dir: str = "runs/fitz_lora"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    resume: bool = False
+    """Go on with the run in output_dir; what is finished and unchanged is kept."""
+    overwrite: bool = False
+    """Delete the run in output_dir first."""
+    threads: int | None = None
+    """CPU threads per process; null shares the cores among the local processes."""
+    trackers: list[str] = field(default_factory=list)
+    """Experiment trackers of Accelerate, such as tensorboard or wandb."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The images."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """Scenario and protocol."""
+    split_seeds: list[int] = field(default_factory=lambda: [0, 42, 123, 1111, 1234])
+    """Seeds of the splits; a generator is trained for each. The default are the paper's."""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    """Base model, textual inversion, LoRA."""
+    strategies: list[str] = field(default_factory=lambda: ["img2img ti+lora"])
+    """Generation strategies of the paper's Table 5 to draw with and to train classifiers on."""
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    """How images are drawn; its strategy and mode are overruled by strategies."""
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Arms and classifiers."""
+    include_images: bool = True
+    """Put sample grids into the report; the run folder then holds pictures of the corpus."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
+        self.corpus.validate(f"{path}corpus.")
+        self.split.validate(f"{path}split.")
+        self.generator.validate(f"{path}generator.")
+        self.synthesis.validate(f"{path}synthesis.")
+        self.experiment.validate(f"{path}experiment.")
+        check_strategies(self.strategies, f"{path}strategies")
+
+
+def main(config: FitzLoraConfig) -> Path:
+    """Run the study and return the path of its report."""
+    started = time.perf_counter()
+    accelerator = start_accelerator(config.threads, config.trackers, config.output_dir)
+    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
+    accelerator.init_trackers("skindiff")
+
+    # 1. The corpus: read, audited for near-duplicates, resized once.
+    with accelerator.main_process_first():
+        corpus = prepare_corpus(config.corpus, run.path)
+    logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
+    results = FitzResults(corpus=corpus)
+
+    for split_seed in config.split_seeds:
+        # 2. The split: who trains, who selects, who is tested.
+        split = make_split(corpus.dataset, config.split, split_seed)
+        logger.info("split seed %d: %s", split_seed, split.sizes())
+        arguments = {"scenario": config.split.scenario, "data_key": corpus.fingerprint}
+        experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
+        generator = GeneratorOfSplit(
+            run, accelerator, config.generator, experiment.train, data_key=corpus.fingerprint, seed=split_seed
+        )
+        results.add_split(split, experiment.cells(None, None))
+
+        for strategy in config.strategies:
+            # 3. Train the generator and draw.
+            synthetic = generator.draw(strategy, config.synthesis)
+            # 4. Train classifiers on every arm and score them.
+            results.add_strategy(split, strategy, synthetic, experiment.cells(synthetic, strategy))
+
+    # 5. Report.
+    results.seconds = time.perf_counter() - started
+    if accelerator.is_main_process:
+        report_fitz_lora(
+            results, asdict(config), run.path, config.experiment.bootstrap_replicates, config.include_images
+        )
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return run.path / "report.md"
+
+
+if __name__ == "__main__":
+    try:
+        report = main(parse_config(FitzLoraConfig, default=Path(__file__).with_suffix("") / "smoke.yaml"))
+    except SkindiffError as error:
+        sys.exit(f"error: {error}")
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(f"report: {report}")

@@ -1,0 +1,209 @@
+"""The downstream question: a classifier per arm, architecture and seed, and its predictions on the tests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from datasets import Dataset, Features, Image, Value
+from PIL import Image as PILImage
+
+from skindiff.corpora.cache import pixels
+from skindiff.corpora.schema import REAL_COLUMNS, corpus_features
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError
+from skindiff.evaluation.arms import ARMS, build_arm
+from skindiff.evaluation.cells import Cell, CellKey, load_cell, save_cell
+from skindiff.runs import RunFolder
+from skindiff.synthesis.colour_transfer import transfer_colour
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.classifier import ClassifierConfig, predict, train_classifier
+from skindiff.training.classifier_data import ImageTable
+
+
+@dataclass
+class ExperimentConfig:
+    """Which classifiers are trained on which arms."""
+
+    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    """Arms to compare: real, syn, real+syn, real+duplicates, real+colour."""
+    architectures: list[str] = field(default_factory=lambda: ["resnet18"])
+    """timm names; the paper's are vgg16, resnet18 and vit_base_patch16_224."""
+    train_seeds: list[int] = field(default_factory=lambda: [0])
+    """Seeds of initial weights, batches and augmentations, each shared by all arms."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Everything else about the classifiers; its architecture is overruled by architectures."""
+    bootstrap_replicates: int = 2000
+    """Replicates of the bootstrap over groups and seeds."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        unknown = [arm for arm in self.arms if arm not in ARMS]
+        if unknown or not self.arms:
+            raise ConfigError(
+                f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(ARMS)}"
+            )
+        for name in ("architectures", "train_seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"{path}{name}: {values} must name at least one, and each once")
+        if self.bootstrap_replicates < 100:
+            raise ConfigError(
+                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
+            )
+        for architecture in self.architectures:
+            replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
+
+
+class Experiment:
+    """The cells of one split.
+
+    Args:
+        run: each cell is a stage of it.
+        accelerator: trains; batch norm makes results depend on the number of processes.
+        config: arms, architectures, seeds.
+        corpus: the whole table that ``split`` indexes.
+        split: of that table.
+        scenario: name for the report.
+        data_key: fingerprint of the corpus.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        accelerator: Accelerator,
+        config: ExperimentConfig,
+        corpus: Dataset,
+        split: Split,
+        *,
+        scenario: str,
+        data_key: str,
+    ) -> None:
+        self.run, self.accelerator, self.config, self.scenario = run, accelerator, config, scenario
+        self.split, self.data_key = split, data_key
+        self.corpus = corpus
+        self.train = corpus.select(split.train)
+        self.validation = (
+            ImageTable.from_dataset(corpus.select(split.validation)) if split.validation else None
+        )
+        self.tests = {group: corpus.select(rows) for group, rows in split.test.items()}
+
+    def cells(self, synthetic: Synthetic | None, strategy: str | None) -> list[Cell]:
+        """Train and score every arm; arms without synthetic images are trained once for all strategies."""
+        found = []
+        for arm in self.config.arms:
+            if arm != "real" and synthetic is None:
+                continue
+            own = strategy if arm != "real" else None
+            for architecture in self.config.architectures:
+                for train_seed in self.config.train_seeds:
+                    found += self._cell(arm, architecture, train_seed, synthetic if own else None, own)
+        return found
+
+    def _cell(
+        self, arm: str, architecture: str, train_seed: int, synthetic: Synthetic | None, strategy: str | None
+    ) -> list[Cell]:
+        config = replace(self.config.classifier, architecture=architecture)
+        stage = self.run.stage(
+            f"cell-{arm.replace('+', '-')}-{architecture}",
+            arm=arm,
+            classifier=asdict(config),
+            seed=train_seed,
+            data=self.data_key,
+            train=list(self.train["image_id"]),
+            validation=self.split.validation,
+            test=self.split.test,
+            synthetic=synthetic.folder.parent.name if synthetic else None,
+        )
+        paths = {group: stage.folder / f"{group}.npz" for group in self.tests}
+        if not stage.done:
+            table = self._table(arm, synthetic)
+            names = tuple(self.corpus.features["label"].names)
+            model = train_classifier(
+                self.accelerator, config, table, self._selection(config), names, stage.folder, train_seed
+            )
+            for group, test in self.tests.items():
+                key = CellKey(
+                    scenario=self.scenario,
+                    test_group=group,
+                    generator=synthetic.generator if synthetic else None,
+                    strategy=strategy,
+                    arm=arm,
+                    ratio=round((len(table) - len(self.train)) / len(self.train), 4)
+                    if arm != "real"
+                    else None,
+                    architecture=architecture,
+                    preset=config.preset,
+                    split_seed=self.split.seed,
+                    train_seed=train_seed,
+                )
+                cell = self._score(key, predict(self.accelerator, model, test), test, _steps(stage.folder))
+                if self.accelerator.is_main_process:
+                    save_cell(cell, paths[group])
+            stage.finish()
+        return [load_cell(path) for path in paths.values()]
+
+    def _selection(self, config: ClassifierConfig) -> ImageTable | None:
+        """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
+        if config.preset == "paper" and self.validation is None:
+            return ImageTable.from_dataset(self.tests["dark"])
+        return self.validation
+
+    def _table(self, arm: str, synthetic: Synthetic | None) -> ImageTable:
+        drawn = synthetic.dataset if synthetic else None
+        colour = colour_copies(self.train, drawn) if arm == "real+colour" and drawn is not None else None
+        rows = build_arm(arm, self.train, drawn, colour=colour, seed=self.split.seed)
+        return ImageTable.from_dataset(rows)
+
+    def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
+        return Cell(
+            key=key,
+            class_names=tuple(test.features["label"].names),
+            image_ids=tuple(test["image_id"]),
+            group_ids=tuple(test["group_id"]),
+            skin_types=tuple(test["skin_type"]),
+            labels=np.asarray(test["label"], dtype=np.int64),
+            probabilities=probabilities.astype(np.float64),
+            optimiser_steps=steps,
+        )
+
+
+def colour_copies(real: Dataset, synthetic: Dataset) -> Dataset:
+    """Return, for every synthetic row with a source, that source recoloured to the row's skin type.
+
+    The non-generative control: same sources, same target types, colour statistics of the literature
+    (:mod:`skindiff.synthesis.colour_transfer`) in place of a generator.
+
+    Args:
+        real: training rows with ``image``, ``skin_type``, ``image_id``.
+        synthetic: rows drawn from them; rows without a source are left out.
+    """
+    place = {image_id: row for row, image_id in enumerate(real["image_id"])}
+    pairs = [
+        (s, t) for s, t in zip(synthetic["source_id"], synthetic["skin_type"], strict=True) if s in place
+    ]
+    wanted = sorted(dict.fromkeys(pairs), key=lambda pair: (place[pair[0]], pair[1]))
+    features = Features({**corpus_features(real.features["label"].names), "source_id": Value("string")})
+    if not wanted:
+        return Dataset.from_dict({name: [] for name in features}, features=features)
+    rows = [place[source] for source, _ in wanted]
+    columns: Mapping[str, list] = (
+        real.select_columns(list(set(REAL_COLUMNS) - {"image"})).select(rows).to_dict()
+    )
+    recoloured = transfer_colour(pixels(real, rows), columns["skin_type"], [target for _, target in wanted])
+    table = {
+        **columns,
+        "image": [PILImage.fromarray(image) for image in recoloured],
+        "skin_type": [target for _, target in wanted],
+        "image_id": [f"{source}-colour-{target}" for source, target in wanted],
+        "source_id": [source for source, _ in wanted],
+        "corpus": ["colour"] * len(wanted),
+    }
+    return Dataset.from_dict(table, features=features).cast_column("image", Image())
+
+
+def _steps(folder: Path) -> int:
+    log = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
+    return int(log[-1]["step"])

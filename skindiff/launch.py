@@ -1,0 +1,53 @@
+"""Starting a recipe: threads, trackers and logging, the same with and without ``accelerate launch``."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
+from datasets import disable_progress_bars
+
+from skindiff.errors import ConfigError
+
+
+def start_accelerator(
+    threads: int | None = None, trackers: Sequence[str] = (), output_dir: str | Path = "."
+) -> Accelerator:
+    """Return the accelerator of a recipe and set up threads and logging for this process.
+
+    ``accelerate launch`` gives each CPU process one thread; here the cores are shared among the processes of
+    this machine, unless ``threads`` says otherwise.
+
+    Args:
+        threads: CPU threads of this process; None shares the cores.
+        trackers: names of Accelerate's trackers.
+        output_dir: trackers log to ``<output_dir>/logs``.
+
+    Raises:
+        ConfigError: ``threads`` is below 1, or a tracker is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError(
+            f"threads: {threads} is below 1; give a number of CPU threads, or null to share the cores"
+        )
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or max(1, cores // local))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for name in ("httpx", "huggingface_hub", "datasets", "fsspec"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    disable_progress_bars()
+    try:
+        return Accelerator(
+            log_with=list(trackers) or None,
+            project_config=ProjectConfiguration(str(output_dir), logging_dir=str(Path(output_dir) / "logs")),
+        )
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"trackers: {list(trackers)} cannot be started ({error}); install them or leave them out"
+        ) from error
