@@ -1,0 +1,120 @@
+"""A cell: one classifier's predictions on one test set, and how it is kept on disk between stages."""
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skindiff.errors import RunFolderError
+
+
+class CellKey(NamedTuple):
+    """What names a row of `results`; ``None`` where a part does not apply (`real` has no generator)."""
+
+    scenario: str
+    test_group: str
+    generator: str | None
+    strategy: str | None
+    arm: str
+    ratio: float | None
+    architecture: str
+    preset: str
+    split_seed: int | None
+    train_seed: int | None
+
+    @property
+    def series(self) -> "CellKey":
+        """The key of the `summary` row that this cell belongs to: itself without seeds."""
+        return self._replace(split_seed=None, train_seed=None)
+
+    @property
+    def population(self) -> tuple[str, str, str, str]:
+        """What two series must share to be compared: scenario, test group, architecture, preset."""
+        return self.scenario, self.test_group, self.architecture, self.preset
+
+    @property
+    def seeds(self) -> tuple[int | None, int | None]:
+        """The split seed and the training seed."""
+        return self.split_seed, self.train_seed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One classifier's predictions on one test set, all arrays in the same order of n images.
+
+    ``labels`` has shape ``(n,)``, ``probabilities`` ``(n, classes)``; ``group_ids`` says which images are of
+    one patient, lesion or duplicate cluster; ``class_names`` is in the order of the codes.
+    """
+
+    key: CellKey
+    class_names: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
+    skin_types: tuple[str | None, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    optimiser_steps: int
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the columns' lengths differ."""
+        lengths = {
+            len(self.image_ids),
+            len(self.group_ids),
+            len(self.skin_types),
+            len(self.labels),
+            len(self.probabilities),
+        }
+        if len(lengths) != 1:
+            raise ValueError(
+                f"the columns of cell {tuple(self.key)} have different lengths: {sorted(lengths)}"
+            )
+
+
+def save_cell(cell: Cell, path: Path) -> None:
+    """Write a cell to an ``.npz`` file, atomically and with the same bytes for the same cell."""
+    temporary = path.with_name(path.name + ".partial")
+    about = {
+        "key": cell.key._asdict(),
+        "class_names": cell.class_names,
+        "optimiser_steps": cell.optimiser_steps,
+    }
+    with temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            about=np.array(json.dumps(about, sort_keys=True)),
+            image_ids=np.array(cell.image_ids, dtype=str),
+            group_ids=np.array(cell.group_ids, dtype=str),
+            skin_types=np.array([name or "" for name in cell.skin_types], dtype=str),
+            labels=cell.labels,
+            probabilities=cell.probabilities,
+        )
+    os.replace(temporary, path)
+
+
+def load_cell(path: Path) -> Cell:
+    """Read what :func:`save_cell` wrote.
+
+    Raises:
+        RunFolderError: the file is missing or is no cell.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"]))
+            return Cell(
+                key=CellKey(**about["key"]),
+                class_names=tuple(about["class_names"]),
+                image_ids=tuple(stored["image_ids"].tolist()),
+                group_ids=tuple(stored["group_ids"].tolist()),
+                skin_types=tuple(name or None for name in stored["skin_types"].tolist()),
+                labels=stored["labels"],
+                probabilities=stored["probabilities"],
+                optimiser_steps=about["optimiser_steps"],
+            )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = f"{path.name}: no readable predictions ({error}); delete the file and run again"
+        raise RunFolderError(reason) from error
