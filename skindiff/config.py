@@ -2,13 +2,14 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
 
@@ -26,7 +27,11 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def parse_config(
-    config_class: type[ConfigT], arguments: Sequence[str] | None = None, *, default: Path, prog: str | None = None
+    config_class: type[ConfigT],
+    arguments: Sequence[str] | None = None,
+    *,
+    default: Path,
+    prog: str | None = None,
 ) -> ConfigT:
     """Read a config: the class's defaults, then a YAML file, then ``--dotted.settings`` of the command line.
 
@@ -43,10 +48,10 @@ def parse_config(
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
     parser.add_class_arguments(config_class, as_group=False)
-    given = list(arguments) if arguments is not None else None
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        named = [word for word in _command_line(given) if word == "--config" or word.startswith("--config=")]
-        parsed = parser.parse_args(([] if named else ["--config", str(default)]) + _command_line(given))
+        named = [word for word in given if word == "--config" or word.startswith("--config=")]
+        parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         settings = parser.instantiate_classes(parsed)
     except ConfigError:
         raise
@@ -74,20 +79,16 @@ def setting_names(config_class: type, prefix: str = "") -> list[str]:
     return names
 
 
-def _command_line(arguments: list[str] | None) -> list[str]:
-    if arguments is not None:
-        return arguments
-    import sys
-
-    return sys.argv[1:]
-
-
 def _one_line(message: str, config_class: type) -> str:
     """Shorten a parser's message to its point, and name the setting that was probably meant."""
     message = re.sub(r"\s+", " ", message).strip()
-    unknown = re.search(r"(?:[Uu]nrecognized arguments: --|Key '|Option '|[Gg]roup '|Unexpected key\W+)([\w.]+)", message)
-    if unknown and ("nrecognized" in message or "not accepted" in message or "expected" in message.lower()):
-        near = difflib.get_close_matches(unknown[1], setting_names(config_class), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else "; see --help for all settings"
-        return f"{unknown[1]}: there is no such setting{hint}"
+    unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)", message)
+    nested = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
+    name = unknown[1] if unknown else f"{nested[1]}.{nested[2]}" if nested else None
+    if name is None:
+        name = next(iter(re.findall(r"(?:Key|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message)), None)
+    if name is not None:
+        near = difflib.get_close_matches(name, setting_names(config_class), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"
+        return f"{name}: there is no such setting; {hint}"
     return message

@@ -42,8 +42,11 @@ def start_accelerator(
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     disable_progress_bars()
+    on_cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
     try:
-        return Accelerator(
+        accelerator = Accelerator(
+            # Without saying so, processes that were launched as multi-GPU would each believe to be alone.
+            cpu=on_cpu,
             log_with=list(trackers) or None,
             project_config=ProjectConfiguration(str(output_dir), logging_dir=str(Path(output_dir) / "logs")),
         )
@@ -51,3 +54,10 @@ def start_accelerator(
         raise ConfigError(
             f"trackers: {list(trackers)} cannot be started ({error}); install them or leave them out"
         ) from error
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != launched:
+        raise ConfigError(
+            f"num_processes: {launched} processes were launched but {accelerator.num_processes} work together; "
+            "start with one of accelerate_configs/"
+        )
+    return accelerator

@@ -1,0 +1,75 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from skindiff.config import parse_config, save_config
+from skindiff.errors import ConfigError
+
+
+@dataclass
+class Inner:
+    rank: int = 8
+    """Rank."""
+
+    def validate(self, path: str = "") -> None:
+        if self.rank < 1:
+            raise ConfigError(f"{path}rank: {self.rank} is below 1; give 1 or more")
+
+
+@dataclass
+class Outer:
+    name: str = "phantom"
+    """Name."""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    """Seeds."""
+    lora: Inner = field(default_factory=Inner)
+    """Inner settings."""
+
+    def validate(self, path: str = "") -> None:
+        self.lora.validate(f"{path}lora.")
+
+
+@pytest.fixture
+def default(tmp_path: Path) -> Path:
+    path = tmp_path / "default.yaml"
+    path.write_text("lora: {rank: 4}\nseeds: [1, 2]\n")
+    return path
+
+
+def test_the_command_line_overrides_yaml_overrides_the_class(default: Path) -> None:
+    assert parse_config(Outer, [], default=default) == Outer(seeds=[1, 2], lora=Inner(4))
+    assert parse_config(Outer, ["--lora.rank", "16"], default=default).lora.rank == 16
+    other = default.with_name("other.yaml")
+    other.write_text("name: other\n")
+    assert parse_config(Outer, ["--config", str(other)], default=default) == Outer(name="other")
+
+
+def test_what_was_saved_reads_back_equal(default: Path, tmp_path: Path) -> None:
+    config = Outer(name="x", seeds=[3], lora=Inner(2))
+    save_config(config, tmp_path / "saved.yaml")
+    assert parse_config(Outer, ["--config", str(tmp_path / "saved.yaml")], default=default) == config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--lora.rnk", "3"], ("lora.rnk", "lora.rank")),
+        (["--lora.rank", "many"], ("lora.rank", "many")),
+        (["--lora.rank", "0"], ("lora.rank", "0", "1 or more")),
+        (["--config", "absent.yaml"], ("absent.yaml",)),
+    ],
+)
+def test_errors_are_one_line_and_name_the_setting(arguments: list[str], words: tuple[str, ...], default: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(Outer, arguments, default=default)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_a_misspelt_key_in_yaml_names_the_nearest(default: Path) -> None:
+    default.write_text("lora: {rnak: 4}\n")
+    with pytest.raises(ConfigError, match=r"rnak.*lora\.rank"):
+        parse_config(Outer, [], default=default)
