@@ -62,7 +62,7 @@ def encode_latents(
     *,
     size: int,
     flip: bool = False,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: bool = False,
 ) -> LatentMoments:
     """Encode every image of ``dataset``, or read what an earlier call with the same key has written.
@@ -73,7 +73,8 @@ def encode_latents(
         folder: the cache file ``latents-<key>.safetensors`` is written here, in one piece.
         size: height and width in pixels.
         flip: encode the mirror images too.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; by default as many as hold half a million pixels, since the
+            autoencoder takes about 1 GB for each million of them.
         progress: show a progress bar.
 
     Raises:
@@ -84,6 +85,7 @@ def encode_latents(
     if path.is_file():
         tensors = load_file(path)
         return LatentMoments(tensors["mean"], tensors["std"], key)
+    batch_size = batch_size or max(1, 2**19 // size**2)
     means, stds = [], []
     bar = tqdm(range(0, len(dataset), batch_size), desc="latents", disable=not progress, leave=False)
     for start in bar:

@@ -17,7 +17,7 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch import nn
 
-from skindiff.errors import ConfigError
+from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.adapter import (
     ADAPTER_NAME,
     Adapter,
@@ -146,13 +146,19 @@ def train_lora(
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
-        GeneratorError: the pipeline carries a LoRA, or lacks the learnt words.
+        GeneratorError: the pipeline carries a LoRA, or lacks a learnt word.
         TrainingError: a loss that is not finite.
     """
     config.validate()
     check_no_adapter(pipeline)
     tokens = learnt.tokens if learnt else TokenMap({})
     token_ids(pipeline, tokens)
+    unlearnt = set(dataset.features["label"].names) - set(tokens.tokens)
+    if learnt and unlearnt:
+        raise GeneratorError(
+            f"condition {min(unlearnt)!r} has no word in {str(learnt.folder)!r}: learn this corpus, "
+            "or train without words"
+        )
     before = learnt.before if learnt else pipeline_state(pipeline)
     pipeline.to(accelerator.device)
     task = _task(

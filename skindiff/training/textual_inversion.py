@@ -129,18 +129,21 @@ class TrainableRows(nn.Module):
 
     def __init__(self, frozen: nn.Embedding, first: int) -> None:
         super().__init__()
+        # The frozen matrix comes first: libraries take the first weights' precision for the whole network's.
         self.frozen, self.first = frozen, first
-        self.rows = nn.Parameter(frozen.weight[first:].detach().float().clone())
+        self.learnt = nn.Embedding.from_pretrained(
+            frozen.weight[first:].detach().float().clone(), freeze=False
+        )
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings (..., width) of ``ids`` (...)."""
-        learnt = nn.functional.embedding((ids - self.first).clamp(min=0), self.rows)
+        learnt = self.learnt((ids - self.first).clamp(min=0))
         return torch.where((ids >= self.first).unsqueeze(-1), learnt.to(self.frozen.weight), self.frozen(ids))
 
     def merge(self) -> nn.Embedding:
         """Copy the parameters into the matrix and return it."""
         with torch.no_grad():
-            self.frozen.weight[self.first :] = self.rows.to(self.frozen.weight)
+            self.frozen.weight[self.first :] = self.learnt.weight.to(self.frozen.weight)
         return self.frozen
 
 

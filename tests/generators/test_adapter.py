@@ -22,6 +22,7 @@ from skindiff.generators.adapter import (
     unload_adapter,
 )
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.stable_diffusion import load_pipeline
 from skindiff.generators.tokens import encode_prompts
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
@@ -171,6 +172,24 @@ def test_saving_again_gives_the_same_bytes(
     )
     for path in files:
         assert (adapter.folder / path).read_bytes() == (tmp_path / "copy" / path).read_bytes()
+
+
+def test_a_model_trained_on_photographs_draws_the_same_in_plain_diffusers(
+    real_model: Path, tmp_path: Path
+) -> None:
+    memory = load_pipeline(str(real_model))
+    loop = LoopConfig(steps=1, batch_size=2, learning_rate=0.1)
+    words = TextualInversionConfig(loop=loop, vectors=2, validation_examples=0)
+    dataset, accelerator = tiny_corpus(), Accelerator(cpu=True)
+    learnt = train_textual_inversion(accelerator, memory, words, dataset, tmp_path / "words")
+    updates = LoRAConfig(loop=loop, rank=2, alpha=5.0, train_text_encoder=True, validation_examples=0)
+    adapter = train_lora(accelerator, memory, updates, dataset, tmp_path / "lora", learnt=learnt)
+    prompt = prompt_for(adapter.tokens.subject("squamous cell carcinoma"), "V")
+    plain = StableDiffusionPipeline.from_pretrained(str(real_model), safety_checker=None)
+    plain.set_progress_bar_config(disable=True)
+    plain.load_textual_inversion(embedding_files(adapter.folder))
+    plain.load_lora_weights(str(adapter.folder))
+    np.testing.assert_array_equal(draw(plain, prompt), draw(memory, prompt))
 
 
 def test_a_folder_that_is_no_adapter_is_one_clear_line(tmp_path: Path) -> None:

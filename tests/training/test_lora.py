@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from datasets import ClassLabel
 from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
@@ -223,6 +226,40 @@ def test_learnt_words_go_into_the_prompts_and_the_adapter(tmp_path: Path) -> Non
     assert pipeline.text_encoder.get_input_embeddings().num_embeddings == len(tiny_pipeline().tokenizer)
     with pytest.raises(GeneratorError, match="load its adapter first"):
         train_lora(accelerator, tiny_pipeline(), config(), dataset, tmp_path / "without", learnt=learnt)
+
+
+def test_words_of_another_corpus_are_refused(tmp_path: Path) -> None:
+    pipeline, accelerator = tiny_pipeline(), Accelerator(cpu=True)
+    dataset = tiny_corpus()
+    one_class = dataset.cast_column("label", ClassLabel(names=["eczema", "psoriasis"]))
+    words = TextualInversionConfig(loop=LoopConfig(steps=1, batch_size=2), validation_examples=0)
+    learnt = train_textual_inversion(accelerator, pipeline, words, one_class, tmp_path / "words")
+    with pytest.raises(GeneratorError, match="'squamous cell carcinoma' has no word"):
+        train_lora(accelerator, pipeline, config(), dataset, tmp_path / "lora", learnt=learnt)
+
+
+@pytest.fixture
+def bf16_accelerator() -> Iterator[Accelerator]:
+    # Accelerate keeps one precision per process.
+    AcceleratorState._reset_state()
+    yield Accelerator(cpu=True, mixed_precision="bf16")
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_mixed_precision_trains_in_float32(
+    tmp_path: Path, bf16_accelerator: Accelerator, dtype: torch.dtype
+) -> None:
+    pipeline = tiny_pipeline()
+    for network in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        network.to(dtype)
+    loop = LoopConfig(steps=2, batch_size=2, learning_rate=0.02, validate_every=2)
+    words = TextualInversionConfig(loop=loop, sample_every=2)
+    learnt = train_textual_inversion(bf16_accelerator, pipeline, words, tiny_corpus(), tmp_path / "words")
+    updates = LoRAConfig(loop=loop, rank=2, train_text_encoder=True, sample_every=2)
+    train_lora(bf16_accelerator, pipeline, updates, tiny_corpus(), tmp_path / "lora", learnt=learnt)
+    assert {one.dtype for one in lora_weights(pipeline).values()} == {torch.float32}
+    assert pipeline.unet.dtype == pipeline.text_encoder.dtype == dtype
 
 
 def test_a_pipeline_that_carries_a_lora_is_refused(tmp_path: Path) -> None:

@@ -166,10 +166,10 @@ def test_rows_learn_through_a_frozen_matrix() -> None:
     ids = torch.tensor([[0, 4, 5, 4]])
     assert torch.equal(rows(ids), frozen(ids))
     rows(ids).sum().backward()
-    assert rows.rows.grad is not None
-    assert rows.rows.grad.tolist() == [[2.0] * 3, [1.0] * 3]
+    assert rows.learnt.weight.grad is not None
+    assert rows.learnt.weight.grad.tolist() == [[2.0] * 3, [1.0] * 3]
     with torch.no_grad():
-        rows.rows += 1
+        rows.learnt.weight += 1
     assert torch.equal(rows.merge().weight[4:], before[4:] + 1)
 
 
