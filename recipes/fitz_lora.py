@@ -21,7 +21,7 @@ from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
 from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
-from skindiff.errors import SkindiffError
+from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.experiment import Experiment, ExperimentConfig
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
@@ -70,6 +70,10 @@ class FitzLoraConfig:
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
         check_strategies(self.strategies, f"{path}strategies")
+        if not self.split_seeds or len(set(self.split_seeds)) < len(self.split_seeds):
+            raise ConfigError(f"{path}split_seeds: {self.split_seeds} must name at least one, and each once")
+        if self.resume and self.overwrite:
+            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
 
 
 def main(config: FitzLoraConfig) -> Path:
@@ -80,34 +84,33 @@ def main(config: FitzLoraConfig) -> Path:
     accelerator.init_trackers("skindiff")
 
     # 1. The corpus: read, audited for near-duplicates, resized once.
-    with accelerator.main_process_first():
-        corpus = prepare_corpus(config.corpus, run.path)
+    with run.withdrawn_on_error():
+        with accelerator.main_process_first():
+            corpus = prepare_corpus(config.corpus, run.path)
+        # 2. The splits: who trains, who selects, who is tested.
+        splits = {seed: make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds}
     logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
     results = FitzResults(corpus=corpus)
 
-    for split_seed in config.split_seeds:
-        # 2. The split: who trains, who selects, who is tested.
-        split = make_split(corpus.dataset, config.split, split_seed)
+    for split_seed, split in splits.items():
         logger.info("split seed %d: %s", split_seed, split.sizes())
         arguments = {"scenario": config.split.scenario, "data_key": corpus.fingerprint}
         experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
         generator = GeneratorOfSplit(
             run, accelerator, config.generator, experiment.train, data_key=corpus.fingerprint, seed=split_seed
         )
-        results.add_split(split, experiment.cells(None, None))
+        results.add_split(experiment)
 
         for strategy in config.strategies:
             # 3. Train the generator and draw.
             synthetic = generator.draw(strategy, config.synthesis)
             # 4. Train classifiers on every arm and score them.
-            results.add_strategy(split, strategy, synthetic, experiment.cells(synthetic, strategy))
+            results.add_strategy(experiment, strategy, synthetic)
 
     # 5. Report.
     results.seconds = time.perf_counter() - started
     if accelerator.is_main_process:
-        report_fitz_lora(
-            results, asdict(config), run.path, config.experiment.bootstrap_replicates, config.include_images
-        )
+        report_fitz_lora(results, asdict(config), run.path, accelerator)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return run.path / "report.md"
@@ -117,6 +120,7 @@ if __name__ == "__main__":
     try:
         report = main(parse_config(FitzLoraConfig, default=Path(__file__).with_suffix("") / "smoke.yaml"))
     except SkindiffError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     if int(os.environ.get("RANK", "0")) == 0:
         print(f"report: {report}")

@@ -88,6 +88,7 @@ class Experiment:
         self.validation = (
             ImageTable.from_dataset(corpus.select(split.validation)) if split.validation else None
         )
+        self.logs: dict[str, list[dict[str, float]]] = {}
         self.tests = {group: corpus.select(rows) for group, rows in split.test.items()}
 
     def cells(self, synthetic: Synthetic | None, strategy: str | None) -> list[Cell]:
@@ -139,11 +140,17 @@ class Experiment:
                     split_seed=self.split.seed,
                     train_seed=train_seed,
                 )
-                cell = self._score(key, predict(self.accelerator, model, test), test, _steps(stage.folder))
+                cell = self._score(
+                    key, predict(self.accelerator, model, test), test, int(_log(stage.folder)[-1]["step"])
+                )
                 if self.accelerator.is_main_process:
                     save_cell(cell, paths[group])
             stage.finish()
-        return [load_cell(path) for path in paths.values()]
+        if train_seed == self.config.train_seeds[0]:
+            self.logs[f"{architecture} {arm}"] = _log(stage.folder)
+        # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
+        cells = [load_cell(path) for path in paths.values()]
+        return [replace(cell, key=cell.key._replace(split_seed=self.split.seed)) for cell in cells]
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
@@ -204,6 +211,6 @@ def colour_copies(real: Dataset, synthetic: Dataset) -> Dataset:
     return Dataset.from_dict(table, features=features).cast_column("image", Image())
 
 
-def _steps(folder: Path) -> int:
-    log = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
-    return int(log[-1]["step"])
+def _log(folder: Path) -> list[dict[str, float]]:
+    log: list[dict[str, float]] = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
+    return log
