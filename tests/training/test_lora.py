@@ -254,9 +254,9 @@ def test_mixed_precision_trains_in_float32(
     for network in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         network.to(dtype)
     loop = LoopConfig(steps=2, batch_size=2, learning_rate=0.02, validate_every=2)
-    words = TextualInversionConfig(loop=loop, sample_every=2)
+    words = TextualInversionConfig(loop=loop, sample_every=2, validation_examples=8)
     learnt = train_textual_inversion(bf16_accelerator, pipeline, words, tiny_corpus(), tmp_path / "words")
-    updates = LoRAConfig(loop=loop, rank=2, train_text_encoder=True, sample_every=2)
+    updates = LoRAConfig(loop=loop, rank=2, train_text_encoder=True, validation_examples=8)
     train_lora(bf16_accelerator, pipeline, updates, tiny_corpus(), tmp_path / "lora", learnt=learnt)
     assert {one.dtype for one in lora_weights(pipeline).values()} == {torch.float32}
     assert pipeline.unet.dtype == pipeline.text_encoder.dtype == dtype
