@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from accelerate.logging import get_logger
-from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
 
 from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig

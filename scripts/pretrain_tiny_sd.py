@@ -16,9 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from datasets import Dataset, Features, Image, Value, load_from_disk
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -68,7 +66,7 @@ class Pretraining:
     unet_channels: list[int] = field(default_factory=lambda: [48, 96, 128])
     """Channels of the U-Net's three levels."""
     noise_offset: float = 0.3
-    """Standard deviation of the noise on each latent channel's mean: teaches the prompt to decide the tone."""
+    """Standard deviation of the noise on each latent channel's mean, which lets the prompt decide the tone."""
     vae: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             steps=1400,
@@ -196,7 +194,7 @@ def build_networks(
 def train_autoencoder(
     accelerator: Accelerator, config: Pretraining, vae: AutoencoderKL, pool: Dataset, folder: Path
 ) -> list:
-    """Train the autoencoder on random turned 32-pixel crops: L1 of colours, edges and redness, and a little KL."""
+    """Train the autoencoder on random turned 32-pixel crops: L1 of colours, edges, redness; a little KL."""
     images = torch.from_numpy(pixels(pool)).permute(0, 3, 1, 2)
 
     def loss(module: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:

@@ -57,7 +57,7 @@ def start_accelerator(
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
         raise ConfigError(
-            f"num_processes: {launched} processes were launched but {accelerator.num_processes} work together; "
+            f"num_processes: {launched} were launched but {accelerator.num_processes} work together; "
             "start with one of accelerate_configs/"
         )
     return accelerator

@@ -29,7 +29,7 @@ def test_the_bundled_pipeline_is_small_and_safe() -> None:
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".md"}
 
 
-def test_it_is_a_plain_diffusers_pipeline_that_knows_no_lesion_class(pipeline: StableDiffusionPipeline) -> None:
+def test_it_is_a_plain_pipeline_that_knows_no_lesion_class(pipeline: StableDiffusionPipeline) -> None:
     plain = StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     assert type(plain.unet) is type(pipeline.unet)
     vocabulary = pipeline.tokenizer.get_vocab()

@@ -60,7 +60,9 @@ def test_what_was_saved_reads_back_equal(default: Path, tmp_path: Path) -> None:
         (["--config", "absent.yaml"], ("absent.yaml",)),
     ],
 )
-def test_errors_are_one_line_and_name_the_setting(arguments: list[str], words: tuple[str, ...], default: Path) -> None:
+def test_errors_are_one_line_and_name_the_setting(
+    arguments: list[str], words: tuple[str, ...], default: Path
+) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(Outer, arguments, default=default)
     message = str(caught.value)

@@ -173,7 +173,8 @@ def render_phantom(
     linear = linear.reshape(size, 2, size, 2, 3).mean((1, 3))
     pixels = linear_to_srgb(linear) + camera.normal(0, 0.008, linear.shape)
     mask = fields.mask.reshape(size, 2, size, 2).mean((1, 3)) > 0.5
-    bare = skin_reflectance(*(np.array([v], np.float32) for v in (base_melanin, base_blood)))[0]
+    tone = np.array([[base_melanin], [base_blood]], dtype=np.float32)
+    bare = skin_reflectance(tone[0], tone[1])[0]
     marks = f"{hair_word} skin" if lesion is None else words
     return PhantomImage((np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8), mask, _ita(bare), marks)
 

@@ -8,6 +8,7 @@ Sizes, colours and counts of different classes overlap on purpose.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def empty_fields(plane: Plane) -> Fields:
     return Fields(zero[0], zero[1], zero[2], zero[3], zero[4], np.zeros(plane.x.shape, bool), zero[5])
 
 
-def _edge(distance: FloatArray, softness: float) -> FloatArray:
+def _edge(distance: NDArray[np.floating[Any]], softness: float) -> FloatArray:
     """Return 1 inside (negative distance), 0 outside, with a soft edge."""
     return (1.0 / (1.0 + np.exp(np.clip(distance / softness, -30, 30)))).astype(np.float32)
 
