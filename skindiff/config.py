@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -51,6 +51,7 @@ def parse_config(
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         named = [word for word in given if word == "--config" or word.startswith("--config=")]
+        given = _switches(given, config_class)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         settings = parser.instantiate_classes(parsed)
     except ConfigError:
@@ -68,15 +69,25 @@ def save_config(config: Any, path: Path) -> None:
     path.write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def setting_names(config_class: type, prefix: str = "") -> list[str]:
-    """Return the dotted names of all settings of a config class."""
-    names: list[str] = []
+def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
+    """Return the types of all settings of a config class by their dotted names."""
+    types: dict[str, Any] = {}
     for item in fields(config_class):
         name = f"{prefix}{item.name}"
-        names.append(name)
-        if isinstance(item.type, type) and is_dataclass(item.type):
-            names.extend(setting_names(item.type, f"{name}."))
-    return names
+        types[name] = item.type
+        for part in (item.type, *get_args(item.type)):  # the parts of a config that may be null
+            if isinstance(part, type) and is_dataclass(part):
+                types |= setting_types(part, f"{name}.")
+    return types
+
+
+def _switches(words: list[str], config_class: type) -> list[str]:
+    """Return the command line with ``true`` after every yes-or-no setting that stands without a value."""
+    switches = {f"--{name}" for name, kind in setting_types(config_class).items() if kind is bool}
+    filled: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        filled += [word, "true"] if word in switches and following.startswith("--") else [word]
+    return filled
 
 
 def _one_line(message: str, config_class: type) -> str:
@@ -86,9 +97,11 @@ def _one_line(message: str, config_class: type) -> str:
     nested = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
     name = unknown[1] if unknown else f"{nested[1]}.{nested[2]}" if nested else None
     if name is None:
-        name = next(iter(re.findall(r"(?:Key|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message)), None)
+        name = next(
+            iter(re.findall(r"(?:Key|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message)), None
+        )
     if name is not None:
-        near = difflib.get_close_matches(name, setting_names(config_class), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, list(setting_types(config_class)), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"
         return f"{name}: there is no such setting; {hint}"
     return message

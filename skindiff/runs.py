@@ -1,9 +1,11 @@
 """The folder of a run: claimed once, resumed exactly, each stage reused while its inputs are the same."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,23 @@ from typing import Any
 from accelerate import Accelerator
 
 from skindiff.config import save_config
-from skindiff.errors import ConfigError, RunFolderError
+from skindiff.errors import ConfigError, RunFolderError, SkindiffError
 
 CONFIG_FILE, STAGES, DONE = "config.yaml", "stages", "done.json"
-_OURS = (CONFIG_FILE, STAGES, "pictures", "report.json", "report.md", "cache", "logs")
+_PARTIAL_CONFIG, _CACHE = f".{CONFIG_FILE}.partial", "cache"
+_LISTS = ("audit.csv", "missing.txt", "quarantined.csv")
+# The config says that the folder holds a run, so it goes last: a deletion that is cut off can be repeated.
+_OURS = (
+    STAGES,
+    "pictures",
+    "report.json",
+    "report.md",
+    "logs",
+    *_LISTS,
+    _PARTIAL_CONFIG,
+    _CACHE,
+    CONFIG_FILE,
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +78,36 @@ class RunFolder:
         if resume and overwrite:
             raise ConfigError("resume and overwrite are both true: choose one")
         self._refuse(resume, overwrite)
+        self._new = overwrite or not (self.path / CONFIG_FILE).is_file()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            if overwrite:
-                self._clear()
-            (self.path / STAGES).mkdir(parents=True, exist_ok=True)
-            save_config(config, self.path / f".{CONFIG_FILE}.partial")
-            os.replace(self.path / f".{CONFIG_FILE}.partial", self.path / CONFIG_FILE)
+            try:
+                if overwrite:
+                    self._clear(_OURS)
+                self.path.mkdir(parents=True, exist_ok=True)
+                save_config(config, self.path / _PARTIAL_CONFIG)
+                os.replace(self.path / _PARTIAL_CONFIG, self.path / CONFIG_FILE)
+                (self.path / STAGES).mkdir(exist_ok=True)
+            except OSError as error:
+                raise RunFolderError(
+                    f"output_dir: {self.path} cannot be written to ({error.strerror or error}); name another folder"
+                ) from error
         accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def withdrawn_on_error(self) -> Iterator[None]:
+        """Take back what a new run has written, all but its cache, if the block meets an error of the user's.
+
+        A run that was there before stays as it is.
+        """
+        try:
+            yield
+        except SkindiffError:
+            if self._new and self.accelerator.is_main_process:
+                self._clear(tuple(name for name in _OURS if name != _CACHE))
+                with contextlib.suppress(OSError):  # where the cache, or something else, is in it
+                    self.path.rmdir()
+            raise
 
     def stage(self, name: str, **inputs: Any) -> Stage:
         """Return the stage called ``name`` with these inputs: everything that decides what it makes.
@@ -85,7 +122,10 @@ class RunFolder:
         return Stage(folder, inputs, self.accelerator)
 
     def _refuse(self, resume: bool, overwrite: bool) -> None:
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        left = {_CACHE, _PARTIAL_CONFIG}  # what an error or a kill before the run began can leave
+        if not self.path.exists() or (
+            self.path.is_dir() and {path.name for path in self.path.iterdir()} <= left
+        ):
             return
         if not (self.path / CONFIG_FILE).is_file():
             raise RunFolderError(
@@ -97,8 +137,8 @@ class RunFolder:
                 "--overwrite true, or name another folder"
             )
 
-    def _clear(self) -> None:
-        for name in _OURS:
+    def _clear(self, names: tuple[str, ...]) -> None:
+        for name in names:
             path = self.path / name
             if path.is_dir():
                 shutil.rmtree(path)

@@ -57,12 +57,14 @@ class GeneratorConfig:
 
 
 def check_strategies(strategies: list[str], path: str = "strategies") -> None:
-    """Raise :class:`ConfigError` if one is not among :data:`STRATEGIES`, or none is given."""
+    """Raise :class:`ConfigError` if one is not among :data:`STRATEGIES`, none is given, or one twice."""
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
         raise ConfigError(
             f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}"
         )
+    if len(set(strategies)) < len(strategies):
+        raise ConfigError(f"{path}: {strategies} names a strategy twice; name each once")
 
 
 @dataclass(frozen=True)
