@@ -1,0 +1,307 @@
+"""The audit of a corpus: which images cannot be used, and which show the same thing.
+
+A split must never put two pictures of one lesion on both sides, so the audit gives every image a group.
+Its table goes to a csv file that the loaders of corpora read (their setting ``audit_csv``).
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from PIL import Image
+from tqdm import tqdm
+
+from skindiff.corpora import local_features
+from skindiff.corpora.local_features import LocalFeatures
+from skindiff.corpora.near_duplicates import (
+    Match,
+    NearDuplicateConfig,
+    find_matches,
+    workers,
+)
+from skindiff.errors import ConfigError, CorpusError
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["ok", "duplicate", "undecodable", "tiny", "constant"]
+
+STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
+
+COLUMNS = ("image_id", "status", "group_id", "reason")
+
+CACHE_VERSION = 1
+"""Raised whenever the same files and settings would give other findings."""
+
+LARGE_GROUP = 12
+"""Groups of more images than this are held together by strong matches alone, so that no chain of weak ones
+joins unrelated images. The largest group of Fitzpatrick17k's 4,087 images has 10, all of one patient."""
+
+STRONG_INLIERS, STRONG_AGREEMENT = 74, 0.9
+"""A strong match: as good as the verified pairs of Fitzpatrick17k, whose worst has 101 inliers here, and 74
+with a SIFT of OpenCV's own settings on larger images."""
+
+
+@dataclass
+class AuditConfig:
+    """What the audit looks for."""
+
+    min_side: int = 32
+    """Images whose shorter side has fewer pixels are tiny."""
+
+    min_contrast: float = 2.0
+    """Images whose grey levels (0 to 255) have a smaller standard deviation are constant."""
+
+    find_near_duplicates: bool = True
+    """Look for near-duplicates (needs OpenCV: the extra skindiff[audit]); exact copies are always found."""
+
+    near_duplicates: NearDuplicateConfig = field(default_factory=NearDuplicateConfig)
+    """How near-duplicates are searched for and what counts as one."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` for a value that cannot work."""
+        if self.min_side < 1:
+            raise ConfigError(f"{path}min_side is {self.min_side}: give 1 or more pixels")
+        if self.min_contrast < 0:
+            raise ConfigError(f"{path}min_contrast is {self.min_contrast}: give 0 or more grey levels")
+        self.near_duplicates.validate(f"{path}near_duplicates.")
+
+
+class AuditRow(NamedTuple):
+    """What the audit says of one image; images that share a ``group_id`` show the same thing."""
+
+    image_id: str
+    status: Status
+    group_id: str
+    reason: str
+
+
+def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path | None) -> list[AuditRow]:
+    """Look at every image of a corpus: can it be used, and does another one show the same thing.
+
+    Args:
+        paths: file of each image by image id.
+        config: what to look for.
+        cache_dir: folder for the findings, keyed by file contents and settings, so that a second call only
+            reads the files once; the thresholds of near-duplicates may change without a new search. ``None``
+            keeps nothing.
+
+    Returns:
+        One row per image in the order of ``paths``. ``duplicate`` is every image of a group of two or more,
+        its ``group_id`` the smallest image id of the group; all other images are a group of their own.
+
+    Raises:
+        ConfigError: a setting cannot work, or OpenCV is missing.
+        CorpusError: a file cannot be opened.
+    """
+    config.validate()
+    contents = _hash_files(paths, workers(config.near_duplicates))
+    files = {contents[image_id]: path for image_id, path in paths.items()}
+    findings = _cached_findings(files, config, cache_dir)
+    rows = _rows(contents, findings, config)
+    sizes = Counter(Counter(row.group_id for row in rows).values())
+    logger.info("audit: statuses %s", dict(Counter(row.status for row in rows)))
+    logger.info("audit: groups by number of images %s", dict(sorted(sizes.items())))
+    return rows
+
+
+def write_audit(rows: Iterable[AuditRow], path: Path) -> None:
+    """Write the audit as csv (``image_id,status,group_id,reason``), whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+    os.replace(draft, path)
+
+
+def read_audit(path: Path) -> dict[str, AuditRow]:
+    """Read what :func:`write_audit` wrote, by image id.
+
+    Raises:
+        CorpusError: the file is missing, is no audit, or holds a status or an image id that cannot be.
+    """
+    if not path.is_file():
+        raise CorpusError(f"audit: {path} is no file; make it with skindiff audit")
+    rows: dict[str, AuditRow] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise CorpusError(f"audit: {path} has not the columns {','.join(COLUMNS)}; make it again")
+        for entry in reader:
+            if entry["status"] not in STATUSES or entry["image_id"] in rows:
+                raise CorpusError(
+                    f"audit: {path}, line {reader.line_num}: image {entry['image_id']} stands there twice or "
+                    f"its status {entry['status']} is unknown; make it again"
+                )
+            status = STATUSES[entry["status"]]
+            rows[entry["image_id"]] = AuditRow(entry["image_id"], status, entry["group_id"], entry["reason"])
+    return rows
+
+
+class _Findings(NamedTuple):
+    """What was seen, by SHA-256 of the files: the unfit ones with status and reason, and the matches."""
+
+    unfit: dict[str, tuple[Status, str]]
+    matches: list[Match]
+
+
+def _hash_files(paths: Mapping[str, Path], threads: int) -> dict[str, str]:
+    """SHA-256 of every image's file, by image id."""
+
+    def digest(item: tuple[str, Path]) -> tuple[str, str]:
+        image_id, path = item
+        try:
+            with path.open("rb") as file:
+                return image_id, hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise CorpusError(
+                f"image {image_id}: {path} cannot be opened ({error.strerror}); "
+                "leave it out of the corpus or put the file there"
+            ) from error
+
+    with ThreadPoolExecutor(threads) as executor:
+        return dict(executor.map(digest, paths.items()))
+
+
+def _cached_findings(files: Mapping[str, Path], config: AuditConfig, cache_dir: Path | None) -> _Findings:
+    if cache_dir is None:
+        return _look(files, config)
+    path = cache_dir / f"audit-{_fingerprint(files, config)}.json"
+    if path.is_file():
+        stored = json.loads(path.read_text())
+        return _Findings(
+            {key: (status, reason) for key, (status, reason) in stored["unfit"].items()},
+            [Match(*match) for match in stored["matches"]],
+        )
+    findings = _look(files, config)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    draft.write_text(json.dumps(findings._asdict()))
+    os.replace(draft, path)
+    return findings
+
+
+def _fingerprint(files: Mapping[str, Path], config: AuditConfig) -> str:
+    """Hash of all that the findings depend on: not the thresholds, which are applied to them later."""
+    settings = asdict(config)
+    for threshold in ("min_inliers", "min_agreement", "workers"):
+        del settings["near_duplicates"][threshold]
+    if config.find_near_duplicates:
+        settings["opencv"] = local_features.opencv().__version__
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, settings], sort_keys=True).encode())
+    for content in sorted(files):
+        digest.update(content.encode())
+    return digest.hexdigest()[:32]
+
+
+def _look(files: Mapping[str, Path], config: AuditConfig) -> _Findings:
+    """Decode every distinct file and search the good ones for near-duplicates."""
+    if config.find_near_duplicates:
+        local_features.opencv()
+    contents = sorted(files)
+    unfit: dict[str, tuple[Status, str]] = {}
+    features: dict[str, LocalFeatures] = {}
+    alone = local_features.one_thread_each() if config.find_near_duplicates else nullcontext()
+    with alone, ThreadPoolExecutor(workers(config.near_duplicates)) as executor:
+        seen = executor.map(partial(_screen, config=config), (files[content] for content in contents))
+        bar = tqdm(seen, total=len(contents), desc="looking at images", unit="image", disable=None)
+        for content, result in zip(contents, bar, strict=True):
+            if isinstance(result, LocalFeatures):
+                features[content] = result
+            elif result is not None:
+                unfit[content] = result
+    return _Findings(unfit, find_matches(files, features, config.near_duplicates) if features else [])
+
+
+def _screen(path: Path, config: AuditConfig) -> LocalFeatures | tuple[Status, str] | None:
+    """Decode one file: why it cannot be used, else its features (``None`` when none are wanted)."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+        grey = local_features.read_grey(path, config.near_duplicates.shorter_side)
+    except Exception as error:  # A broken file raises whatever its decoder trips over.
+        reason = f"cannot be decoded ({type(error).__name__}: {error})"
+        return "undecodable", reason.replace(str(path), path.name)
+    if min(width, height) < config.min_side:
+        return "tiny", f"{width} x {height} pixels, less than {config.min_side}"
+    if (contrast := float(grey.std())) < config.min_contrast:
+        return "constant", f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}"
+    if not config.find_near_duplicates:
+        return None
+    return local_features.extract(grey, config.near_duplicates.keypoints)
+
+
+def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig) -> list[AuditRow]:
+    """Turn findings about files into rows about images (several images may be one file)."""
+    images: dict[str, list[str]] = {}
+    for image_id in sorted(contents):
+        images.setdefault(contents[image_id], []).append(image_id)
+    edges = [match for match in findings.matches if match.accepted(config.near_duplicates)]
+    group_of = _groups(images, edges)
+    best: dict[str, Match] = {}
+    for edge in sorted(edges, key=lambda edge: (edge.inliers, edge.agreement)):
+        if group_of[edge.first] == group_of[edge.second]:
+            best[edge.first] = best[edge.second] = edge
+    members: dict[str, list[str]] = {}
+    for image_id in sorted(contents):
+        members.setdefault(group_of[contents[image_id]], []).append(image_id)
+
+    def row(image_id: str, content: str) -> AuditRow:
+        if content in findings.unfit:
+            status, reason = findings.unfit[content]
+            return AuditRow(image_id, status, image_id, reason)
+        group = members[group_of[content]]
+        copies = [other for other in images[content] if other != image_id]
+        if copies:
+            return AuditRow(image_id, "duplicate", group[0], f"exact copy of {copies[0]}")
+        if content not in best:
+            return AuditRow(image_id, "ok", image_id, "")
+        match = best[content]
+        other = images[match.second if match.first == content else match.first][0]
+        flipped = "mirrored " if match.mirrored else ""
+        evidence = f"{match.inliers} inliers, agreement {match.agreement:.2f}"
+        return AuditRow(image_id, "duplicate", group[0], f"{flipped}near-duplicate of {other} ({evidence})")
+
+    return [row(image_id, content) for image_id, content in contents.items()]
+
+
+def _groups(contents: Iterable[str], edges: list[Match]) -> dict[str, str]:
+    """Join what matches, directly or through others: a common name per group, for every file."""
+    group_of = _connected(contents, edges)
+    sizes = Counter(group_of.values())
+    large = {group for group, size in sizes.items() if size > LARGE_GROUP}
+    if not large:
+        return group_of
+    kept = [
+        edge
+        for edge in edges
+        if group_of[edge.first] not in large
+        or (edge.inliers >= STRONG_INLIERS and edge.agreement >= STRONG_AGREEMENT)
+    ]
+    logger.info("audit: %d groups of over %d files keep strong matches only", len(large), LARGE_GROUP)
+    return _connected(contents, kept)
+
+
+def _connected(contents: Iterable[str], edges: Iterable[Match]) -> dict[str, str]:
+    parent = {content: content for content in contents}
+
+    def root(content: str) -> str:
+        while parent[content] != content:
+            parent[content] = content = parent[parent[content]]
+        return content
+
+    for edge in edges:
+        first, second = sorted((root(edge.first), root(edge.second)))
+        parent[second] = first
+    return {content: root(content) for content in parent}
