@@ -55,6 +55,9 @@ class SynthesisConfig:
     tone_strength: float = 1.0
     """Size of that move: share of the way to the target (latent_mean, colour), or the offset's standard
     deviation in units of the noise (offset_noise)."""
+    tone_subject: str = "skin"
+    """What prompts name when the generator is asked for its tones (latent_mean): a word it knows, rather than
+    a condition learnt from one group alone, whose tone may stick to it."""
     batch_size: int = 16
     """Images per forward pass (twice as many with guidance); part of what a row must be re-drawn with."""
     image_size: int | None = None
@@ -159,6 +162,7 @@ def plan_features(class_names: Sequence[str]) -> Features:
         "scheduler": "string",
         "tone": "string",
         "tone_strength": "float64",
+        "tone_subject": "string",
         "image_size": "int32",
         "output_size": "int32",
         "batch_size": "int32",
@@ -220,6 +224,7 @@ def make_plan(
         "scheduler": config.scheduler,
         "tone": _effective_tone(config),
         "tone_strength": config.tone_strength,
+        "tone_subject": config.tone_subject,
         "image_size": config.image_size,
         "output_size": config.output_size,
         "batch_size": config.batch_size,

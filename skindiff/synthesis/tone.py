@@ -25,7 +25,7 @@ from skindiff.generators.tokens import encode_prompts
 from skindiff.seeding import torch_generator
 from skindiff.synthesis.schedulers import make_scheduler
 
-_DRAWS, _STEPS, _BATCH = 32, 10, 8
+_DRAWS, _STEPS, _BATCH = 24, 10, 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def estimate_prototypes(
     Args:
         pipeline: the generator with whatever it has learnt.
         skin_types: types to estimate.
-        subjects: conditions or tokens for the prompts, taken in turn.
+        subjects: what the prompts name, taken in turn; a rare condition would drown the words for the tone.
         size: height and width in pixels; the generator's own if left out.
         seed: of the start noises.
         draws: images per type (never decoded); their mean moves the tone, so a few dozen are enough.

@@ -184,7 +184,7 @@ def _prepare_prototypes(shards: _Shards, pipeline: StableDiffusionPipeline) -> N
     path = shards.folder / PROTOTYPES_FILE
     if not types or path.is_file():
         return
-    subjects = sorted({row["subject"] for row in shards.rows})
+    subjects = sorted({row["tone_subject"] for row in shards.rows})
     prototypes = estimate_prototypes(pipeline, types, subjects, size=shards.rows[0]["image_size"])
     _write_file(path, prototypes.to_bytes())
 
