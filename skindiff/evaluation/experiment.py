@@ -118,39 +118,38 @@ class Experiment:
             test=self.split.test,
             synthetic=synthetic.folder.parent.name if synthetic else None,
         )
-        paths = {group: stage.folder / f"{group}.npz" for group in self.tests}
-        if not stage.done:
-            table = self._table(arm, synthetic)
-            names = tuple(self.corpus.features["label"].names)
-            model = train_classifier(
-                self.accelerator, config, table, self._selection(config), names, stage.folder, train_seed
+        # Only the seeds may tell the keys of splits apart: the rows of `summary` are means over splits.
+        keys = {
+            group: CellKey(
+                scenario=self.scenario,
+                test_group=group,
+                generator=synthetic.base if synthetic else None,
+                strategy=strategy,
+                arm=arm,
+                ratio=round(synthetic.summary["planned"] / len(self.train), 4) if synthetic else None,
+                architecture=architecture,
+                preset=config.preset,
+                split_seed=self.split.seed,
+                train_seed=train_seed,
             )
+            for group in self.tests
+        }
+        if not stage.done:
+            names = tuple(self.corpus.features["label"].names)
+            table, selection = self._table(arm, synthetic), self._selection(config)
+            model = train_classifier(
+                self.accelerator, config, table, selection, names, stage.folder, train_seed
+            )
+            steps = int(_log(stage.folder)[-1]["step"])
             for group, test in self.tests.items():
-                key = CellKey(
-                    scenario=self.scenario,
-                    test_group=group,
-                    generator=synthetic.generator if synthetic else None,
-                    strategy=strategy,
-                    arm=arm,
-                    ratio=round((len(table) - len(self.train)) / len(self.train), 4)
-                    if arm != "real"
-                    else None,
-                    architecture=architecture,
-                    preset=config.preset,
-                    split_seed=self.split.seed,
-                    train_seed=train_seed,
-                )
-                cell = self._score(
-                    key, predict(self.accelerator, model, test), test, int(_log(stage.folder)[-1]["step"])
-                )
+                cell = self._score(keys[group], predict(self.accelerator, model, test), test, steps)
                 if self.accelerator.is_main_process:
-                    save_cell(cell, paths[group])
+                    save_cell(cell, stage.folder / f"{group}.npz")
             stage.finish()
         if train_seed == self.config.train_seeds[0]:
             self.logs[f"{architecture} {arm}"] = _log(stage.folder)
         # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
-        cells = [load_cell(path) for path in paths.values()]
-        return [replace(cell, key=cell.key._replace(split_seed=self.split.seed)) for cell in cells]
+        return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""

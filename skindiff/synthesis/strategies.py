@@ -69,10 +69,14 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What one strategy drew for one split: the rows, their folder, and the generator's ``id@revision``."""
+    """What one strategy drew for one split: the rows, their folder, and the generator's ``id@revision``.
+
+    ``generator`` names the adapter too, which each split has its own of; ``base`` is the same for all splits.
+    """
 
     dataset: Dataset
     folder: Path
+    base: str
     generator: str
     summary: dict[str, Any]
     adapter: Adapter | None
@@ -137,7 +141,7 @@ class GeneratorOfSplit:
             )
             logger.info("%s: %s", strategy, summary["timings"])
             stage.finish()
-        return Synthetic(load_synthetic(folder), folder, generator, _read_summary(folder), adapter)
+        return Synthetic(load_synthetic(folder), folder, self.base, generator, _read_summary(folder), adapter)
 
     def _pipeline(self) -> StableDiffusionPipeline:
         return load_pipeline(self.config.model, revision=self.config.revision, device=self.accelerator.device)
