@@ -23,6 +23,7 @@ from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
+from skindiff.generators.stable_diffusion import model_folder
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig
@@ -79,6 +80,7 @@ class FitzLoraConfig:
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     started = time.perf_counter()
+    model_folder(config.generator.model)  # a wrong path is an error now, not after the corpus
     accelerator = start_accelerator(config.threads, config.trackers, config.output_dir)
     run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
     accelerator.init_trackers("skindiff")

@@ -11,15 +11,22 @@ from skindiff.errors import SkindiffError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 2 after an error that the user can mend (printed as one line)."""
-    parser = argparse.ArgumentParser(prog="skindiff", description="Diffusion-based augmentation for skin images.")
+    parser = argparse.ArgumentParser(
+        prog="skindiff", description="Diffusion-based augmentation for skin images."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     audit = commands.add_parser("audit", help="find undecodable, tiny, constant and near-duplicate images")
     audit.add_argument("corpus", choices=["fitzpatrick17k", "imagefolder"], help="how the folder is laid out")
     audit.add_argument("--data_dir", required=True, type=Path, help="folder of the corpus")
-    audit.add_argument("--output", type=Path, default=Path("audit.csv"), help="csv to write (default: %(default)s)")
     audit.add_argument(
-        "--cache_dir", type=Path, default=Path("runs/cache"), help="keeps features for the next call (default: %(default)s)"
+        "--output", type=Path, default=Path("audit.csv"), help="csv to write (default: %(default)s)"
+    )
+    audit.add_argument(
+        "--cache_dir",
+        type=Path,
+        default=Path("runs/cache"),
+        help="keeps features for the next call (default: %(default)s)",
     )
     run = commands.add_parser("run", help="run a recipe under accelerate launch", add_help=False)
     run.add_argument("recipe", help="name of a recipe, such as fitz_lora")
@@ -39,14 +46,19 @@ def _audit(given: argparse.Namespace) -> int:
     from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
     from skindiff.corpora.fitzpatrick17k import image_files
     from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
+    from skindiff.errors import CorpusError
 
     if given.corpus == "fitzpatrick17k":
         paths = image_files(given.data_dir)
     else:
         paths = load_imagefolder(ImageFolderConfig(data_dir=str(given.data_dir))).paths()
+    if not paths:
+        raise CorpusError(f"data_dir: {given.data_dir} has no image file; give the folder that holds them")
     rows = audit_images(paths, AuditConfig(), given.cache_dir)
     write_audit(rows, given.output)
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(Counter(row.status for row in rows).items()))
+    counts = ", ".join(
+        f"{count} {status}" for status, count in sorted(Counter(row.status for row in rows).items())
+    )
     print(f"{len(rows)} images: {counts}; written to {given.output}")
     return 0
 

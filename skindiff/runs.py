@@ -90,7 +90,8 @@ class RunFolder:
                 (self.path / STAGES).mkdir(exist_ok=True)
             except OSError as error:
                 raise RunFolderError(
-                    f"output_dir: {self.path} cannot be written to ({error.strerror or error}); name another folder"
+                    f"output_dir: {self.path} cannot be written to ({error.strerror or error}); "
+                    "name another folder"
                 ) from error
         accelerator.wait_for_everyone()
 
@@ -133,8 +134,8 @@ class RunFolder:
             )
         if not (resume or overwrite):
             raise RunFolderError(
-                f"output_dir: {self.path} already holds a run; go on with it by --resume true, replace it by "
-                "--overwrite true, or name another folder"
+                f"output_dir: {self.path} already holds a run; go on with it by --resume, replace it by "
+                "--overwrite, or name another folder"
             )
 
     def _clear(self, names: tuple[str, ...]) -> None:

@@ -26,7 +26,8 @@ class CorpusConfig:
     """Side in pixels of the centre square that is kept of each image."""
     audit: bool = True
     """Look for near-duplicates first and keep each cluster on one side of every split; needs
-    "skindiff[audit]" and is skipped for phantom, whose groups are known, and where an audit_csv is given."""
+    "skindiff[audit]" and is skipped for phantom, whose groups are known, for data sets of the Hub, which must
+    bring a group_id, and where an audit_csv is given."""
     cache_dir: str | None = None
     """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
     phantom: PhantomConfig = field(default_factory=PhantomConfig)
@@ -98,11 +99,12 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
         loaded = LoadedCorpus(load_phantom(replace(config.phantom, image_size=config.image_size)), [], [])
     else:
         loaded = _read(config, None)
-        if config.audit and not _audit_csv(config):
+        paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
+        if config.audit and paths and not _audit_csv(config):
             from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 
             audit_csv = folder / "audit.csv"
-            write_audit(audit_images(loaded.paths(), AuditConfig(), cache_dir), audit_csv)
+            write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
             loaded = _read(config, str(audit_csv))
     cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
     quarantined = [*loaded.quarantined, *cached.quarantined]
