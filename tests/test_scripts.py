@@ -1,0 +1,197 @@
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+import torch
+from jsonargparse import auto_cli
+
+from skindiff.errors import ConfigError, SkindiffError
+from tests.conftest import REPOSITORY
+from tests.tiny import tiny_pipeline
+
+
+def load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def sd21() -> ModuleType:
+    return load_script("check_sd21")
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    return load_script("bench_fitz_lora")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, bench: ModuleType) -> Path:
+    """A git checkout that has the two scripts by name."""
+    for script in bench.SCRIPTS.values():
+        path = tmp_path / "diffusers" / script
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    return tmp_path / "diffusers"
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    done = subprocess.run(
+        ["git", "-C", str(folder), *identity, *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+class TestCheckSD21:
+    def test_parses_its_arguments(self, sd21: ModuleType) -> None:
+        words = ["--dtype", "bfloat16", "--batch_size", "2", "--gradient_checkpointing", "true"]
+        settings = auto_cli(sd21.CheckSD21, as_positional=False, args=words)
+        assert (settings.dtype, settings.batch_size, settings.gradient_checkpointing) == ("bfloat16", 2, True)
+        assert settings.device == "cpu"
+
+    def test_refuses_an_unknown_argument(self, sd21: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            auto_cli(sd21.CheckSD21, as_positional=False, args=["--dtype", "float8"])
+        assert "float8" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("setting", "message"),
+        [
+            ({"batch_size": 0}, "batch_size is 0: set it to at least 1"),
+            ({"image_size": 500}, "image_size is 500: set it to a multiple of 64"),
+            ({"threads": 0}, "threads is 0"),
+            ({"dtype": "float16"}, "dtype is float16.*bfloat16"),
+        ],
+    )
+    def test_refuses_what_cannot_work(self, sd21: ModuleType, setting: dict, message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            sd21.main(sd21.CheckSD21(**setting))
+
+    def test_has_the_vocabulary_layout_of_stable_diffusion_2(self, sd21: ModuleType) -> None:
+        tokenizer = sd21.build_tokenizer()
+        assert len(tokenizer) == 49408
+        assert tokenizer.model_max_length == 77
+        assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (49406, 49407)
+        assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("!", 0)
+        # Ids that CLIP's own vocabulary has.
+        assert tokenizer.convert_tokens_to_ids(["a", "!</w>", "a</w>"]) == [64, 256, 320]
+        ids = tokenizer("an Image of\nskin é 火", padding="max_length").input_ids
+        assert len(ids) == 77
+        assert tokenizer.unk_token_id not in ids[:5]
+        assert tokenizer.decode(ids[1:5]) == "an image of skin"
+        assert tokenizer.tokenize("skin") == ["skin</w>"]
+
+    def test_has_the_networks_of_stable_diffusion_2(self, sd21: ModuleType) -> None:
+        with torch.device("meta"):
+            pipeline = sd21.build_pipeline(0)
+        counts = [
+            sum(parameter.numel() for parameter in module.parameters())
+            for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+        ]
+        assert counts == [865_910_724, 83_653_863, 340_387_840]
+
+    def test_goes_through_every_stage(
+        self, sd21: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sd21, "build_pipeline", lambda seed: tiny_pipeline())
+        sd21.main(sd21.CheckSD21(image_size=64, batch_size=2, gradient_checkpointing=True))
+        lines = capsys.readouterr().out.splitlines()
+        stages = ["build", "textual inversion", "LoRA", "reload adapter", "img2img batch"]
+        assert [
+            stage for stage, line in zip(stages, lines[1:], strict=True) if line.startswith(stage)
+        ] == stages
+        assert "2 of 2 images" in lines[-1]
+        assert all("GiB" in line for line in lines[1:])
+
+    @pytest.mark.slow
+    def test_runs_on_the_cpu(self, sd21: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+        sd21.main(sd21.CheckSD21())
+        lines = capsys.readouterr().out.splitlines()
+        assert "1 of 1 images" in lines[-1]
+        assert max(float(line.split("peak")[1].split("GiB")[0]) for line in lines[1:]) < 20
+
+    @pytest.mark.gpu
+    def test_runs_on_a_gpu(self, sd21: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+        sd21.main(sd21.CheckSD21(device="cuda", dtype="bfloat16", batch_size=4))
+        assert "4 of 4 images" in capsys.readouterr().out
+
+
+class TestBench:
+    def test_parses_its_arguments(self, bench: ModuleType) -> None:
+        words = ["--diffusers_repository", "somewhere", "--turns", "3"]
+        config = auto_cli(bench.Bench, as_positional=False, args=words)
+        assert (config.diffusers_repository, config.turns, config.model) == ("somewhere", 3, "bundled")
+
+    def test_needs_a_checkout(self, bench: ModuleType, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"diffusers_repository: .* has no examples/"):
+            bench.main(bench.Bench(diffusers_repository=str(tmp_path)))
+
+    def test_needs_a_commit(self, bench: ModuleType, checkout: Path) -> None:
+        with pytest.raises(ConfigError, match="git names no commit"):
+            bench.main(bench.Bench(diffusers_repository=str(checkout)))
+
+    def test_names_the_commit(self, bench: ModuleType, checkout: Path) -> None:
+        git(checkout, "init", "-q")
+        git(checkout, "add", ".")
+        git(checkout, "commit", "-q", "-m", "Add")
+        assert bench.commit_of(str(checkout)) == git(checkout, "rev-parse", "HEAD")
+
+    @pytest.mark.parametrize("setting", [{"turns": 0}, {"steps": 0}, {"batches": 5}, {"sources": 71}])
+    def test_refuses_what_cannot_work(self, bench: ModuleType, checkout: Path, setting: dict) -> None:
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))} (is )?"):
+            bench.check(bench.Bench(diffusers_repository=str(checkout), **setting))
+
+    def test_times_a_process_only_while_it_works(self, bench: ModuleType, tmp_path: Path) -> None:
+        steps = (
+            "import sys, time\n"
+            "from tqdm import tqdm\n"
+            f"for step in tqdm(range({bench.ENDLESS})): time.sleep(0.02)\n"
+        )
+        config = bench.Bench(diffusers_repository="")
+        trainee = bench.Trainee("sleeper", [sys.executable, "-c", steps], config, tmp_path)
+        try:
+            for _ in range(2):
+                wall, cpu = trainee.work(20)
+                assert 5 < wall < 51
+                assert cpu > wall
+            deadline = time.monotonic() + 30
+            while trainee.process.status() != psutil.STATUS_STOPPED:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            trainee.stop()
+
+    def test_tells_why_a_process_stopped(self, bench: ModuleType, tmp_path: Path) -> None:
+        command = [sys.executable, "-c", "raise SystemExit('no such model')"]
+        trainee = bench.Trainee("script", command, bench.Bench(diffusers_repository=""), tmp_path)
+        with pytest.raises(SkindiffError, match="script stopped before it was timed: no such model"):
+            trainee.work(1)
+        trainee.stop()
+
+    def test_compares_turn_by_turn(self, bench: ModuleType) -> None:
+        result = bench.compare([((1.0, 2.0), (2.0, 6.0)), ((4.0, 2.0), (4.0, 4.0)), ((1.0, 1.0), (3.0, 1.5))])
+        assert result["ratio"] == {"median": 2.0, "low": 1.0, "high": 3.0}
+        assert result["cpu_ratio"]["median"] == 2.0
+        text = bench.table({"LoRA, steps/s": result | {"aim": 1.5}})
+        assert "2.00 (1.00 to 3.00)" in text
+        assert text.endswith("1.5 met")
+        json.dumps(result)
+
+    def test_gives_both_sides_the_same_settings(self, bench: ModuleType, tmp_path: Path) -> None:
+        config = bench.Bench(diffusers_repository=str(tmp_path), batch_size=3)
+        theirs = bench.their_command("lora", config, tmp_path, 64)
+        assert theirs[theirs.index("--train_batch_size") + 1] == "3"
+        assert theirs[theirs.index("--resolution") + 1] == "64"
+        assert "--batch_size=3" in bench.our_command("lora", config, tmp_path)
