@@ -85,7 +85,7 @@ def _switches(words: list[str], config_class: type) -> list[str]:
     """Return the command line with ``true`` after every yes-or-no setting that stands without a value."""
     switches = {f"--{name}" for name, kind in setting_types(config_class).items() if kind is bool}
     filled: list[str] = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
         filled += [word, "true"] if word in switches and following.startswith("--") else [word]
     return filled
 
