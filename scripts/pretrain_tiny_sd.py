@@ -66,7 +66,7 @@ class Pretraining:
     unet_channels: list[int] = field(default_factory=lambda: [48, 96, 128])
     """Channels of the U-Net's three levels."""
     noise_offset: float = 0.3
-    """Standard deviation of the noise on each latent channel's mean, which lets the prompt decide the tone."""
+    """Standard deviation of the noise on each latent channel's mean: the prompt then decides the tone."""
     vae: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             steps=1400,

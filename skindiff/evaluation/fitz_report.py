@@ -64,8 +64,8 @@ class FitzResults:
 
     def samples(self) -> list[SampleRow]:
         """Return, for each class, one source of the first split and what the last strategy drew from it."""
-        strategy, by_seed = list(self.synthetic.items())[-1]
-        synthetic = next(iter(by_seed.values())).dataset
+        last = list(self.synthetic.values())[-1]
+        synthetic = next(iter(last.values())).dataset
         images = self.corpus.dataset
         place = {image_id: row for row, image_id in enumerate(images["image_id"])}
         return [
@@ -102,7 +102,7 @@ def _first_source(synthetic: Dataset, label: int) -> list[int]:
 def report_fitz_lora(
     results: FitzResults, config: dict[str, Any], folder: Path, accelerator: Accelerator
 ) -> Path:
-    """Write ``report.json``, ``report.md`` and the pictures of a study into ``folder``; return the text's path.
+    """Write ``report.json``, ``report.md`` and the pictures of a study into ``folder``.
 
     Args:
         results: of all splits.
@@ -161,14 +161,14 @@ def _notes(config: dict[str, Any]) -> list[str]:
     notes = []
     if config["corpus"]["name"] == "phantom":
         notes.append(
-            "These are drawings of skin, not photographs: they show that the method and its measurement work, and "
-            "say nothing about patients."
+            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
+            "nothing about patients."
         )
     if len(config["split_seeds"]) < 5 or len(config["experiment"]["train_seeds"]) < 3:
         notes.append(
             f"{len(config['split_seeds'])} split seeds and {len(config['experiment']['train_seeds'])} training "
-            "seeds: an interval from so few is too narrow more often than it says."
+            "seeds: intervals from so few are too narrow more often than they say."
         )
     if config["split"]["preset"] == "paper":
-        notes.append("Preset paper splits by image as published: duplicates cross from training to test.")
+        notes.append("Preset paper splits by image, as published: duplicates may cross into the test set.")
     return notes
