@@ -1,0 +1,57 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from skindiff.errors import ConfigError
+from skindiff.launch import start_accelerator
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_one_process_takes_all_cores_or_as_many_as_asked() -> None:
+    accelerator = start_accelerator()
+    assert accelerator.num_processes == 1
+    assert torch.get_num_threads() == len(os.sched_getaffinity(0))
+    start_accelerator(threads=1)
+    assert torch.get_num_threads() == 1
+
+
+def test_local_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    for processes, threads in (("2", 4), ("3", 2), ("16", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        start_accelerator()
+        assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_no_threads_is_an_error(threads: int) -> None:
+    with pytest.raises(ConfigError, match=rf"threads: {threads} is below 1; give .* or null"):
+        start_accelerator(threads)
+
+
+def test_a_tracker_that_does_not_exist_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"trackers: \['wandbb'\] cannot be started .*; install them"
+    ) as caught:
+        start_accelerator(trackers=["wandbb"])
+    assert "\n" not in str(caught.value)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ConfigError, match=r"num_processes: 4 .*were launched but 1 work together"):
+        start_accelerator()

@@ -1,0 +1,153 @@
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+
+from skindiff.errors import ConfigError, CorpusError, RunFolderError
+from skindiff.runs import RunFolder, write_atomically
+
+
+@dataclass
+class Config:
+    name: str = "a"
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def claim(folder: Path, accelerator: Accelerator, **flags: bool) -> RunFolder:
+    return RunFolder(str(folder), Config(), accelerator, **({"resume": False, "overwrite": False} | flags))
+
+
+def finished(folder: Path, accelerator: Accelerator) -> RunFolder:
+    run = claim(folder, accelerator)
+    run.stage("lora", rank=2).finish()
+    for name in ("report.json", "report.md", "audit.csv", "missing.txt", "quarantined.csv"):
+        (folder / name).write_text("ours")
+    for name in ("cache", "pictures", "logs"):
+        (folder / name).mkdir()
+    return run
+
+
+def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path, accelerator: Accelerator) -> None:
+    claim(tmp_path / "deep" / "new", accelerator)
+    assert sorted(path.name for path in (tmp_path / "deep" / "new").iterdir()) == ["config.yaml", "stages"]
+    (tmp_path / "empty").mkdir()
+    claim(tmp_path / "empty", accelerator)
+    assert (tmp_path / "empty" / "config.yaml").read_text() == "name: a\n"
+
+
+def test_a_run_is_refused_without_resume_or_overwrite(tmp_path: Path, accelerator: Accelerator) -> None:
+    finished(tmp_path, accelerator)
+    with pytest.raises(
+        RunFolderError, match=r"output_dir: .* already holds a run; .*--resume .*--overwrite"
+    ) as caught:
+        claim(tmp_path, accelerator)
+    assert "\n" not in str(caught.value)
+    assert claim(tmp_path, accelerator, resume=True).stage("lora", rank=2).done
+    with pytest.raises(ConfigError, match="resume and overwrite are both true"):
+        claim(tmp_path, accelerator, resume=True, overwrite=True)
+
+
+def test_overwrite_deletes_what_a_run_writes_and_nothing_else(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
+    finished(tmp_path, accelerator)
+    (tmp_path / "notes.md").write_text("mine")
+    (tmp_path / "figures").mkdir()
+    run = claim(tmp_path, accelerator, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.yaml",
+        "figures",
+        "notes.md",
+        "stages",
+    ]
+    assert not run.stage("lora", rank=2).done
+
+
+def test_an_overwrite_that_is_cut_off_can_be_repeated(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path, accelerator)
+    with monkeypatch.context() as patch:
+
+        def cut(path: Path, **arguments: bool) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Path, "unlink", cut)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, accelerator, overwrite=True)
+    claim(tmp_path, accelerator, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages"]
+
+
+@pytest.mark.parametrize("flag", ["resume", "overwrite"])
+def test_foreign_files_are_never_touched(tmp_path: Path, accelerator: Accelerator, flag: str) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(RunFolderError, match=r"output_dir: .* holds files that are no run; name an empty"):
+        claim(tmp_path, accelerator, **{flag: True})
+    with pytest.raises(RunFolderError, match=r"output_dir: .* holds files that are no run"):
+        claim(tmp_path / "thesis.tex", accelerator)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Accelerator) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunFolderError, match=r"output_dir: .* cannot be written to .*; name another folder"):
+        claim(tmp_path / "file" / "run", accelerator)
+
+
+def test_a_kill_while_the_folder_is_claimed_leaves_it_free(tmp_path: Path, accelerator: Accelerator) -> None:
+    (tmp_path / ".config.yaml.partial").write_text("na")
+    claim(tmp_path, accelerator)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages"]
+
+
+def test_an_error_of_the_user_gives_a_new_folder_back(tmp_path: Path, accelerator: Accelerator) -> None:
+    def fail(run: RunFolder) -> None:
+        (run.path / "missing.txt").write_text("ours")
+        with pytest.raises(CorpusError), run.withdrawn_on_error():
+            raise CorpusError("data_dir: no such folder")
+
+    fail(claim(tmp_path / "new", accelerator))
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "cached" / "cache").mkdir(parents=True)
+    fail(claim(tmp_path / "cached", accelerator))  # what was computed for the corpus may be used again
+    assert [path.name for path in (tmp_path / "cached").iterdir()] == ["cache"]
+    finished(tmp_path / "old", accelerator)
+    before = sorted((tmp_path / "old").rglob("*"))
+    fail(claim(tmp_path / "old", accelerator, resume=True))
+    assert sorted((tmp_path / "old").rglob("*")) == before
+
+
+def test_a_stage_is_found_again_by_its_inputs(tmp_path: Path, accelerator: Accelerator) -> None:
+    run = claim(tmp_path, accelerator)
+    stage = run.stage("lora", rank=2, rows=["a", "b"])
+    assert not stage.done
+    stage.finish()
+    assert run.stage("lora", rows=["a", "b"], rank=2) == stage
+    assert run.stage("lora", rank=2, rows=["a", "b"]).done
+    assert not run.stage("lora", rank=3, rows=["a", "b"]).done
+    assert not run.stage("textual-inversion", rank=2, rows=["a", "b"]).done
+    assert not run.stage("lora", rank=2, rows=["b", "a"]).done
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "report.md"
+    write_atomically(file, "old")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(file, "new")
+    assert file.read_text() == "old"
+    write_atomically(file, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert file.read_text() == "new"
