@@ -166,8 +166,8 @@ def _notes(config: dict[str, Any]) -> list[str]:
         )
     if len(config["split_seeds"]) < 5 or len(config["experiment"]["train_seeds"]) < 3:
         notes.append(
-            f"{len(config['split_seeds'])} split seeds and {len(config['experiment']['train_seeds'])} training "
-            "seeds: intervals from so few are too narrow more often than they say."
+            f"{len(config['split_seeds'])} split and {len(config['experiment']['train_seeds'])} training "
+            "seeds: intervals from so few tend to be too narrow."
         )
     if config["split"]["preset"] == "paper":
         notes.append("Preset paper splits by image, as published: duplicates may cross into the test set.")
