@@ -1,0 +1,123 @@
+"""Any corpus by name: read, audited, cached, with its lists of what cannot be used."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skindiff.corpora import choice
+from skindiff.corpora.choice import CorpusConfig, prepare_corpus
+from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
+from skindiff.corpora.imagefolder import ImageFolderConfig
+from skindiff.corpora.loaded import LoadedCorpus
+from skindiff.corpora.phantom import PhantomConfig
+from skindiff.errors import ConfigError, CorpusError
+from tests.tiny import tiny_corpus
+
+PHANTOM = CorpusConfig(image_size=32, phantom=PhantomConfig(3, 64, ["nodule"], {"I": 3, "V": 2}, 0.0))
+
+
+def noise(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 40, 3)).astype(np.uint8))
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Five images of which two are the same and one is damaged, and two that the csv alone knows."""
+    images = tmp_path / "corpus" / "images"
+    images.mkdir(parents=True)
+    for name, seed in (("a", 0), ("b", 1), ("c", 0), ("d", 2)):
+        noise(seed).save(images / f"{name}.png")
+    (images / "e.jpg").write_bytes(b"\xff\xd8 no more")
+    lines = [f"{name},{number % 6 + 1},acne" for number, name in enumerate("abcdefg")]
+    (tmp_path / "corpus" / "fitzpatrick17k.csv").write_text(
+        "\n".join(["md5hash,fitzpatrick_scale,label", *lines, ""])
+    )
+    return tmp_path / "corpus"
+
+
+def fitzpatrick(folder: Path, **settings: object) -> CorpusConfig:
+    own = Fitzpatrick17kConfig(str(folder), conditions=["acne"], **settings)
+    return CorpusConfig("fitzpatrick17k", 32, fitzpatrick17k=own)
+
+
+def test_phantom_is_rendered_at_the_corpus_size_and_cached(tmp_path: Path) -> None:
+    corpus = prepare_corpus(PHANTOM, tmp_path)
+    assert corpus.counts() == {"images": 5, "groups": 5, "missing": 0, "quarantined": 0}
+    assert corpus.class_names == ["nodule"]
+    assert corpus.dataset[0]["image"].size == (32, 32)
+    again = prepare_corpus(PHANTOM, tmp_path)
+    assert again.fingerprint == corpus.fingerprint
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [corpus.fingerprint]
+    other = replace(PHANTOM, phantom=replace(PHANTOM.phantom, seed=4))
+    assert prepare_corpus(other, tmp_path).fingerprint != corpus.fingerprint
+
+
+def test_duplicates_share_a_group_and_a_damaged_image_is_set_aside(photographs: Path, tmp_path: Path) -> None:
+    corpus = prepare_corpus(fitzpatrick(photographs), tmp_path / "run")
+    groups = dict(zip(corpus.dataset["image_id"], corpus.dataset["group_id"], strict=True))
+    assert groups == {"a": "a", "b": "b", "c": "a", "d": "d"}
+    assert corpus.counts() == {"images": 4, "groups": 3, "missing": 2, "quarantined": 1}
+    assert (tmp_path / "run" / "missing.txt").read_text() == "f\ng\n"
+    with (tmp_path / "run" / "quarantined.csv").open(newline="") as lines:
+        (row,) = csv.DictReader(lines)
+    assert row["image_id"] == "e"
+    assert row["reason"].startswith("undecodable")
+    assert (tmp_path / "run" / "audit.csv").read_text().count("\n") == 6
+
+
+def test_without_an_audit_the_cache_sets_the_damaged_image_aside(photographs: Path, tmp_path: Path) -> None:
+    corpus = prepare_corpus(replace(fitzpatrick(photographs), audit=False), tmp_path / "run")
+    assert corpus.counts() == {"images": 4, "groups": 4, "missing": 2, "quarantined": 1}
+    assert corpus.quarantined[0][0] == "e"
+    assert not (tmp_path / "run" / "audit.csv").exists()
+
+
+def test_an_audit_that_was_made_before_is_taken(photographs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    lines = [f"{name},ok,{name},checked by eye" for name in "abcd"]
+    table.write_text("\n".join(["image_id,status,group_id,reason", *lines, "e,undecodable,e,broken", ""]))
+    corpus = prepare_corpus(fitzpatrick(photographs, audit_csv=str(table)), tmp_path / "run")
+    assert corpus.counts()["groups"] == 4
+    assert corpus.quarantined == [("e", "undecodable: broken")]
+    assert not (tmp_path / "run" / "audit.csv").exists()
+
+
+def test_a_data_set_of_the_hub_is_not_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "load_imagefolder", lambda config: LoadedCorpus(tiny_corpus(4), [], []))
+    config = CorpusConfig("imagefolder", 32, imagefolder=ImageFolderConfig("owner/name"))
+    assert prepare_corpus(config, tmp_path).counts()["images"] == 4
+
+
+def test_another_cache_folder_keeps_everything(photographs: Path, tmp_path: Path) -> None:
+    config = replace(fitzpatrick(photographs), cache_dir=str(tmp_path / "shared"))
+    first = prepare_corpus(config, tmp_path / "first")
+    assert not (tmp_path / "first" / "cache").exists()
+    assert (tmp_path / "shared" / first.fingerprint).is_dir()
+    assert prepare_corpus(config, tmp_path / "second").fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (replace(PHANTOM, image_size=8), r"x\.image_size: 8 is outside 16 to 1024 pixels"),
+        (CorpusConfig("fitzpatrick17k"), r"x\.fitzpatrick17k\.data_dir is not given: name the folder"),
+        (CorpusConfig("imagefolder"), r"x\.imagefolder\.data_dir is not given: name the folder"),
+        (
+            replace(PHANTOM, phantom=PhantomConfig(classes=["wart"])),
+            r"x\.phantom\.classes: unknown class 'wart'",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_named(config: CorpusConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.validate("x.")
+
+
+def test_a_missing_folder_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"data_dir: .*absent is not a folder"):
+        prepare_corpus(fitzpatrick(tmp_path / "absent"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,129 @@
+"""What the six strategies learn and draw, and what they share within a split."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from skindiff.errors import ConfigError
+from skindiff.runs import RunFolder
+from skindiff.synthesis import strategies
+from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.strategies import STRATEGIES, GeneratorConfig, GeneratorOfSplit, check_strategies
+from skindiff.training.loop import LoopConfig
+from skindiff.training.lora import LoRAConfig
+from skindiff.training.textual_inversion import TextualInversionConfig
+from tests.tiny import TINY_CLASSES, save_tiny_pipeline, tiny_corpus
+
+LOOP = LoopConfig(steps=2, batch_size=2, learning_rate=0.01)
+SYNTHESIS = SynthesisConfig(images_per_source=1, steps=4, batch_size=4)
+TRAIN = tiny_corpus(6).select([0, 1, 2, 3])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_pipeline(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def generator(folder: Path, model: Path, **changes: Any) -> GeneratorOfSplit:
+    words = TextualInversionConfig(loop=LOOP, steps_per_condition=False, validation_examples=0)
+    config = GeneratorConfig(str(model), None, words, LoRAConfig(loop=LOOP, rank=2, validation_examples=0))
+    accelerator = Accelerator(cpu=True)
+    run = RunFolder(str(folder), SYNTHESIS, accelerator, resume=True, overwrite=False)
+    arguments = {"data_key": "0", "seed": 5} | changes
+    return GeneratorOfSplit(run, accelerator, config, TRAIN, **arguments)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the trainings, as they begin."""
+    begun: list[str] = []
+
+    def told(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **settings: Any) -> Any:
+            begun.append(name)
+            return function(*arguments, **settings)
+
+        return call
+
+    for name in ("train_textual_inversion", "train_lora"):
+        monkeypatch.setattr(strategies, name, told(name, getattr(strategies, name)))
+    return begun
+
+
+def test_six_strategies_take_three_trainings(tmp_path: Path, model: Path, trained: list[str]) -> None:
+    drawer = generator(tmp_path, model)
+    drawn = {name: drawer.draw(name, SYNTHESIS) for name in STRATEGIES}
+    # Words once; LoRA on words and LoRA on plain names are two.
+    assert sorted(trained) == ["train_lora", "train_lora", "train_textual_inversion"]
+    assert len({result.folder for result in drawn.values()}) == 6
+    assert {result.base for result in drawn.values()} == {drawer.base}
+    for name, result in drawn.items():
+        mode, learnt = name.split(" ")
+        rows = result.dataset
+        assert len(rows) == len(TRAIN)
+        assert (set(rows["mode"]), set(rows["strategy"])) == ({mode}, {learnt})
+        assert set(rows["generator"]) == {result.generator}
+        assert (result.generator == drawer.base) == (learnt == "vanilla")
+        words = "<skindiff-" in rows[0]["prompt"]
+        assert words == ("ti" in learnt.split("+"))
+        assert words or TINY_CLASSES[0] in rows[0]["prompt"]
+        sources = set(TRAIN["image_id"]) if mode == "img2img" else {None}
+        assert set(rows["source_id"]) == sources
+        assert (result.adapter is not None and result.adapter.has_lora) == ("lora" in learnt)
+        assert result.summary["planned"] == len(TRAIN)
+    images = {name: result.dataset[0]["image"].tobytes() for name, result in drawn.items()}
+    assert len(set(images.values())) == 6, "each strategy draws its own images"
+
+
+def test_what_was_drawn_is_found_again_unless_something_changed(
+    tmp_path: Path, model: Path, trained: list[str]
+) -> None:
+    first = generator(tmp_path, model).draw("img2img ti", SYNTHESIS)
+    assert generator(tmp_path, model).draw("img2img ti", SYNTHESIS).folder == first.folder
+    stronger = generator(tmp_path, model).draw("img2img ti", replace(SYNTHESIS, strength=0.6))
+    assert stronger.folder != first.folder
+    assert trained == ["train_textual_inversion"]
+    for change in ({"seed": 6}, {"data_key": "1"}):
+        other = generator(tmp_path, model, **change).draw("img2img ti", SYNTHESIS)
+        assert other.generator != first.generator
+    assert len(trained) == 3
+
+
+def test_the_mode_of_the_strategy_overrules_the_setting(tmp_path: Path, model: Path) -> None:
+    config = replace(SYNTHESIS, mode="txt2img", strategy="lora")
+    drawn = generator(tmp_path, model).draw("img2img vanilla", config)
+    assert set(drawn.dataset["mode"]) == {"img2img"}
+    assert drawn.adapter is None
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["img2img lorra"], r"x: 'img2img lorra' is not one of txt2img vanilla"),
+        ([], r"x: 'the list' is not one of"),
+        (["img2img ti", "img2img ti"], r"x: .* names a strategy twice; name each once"),
+    ],
+)
+def test_strategies_that_cannot_be_are_named(names: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_strategies(names, "x")
+    check_strategies(list(STRATEGIES))
+
+
+def test_settings_of_the_trainings_are_named_with_their_path() -> None:
+    config = GeneratorConfig(lora=LoRAConfig(rank=0))
+    with pytest.raises(ConfigError, match=r"generator\.lora\.rank is 0"):
+        config.validate("generator.")
