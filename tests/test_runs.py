@@ -44,7 +44,7 @@ def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path, accelerator: Acce
 def test_a_run_is_refused_without_resume_or_overwrite(tmp_path: Path, accelerator: Accelerator) -> None:
     finished(tmp_path, accelerator)
     with pytest.raises(
-        RunFolderError, match=r"output_dir: .* already holds a run; .*--resume .*--overwrite"
+        RunFolderError, match=r"output_dir: .* already holds a run; .*--resume.*--overwrite"
     ) as caught:
         claim(tmp_path, accelerator)
     assert "\n" not in str(caught.value)

@@ -132,7 +132,7 @@ def test_another_strategy_shares_what_was_learnt(copied: FitzLoraConfig, counts:
 
 def test_a_folder_in_use_is_refused_and_stays(study: FitzLoraConfig, counts: Counts, tmp_path: Path) -> None:
     before = times(stage_files(study.output_dir))
-    with pytest.raises(SkindiffError, match=r"output_dir: .* already holds a run; .*--resume .*--overwrite"):
+    with pytest.raises(SkindiffError, match=r"output_dir: .* already holds a run; .*--resume.*--overwrite"):
         main(study)
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(SkindiffError, match=r"output_dir: .* holds files that are no run"):
@@ -207,7 +207,7 @@ FITZPATRICK = ["--corpus.name", "fitzpatrick17k", "--corpus.fitzpatrick17k.data_
         (["--generator.lora.rnak", "4"], ["generator.lora.rnak", "did you mean 'generator.lora.rank'?"]),
         (["--generator.lora.rank", "four"], ["generator.lora.rank", "four"]),
         (["--synthesis.strength", "0"], ["synthesis.strength: 0", "outside 0 to 1", "try 0.3 to 0.5"]),
-        (["--resum"], ["resum", "did you mean 'resume'?"]),
+        (["--reszme", "true"], ["reszme", "did you mean 'resume'?"]),
         (["--strategies", "[img2img lorra]"], ["strategies: 'img2img lorra' is not one of", "img2img lora"]),
         (["--strategies", "[img2img ti, img2img ti]"], ["strategies", "twice"]),
         (["--split_seeds", "[]"], ["split_seeds: []", "at least one"]),
