@@ -453,8 +453,6 @@ def main(config: Bench) -> None:
         accelerator.init_trackers("bench")
         learn(config.role, accelerator, folder, output, loop_of(config, ENDLESS))
         return
-    # So that a run that is told to stop takes its processes with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))
     torch.set_num_threads(config.threads)
     with tempfile.TemporaryDirectory() as temporary:
         record = describe(config)
@@ -478,6 +476,8 @@ def main(config: Bench) -> None:
 
 if __name__ == "__main__":
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    # So that a run that is told to stop takes its processes with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: stopped"))
     try:
         main(auto_cli(Bench, as_positional=False))
     except SkindiffError as error:
