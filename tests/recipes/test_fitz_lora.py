@@ -164,7 +164,7 @@ def test_a_corrupt_image_among_good_ones_is_set_aside_and_said(
     photographs: Path, tmp_path: Path, model: Path
 ) -> None:
     config = tiny_study(tmp_path / "run", model, strategies=["img2img vanilla"])
-    config.experiment.arms = ["real"]
+    config.experiment.arms, config.synthesis.tone = ["real"], "none"
     corpus = CorpusConfig("imagefolder", 32, imagefolder=ImageFolderConfig(str(photographs)))
     main(replace(config, corpus=corpus))
     report = json.loads((tmp_path / "run" / "report.json").read_text())

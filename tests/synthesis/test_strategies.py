@@ -20,7 +20,7 @@ from skindiff.training.textual_inversion import TextualInversionConfig
 from tests.tiny import TINY_CLASSES, save_tiny_pipeline, tiny_corpus
 
 LOOP = LoopConfig(steps=2, batch_size=2, learning_rate=0.01)
-SYNTHESIS = SynthesisConfig(images_per_source=1, steps=4, batch_size=4)
+SYNTHESIS = SynthesisConfig(images_per_source=1, steps=4, batch_size=4, tone="none")
 TRAIN = tiny_corpus(6).select([0, 1, 2, 3])
 
 
