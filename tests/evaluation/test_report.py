@@ -140,8 +140,8 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     assert "- **lost**: syn (img2img ti+lora) lost against real: -" in text
     assert "- **cannot tell**: real+duplicates cannot be told from real: " in text
     assert "gained over real+duplicates" in text
-    assert "| resnet18, real+syn | scenario iii, dark | Table 4 | 56.50 ± 0.15 |" in text
-    assert "| vgg16, real | scenario iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
+    assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
+    assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text
     assert "98765" not in text
     assert {one["verdict"] for one in content["verdicts"]} == {"gained", "lost", "cannot tell"}
