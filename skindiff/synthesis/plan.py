@@ -55,7 +55,7 @@ class SynthesisConfig:
     tone_strength: float = 1.0
     """Size of that move: share of the way to the target (latent_mean, colour), or the offset's standard
     deviation in units of the noise (offset_noise)."""
-    tone_subject: str = "skin"
+    tone_subject: str = "skin lesion"
     """What prompts name when the generator is asked for its tones (latent_mean): a word it knows, rather than
     a condition learnt from one group alone, whose tone may stick to it."""
     batch_size: int = 16

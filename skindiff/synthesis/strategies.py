@@ -137,7 +137,13 @@ class GeneratorOfSplit:
             plan = make_plan(self.train, config, seed=self.seed, generator=generator, tokens=tokens)
             sources = self.train if mode == "img2img" else None
             summary = write_synthetic(
-                self.accelerator, plan, pipeline, sources, folder, rows_per_shard=config.rows_per_shard
+                self.accelerator,
+                plan,
+                pipeline,
+                sources,
+                folder,
+                rows_per_shard=config.rows_per_shard,
+                load_base=self._pipeline if adapter else None,
             )
             logger.info("%s: %s", strategy, summary["timings"])
             stage.finish()

@@ -63,7 +63,7 @@ def estimate_prototypes(
     is off, because it would exaggerate the tones.
 
     Args:
-        pipeline: the generator with whatever it has learnt.
+        pipeline: the generator; best before it learnt conditions from one group's images alone.
         skin_types: types to estimate.
         subjects: what the prompts name, taken in turn; a rare condition would drown the words for the tone.
         size: height and width in pixels; the generator's own if left out.

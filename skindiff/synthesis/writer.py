@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def write_synthetic(
     folder: Path,
     *,
     rows_per_shard: int = 256,
+    load_base: Callable[[], StableDiffusionPipeline] | None = None,
 ) -> dict[str, Any]:
     """Draw a plan into Parquet shards and return the summary that lies beside them.
 
@@ -80,6 +81,9 @@ def write_synthetic(
         sources: the corpus that the plan was made from; none for text-to-image.
         folder: of this plan alone; made if need be.
         rows_per_shard: rounded up to whole batches.
+        load_base: gives the generator as it was before it learnt the conditions, which the tone prototypes
+            are asked of (called at most once, on the main process): an adapter learnt from light skin alone
+            draws dark skin too light. ``pipeline`` itself is asked when left out.
 
     Returns:
         What ``summary.json`` holds: ``planned``, ``drawn``, ``refused`` (reason by ``image_id``),
@@ -92,7 +96,7 @@ def write_synthetic(
     shards = _shards(plan, folder, rows_per_shard)
     if accelerator.is_main_process:
         _claim(shards)
-        _prepare_prototypes(shards, pipeline)
+        _prepare_prototypes(shards, load_base or (lambda: pipeline))
     accelerator.wait_for_everyone()
     prototypes_path = folder / PROTOTYPES_FILE
     prototypes = TonePrototypes.load(prototypes_path) if prototypes_path.is_file() else None
@@ -178,14 +182,14 @@ def _fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_prototypes(shards: _Shards, pipeline: StableDiffusionPipeline) -> None:
+def _prepare_prototypes(shards: _Shards, load: Callable[[], StableDiffusionPipeline]) -> None:
     """Estimate the tone prototypes of the whole plan once, before the first shard."""
     types = prototype_types(shards.rows)
     path = shards.folder / PROTOTYPES_FILE
     if not types or path.is_file():
         return
     subjects = sorted({row["tone_subject"] for row in shards.rows})
-    prototypes = estimate_prototypes(pipeline, types, subjects, size=shards.rows[0]["image_size"])
+    prototypes = estimate_prototypes(load(), types, subjects, size=shards.rows[0]["image_size"])
     _write_file(path, prototypes.to_bytes())
 
 

@@ -12,11 +12,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import Dataset, load_dataset
+from diffusers import StableDiffusionPipeline
 
 from skindiff.errors import SynthesisError
 from skindiff.synthesis import writer
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.plan import make_plan, synthetic_features
+from skindiff.synthesis.tone import estimate_prototypes
 from skindiff.synthesis.writer import load_prototypes, load_synthetic, write_synthetic
 from tests.synthesis.drawing import CONFIG, ROWS_PER_SHARD, SOURCES, plan
 from tests.tiny import TINY_CLASSES, tiny_pipeline
@@ -87,6 +89,25 @@ def test_a_row_of_the_data_set_is_drawn_again_from_its_own_columns(tmp_path: Pat
 
     again = redraw(row, tiny_pipeline(), SOURCES, load_prototypes(tmp_path))
     assert np.array_equal(np.asarray(again), np.asarray(row["image"]))
+
+
+def test_the_tones_are_asked_of_the_generator_as_it_was_before_it_learnt(tmp_path: Path) -> None:
+    loaded = []
+
+    def load_base() -> StableDiffusionPipeline:
+        loaded.append(tiny_pipeline(seed=1))
+        return loaded[-1]
+
+    for _ in range(2):
+        write_synthetic(
+            Accelerator(cpu=True), plan(), tiny_pipeline(), SOURCES, tmp_path, load_base=load_base
+        )
+
+    assert len(loaded) == 1
+    prototypes = load_prototypes(tmp_path)
+    assert prototypes is not None
+    expected = estimate_prototypes(tiny_pipeline(seed=1), ["I", "II", "V", "VI"], ["skin lesion"])
+    assert all(torch.equal(prototypes.means[name], mean) for name, mean in expected.means.items())
 
 
 def test_finished_shards_are_kept_and_missing_ones_come_out_the_same(tmp_path: Path) -> None:
