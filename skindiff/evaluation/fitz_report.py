@@ -134,7 +134,7 @@ def report_fitz_lora(
         lesions={name: lesion for name, lesion in lesions.items() if lesion is not None},
         curves=results.curves,
         samples=results.samples() if strategies else (),
-        published=published_rows(scenario),
+        published=published_rows(scenario, ablation=len(strategies) > 1),
         notes=_notes(config),
         sections={"synthesis": _synthesis(results)},
         timings={"seconds_of_last_call": results.seconds},
