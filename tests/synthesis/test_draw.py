@@ -29,7 +29,9 @@ def _rows(sources: Dataset, **settings: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("threads", "settings"), [
     (1, {}),
     (1, {"tone": "none", "scheduler": "pndm", "guidance_scale": 1.0}),
-    (2, {"tone": "offset_noise", "scheduler": "ddpm", "batch_size": 3}),
+    (1, {"tone": "offset_noise", "scheduler": "ddpm", "batch_size": 3}),
+    # Two threads on a busy machine wait for each other for a minute.
+    pytest.param(2, {"batch_size": 3}, marks=pytest.mark.slow),
     (1, {"tone": "colour", "scheduler": "euler", "output_size": 20}),
     (1, {"mode": "txt2img", "steps": 3, "tone": "offset_noise", "scheduler": "ddim"}),
     (1, {"mode": "txt2img", "steps": 3, "scheduler": "pipeline", "image_size": 16}),
