@@ -368,7 +368,7 @@ def our_synthesis(
         # As the first process of a run does, whose others then find the file.
         once = []
         with timed(once):
-            prototypes = estimate_prototypes(pipeline, types, sorted(set(plan["subject"])))
+            prototypes = estimate_prototypes(pipeline, types, sorted(set(plan["tone_subject"])))
         (output / PROTOTYPES_FILE).write_bytes(prototypes.to_bytes())
 
     def draw() -> int:
