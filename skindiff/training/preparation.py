@@ -1,0 +1,75 @@
+"""What the training loops ask of accelerator and weights before the first step, and their optimisers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import nn
+
+from skindiff.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from skindiff.training.loop import LoopConfig
+
+DEFAULT_BETAS = (0.9, 0.999)
+
+
+def refuse_sharding(accelerator: Accelerator) -> None:
+    """Raise a :class:`TrainingError` under FSDP or DeepSpeed."""
+    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise TrainingError(
+            f"{accelerator.distributed_type.value} shards weights, which adapters and classifiers are "
+            "too small for and checkpoints here do not know: launch with --multi_gpu instead"
+        )
+
+
+def trainable_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """Return the parameters with a gradient.
+
+    Raises:
+        TrainingError: there are none, or one is not in float32.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise TrainingError(f"{name}: no parameter of the module requires a gradient: unfreeze some")
+    for parameter in parameters:
+        if parameter.dtype != torch.float32:
+            raise TrainingError(
+                f"{name}: trainable weights are {parameter.dtype}: keep them in float32, and ask for mixed "
+                "precision from Accelerate (--mixed_precision bf16)"
+            )
+    return parameters
+
+
+def build_optimiser(
+    config: LoopConfig, parameters: list[nn.Parameter], betas: tuple[float, float] = DEFAULT_BETAS
+) -> torch.optim.Optimizer:
+    """Return the optimiser that ``config`` names, at its peak learning rate.
+
+    Args:
+        config: see :class:`~skindiff.training.loop.LoopConfig`.
+        parameters: to train.
+        betas: decay of Adam's averages of the gradient and of its square.
+
+    Raises:
+        ConfigError: adamw_8bit without bitsandbytes.
+    """
+    if config.optimiser == "adamw_8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ConfigError(
+                'optimiser is adamw_8bit, which needs bitsandbytes: pip install "skindiff[quantised]", '
+                "or set optimiser to adamw"
+            ) from error
+        optimiser: torch.optim.Optimizer = AdamW8bit(
+            parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
+        )
+        return optimiser
+    kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
+    options: dict[str, Any] = {} if betas == DEFAULT_BETAS else {"betas": betas}
+    # One kernel for the whole update: 2.6 (ResNet-18) to 7 times (VGG-16) faster than the plain one on a CPU.
+    return kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True, **options)
