@@ -1,19 +1,19 @@
 """Train a timm classifier on skin images and predict with it.
 
 Preset ``clean`` takes the same number of optimiser steps whatever the training set, and keeps the weights
-with the best balanced accuracy on validation images. Preset ``paper`` repeats the published protocol (see
-:func:`paper_settings`), which selects on the images it is tested on: a caller who wants that passes the test
-set as ``validation``.
+with the best balanced accuracy (or another ``selection``) on validation images; with ``epochs`` it counts
+passes over the images instead of steps. Preset ``paper`` repeats the published protocol of the main paper
+(see :func:`paper_settings`), which selects on the images it is tested on: a caller who wants that passes the
+test set as ``validation``.
 """
 
 import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,142 +21,36 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import recall_score
+from sklearn.metrics import recall_score, roc_auc_score
 from torch import nn
 from torch.nn import functional
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
+from skindiff.training.classifier_config import (
+    PAPER_BATCH,
+    PAPER_FIRST_EPOCH,
+    ClassifierConfig,
+    architecture_of,
+    epoch_settings,
+    paper_settings,
+    settings_of,
+)
 from skindiff.training.classifier_data import (
-    Augment,
     Augmenter,
-    Balance,
     ImageTable,
     balancing_weights,
     centre_images,
+    oversampled_rows,
     working_size,
 )
-from skindiff.training.classifier_network import (
-    Architecture,
-    Head,
-    SkinClassifier,
-    build_classifier,
-    refuse_impossible,
-    save_classifier,
-)
-from skindiff.training.loop import Log, LoopConfig, Loss, MicroBatch, train
+from skindiff.training.classifier_network import SkinClassifier, build_classifier, save_classifier
+from skindiff.training.loop import Log, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 
 logger = get_logger(__name__)
 
 LOG_FILE, BEST_FILE = "training_log.json", "best.safetensors"
-PAPER_BATCH = 256
-PAPER_FIRST_EPOCH = 11
-"""Epochs (from 1) before this one are never selected by the published code."""
-
-
-def _loop_defaults() -> LoopConfig:
-    return LoopConfig(
-        steps=300, batch_size=64, learning_rate=1e-3, lr_schedule="cosine", warmup_steps=15, validate_every=30
-    )
-
-
-@dataclass
-class ClassifierConfig:
-    """Which network learns from which view of the images, and for how long."""
-
-    preset: Literal["clean", "paper"] = "clean"
-    """paper repeats the published protocol and overrules augment, balance, head, dropout, trainable, loop."""
-    architecture: str = "resnet18"
-    """Any timm name, such as resnet18, vgg16 or vit_base_patch16_224."""
-    pretrained: bool = False
-    """Start from timm's weights, out of the local cache or from the Hub."""
-    weights: str | None = None
-    """Start from a local safetensors file in timm's names instead."""
-    image_size: int = 64
-    """Height and width in pixels of what the network sees; the paper's is 224."""
-    augment: Augment = "geometric"
-    """geometric: crop of 80 to 100%, rotation by 15 degrees, flips; paper: as published; flip; none."""
-    colour_jitter: float = 0.0
-    """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
-    balance: Balance = "class"
-    """Draw classes, or classes within skin types, equally often; none draws every row equally often."""
-    head: Head = "linear"
-    """paper puts 256 units, ReLU and dropout 0.4 before the classes."""
-    dropout: float = 0.0
-    """Dropout before the head, from 0 to below 1."""
-    trainable: Literal["all", "head"] = "all"
-    """head freezes everything but the last block, which makes sense with pretrained weights only."""
-    paper_epochs: int = 30
-    """Epochs of preset paper, of ceil(images / 256) steps each; preset clean does not look at it."""
-    keep_weights: bool = True
-    """Keep the final weights in the folder (45 MB for ResNet-18, 540 MB for VGG-16)."""
-    loop: LoopConfig = field(default_factory=_loop_defaults)
-    """Steps, batch, rates; its seed is the one given to train_classifier."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
-        if self.image_size < 1:
-            raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
-        if not 0 <= self.colour_jitter < 1:
-            raise ConfigError(f"{path}colour_jitter is {self.colour_jitter}: set it in [0, 1)")
-        if self.paper_epochs < 1:
-            raise ConfigError(f"{path}paper_epochs is {self.paper_epochs}: set it to at least 1")
-        if self.pretrained and self.weights is not None:
-            raise ConfigError(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
-        self.loop.validate(f"{path}loop.")
-        refuse_impossible(_architecture(self, ("a", "b")), self.weights, path)
-
-
-def paper_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
-    """Return ``config`` with the settings of the paper's code (its scripts/train_classifier.py).
-
-    30 epochs with replacement in batches of 256, Adam at 1e-3 times 0.1 after every third, no clipping, a
-    sampler of inverse class frequencies, the crop-rotate-flip-cut augmentation, and a head of 256 units with
-    everything else of VGG-16 frozen (dropout 0.5 as in torchvision's). Its ``ColorJitter()`` has no
-    arguments, which changes nothing, so nothing is done here. Other architectures are not in its code; they
-    get the same head and are trained whole. Selected is the lowest loss from the eleventh epoch on; the
-    original falls back to the untrained weights if no later epoch is better than the eleventh.
-
-    Args:
-        config: its architecture, weights, image size, accumulation and checkpoints stay.
-        rows: images in the training set.
-        processes: of the run; 256 must be a multiple of them times the accumulation.
-    """
-    parts = processes * config.loop.gradient_accumulation_steps
-    if PAPER_BATCH % parts:
-        raise ConfigError(
-            f"preset is paper, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
-            "gradient_accumulation_steps x processes to a power of two"
-        )
-    per_epoch = math.ceil(rows / PAPER_BATCH)
-    loop = replace(
-        config.loop,
-        steps=config.paper_epochs * per_epoch,
-        batch_size=PAPER_BATCH // parts,
-        learning_rate=1e-3,
-        scale_lr=False,
-        lr_schedule="step_third",
-        warmup_steps=0,
-        optimiser="adam",
-        weight_decay=0.0,
-        max_grad_norm=0.0,
-        ema_decay=0.0,
-        validate_every=per_epoch,
-    )
-    vgg = config.architecture.startswith("vgg")
-    return replace(
-        config,
-        augment="paper",
-        colour_jitter=0.0,
-        balance="class",
-        head="paper",
-        dropout=0.5 if vgg else 0.0,
-        trainable="head" if vgg else "all",
-        loop=loop,
-    )
 
 
 def train_classifier(
@@ -167,6 +61,7 @@ def train_classifier(
     class_names: Sequence[str],
     folder: Path,
     seed: int,
+    watched: Mapping[str, ImageTable] | None = None,
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -181,25 +76,35 @@ def train_classifier(
         class_names: the classes in the order of their codes, which both sets must have.
         folder: ``classifier.safetensors``, ``classifier.json`` and ``training_log.json`` come here.
         seed: root of initial weights, batches and augmentations; the same for every arm of a comparison.
+        watched: test sets by name, scored wherever there is a validation: ``test_<name>_accuracy`` and
+            ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
 
     Raises:
-        ConfigError: a setting cannot work.
+        ConfigError: a setting cannot work, such as one channel for coloured images.
         TrainingError: the sets do not fit the classes, or the loss is not finite.
     """
-    rows = len(train_set)
+    table = _table(train_set, class_names)
+    judged = None if validation is None else _table(validation, class_names)
+    _refuse_unusable(config, table, judged)
+    rows = len(_epoch(config, table, seed))
     if config.preset == "paper":
-        config = paper_settings(config, rows, accelerator.num_processes)
+        config = paper_settings(config, len(table), accelerator.num_processes)
+    else:
+        config = epoch_settings(config, rows, accelerator.num_processes)
     config = replace(config, loop=replace(config.loop, seed=seed))
     config.validate()
-    table = _table(train_set, class_names).resized(working_size(config.image_size, config.augment))
-    judged = None if validation is None else _table(validation, class_names)
-    _refuse_unusable(table, judged)
+    table = table.resized(working_size(config.image_size, config.augment))
     model = _network(config, class_names)
     folder.mkdir(parents=True, exist_ok=True)
-    selection = _Selection(config, rows, folder / BEST_FILE)
+    selection = _Selection(config, len(table), folder / BEST_FILE)
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        scores = {} if judged is None else _scores(accelerator, module, judged)
+        return scores | _watched_scores(accelerator, module, watched or {})
+
     log = train(
         accelerator,
         config.loop,
@@ -208,7 +113,7 @@ def train_classifier(
         sampler=_sampler(config, table, accelerator.num_processes),
         folder=folder,
         name="classifier",
-        validate=None if judged is None else lambda module: _scores(accelerator, module, judged),
+        validate=None if judged is None and not watched else validate,
         on_validate=None if judged is None else selection.keep_best,
         context=_context(config, table, judged),
     )
@@ -257,13 +162,15 @@ class _Selection:
 
     def __init__(self, config: ClassifierConfig, rows: int, file: Path) -> None:
         self.paper, self.file = config.preset == "paper", file
+        self.chosen_by = f"validation_{'loss' if self.paper else config.selection}"
         self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.paper else 0
 
     def score(self, row: dict[str, float]) -> float:
         """Return what the best row has most of, -inf for a row that does not compete."""
         if "validation_loss" not in row or row["step"] < self.first_step:
             return -math.inf
-        return -row["validation_loss"] if self.paper else row["validation_balanced_accuracy"]
+        score = row[self.chosen_by]
+        return -score if self.chosen_by == "validation_loss" else score
 
     def best(self, log: Log) -> dict[str, float] | None:
         """Return the first row with the highest score, or None where no row competes."""
@@ -286,19 +193,8 @@ class _Selection:
                 tensor.copy_(kept[name])
 
 
-def _architecture(config: ClassifierConfig, class_names: Sequence[str]) -> Architecture:
-    return Architecture(
-        config.architecture,
-        config.image_size,
-        tuple(class_names),
-        head=config.head,
-        dropout=config.dropout,
-        augment=config.augment,
-    )
-
-
 def _network(config: ClassifierConfig, class_names: Sequence[str]) -> SkinClassifier:
-    architecture = _architecture(config, class_names)
+    architecture = architecture_of(config, class_names)
     model = build_classifier(
         architecture, pretrained=config.pretrained, weights=config.weights, seed=config.loop.seed
     )
@@ -321,7 +217,7 @@ def _table(images: Dataset | ImageTable, class_names: Sequence[str]) -> ImageTab
     return table
 
 
-def _refuse_unusable(table: ImageTable, judged: ImageTable | None) -> None:
+def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> None:
     if len(table) == 0:
         raise TrainingError("the training set is empty: check the split and the arm")
     if judged is not None and len(judged) == 0:
@@ -329,13 +225,22 @@ def _refuse_unusable(table: ImageTable, judged: ImageTable | None) -> None:
     absent = [name for code, name in enumerate(table.class_names) if code not in table.labels]
     if absent:
         logger.warning("no training image of %s: the classifier cannot learn it", ", ".join(absent))
+    if config.channels == 1 and not table.grey:
+        raise ConfigError("channels is 1, and the training images are in colour: set channels to 3")
+
+
+def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray:
+    """Return the rows of one pass over the training images."""
+    return oversampled_rows(table.labels, seed) if config.balance == "oversample" else np.arange(len(table))
 
 
 def _sampler(config: ClassifierConfig, table: ImageTable, processes: int) -> Sampler:
     weights, batch = balancing_weights(table, config.balance), config.loop.global_batch(processes)
-    if weights is None:
-        return shuffled_batches(len(table), batch, "classifier", config.loop.seed)
-    return weighted_batches(weights, batch, "classifier", config.loop.seed)
+    if weights is not None:
+        return weighted_batches(weights, batch, "classifier", config.loop.seed)
+    rows = _epoch(config, table, config.loop.seed)
+    places = shuffled_batches(len(rows), batch, "classifier", config.loop.seed)
+    return lambda step: rows[places(step)]
 
 
 def _classification_loss(config: ClassifierConfig, table: ImageTable, device: torch.device) -> Loss:
@@ -367,10 +272,24 @@ def _scores(accelerator: Accelerator, model: nn.Module, judged: ImageTable) -> d
     }
 
 
+def _watched_scores(
+    accelerator: Accelerator, model: nn.Module, watched: Mapping[str, ImageTable]
+) -> dict[str, float]:
+    """Return accuracy and the mean one-vs-rest AUROC of the classes with positives and negatives, by name."""
+    scores: dict[str, float] = {}
+    for name, table in watched.items():
+        probabilities, labels = predict(accelerator, model, table), table.labels
+        both = [code for code in np.unique(labels) if (labels != code).any()]
+        aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
+        scores[f"test_{name}_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
+        scores[f"test_{name}_auroc"] = float(np.mean(aurocs)) if aurocs else math.nan
+    return scores
+
+
 def _context(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> str:
     """Return a digest of everything outside of the loop's settings that decides the result."""
     digest = hashlib.sha256()
-    settings = asdict(config)
+    settings = settings_of(config)
     # The loop compares its own settings; a weights file counts by what is in it.
     for name in ("loop", "weights", "keep_weights"):
         del settings[name]

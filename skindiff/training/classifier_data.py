@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn import functional
+from torchvision.transforms.v2 import functional as views
 
 from skindiff.corpora.cache import pixels
 from skindiff.errors import TrainingError
 from skindiff.seeding import numpy_generator
 
-Augment = Literal["geometric", "paper", "flip", "none"]
-Balance = Literal["class", "class_and_skin_type", "none"]
+Augment = Literal["geometric", "paper", "medmnist", "flip", "none"]
+Balance = Literal["class", "class_and_skin_type", "oversample", "none"]
 
 CROP_AREA = (0.8, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -33,6 +34,11 @@ RandomRotation), which took them from Fitzpatrick17k's."""
 PAPER_MARGIN = 16 / 224
 """The paper crops 256 pixels at random and keeps the central 224: this much of the kept width is lost on each
 side, in training and in testing."""
+SHARPNESS = 2.0
+HUE = 0.05
+"""Of Le Roux 2022, section 2.3: sharpness, contrast and mirroring by torchvision's defaults (each with
+probability one half), then a hue jitter of 0.05. The sharpness factor has no default; 2 is torchvision's
+example."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,11 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def grey(self) -> bool:
+        """Whether the three channels of every image are equal."""
+        return bool((self.pixels == self.pixels[..., :1]).all())
 
     def select(self, rows: Sequence[int] | np.ndarray) -> "ImageTable":
         """Return ``rows`` in the order given, repeats allowed."""
@@ -108,14 +119,28 @@ def balancing_weights(table: ImageTable, balance: Balance) -> np.ndarray | None:
     """Return (n,) weights that make every group as likely as any other, or None for no balancing.
 
     A group is a class, or a class within a skin type; rows whose type is not recorded form groups too.
+    :func:`oversampled_rows` is no matter of weights.
     """
-    if balance == "none":
+    if balance in ("none", "oversample"):
         return None
     groups: list[object] = [int(label) for label in table.labels]
     if balance == "class_and_skin_type":
         groups = list(zip(groups, table.skin_types, strict=True))
     counts = Counter(groups)
     return np.asarray([1.0 / counts[group] for group in groups])
+
+
+def oversampled_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Return rows that hold every class as often as the largest, each row of a class equally often up to one.
+
+    Args:
+        labels: (n,) class codes.
+        seed: decides which rows of a class are taken once more than the others.
+    """
+    largest = np.bincount(labels).max()
+    order = numpy_generator("oversampling", seed).permutation(len(labels))
+    by_class = [order[labels[order] == code] for code in np.unique(labels)]
+    return np.concatenate([np.resize(rows, largest) for rows in by_class])
 
 
 def working_size(image_size: int, augment: Augment) -> int:
@@ -135,8 +160,9 @@ class Augmenter:
 
     Attributes:
         augment: ``geometric`` crops, rotates and flips and mirrors what lies outside; ``paper`` does the same
-            in the paper's order, black outside the crop, and keeps the centre; ``flip`` mirrors left-right
-            and up-down; ``none`` does nothing.
+            in the paper's order, black outside the crop, and keeps the centre; ``medmnist`` sharpens,
+            stretches the contrast, mirrors left-right and turns the hue, as S3 does; ``flip`` mirrors
+            left-right and up-down; ``none`` does nothing.
         image_size: width of what comes out in pixels.
         colour_jitter: half width of the random factors on brightness, contrast and saturation.
         seed: root of the random numbers.
@@ -160,6 +186,8 @@ class Augmenter:
         geometry, colour = draws[:, :-3], draws[:, -3:]
         if self.augment == "flip":
             images = _flipped(images, geometry[:, -2] < 0.5, geometry[:, -1] < 0.5)
+        elif self.augment == "medmnist":
+            images = _recoloured(images, geometry)
         elif self.augment != "none":
             images = self._resampled(images, geometry)
         if self.colour_jitter > 0:
@@ -183,10 +211,10 @@ class Augmenter:
         centre, half = (part.float().to(device)[:, None, None] for part in crop_boxes(draws))
         padding = "zeros" if self.augment == "paper" else "reflection"
         grid = frame * half + centre
-        views = functional.grid_sample(images, grid, "bilinear", padding, align_corners=False)
+        resampled = functional.grid_sample(images, grid, "bilinear", padding, align_corners=False)
         if self.augment == "paper":
-            views = views * (frame.abs() <= 1).all(-1)[:, None]
-        return views
+            resampled = resampled * (frame.abs() <= 1).all(-1)[:, None]
+        return resampled
 
 
 def crop_boxes(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,6 +244,32 @@ def _flipped(images: torch.Tensor, mirror: torch.Tensor, upside: torch.Tensor) -
     mirror, upside = (chosen.to(images.device)[:, None, None, None] for chosen in (mirror, upside))
     images = torch.where(mirror, images.flip(-1), images)
     return torch.where(upside, images.flip(-2), images)
+
+
+def _recoloured(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Return S3's views of (b, 3, h, w) images in [0, 1]; ``draws`` (b, 4 or more) are uniform."""
+    sharpen, stretch, mirror = (
+        chosen[:, None, None, None] for chosen in (draws[:, :3] < 0.5).to(images.device).T
+    )
+    images = torch.where(sharpen, views.adjust_sharpness(images, SHARPNESS), images)
+    images = torch.where(stretch, views.autocontrast(images), images)
+    images = torch.where(mirror, images.flip(-1), images)
+    return _hue_turned(images, HUE * (2 * draws[:, 3] - 1))
+
+
+def _hue_turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Add ``turns`` (b,), in whole turns of the colour circle, to the hue of (b, 3, h, w) images.
+
+    The hue of HSV as in torchvision's ``adjust_hue``, which takes one factor for all images.
+    """
+    value, where = images.max(1)
+    chroma = value - images.amin(1)
+    red, green, blue = images.unbind(1)
+    sixths = torch.stack((green - blue, blue - red, red - green), 1).gather(1, where[:, None])[:, 0]
+    hue = 2 * where + sixths / chroma.clamp(min=torch.finfo(images.dtype).tiny)
+    hue = hue + 6 * turns.to(images)[:, None, None]
+    steps = (torch.tensor([5.0, 3.0, 1.0]).to(images)[:, None, None] + hue[:, None]) % 6
+    return value[:, None] - chroma[:, None] * torch.minimum(steps, 4 - steps).clamp(0, 1)
 
 
 def _jittered(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.errors import ConfigError
 from skindiff.seeding import derive_seed
+from skindiff.training import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.training.classifier_data import Augment
 
 Head = Literal["linear", "paper"]
@@ -37,6 +38,8 @@ class Architecture:
     """Before the head, and between VGG's fully connected layers."""
     augment: Augment = "none"
     """The augmentation it was trained with: ``paper`` cuts a margin off in testing too."""
+    channels: int = 3
+    """1 for a network that sees the first channel of grey images."""
 
 
 class SkinClassifier(nn.Module):
@@ -49,14 +52,17 @@ class SkinClassifier(nn.Module):
         super().__init__()
         self.network, self.architecture = network, architecture
         config = timm.data.resolve_model_data_config(network)
-        self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1), persistent=False)
+        for name in ("mean", "std"):
+            values = torch.tensor(config[name]).view(1, 3, 1, 1)
+            values = values if architecture.channels == 3 else values.mean(1, keepdim=True)
+            self.register_buffer(name, values, persistent=False)
         # Measured as forward + backward at 64 px on one core: ResNet-18 1.07 times and VGG-16 1.22 times
         # faster than contiguous, ViT-B-16 the same.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise as timm's pretrained weights expect, and classify."""
+        images = images[:, : self.architecture.channels]
         logits: torch.Tensor = self.network((images - self.mean) / self.std)
         return logits
 
@@ -137,8 +143,10 @@ def load_classifier(folder: Path) -> SkinClassifier:
     return model.eval()
 
 
-def refuse_impossible(architecture: Architecture, weights: str | None, path: str = "") -> None:
-    """Raise a :class:`ConfigError` for an unknown name, an image size or a weights file that cannot work.
+def refuse_impossible(
+    architecture: Architecture, weights: str | None, path: str = "", *, pretrained: bool = False
+) -> None:
+    """Raise a :class:`ConfigError` for a name, an image size or weights that cannot work.
 
     The network is tried on the meta device, so this takes neither memory nor much time.
     """
@@ -149,14 +157,16 @@ def refuse_impossible(architecture: Architecture, weights: str | None, path: str
         hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() lists all"
         raise ConfigError(f"{path}architecture is {name!r}, which timm does not know: {hint}")
     try:
-        timm.get_pretrained_cfg(name)
+        known_weights = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         tags = ", ".join(timm.list_pretrained(name.split(".")[0])) or "none"
         raise ConfigError(f"{path}architecture is {name!r}, a tag timm does not know: take {tags}") from error
+    if pretrained and not (known_weights and known_weights.has_weights):
+        raise ConfigError(f"{path}pretrained is true, and there are no weights of {name}: set it to false")
     try:
         with torch.device("meta"):
             network = _create(architecture, False, {})
-            network.eval()(torch.zeros(1, 3, size, size))
+            network.eval()(torch.zeros(1, architecture.channels, size, size))
         patches = [part.patch_size for part in network.modules() if isinstance(part, PatchEmbed)]
         if any(size % width for patch in patches for width in patch):
             raise RuntimeError(f"it is not a multiple of the patches' {patches[0][0]} pixels")
@@ -182,6 +192,7 @@ def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any
         pretrained=pretrained,
         pretrained_cfg_overlay=overlay,
         num_classes=len(architecture.class_names),
+        in_chans=architecture.channels,
         drop_rate=architecture.dropout,
         **options,
     )
