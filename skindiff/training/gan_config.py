@@ -1,0 +1,249 @@
+"""The settings of the conditional GANs of S1 to S4: one class each, the published ones as defaults."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diffusers import ModelMixin
+
+from skindiff.errors import ConfigError
+from skindiff.generators.adversarial import GANPipeline, doublings
+from skindiff.generators.attention_gan import (
+    AttentionDiscriminator,
+    AttentionGANPipeline,
+    AttentionGenerator,
+    working_size,
+)
+from skindiff.generators.dcgan import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    DCGANPipeline,
+    DiscriminatorNorm,
+    SNDCGANPipeline,
+)
+from skindiff.generators.fully_connected_gan import (
+    FullyConnectedDiscriminator,
+    FullyConnectedGANPipeline,
+    FullyConnectedGenerator,
+)
+from skindiff.training.classifier_data import Balance
+from skindiff.training.loop import LoopConfig
+
+Objective = Literal["non_saturating", "minimax", "hinge"]
+
+
+def _loop(steps: int, batch_size: int, learning_rate: float) -> LoopConfig:
+    return LoopConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimiser="adam",
+        weight_decay=0.0,
+        max_grad_norm=0.0,
+        checkpoint_every=500,
+        validate_every=500,
+    )
+
+
+@dataclass
+class GANConfig:
+    """What all GAN families share; each has its own class, with the published settings as defaults."""
+
+    family: str = ""
+    """Set by the family's own config."""
+    image_size: int = 64
+    """Height and width of the images in pixels."""
+    channels: Literal[1, 3] = 3
+    """1 for a grey corpus, 3 for one in colour."""
+    latent_size: int = 100
+    """Width of the noise."""
+    objective: Objective = "non_saturating"
+    """non_saturating is binary cross-entropy with the generator's labels flipped."""
+    gradient_penalty: float = 0.0
+    """Weight of (gradient norm - 1) squared between real and drawn images (WGAN-GP); 0 switches it off."""
+    discriminator_steps: int = 1
+    """Steps of the discriminator for each of the generator."""
+    discriminator_rate: float = 1.0
+    """The discriminator's learning rate over loop.learning_rate."""
+    adam_beta1: float = 0.5
+    """Decay of Adam's average gradient, for both players."""
+    adam_beta2: float = 0.999
+    """Decay of Adam's average square, for both players."""
+    balance: Balance = "none"
+    """class draws classes equally often; none draws every image equally often."""
+    augment: Literal["none", "flip"] = "none"
+    """flip mirrors real images left-right and up-down at random."""
+    diversity_images: int = 16
+    """Draws of each class whose distances are measured every loop.validate_every steps; at least 2."""
+    collapse_below: float = 0.3
+    """A class whose draws are less diverse than this share of its real images is reported as collapsed."""
+    loop: LoopConfig = field(default_factory=lambda: _loop(5000, 64, 2e-4))
+    """Steps of the generator, batch, rates; its seed is the one given to train_gan."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        self.loop.validate(f"{path}loop.")
+        for name, least in (
+            ("image_size", 4),
+            ("latent_size", 1),
+            ("discriminator_steps", 1),
+            ("diversity_images", 2),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
+        for name in ("adam_beta1", "adam_beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it at least to 0 and below 1")
+        if not 0 <= self.gradient_penalty < float("inf"):
+            raise ConfigError(f"{path}gradient_penalty is {self.gradient_penalty}: set it to 0 or more")
+        if not 0 < self.discriminator_rate < float("inf"):
+            raise ConfigError(f"{path}discriminator_rate is {self.discriminator_rate}: set it above 0")
+
+    def working_size(self) -> int:
+        """Return the side at which the networks see and draw images."""
+        return self.image_size
+
+    def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
+        """Return a generator and a discriminator with fresh weights from the global generator."""
+        raise NotImplementedError
+
+    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
+        """Return the family's pipeline around a generator."""
+        raise NotImplementedError
+
+
+@dataclass
+class DCGANConfig(GANConfig):
+    """S1's conditional DCGAN (section IV.C); it gives no number of steps, batch or widths."""
+
+    family: Literal["dcgan"] = "dcgan"
+    """The family's name."""
+    image_size: int = 128
+    """Height and width of the images in pixels: 4 to 7 doubled at least twice, such as 28, 32, 64, 128."""
+    width: int = 64
+    """Channels of the narrowest layer of both players."""
+    discriminator_norm: DiscriminatorNorm = "batch"
+    """Of the discriminator's inner layers."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        super().validate(path)
+        doublings(self.image_size, path)
+        if self.width < 1:
+            raise ConfigError(f"{path}width is {self.width}: set it to at least 1")
+
+    def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
+        """Return S1's players."""
+        return self._networks(classes, "nearest", spectral_norm=False)
+
+    def _networks(
+        self, classes: int, upsampling: Literal["nearest", "transposed"], *, spectral_norm: bool
+    ) -> tuple[ModelMixin, ModelMixin]:
+        generator = DCGANGenerator(
+            classes, self.image_size, self.channels, self.latent_size, self.width, upsampling
+        )
+        discriminator = DCGANDiscriminator(
+            classes, self.image_size, self.channels, self.width, self.discriminator_norm, spectral_norm
+        )
+        return generator, discriminator
+
+    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
+        """Return S1's pipeline."""
+        return DCGANPipeline(generator, class_names, self.image_size, self.channels)
+
+
+@dataclass
+class SNDCGANConfig(DCGANConfig):
+    """S4's cDCGAN (section II.C); it gives no image size, batch or widths, and 100 epochs."""
+
+    family: Literal["sn_dcgan"] = "sn_dcgan"  # type: ignore[assignment]
+    """The family's name."""
+    image_size: int = 64
+    """Height and width of the images in pixels: 4 to 7 doubled at least twice, such as 28, 32, 64, 128."""
+    gradient_penalty: float = 10.0
+    """Weight of (gradient norm - 1) squared between real and drawn images (WGAN-GP); 0 switches it off."""
+
+    def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
+        """Return S4's players."""
+        return self._networks(classes, "transposed", spectral_norm=True)
+
+    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
+        """Return S4's pipeline."""
+        return SNDCGANPipeline(generator, class_names, self.image_size, self.channels)
+
+
+@dataclass
+class AttentionGANConfig(GANConfig):
+    """S3's self-attention GAN (Fig. 25 and 26); 100 epochs, no batch or rates given."""
+
+    family: Literal["attention_gan"] = "attention_gan"
+    """The family's name."""
+    image_size: int = 28
+    """Height and width of the images in pixels; worked on at the next of 16, 32, 64, 128, 256."""
+    latent_size: int = 100
+    """Width of the noise: 100 in Fig. 26, 128 in section 2.5."""
+    width: int = 64
+    """Channels of the generator's last block; the discriminator's first has half of it."""
+    dropout: float = 0.0
+    """After every block but the first of both players; listed without a rate, TorchFusion's is 0."""
+    spectral_norm: bool = True
+    """Normalise the discriminator's layers as TorchFusion does; the tables cannot show it."""
+    class_weight: float = 1.0
+    """Weight of the auxiliary class head's cross-entropy: on real images, and on the generator's."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        super().validate(path)
+        if self.width < 16:
+            raise ConfigError(f"{path}width is {self.width}: set it to at least 16, for attention takes 1/8")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+        if not 0 <= self.class_weight < float("inf"):
+            raise ConfigError(f"{path}class_weight is {self.class_weight}: set it to 0 or more")
+
+    def working_size(self) -> int:
+        """Return the side at which the networks see and draw images."""
+        return working_size(self.image_size)
+
+    def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
+        """Return S3's players."""
+        shape = (classes, self.image_size, self.channels)
+        generator = AttentionGenerator(*shape, self.latent_size, self.width, self.dropout)
+        return generator, AttentionDiscriminator(*shape, self.width // 2, self.dropout, self.spectral_norm)
+
+    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
+        """Return S3's pipeline."""
+        return AttentionGANPipeline(generator, class_names, self.image_size, self.channels)
+
+
+@dataclass
+class FullyConnectedGANConfig(GANConfig):
+    """S2's fully connected GAN (section 3.2): 1,000 epochs, 5,000 steps for BreastMNIST's 546 images."""
+
+    family: Literal["fc_gan"] = "fc_gan"
+    """The family's name."""
+    image_size: int = 28
+    """Height and width of the images in pixels."""
+    channels: Literal[1, 3] = 1
+    """1 for a grey corpus, 3 for one in colour."""
+    dropout: float = 0.3
+    """After the discriminator's hidden layers."""
+    loop: LoopConfig = field(default_factory=lambda: _loop(5000, 128, 1e-4))
+    """Steps of the generator, batch, rates; its seed is the one given to train_gan."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        super().validate(path)
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+
+    def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
+        """Return S2's players."""
+        shape = (classes, self.image_size, self.channels)
+        generator = FullyConnectedGenerator(*shape, self.latent_size)
+        return generator, FullyConnectedDiscriminator(*shape, dropout=self.dropout)
+
+    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
+        """Return S2's pipeline."""
+        return FullyConnectedGANPipeline(generator, class_names, self.image_size, self.channels)
