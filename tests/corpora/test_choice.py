@@ -106,6 +106,7 @@ def test_another_cache_folder_keeps_everything(photographs: Path, tmp_path: Path
         (replace(PHANTOM, image_size=8), r"x\.image_size: 8 is outside 16 to 1024 pixels"),
         (CorpusConfig("fitzpatrick17k"), r"x\.fitzpatrick17k\.data_dir is not given: name the folder"),
         (CorpusConfig("imagefolder"), r"x\.imagefolder\.data_dir is not given: name the folder"),
+        (CorpusConfig("ham10000"), r"x\.ham10000\.data_dir is not given: name the folder"),
         (
             replace(PHANTOM, phantom=PhantomConfig(classes=["wart"])),
             r"x\.phantom\.classes: unknown class 'wart'",
