@@ -67,13 +67,16 @@ class Pretraining:
     """Channels of the U-Net's three levels."""
     noise_offset: float = 0.3
     """Standard deviation of the noise on each latent channel's mean: the prompt then decides the tone."""
-    kl_weight: float = 1e-3
+    kl_weight: float = 1e-5
     """Weight of the KL term of the autoencoder's loss."""
-    redness_weight: float = 0.0
+    redness_weight: float = 1.0
     """Weight of an extra L1 term on red against green and blue, which a short training otherwise neglects."""
+    colour_jitter: float = 0.2
+    """Spread of the log gains per channel that recolour a part of every other crop: an autoencoder that has
+    seen skin only draws every colour as skin."""
     vae: LoopConfig = field(
         default_factory=lambda: LoopConfig(
-            steps=900,
+            steps=2400,
             batch_size=24,
             learning_rate=2e-3,
             lr_schedule="cosine",
@@ -86,7 +89,7 @@ class Pretraining:
     """Training of the autoencoder, on 32-pixel crops."""
     unet: LoopConfig = field(
         default_factory=lambda: LoopConfig(
-            steps=2400,
+            steps=3000,
             batch_size=16,
             learning_rate=7e-4,
             lr_schedule="cosine",
@@ -195,6 +198,14 @@ def build_networks(
     return vae, unet, CLIPTextModel(text)
 
 
+def recoloured(crop: torch.Tensor, spread: float, generator: torch.Generator) -> torch.Tensor:
+    """Return ``crop`` (``(3, height, width)``, 0 to 255) with a soft-edged part of it in another colour."""
+    gains = (spread * torch.randn(3, 1, 1, generator=generator)).exp()
+    lattice = 3 * torch.randn(1, 1, 4, 4, generator=generator)
+    cover = torch.nn.functional.interpolate(lattice, crop.shape[1:], mode="bicubic")[0].sigmoid()
+    return (crop * (1 + cover * (gains - 1))).clamp(0, 255)
+
+
 def train_autoencoder(
     accelerator: Accelerator, config: Pretraining, vae: AutoencoderKL, pool: Dataset, folder: Path
 ) -> list:
@@ -207,9 +218,10 @@ def train_autoencoder(
             generator = torch_generator("vae", config.vae.seed, batch.step, position)
             y, x = torch.randint(images.shape[-1] - 31, (2,), generator=generator).tolist()
             turns, mirror = torch.randint(4, (2,), generator=generator).tolist()
-            crop = images[row, :, y : y + 32, x : x + 32].rot90(turns, (1, 2))
-            crops.append(crop.flip(-1) if mirror % 2 else crop)
-        target = torch.stack(crops).to(accelerator.device).float() / 127.5 - 1
+            crop = images[row, :, y : y + 32, x : x + 32].rot90(turns, (1, 2)).float()
+            crop = crop.flip(-1) if mirror % 2 else crop
+            crops.append(recoloured(crop, config.colour_jitter, generator) if mirror > 1 else crop)
+        target = torch.stack(crops).to(accelerator.device) / 127.5 - 1
         posterior = vae.encode(target).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=torch_generator("vae noise", batch.step)).to(
             target.device
