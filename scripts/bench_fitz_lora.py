@@ -365,10 +365,11 @@ def our_synthesis(
     output.mkdir()
     once = [0.0, 0.0]
     if types := prototype_types(plan.to_list()):
-        # As the first process of a run does, whose others then find the file.
+        # As the first process of a run does, whose others then find the file; the base model is asked.
         once = []
         with timed(once):
-            prototypes = estimate_prototypes(pipeline, types, sorted(set(plan["tone_subject"])))
+            base = load_pipeline(str(folder / "model"), device=accelerator.device)
+            prototypes = estimate_prototypes(base, types, sorted(set(plan["tone_subject"])))
         (output / PROTOTYPES_FILE).write_bytes(prototypes.to_bytes())
 
     def draw() -> int:
