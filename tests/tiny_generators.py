@@ -1,0 +1,40 @@
+"""From-scratch generators small enough for tests, built in code."""
+
+import numpy as np
+from PIL import Image
+
+from skindiff.generators.ddpm import ConditionalDDPMPipeline
+from skindiff.training.classifier_data import ImageTable
+from skindiff.training.ddpm import DDPMConfig, build_ddpm
+from skindiff.training.loop import LoopConfig
+
+CLASSES = ("one", "two")
+
+
+def tiny_ddpm_config(**loop: int | float) -> DDPMConfig:
+    return DDPMConfig(
+        image_size=8,
+        widths=[32],
+        validation_examples=8,
+        loop=LoopConfig(**{"steps": 4, "batch_size": 4} | loop),
+    )
+
+
+def tiny_ddpm() -> ConditionalDDPMPipeline:
+    """A DDPM of 8 x 8 pixels and two classes with random but seeded weights."""
+    return build_ddpm(tiny_ddpm_config(), CLASSES)
+
+
+def tiny_table(rows: int = 10, size: int = 8, grey: bool = False) -> ImageTable:
+    """Red images of class 0 and blue ones of class 1, with noise."""
+    labels = np.arange(rows, dtype=np.int64) % len(CLASSES)
+    noise = np.random.default_rng(0).integers(-20, 20, size=(rows, size, size, 1 if grey else 3))
+    grounds = np.array([[200, 60, 60], [60, 60, 200]])[labels][:, None, None]
+    pixels = (
+        np.broadcast_to(grounds.mean(-1, keepdims=True) if grey else grounds, (rows, size, size, 3)) + noise
+    )
+    return ImageTable(pixels.clip(0, 255).astype(np.uint8), labels, (None,) * rows, CLASSES)
+
+
+def tiny_images(count: int, size: int = 8) -> list[Image.Image]:
+    return [Image.fromarray(pixels) for pixels in tiny_table(count, size).pixels]
