@@ -8,7 +8,7 @@ from diffusers import ModelMixin
 from torch import nn
 from torch.nn import functional
 
-from skindiff.errors import ConfigError
+from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.class_conditional import ClassConditionalPipeline, row_noise
 
 LEAK = 0.2
@@ -61,16 +61,30 @@ class GANPipeline(ClassConditionalPipeline):
     """Base of the pipelines of the GAN families: a generator, and nothing of the discriminator.
 
     The generator maps (batch, latent_size) noise and (batch,) labels to images in [-1, 1].
+
+    Raises:
+        GeneratorError: the generator was made for another number of classes.
     """
 
     generator: ModelMixin
 
+    # from_pretrained takes what has a default from the saved config.
     def __init__(
-        self, generator: ModelMixin, class_names: Sequence[str], image_size: int, channels: int
+        self,
+        generator: ModelMixin,
+        class_names: list[str] | None = None,
+        image_size: int = 28,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.register_modules(generator=generator)
-        self._register(class_names, image_size, channels)
+        self._register(class_names or [], image_size, channels)
+        made, given = generator.config.classes, len(self.config.class_names)
+        if made != given:
+            raise GeneratorError(
+                f"class_names has {given} classes, but the generator draws {made}: give those that it was "
+                "trained on"
+            )
 
     def draw(
         self, labels: torch.Tensor, generators: Sequence[torch.Generator | None], **options: Any

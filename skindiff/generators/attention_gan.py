@@ -110,7 +110,8 @@ class AttentionGenerator(ModelMixin, ConfigMixin):
         for before, after in pairwise(widths):
             blocks.append(_GeneratorBlock(before, after, classes, first=False))
         self.blocks = nn.ModuleList(blocks)
-        self.dropout = nn.Dropout(dropout)
+        # Not self.dropout: diffusers gives the setting of a name before the module.
+        self.dropped = nn.Dropout(dropout)
         self.output = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1)
         _xavier(self)
 
@@ -120,7 +121,7 @@ class AttentionGenerator(ModelMixin, ConfigMixin):
         for number, block in enumerate(self.blocks):
             maps = block(maps, labels)
             if number:
-                maps = self.dropout(maps)
+                maps = self.dropped(maps)
         return cast(torch.Tensor, self.output(maps).tanh())
 
 
@@ -178,11 +179,6 @@ class AttentionGANPipeline(GANPipeline):
     """Draws with :class:`AttentionGenerator`, resampled to the size of the pictures."""
 
     family = "attention_gan"
-
-    def __init__(
-        self, generator: AttentionGenerator, class_names: list[str], image_size: int, channels: int
-    ) -> None:
-        super().__init__(generator, class_names, image_size, channels)
 
 
 def _xavier(module: nn.Module) -> None:

@@ -132,21 +132,11 @@ class DCGANPipeline(GANPipeline):
 
     family = "dcgan"
 
-    def __init__(
-        self, generator: DCGANGenerator, class_names: list[str], image_size: int, channels: int
-    ) -> None:
-        super().__init__(generator, class_names, image_size, channels)
-
 
 class SNDCGANPipeline(GANPipeline):
     """Draws with S4's :class:`DCGANGenerator`."""
 
     family = "sn_dcgan"
-
-    def __init__(
-        self, generator: DCGANGenerator, class_names: list[str], image_size: int, channels: int
-    ) -> None:
-        super().__init__(generator, class_names, image_size, channels)
 
 
 def _activated(width: int, upsampling: Upsampling) -> nn.Module:

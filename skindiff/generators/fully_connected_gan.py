@@ -88,11 +88,6 @@ class FullyConnectedGANPipeline(GANPipeline):
 
     family = "fc_gan"
 
-    def __init__(
-        self, generator: FullyConnectedGenerator, class_names: list[str], image_size: int, channels: int
-    ) -> None:
-        super().__init__(generator, class_names, image_size, channels)
-
 
 def _hidden(sizes: Sequence[int], dropout: float) -> list[nn.Module]:
     layers: list[nn.Module] = []
