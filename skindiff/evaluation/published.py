@@ -1,4 +1,4 @@
-"""The published results of the main paper, to stand beside ours.
+"""The published results of the main paper, to stand beside ours, and the form that all papers' results have.
 
 J. Wang, Y. Chung, Z. Ding, J. Hamm, "From Majority to Minority: A Diffusion-based Augmentation for
 Underrepresented Groups in Skin Lesion Analysis", 2024, Tables 2 to 5. Numbers in percent, as printed, with
@@ -11,13 +11,18 @@ Two things do not fit together in the paper itself. The dark accuracy of `ti+lor
 of each class, so macro recall must equal accuracy, and does not.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 CITATION = "Wang et al., From Majority to Minority, 2024"
 
 
 class Published(NamedTuple):
-    """One number of the paper: percent and the printed +-, ``None`` where none is printed."""
+    """One number of a paper: percent and the printed +-, ``None`` where none is printed.
+
+    ``table`` is 0 for a number outside of the numbered tables; ``place`` then says where it is printed.
+    ``class_name`` is that of a score of one class.
+    """
 
     table: int
     scenario: str
@@ -29,6 +34,14 @@ class Published(NamedTuple):
     metric: str
     percent: float
     plus_minus: float | None
+    paper: str = CITATION
+    class_name: str | None = None
+    place: str | None = None
+
+    @property
+    def printed_in(self) -> str:
+        """Where the paper prints the number."""
+        return self.place or f"Table {self.table}"
 
 
 _ARCHITECTURES = ("vgg16", "resnet18", "vit_base_patch16_224")
@@ -135,3 +148,28 @@ PUBLISHED: tuple[Published, ...] = (
 def published_rows(scenario: str, *, ablation: bool = False) -> list[Published]:
     """Return the paper's rows on a scenario (``"i"``, ``"ii"`` or ``"iii"``): Tables 2 to 4, or Table 5."""
     return [row for row in PUBLISHED if row.scenario == scenario and (row.table == 5) == ablation]
+
+
+def printed_gain(row: Published, rows: Sequence[Published], arm: str = "real") -> float | None:
+    """Return by how many points a number exceeds the same paper's number for ``arm``, None without one.
+
+    Where the paper has a baseline for each generator (as S1 has), it is that of the same generator; where it
+    prints a baseline twice, the one in the same place.
+    """
+    baselines = [
+        other
+        for other in rows
+        if other.arm == arm and other.strategy in (row.strategy, "") and _question(other) == _question(row)
+    ]
+    if row.arm == arm or not baselines:
+        return None
+
+    def nearness(other: Published) -> tuple[bool, bool]:
+        return other.strategy == row.strategy, other.printed_in == row.printed_in
+
+    return row.percent - max(baselines, key=nearness).percent
+
+
+def _question(row: Published) -> tuple[str | None, ...]:
+    """Return what two numbers must share to be compared."""
+    return row.paper, row.scenario, row.test_group, row.architecture, row.metric, row.class_name

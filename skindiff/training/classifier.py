@@ -282,7 +282,8 @@ def _watched_scores(
         both = [code for code in np.unique(labels) if (labels != code).any()]
         aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
         scores[f"test_{name}_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
-        scores[f"test_{name}_auroc"] = float(np.mean(aurocs)) if aurocs else math.nan
+        if aurocs:
+            scores[f"test_{name}_auroc"] = float(np.mean(aurocs))
     return scores
 
 
