@@ -227,6 +227,8 @@ class FullyConnectedGANConfig(GANConfig):
     """Height and width of the images in pixels."""
     channels: Literal[1, 3] = 1
     """1 for a grey corpus, 3 for one in colour."""
+    width: int = 256
+    """Units of the narrowest hidden layer of both players; the other two have twice and four times as many."""
     dropout: float = 0.3
     """After the discriminator's hidden layers."""
     loop: LoopConfig = field(default_factory=lambda: _loop(5000, 128, 1e-4))
@@ -235,14 +237,17 @@ class FullyConnectedGANConfig(GANConfig):
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         super().validate(path)
+        if self.width < 1:
+            raise ConfigError(f"{path}width is {self.width}: set it to at least 1")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
         """Return S2's players."""
         shape = (classes, self.image_size, self.channels)
-        generator = FullyConnectedGenerator(*shape, self.latent_size)
-        return generator, FullyConnectedDiscriminator(*shape, dropout=self.dropout)
+        widths = [self.width, 2 * self.width, 4 * self.width]
+        generator = FullyConnectedGenerator(*shape, self.latent_size, widths)
+        return generator, FullyConnectedDiscriminator(*shape, widths, self.dropout)
 
     def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
         """Return S2's pipeline."""
