@@ -61,10 +61,10 @@ class LoopConfig:
     """Shape after the warm-up; step_third multiplies by 0.1 after each third of the steps."""
     warmup_steps: int = 0
     """Optimiser steps of linear warm-up."""
-    optimiser: Literal["adamw", "adam", "adamw_8bit"] = "adamw"
-    """adamw_8bit needs bitsandbytes (pip install "skindiff[quantised]")."""
+    optimiser: Literal["adamw", "adam", "adamw_8bit", "sgd"] = "adamw"
+    """sgd has a momentum of 0.9; adamw_8bit needs bitsandbytes (pip install "skindiff[quantised]")."""
     weight_decay: float = 1e-2
-    """Decoupled for adamw and adamw_8bit, added to the gradient for adam."""
+    """Decoupled for adamw and adamw_8bit, added to the gradient for adam and sgd."""
     max_grad_norm: float = 1.0
     """Clip the norm of all gradients together to this; 0 switches clipping off."""
     ema_decay: float = 0.0

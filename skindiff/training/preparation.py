@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from skindiff.training.loop import LoopConfig
 
 DEFAULT_BETAS = (0.9, 0.999)
+SGD_MOMENTUM = 0.9
+"""What Le Roux (S3) trains his classifiers with, just before its section 2.2."""
 
 
 def refuse_sharding(accelerator: Accelerator) -> None:
@@ -69,6 +71,14 @@ def build_optimiser(
             parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
         )
         return optimiser
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=config.learning_rate,
+            momentum=SGD_MOMENTUM,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
     kind = torch.optim.AdamW if config.optimiser == "adamw" else torch.optim.Adam
     options: dict[str, Any] = {} if betas == DEFAULT_BETAS else {"betas": betas}
     # One kernel for the whole update: 2.6 (ResNet-18) to 7 times (VGG-16) faster than the plain one on a CPU.

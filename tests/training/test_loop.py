@@ -43,7 +43,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-@pytest.mark.parametrize("optimiser", ["adamw", "adam"])
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
 def test_interrupted_equals_uninterrupted(accelerator, tmp_path, optimiser, ema_decay):
     config = replace(FAST, optimiser=optimiser, ema_decay=ema_decay, lr_schedule="cosine", warmup_steps=2)
     whole, cut = Toy(), Toy()
