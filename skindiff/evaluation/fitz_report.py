@@ -42,7 +42,8 @@ class FitzResults:
         """Add what one strategy drew for a split, and the cells that are trained on it."""
         seed = experiment.split.seed
         self.synthetic.setdefault(strategy, {})[seed] = synthetic
-        self.cells += [cell for cell in experiment.cells(synthetic, strategy) if cell.key.arm != "real"]
+        drawn_with = [cell for cell in experiment.cells(synthetic, strategy) if cell.key.strategy is not None]
+        self.cells += drawn_with
         for row in synthetic.adapter.log if synthetic.adapter else []:
             runs = self.curves.setdefault(str(row["stage"]).replace("_", " "), {})
             runs.setdefault(f"{strategy}, split {seed}", []).append(row)
