@@ -228,7 +228,7 @@ class FullyConnectedGANConfig(GANConfig):
     channels: Literal[1, 3] = 1
     """1 for a grey corpus, 3 for one in colour."""
     width: int = 256
-    """Units of the narrowest hidden layer of both players; the other two have twice and four times as many."""
+    """Units of the narrowest hidden layer of both players; the others have twice and four times as many."""
     dropout: float = 0.3
     """After the discriminator's hidden layers."""
     loop: LoopConfig = field(default_factory=lambda: _loop(5000, 128, 1e-4))

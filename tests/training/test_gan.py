@@ -163,11 +163,12 @@ def test_what_was_trained_draws_the_same_in_another_process(accelerator, tmp_pat
 
 
 def test_classes_are_learnt(accelerator, tmp_path):
-    loop = replace(LOOP, steps=150, batch_size=16, validate_every=0, checkpoint_every=0, log_every=50)
-    config = replace(CONFIGS["fc_gan"], loop=loop)
+    loop = replace(LOOP, steps=100, batch_size=16, validate_every=0, checkpoint_every=0, log_every=50)
+    config = replace(CONFIGS["dcgan"], width=8, loop=loop)
     pipeline = train_gan(accelerator, config, table(), tmp_path, SEED)
     dark, light = (draw(pipeline, [name] * 8, range(8)).mean() for name in CLASSES)
-    assert light - dark > 0.15
+    # The real ones are at 0.24 and 0.70.
+    assert light - dark > 0.2
 
 
 @pytest.mark.parametrize("moment", [pytest.param("step", marks=pytest.mark.slow), "save"])
