@@ -140,8 +140,19 @@ class _VAEPipeline(ClassConditionalPipeline):
     ) -> None:
         super().__init__()
         # As from_pretrained leaves it: a batch norm in training mode lets images depend on one another.
-        self.register_modules(vae=vae.eval())
+        self.register_modules(vae=_aligned(vae.eval()))
         self._register(class_names or [], image_size, channels)
+
+
+def _aligned(network: ModelMixin) -> ModelMixin:
+    """Move the weights to memory of their own.
+
+    Read from a file they lie wherever they lay in it, and on a CPU products with such weights can differ in
+    the last bit from those with the weights that were saved.
+    """
+    for part in (*network.parameters(), *network.buffers()):
+        part.data = part.data.clone()
+    return network
 
 
 class PriorPipeline(_VAEPipeline):
