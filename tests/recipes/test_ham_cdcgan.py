@@ -1,0 +1,105 @@
+"""The recipe ham_cdcgan on a tiny phantom: from beginning to end, resumed, refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recipes.ham_cdcgan import HamCdcganConfig, main
+from skindiff.config import parse_config
+from skindiff.errors import ConfigError, SplitError
+from skindiff.evaluation.detection import DetectionConfig
+from skindiff.training.classifier_config import ClassifierConfig
+from skindiff.training.from_scratch import FromScratchConfig
+from skindiff.training.gan import SNDCGANConfig
+from tests.conftest import REPOSITORY
+from tests.recipes.tiny_class_study import (
+    CLASSES,
+    report_of,
+    stage_names,
+    stage_times,
+    tiny_corpus,
+    tiny_loop,
+    tiny_synthesis,
+)
+
+SETTINGS = REPOSITORY / "recipes" / "ham_cdcgan"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> HamCdcganConfig:
+    classifier = ClassifierConfig(
+        architecture="lesion_detector", image_size=32, balance="oversample", loop=tiny_loop(validate_every=1)
+    )
+    config = HamCdcganConfig(
+        output_dir=str(tmp_path_factory.mktemp("cdcgan") / "run"),
+        threads=1,
+        corpus=tiny_corpus(32),
+        seeds=[0, 1],
+        generator=FromScratchConfig(
+            sn_dcgan=SNDCGANConfig(image_size=32, width=8, diversity_images=2, loop=tiny_loop())
+        ),
+        synthesis=tiny_synthesis(per_class=3),
+        detection=DetectionConfig(classifier, bootstrap_replicates=100),
+    )
+    main(config)
+    return config
+
+
+def test_detection_stands_beside_the_detectors_own_recall(study: HamCdcganConfig) -> None:
+    assert stage_names(study.output_dir) == [
+        *["detector"] * 2,
+        *["generator-sn-dcgan"] * 2,
+        *["synthesis-sn-dcgan"] * 2,
+    ]
+    report = report_of(study.output_dir)
+    rows = report["detection"]["classes"]
+    assert [(row["generator"], row["class_name"]) for row in rows] == [("sn_dcgan", n) for n in CLASSES]
+    for row in rows:
+        assert (row["images"], row["seeds"]) == (6, 2)
+        assert 0 <= row["detection"] <= 1
+        assert row["held_out_images"] >= 2
+    text = (Path(study.output_dir) / "report.md").read_text()
+    for words in ("## Detection", "held-out recall", "## Samples by class", "training.png"):
+        assert words in text
+
+
+def test_the_detector_keeps_to_images_that_the_generator_never_saw(study: HamCdcganConfig) -> None:
+    for split in report_of(study.output_dir)["splits"]:
+        assert sum(split["sizes"].values()) == 32
+        assert split["sizes"]["generator"] == 16
+
+
+def test_both_players_have_a_curve_and_resume_repeats_nothing(study: HamCdcganConfig) -> None:
+    before, text = stage_times(study.output_dir), (Path(study.output_dir) / "report.md").read_bytes()
+    main(replace(study, resume=True))
+    assert stage_times(study.output_dir) == before
+    assert (Path(study.output_dir) / "report.md").read_bytes() == text
+
+
+def test_too_little_left_for_the_detector_is_an_error_before_training(
+    study: HamCdcganConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(SplitError, match="train the generator on fewer"):
+        main(replace(study, output_dir=str(tmp_path / "run"), generator_share=0.9))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["cache"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--generator_share", "1"], "generator_share: 1.0 is outside"),
+        (["--detection.held_out_fraction", "0"], "detection.held_out_fraction: 0"),
+        (["--generator.sn_dcgan.image_size", "33"], "generator.sn_dcgan"),
+        (["--families", "[]"], "families"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(arguments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(HamCdcganConfig, arguments, default=SETTINGS / "smoke.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(SETTINGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_beside_the_recipe_works(file: Path) -> None:
+    config = parse_config(HamCdcganConfig, ["--config", str(file)], default=file)
+    assert config.output_dir == f"runs/ham_cdcgan_{file.stem}"

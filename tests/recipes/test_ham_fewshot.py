@@ -1,0 +1,123 @@
+"""The recipe ham_fewshot on a tiny phantom: from beginning to end, resumed, refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recipes.ham_fewshot import HamFewShotConfig, main
+from skindiff.config import parse_config
+from skindiff.corpora.few_shot import FewShotConfig
+from skindiff.errors import ConfigError, SkindiffError
+from skindiff.training.ddpm import DDPMConfig
+from skindiff.training.from_scratch import FromScratchConfig
+from skindiff.training.gan import DCGANConfig
+from skindiff.training.vae_config import CvaeResNetConfig
+from tests.conftest import REPOSITORY
+from tests.recipes.tiny_class_study import (
+    report_of,
+    stage_names,
+    stage_times,
+    tiny_corpus,
+    tiny_experiment,
+    tiny_loop,
+    tiny_synthesis,
+)
+
+SETTINGS = REPOSITORY / "recipes" / "ham_fewshot"
+FAMILIES = ("cvae_resnet", "dcgan", "ddpm")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> HamFewShotConfig:
+    config = HamFewShotConfig(
+        output_dir=str(tmp_path_factory.mktemp("few shot") / "run"),
+        threads=1,
+        corpus=tiny_corpus(32),
+        split=FewShotConfig(shots=4, validation_fraction=0.3, test_fraction=0.7),
+        split_seeds=[0, 1],
+        generator=FromScratchConfig(
+            cvae_resnet=CvaeResNetConfig(image_size=32, decoder_width=16, loop=tiny_loop()),
+            dcgan=DCGANConfig(image_size=32, width=8, diversity_images=2, loop=tiny_loop()),
+            ddpm=DDPMConfig(image_size=32, widths=[32], validation_examples=0, loop=tiny_loop()),
+        ),
+        synthesis=tiny_synthesis(budget="table", table={"nodule": 3}),
+        experiment=tiny_experiment(32, ["real", "syn", "real+syn"]),
+    )
+    main(config)
+    return config
+
+
+def test_three_generators_are_compared_on_every_split(study: HamFewShotConfig) -> None:
+    stages = stage_names(study.output_dir)
+    for family in FAMILIES:
+        name = family.replace("_", "-")
+        assert stages.count(f"generator-{name}") == 2
+        assert stages.count(f"synthesis-{name}") == 2
+    assert stages.count("cell-real-test_resnet") == 2
+    assert stages.count("cell-real-syn-test_resnet") == 6
+    report = report_of(study.output_dir)
+    assert [split["groups_crossing"] for split in report["splits"]] == [0, 0]
+    assert [split["sizes"]["train"] for split in report["splits"]] == [8, 8]
+    series = {(row["arm"], row["strategy"]) for row in report["summary"]}
+    assert series == {("real", None)} | {(arm, name) for arm in ("syn", "real+syn") for name in FAMILIES}
+    assert {row["cells"] for row in report["summary"]} == {2}
+    for row in report["per_class_f1"]:
+        assert row["runs"] == 2
+        assert set(row["f1"]) == {"nodule", "ring"}
+
+
+def test_the_report_sets_the_paper_beside_and_says_what_is_not_drawn(study: HamFewShotConfig) -> None:
+    text = (Path(study.output_dir) / "report.md").read_text()
+    for words in (
+        "## Beside the paper",
+        "abstract and section VI-A",
+        "+1.88",
+        "## F1 by class",
+        "ddpm draws no image of ring",
+        *(f"pictures/samples-{family}.png" for family in FAMILIES),
+    ):
+        assert words in text
+    assert all((Path(study.output_dir) / "pictures" / f"samples-{name}.png").is_file() for name in FAMILIES)
+    assert {row["paper"].split(" et al.")[0] for row in report_of(study.output_dir)["paper"]} == {"Ravani"}
+
+
+def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) -> None:
+    before, text = stage_times(study.output_dir), (Path(study.output_dir) / "report.md").read_bytes()
+    main(replace(study, resume=True))
+    assert stage_times(study.output_dir) == before
+    assert (Path(study.output_dir) / "report.md").read_bytes() == text
+    with pytest.raises(SkindiffError, match=r"already holds a run; .*--resume"):
+        main(study)
+
+
+def test_a_class_that_the_corpus_lacks_is_refused(study: HamFewShotConfig) -> None:
+    synthesis = replace(study.synthesis, table={"nv": 3})
+    with pytest.raises(ConfigError, match="'nv' is no class of this corpus"):
+        main(replace(study, resume=True, split_seeds=[0], families=["ddpm"], synthesis=synthesis))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--families", "[dpm]"], "families: 'dpm' is not one of"),
+        (["--families", "[ddpm, ddpm]"], "names a family twice"),
+        (["--families", "[fc_gan]"], "generator.fc_gan.channels is 1, but the corpus is in colour"),
+        (["--split.shots", "0"], "split.shots: 0 is below 1"),
+        (["--split_seeds", "[]"], "split_seeds: \\[\\] must name at least one"),
+        (["--generator.ddpm.loop.steps", "0"], "generator.ddpm.loop.steps is 0"),
+        (["--synthesis.budget", "table"], "synthesis.table"),
+        (["--resume", "--overwrite"], "resume and overwrite are both true"),
+        (["--corpus.name", "ham10000"], "corpus.ham10000.data_dir is not given"),
+        (["--generator_images", "all"], "generator_images"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(arguments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(HamFewShotConfig, arguments, default=SETTINGS / "smoke.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(SETTINGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_beside_the_recipe_works(file: Path) -> None:
+    config = parse_config(HamFewShotConfig, ["--config", str(file)], default=file)
+    assert config.output_dir == f"runs/ham_fewshot_{file.stem}"

@@ -1,0 +1,91 @@
+"""The recipe medmnist_augment on a tiny phantom: from beginning to end, resumed, refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recipes.medmnist_augment import MedMNISTAugmentConfig, main
+from skindiff.config import parse_config
+from skindiff.corpora.few_shot import FractionSplitConfig
+from skindiff.errors import ConfigError
+from skindiff.training.from_scratch import FromScratchConfig
+from skindiff.training.gan import AttentionGANConfig
+from skindiff.training.vae_config import CvaeConvConfig, JointVAEConfig
+from tests.conftest import REPOSITORY
+from tests.recipes.tiny_class_study import (
+    report_of,
+    stage_names,
+    stage_times,
+    tiny_corpus,
+    tiny_experiment,
+    tiny_loop,
+    tiny_synthesis,
+)
+
+SETTINGS = REPOSITORY / "recipes" / "medmnist_augment"
+FAMILIES = ("cvae_conv", "joint_vae", "attention_gan")
+ARMS = ("real", "real+weighted", "real+geometric", "real+syn", "real+syn+weighted")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> MedMNISTAugmentConfig:
+    config = MedMNISTAugmentConfig(
+        output_dir=str(tmp_path_factory.mktemp("augment") / "run"),
+        threads=1,
+        corpus=tiny_corpus(28),
+        fractions=FractionSplitConfig(validation_fraction=0.2, test_fraction=0.4),
+        seeds=[0, 1],
+        generator=FromScratchConfig(
+            cvae_conv=CvaeConvConfig(widths=[4, 4, 4, 4, 4], loop=tiny_loop()),
+            joint_vae=JointVAEConfig(widths=[4, 4, 4, 4, 4], loop=tiny_loop()),
+            attention_gan=AttentionGANConfig(width=16, diversity_images=2, loop=tiny_loop()),
+        ),
+        synthesis=tiny_synthesis(budget="inverse_frequency", total=6, redraws="real"),
+        experiment=tiny_experiment(28, ARMS, geometric="medmnist"),
+    )
+    main(config)
+    return config
+
+
+def test_every_arm_is_trained_with_and_without_weighting(study: MedMNISTAugmentConfig) -> None:
+    stages = stage_names(study.output_dir)
+    assert stages.count("cell-real-weighted-test_resnet") == 2
+    assert stages.count("cell-real-syn-weighted-test_resnet") == 6
+    series = {(row["arm"], row["strategy"]) for row in report_of(study.output_dir)["summary"]}
+    expected = {(arm, name) for arm in ARMS[3:] for name in FAMILIES} | {(arm, None) for arm in ARMS[:3]}
+    assert series == expected
+
+
+def test_the_joint_vae_redraws_every_training_image(study: MedMNISTAugmentConfig) -> None:
+    report = report_of(study.output_dir)
+    train = report["splits"][0]["sizes"]["train"]
+    planned = {row["family"]: row["planned"] for row in report["synthesis"]}
+    assert planned == {"cvae_conv": 6, "attention_gan": 6, "joint_vae": train}
+
+
+def test_resume_repeats_nothing(study: MedMNISTAugmentConfig) -> None:
+    before, text = stage_times(study.output_dir), (Path(study.output_dir) / "report.md").read_bytes()
+    main(replace(study, resume=True))
+    assert stage_times(study.output_dir) == before
+    assert (Path(study.output_dir) / "report.md").read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--seeds", "[]"], "seeds: \\[\\] must name at least one"),
+        (["--synthesis.redraws", "twice"], "synthesis.redraws"),
+        (["--experiment.classifier.balance", "class"], "real\\+weighted"),
+        (["--corpus.name", "medmnist"], "cvae_conv.channels is 3, but the corpus is grey: set it to 1"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(arguments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config(MedMNISTAugmentConfig, arguments, default=SETTINGS / "smoke.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(SETTINGS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_config_beside_the_recipe_works(file: Path) -> None:
+    config = parse_config(MedMNISTAugmentConfig, ["--config", str(file)], default=file)
+    assert config.output_dir == f"runs/medmnist_augment_{file.stem}"

@@ -1,0 +1,60 @@
+"""What the tests of the four recipes of class-conditional generators share."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from skindiff.corpora.choice import CorpusConfig
+from skindiff.corpora.phantom import PhantomConfig
+from skindiff.evaluation.experiment import ExperimentConfig
+from skindiff.synthesis.class_plan import ClassSynthesisConfig
+from skindiff.training.classifier_config import ClassifierConfig
+from skindiff.training.loop import LoopConfig
+
+CLASSES = ["nodule", "ring"]
+
+
+def tiny_corpus(side: int) -> CorpusConfig:
+    phantom = PhantomConfig(seed=3, classes=CLASSES, images_per_class={"I": 8, "V": 8}, repeat_share=0.0)
+    return CorpusConfig(image_size=side, phantom=phantom)
+
+
+def tiny_loop(**settings: Any) -> LoopConfig:
+    return LoopConfig(
+        **{"steps": 2, "batch_size": 4, "learning_rate": 0.001, "optimiser": "adam", **settings}
+    )
+
+
+def tiny_synthesis(**settings: Any) -> ClassSynthesisConfig:
+    return ClassSynthesisConfig(**{"per_class": 2, "steps": 2, "batch_size": 4, **settings})
+
+
+def tiny_experiment(side: int, arms: Sequence[str], **settings: Any) -> ExperimentConfig:
+    classifier = ClassifierConfig(
+        image_size=side, augment="none", balance="none", keep_weights=False, loop=tiny_loop(validate_every=1)
+    )
+    return ExperimentConfig(
+        arms=list(arms),
+        architectures=["test_resnet"],
+        classifier=classifier,
+        bootstrap_replicates=100,
+        **settings,
+    )
+
+
+def report_of(folder: Path | str) -> dict[str, Any]:
+    """What ``report.json`` says."""
+    report: dict[str, Any] = json.loads((Path(folder) / "report.json").read_text())
+    return report
+
+
+def stage_names(folder: Path | str) -> list[str]:
+    """The stages of a run without their fingerprints, one for each folder."""
+    return sorted(path.name.rsplit("-", 1)[0] for path in (Path(folder) / "stages").iterdir())
+
+
+def stage_times(folder: Path | str) -> dict[str, int]:
+    """When each file of the stages was last written."""
+    files = sorted((Path(folder) / "stages").rglob("*.*"))
+    return {str(path): path.stat().st_mtime_ns for path in files if path.is_file()}
