@@ -1,8 +1,10 @@
 """From-scratch generators small enough for tests, built in code."""
 
 import numpy as np
+from datasets import Dataset
 from PIL import Image
 
+from skindiff.corpora.schema import corpus_features
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.training.classifier_data import ImageTable
 from skindiff.training.ddpm import DDPMConfig, build_ddpm
@@ -36,5 +38,17 @@ def tiny_table(rows: int = 10, size: int = 8, grey: bool = False) -> ImageTable:
     return ImageTable(pixels.clip(0, 255).astype(np.uint8), labels, (None,) * rows, CLASSES)
 
 
-def tiny_images(count: int, size: int = 8) -> list[Image.Image]:
-    return [Image.fromarray(pixels) for pixels in tiny_table(count, size).pixels]
+def tiny_corpus_of_classes(rows: int = 6, size: int = 8, grey: bool = False) -> Dataset:
+    """The rows of :func:`tiny_table` as a corpus."""
+    table = tiny_table(rows, size, grey)
+    return Dataset.from_dict(
+        {
+            "image": [Image.fromarray(pixels) for pixels in table.pixels],
+            "label": table.labels,
+            "skin_type": ["II"] * rows,
+            "image_id": [f"real-{row}" for row in range(rows)],
+            "group_id": [f"lesion-{row // 2}" for row in range(rows)],
+            "corpus": ["tiny"] * rows,
+        },
+        features=corpus_features(CLASSES),
+    )

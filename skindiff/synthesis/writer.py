@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,13 @@ logger = logging.getLogger(__name__)
 PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
 _METADATA_KEY = b"skindiff"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class RowDrawer(Protocol):
+    """A generator at work: draws rows of a plan, each of them the same whatever stands beside it."""
+
+    def draw(self, rows: Sequence[Mapping[str, Any]], on_images: Callable[[int], object]) -> Drawn:
+        """Draw ``rows``; ``on_images`` is called with the number of rows that each batch has finished."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,7 @@ def write_synthetic(
     rows_per_shard: int = 256,
     load_base: Callable[[], StableDiffusionPipeline] | None = None,
 ) -> dict[str, Any]:
-    """Draw a plan into Parquet shards and return the summary that lies beside them.
-
-    Shard ``i`` is drawn by process ``i % processes``; its bytes are the same whoever draws it. Shards that
-    are there already are kept, so a call after a crash goes on where it was. Images that are not finite or
-    show nothing are left out and counted.
+    """Draw a plan of Stable Diffusion into Parquet shards; see :func:`write_rows`.
 
     Args:
         accelerator: knows the processes; each must have its own ``pipeline`` on its own device.
@@ -86,6 +89,48 @@ def write_synthetic(
             draws dark skin too light. ``pipeline`` itself is asked when left out.
 
     Returns:
+        The summary.
+
+    Raises:
+        SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
+    """
+    return write_rows(
+        accelerator,
+        plan,
+        synthetic_features(plan.features["label"].names),
+        folder,
+        lambda: Drawer(pipeline, sources, load_prototypes(folder)),
+        rows_per_shard=rows_per_shard,
+        prepare=lambda rows: _prepare_prototypes(folder, rows, load_base or (lambda: pipeline)),
+    )
+
+
+def write_rows(
+    accelerator: Accelerator,
+    plan: Dataset,
+    features: Features,
+    folder: Path,
+    make_drawer: Callable[[], RowDrawer],
+    *,
+    rows_per_shard: int = 256,
+    prepare: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
+) -> dict[str, Any]:
+    """Draw a plan into Parquet shards and return the summary that lies beside them.
+
+    Shard ``i`` is drawn by process ``i % processes``; its bytes are the same whoever draws it. Shards that
+    are there already are kept, so a call after a crash goes on where it was. Images that are not finite or
+    show nothing are left out and counted.
+
+    Args:
+        accelerator: knows the processes.
+        plan: rows with ``image_id``, ``batch_size`` and ``threads`` among their columns.
+        features: of the drawn rows: ``image`` and the plan's.
+        folder: of this plan alone; made if need be.
+        make_drawer: gives each process its drawer, after ``prepare``.
+        rows_per_shard: rounded up to whole batches.
+        prepare: called with the plan's rows before the first shard, on the main process alone.
+
+    Returns:
         What ``summary.json`` holds: ``planned``, ``drawn``, ``refused`` (reason by ``image_id``),
         ``refused_counts``, ``denoising_steps`` (steps really run, by settings), ``shards``, and
         ``timings`` of this call (``images``, ``seconds``, ``images_per_second``).
@@ -93,27 +138,31 @@ def write_synthetic(
     Raises:
         SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
     """
-    shards = _shards(plan, folder, rows_per_shard)
+    shards = _shards(plan, features, folder, rows_per_shard)
     if accelerator.is_main_process:
         _claim(shards)
-        _prepare_prototypes(shards, load_base or (lambda: pipeline))
+        prepare(shards.rows)
     accelerator.wait_for_everyone()
-    prototypes_path = folder / PROTOTYPES_FILE
-    prototypes = TonePrototypes.load(prototypes_path) if prototypes_path.is_file() else None
     own = range(accelerator.process_index, shards.count, accelerator.num_processes)
     began = time.perf_counter()
-    drawn = _draw_shards(shards, own, Drawer(pipeline, sources, prototypes), accelerator.is_main_process)
+    drawn = _draw_shards(shards, own, make_drawer(), accelerator.is_main_process)
     timings = gather_object([(drawn, time.perf_counter() - began)])
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _write_json(folder / SUMMARY_FILE, _summarise(shards, timings))
     accelerator.wait_for_everyone()
-    summary: dict[str, Any] = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    summary = load_summary(folder)
     if summary["drawn"] == 0:
         raise SynthesisError(
             f"all {summary['planned']} images were refused ({dict(summary['refused_counts'])}): load the "
             "generator in float32 or bfloat16 and look at its samples"
         )
+    return summary
+
+
+def load_summary(folder: Path) -> dict[str, Any]:
+    """Return what :func:`write_rows` left beside the shards."""
+    summary: dict[str, Any] = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     return summary
 
 
@@ -150,11 +199,10 @@ def load_prototypes(folder: Path) -> TonePrototypes | None:
     return TonePrototypes.load(path) if path.is_file() else None
 
 
-def _shards(plan: Dataset, folder: Path, rows_per_shard: int) -> _Shards:
+def _shards(plan: Dataset, features: Features, folder: Path, rows_per_shard: int) -> _Shards:
     if len(plan) == 0:
         raise SynthesisError("the plan has no rows: plan from at least one source")
     batch = int(plan[0]["batch_size"])
-    features = synthetic_features(plan.features["label"].names)
     return _Shards(folder, plan.to_list(), features, -(-rows_per_shard // batch) * batch)
 
 
@@ -182,18 +230,20 @@ def _fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_prototypes(shards: _Shards, load: Callable[[], StableDiffusionPipeline]) -> None:
+def _prepare_prototypes(
+    folder: Path, rows: Sequence[Mapping[str, Any]], load: Callable[[], StableDiffusionPipeline]
+) -> None:
     """Estimate the tone prototypes of the whole plan once, before the first shard."""
-    types = prototype_types(shards.rows)
-    path = shards.folder / PROTOTYPES_FILE
+    types = prototype_types(rows)
+    path = folder / PROTOTYPES_FILE
     if not types or path.is_file():
         return
-    subjects = sorted({row["tone_subject"] for row in shards.rows})
-    prototypes = estimate_prototypes(load(), types, subjects, size=shards.rows[0]["image_size"])
+    subjects = sorted({row["tone_subject"] for row in rows})
+    prototypes = estimate_prototypes(load(), types, subjects, size=rows[0]["image_size"])
     _write_file(path, prototypes.to_bytes())
 
 
-def _draw_shards(shards: _Shards, own: Sequence[int], drawer: Drawer, show_progress: bool) -> int:
+def _draw_shards(shards: _Shards, own: Sequence[int], drawer: RowDrawer, show_progress: bool) -> int:
     """Draw the shards that are missing; returns how many rows that was."""
     missing = [shard for shard in own if not shards.path(shard).is_file()]
     total = sum(len(shards.of(shard)) for shard in missing)

@@ -1,0 +1,103 @@
+"""A synthetic data set from a from-scratch generator, as a stage of a run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from datasets import Dataset
+
+from skindiff.errors import GeneratorError, SynthesisError
+from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.loading import load
+from skindiff.generators.stable_diffusion import model_revision
+from skindiff.runs import RunFolder
+from skindiff.synthesis.class_draw import ClassDrawer
+from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.writer import load_summary, load_synthetic, write_rows
+
+__all__ = ["ClassSynthesisConfig", "draw_by_class", "load_class_pipeline"]
+
+logger = get_logger(__name__)
+
+
+def draw_by_class(
+    run: RunFolder,
+    accelerator: Accelerator,
+    pipeline_folder: Path,
+    sources: Dataset,
+    config: ClassSynthesisConfig,
+    *,
+    seed: int,
+) -> Synthetic:
+    """Draw a synthetic data set, once for these weights, rows, settings and seed.
+
+    Args:
+        run: the drawing is a stage of it; one that was killed goes on at the first missing shard.
+        accelerator: device and processes, which share the shards.
+        pipeline_folder: as ``save_pretrained`` wrote it.
+        sources: real training rows of the split: budgets may follow their classes, and families that re-draw
+            take them for sources.
+        config: valid settings.
+        seed: of this data set.
+
+    Returns:
+        What the experiments take; its ``base`` is the family, its ``generator`` the family with a digest of
+        the weights.
+
+    Raises:
+        ConfigError: the settings do not fit the corpus.
+        GeneratorError: the folder holds no class-conditional generator.
+        SynthesisError: the generator knows other classes, or nothing could be drawn.
+    """
+    pipeline = load_class_pipeline(pipeline_folder, sources)
+    family = pipeline.family
+    generator = f"{family}@{model_revision(str(pipeline_folder)).rpartition('@')[2]}"
+    stage = run.stage(
+        f"synthesis-{family.replace('_', '-')}",
+        config=asdict(config),
+        generator=generator,
+        rows=list(sources["image_id"]),
+        seed=seed,
+    )
+    folder = stage.folder / "data"
+    if not stage.done:
+        redraws = pipeline.needs_images
+        plan = make_class_plan(
+            sources, config, seed=seed, family=family, generator=generator, redraws=redraws
+        )
+        pipeline.to(accelerator.device)
+        summary = write_rows(
+            accelerator,
+            plan,
+            drawn_features(sources.features["label"].names),
+            folder,
+            lambda: ClassDrawer(pipeline, sources if redraws else None),
+            rows_per_shard=config.rows_per_shard,
+        )
+        logger.info("%s: %s", family, summary["timings"])
+        stage.finish()
+    return Synthetic(load_synthetic(folder), folder, family, generator, load_summary(folder), None)
+
+
+def load_class_pipeline(folder: Path, corpus: Dataset) -> ClassConditionalPipeline:
+    """Load a generator that knows the classes of ``corpus``.
+
+    Raises:
+        GeneratorError: the folder holds no class-conditional generator.
+        SynthesisError: its classes are not those of the corpus, in the same order.
+    """
+    pipeline = load(folder)
+    if not isinstance(pipeline, ClassConditionalPipeline):
+        raise GeneratorError(
+            f"model {str(folder)!r} is a {type(pipeline).__name__}, which does not draw by class: give a "
+            "generator that was trained from scratch"
+        )
+    own, wanted = list(pipeline.config.class_names), list(corpus.features["label"].names)
+    if own != wanted:
+        raise SynthesisError(
+            f"generator {str(folder)!r} draws {len(own)} classes ({', '.join(own)}), but the corpus has "
+            f"{len(wanted)} ({', '.join(wanted)}): train one on this corpus"
+        )
+    return pipeline
