@@ -118,7 +118,7 @@ def score_fidelity(
             for found, t in zip(features, (real, generated), strict=True)
         ]
         if min(len(found) for found in own) >= least:
-            per_class[name] = feature_scores(*own, config, seed=seed)
+            per_class[name] = feature_scores(own[0], own[1], config, seed=seed)
     fewest = min(len(real), len(generated))
     warning = None
     if fewest < FEW_IMAGES:
@@ -132,7 +132,7 @@ def score_fidelity(
         len(real),
         len(generated),
         min(config.kid_subset_size, fewest),
-        feature_scores(*features, config, seed=seed),
+        feature_scores(features[0], features[1], config, seed=seed),
         per_class,
         warning,
     )
