@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
-from datasets import ClassLabel, Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, Value
 
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
@@ -193,9 +193,7 @@ def make_class_plan(
         SynthesisError: nothing is to be drawn, or a class to be re-drawn has no source.
     """
     config.validate()
-    label_feature = sources.features["label"]
-    assert isinstance(label_feature, ClassLabel)
-    names, labels = list(label_feature.names), list(sources["label"])
+    names, labels = list(sources.features["label"].names), list(sources["label"])
     real = {name: labels.count(code) for code, name in enumerate(names)}
     budgets = class_budgets(config, real, redraws=redraws)
     planned = sum(budgets.values())
