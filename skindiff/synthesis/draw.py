@@ -22,7 +22,8 @@ from PIL import ImageOps
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.tokens import encode_prompts
-from skindiff.synthesis.colour_transfer import transfer_colour
+from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
+from skindiff.synthesis.detail import restore_detail
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
 from skindiff.synthesis.tone import TonePrototypes, latent_shift, noise_offset
 
@@ -41,6 +42,8 @@ _BATCH_SETTINGS = (
     "batch_size",
 )
 """Columns in which the rows of one batch agree."""
+
+_RECOLOURING = ("colour", "prototype_colour")
 
 Row = Mapping[str, Any]
 
@@ -66,7 +69,7 @@ class Drawer:
     Args:
         pipeline: the generator, with the adapter that the plan's strategy means; it is left as it is.
         sources: corpus with the ``image_id`` and ``image`` of every source; none for text-to-image.
-        prototypes: for rows with tone ``latent_mean``.
+        prototypes: for rows whose tone needs them.
     """
 
     def __init__(
@@ -150,6 +153,8 @@ class Drawer:
                     for row, generator in zip(batch, generators, strict=True)
                 ]
                 output = drawing(image=torch.stack(latents), strength=first["strength"], **settings)
+                if any(row["detail"] > 0 for row in batch):
+                    return self._with_detail(output.images, batch), drawing.num_timesteps
             else:
                 size = self._size(first)
                 if any(row["tone"] == "offset_noise" for row in batch):
@@ -185,7 +190,7 @@ class Drawer:
         latent = mean + std * torch.randn(mean.shape, generator=generator)
         latent = self._pipeline.vae.config.scaling_factor * latent
         if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]:
-            prototypes = self._prototypes or TonePrototypes({})
+            prototypes = self._prototypes or TonePrototypes({}, {})
             latent = latent + latent_shift(
                 latent, row["source_skin_type"], row["skin_type"], prototypes, row["tone_strength"]
             )
@@ -196,22 +201,43 @@ class Drawer:
 
     def _source_moments(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
-        recoloured = row["tone"] == "colour"
-        size = self._size(row)
-        tone = (row["source_skin_type"], row["skin_type"], row["tone_strength"])
-        key = (row["source_id"], size, tone if recoloured else None)
+        tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
+        key = (row["source_id"], self._size(row), tone if row["tone"] in _RECOLOURING else None)
         if key not in self._moments:
-            assert self._sources is not None
-            image = self._sources[self._numbers[row["source_id"]]]["image"]
-            pixels = _square(image, size)[None]
-            if recoloured:
-                source, target, strength = tone
-                pixels = transfer_colour(pixels, [source], [target], strength=strength)
             vae = self._pipeline.vae
-            tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0 * 2.0 - 1.0
-            posterior = vae.encode(tensor.to(vae.device, vae.dtype)).latent_dist
+            image = 2.0 * self._source_image(row)[None] - 1.0
+            posterior = vae.encode(image.to(vae.device, vae.dtype)).latent_dist
             self._moments[key] = (posterior.mean[0].float().cpu(), posterior.std[0].float().cpu())
         return self._moments[key]
+
+    def _source_image(self, row: Row) -> torch.Tensor:
+        """Return what a row is drawn from, in its new colours where its tone asks for that.
+
+        (3, height, width), sRGB in [0, 1], on the CPU.
+        """
+        assert self._sources is not None
+        image = self._sources[self._numbers[row["source_id"]]]["image"]
+        pixels = _square(image, self._size(row))[None]
+        if row["tone"] in _RECOLOURING:
+            source, target = row["source_skin_type"], row["skin_type"]
+            references = SKIN_REFERENCE
+            if row["tone"] == "prototype_colour" and source != target:
+                prototypes = self._prototypes or TonePrototypes({}, {})
+                prototypes.refuse_missing({source, target}, row["tone"])
+                references = prototypes.colours
+            if source != target:
+                strength = row["tone_strength"]
+                pixels = transfer_colour(pixels, [source], [target], strength=strength, references=references)
+        return torch.from_numpy(pixels[0]).permute(2, 0, 1).float() / 255.0
+
+    def _with_detail(self, images: torch.Tensor, batch: list[Row]) -> torch.Tensor:
+        """Put back what the autoencoder lost of each source; an unfinished image stays unfinished."""
+        vae = self._pipeline.vae
+        means = torch.stack([self._source_moments(row)[0] for row in batch])
+        reconstruction = vae.decode(means.to(vae.device, vae.dtype)).sample.float().cpu() / 2 + 0.5
+        sources = torch.stack([self._source_image(row) for row in batch])
+        amount = torch.tensor([row["detail"] for row in batch])
+        return restore_detail(images.float().cpu(), sources, reconstruction, amount)
 
     def _start_noise(self, batch: list[Row], generators: list[torch.Generator], size: int) -> torch.Tensor:
         """Return start noises with offsets, (batch, channels, height, width), for text-to-image."""
@@ -239,7 +265,7 @@ def redraw(
         row: with the columns of a plan; any others, such as ``image``, are not looked at.
         pipeline: the generator that ``row["generator"]`` names.
         sources: a corpus with the row's source; none for text-to-image.
-        prototypes: those that the data set was drawn with, for rows with tone ``latent_mean``.
+        prototypes: those that the data set was drawn with, for rows whose tone needs them.
 
     Raises:
         SynthesisError: the source or a prototype is missing, or the image is not finite or constant.

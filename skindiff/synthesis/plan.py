@@ -20,7 +20,7 @@ from skindiff.seeding import derive_seed, numpy_generator
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
-Tone = Literal["none", "offset_noise", "latent_mean", "colour"]
+Tone = Literal["none", "offset_noise", "prototype_colour", "latent_mean", "colour"]
 SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
 
 SYNTHETIC_CORPUS = "synthetic"
@@ -51,13 +51,16 @@ class SynthesisConfig:
     """Sampler; pipeline takes the one that the generator came with."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
-    also in txt2img), the source latent's mean (latent_mean) or the source's colours (colour)."""
+    also in txt2img), the source's colours (prototype_colour: as the generator draws both types; colour: as
+    photographs have them) or its latent's mean (latent_mean)."""
     tone_strength: float = 1.0
-    """Size of that move: share of the way to the target (latent_mean, colour), or the offset's standard
+    """Size of that move: share of the way to the target, or for offset_noise the offset's standard
     deviation in units of the noise (offset_noise)."""
     tone_subject: str = "skin lesion"
-    """What prompts name when the generator is asked for its tones (latent_mean): a word it knows, rather than
+    """What prompts name when the generator is asked for its tones (prototypes): a word it knows, rather than
     a condition learnt from one group alone, whose tone may stick to it."""
+    detail: float = 0.0
+    """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""
     batch_size: int = 16
     """Images per forward pass (twice as many with guidance); part of what a row must be re-drawn with."""
     image_size: int | None = None
@@ -108,6 +111,8 @@ class SynthesisConfig:
                 f"{path}tone_strength: {self.tone_strength} would move the tone away from the target; "
                 "use 0 or more"
             )
+        if not 0 <= self.detail <= 1:
+            raise ConfigError(f"{path}detail: {self.detail} is outside 0 to 1; 1 puts all of it back, 0 none")
         for name in ("image_size", "output_size"):
             size = getattr(self, name)
             if size is not None and (size < 8 or (name == "image_size" and size % 8)):
@@ -163,6 +168,7 @@ def plan_features(class_names: Sequence[str]) -> Features:
         "tone": "string",
         "tone_strength": "float64",
         "tone_subject": "string",
+        "detail": "float64",
         "image_size": "int32",
         "output_size": "int32",
         "batch_size": "int32",
@@ -225,6 +231,7 @@ def make_plan(
         "tone": _effective_tone(config),
         "tone_strength": config.tone_strength,
         "tone_subject": config.tone_subject,
+        "detail": config.detail if config.mode == "img2img" else 0.0,
         "image_size": config.image_size,
         "output_size": config.output_size,
         "batch_size": config.batch_size,

@@ -1,30 +1,40 @@
 """Moving the tone of the skin, which plain img2img hardly does: independent noise averages out over an image.
 
 What a start noise of independent pixels leaves untouched is the *mean* of the latent, and with it the overall
-colour. Three settings of ``SynthesisConfig.tone`` change that mean (or the colour itself) before denoising:
+colour. Four settings of ``SynthesisConfig.tone`` change that mean (or the colour itself) before denoising:
 
+- ``prototype_colour`` filters the source's pixels (:mod:`skindiff.synthesis.colour_transfer`) from the colour
+  in which the generator itself draws the source's skin type to that of the target's, as told by their
+  *prototypes*. Whatever is on the skin is filtered with it, as melanin does, and no photograph of the target
+  group is needed.
 - ``latent_mean`` moves each channel's mean from where the generator itself puts the source's skin type to
-  where it puts the target's, as told by their *prototypes*. Every deviation from the mean, the lesion among
-  them, stays as it is, and no photograph of the target group is needed.
+  where it puts the target's, by the same prototypes. Every deviation from the mean, the lesion among them,
+  stays as it is in the latent; but a decoder is not linear, and colours get too lively on dark skin.
 - ``offset_noise`` adds a random constant per channel to the start noise, as training with offset noise does,
   and leaves it to the prompt what becomes of it.
-- ``colour`` filters the source's pixels first (:mod:`skindiff.synthesis.colour_transfer`).
+- ``colour`` filters the source's pixels between skin colours measured on photographs instead.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.tokens import encode_prompts
 from skindiff.seeding import torch_generator
+from skindiff.synthesis.colour_transfer import Lab, measure_references
 from skindiff.synthesis.schedulers import make_scheduler
 
+PROTOTYPE_TONES = ("prototype_colour", "latent_mean")
+"""Settings that need prototypes."""
 _DRAWS, _STEPS, _BATCH = 24, 10, 8
 
 
@@ -34,18 +44,35 @@ class TonePrototypes:
 
     Attributes:
         means: mean of the (scaled) latents per channel, shape (channels,), float32, by skin type.
+        colours: CIE L*, a*, b* (D65) of the skin, by skin type: the median over images of each one's median.
     """
 
     means: dict[str, torch.Tensor]
+    colours: dict[str, Lab]
 
     def to_bytes(self) -> bytes:
         """Return the content of a safetensors file."""
-        return save(self.means)
+        colours = {name: torch.tensor(colour) for name, colour in self.colours.items()}
+        tensors = {"mean": self.means, "colour": colours}
+        return save({f"{kind}.{name}": one for kind, named in tensors.items() for name, one in named.items()})
 
     @classmethod
     def load(cls, path: Path) -> "TonePrototypes":
         """Read a file of what :meth:`to_bytes` gives."""
-        return cls(load_file(path))
+        found: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "colour": {}}
+        for name, tensor in load_file(path).items():
+            kind, skin_type = name.split(".")
+            found[kind][skin_type] = tensor
+        colours: dict[str, Any] = {name: tuple(one.tolist()) for name, one in found["colour"].items()}
+        return cls(found["mean"], colours)
+
+    def refuse_missing(self, skin_types: set[str | None], tone: str) -> None:
+        """Raise :class:`SynthesisError` if a skin type (None is no type) has no prototype."""
+        if missing := skin_types - {None, *self.means}:
+            raise SynthesisError(
+                f"tone {tone!r}: there is no prototype of skin type {min(map(str, missing))}: estimate it "
+                "with estimate_prototypes"
+            )
 
 
 def estimate_prototypes(
@@ -68,18 +95,19 @@ def estimate_prototypes(
         subjects: what the prompts name, taken in turn; a rare condition would drown the words for the tone.
         size: height and width in pixels; the generator's own if left out.
         seed: of the start noises.
-        draws: images per type (never decoded); their mean moves the tone, so a few dozen are enough.
+        draws: images per type; their mean and median move the tone, so a few dozen are enough.
     """
     scheduler = make_scheduler("dpmsolver++", pipeline)
     drawing = StableDiffusionPipeline(
         **{**pipeline.components, "scheduler": scheduler}, requires_safety_checker=False
     )
     drawing.set_progress_bar_config(disable=True)
-    means = {}
+    means: dict[str, torch.Tensor] = {}
+    colours: dict[str, Lab] = {}
     for skin_type in dict.fromkeys(skin_types):
         prompts = [prompt_for(subjects[draw % len(subjects)], skin_type) for draw in range(draws)]
         embeddings = encode_prompts(pipeline, prompts)
-        batches = []
+        batches, pictures = [], []
         with torch.inference_mode():
             for start in range(0, draws, _BATCH):
                 numbers = range(start, min(start + _BATCH, draws))
@@ -93,13 +121,22 @@ def estimate_prototypes(
                     output_type="latent",
                 ).images
                 batches.append(latents.float().mean(dim=(2, 3)).cpu())
+                pictures.append(_decoded(pipeline, latents))
         means[skin_type] = torch.cat(batches).mean(dim=0).clone()
+        colours |= measure_references(np.concatenate(pictures), [skin_type] * draws)
     if not all(mean.isfinite().all() for mean in means.values()):
         raise SynthesisError(
-            "tone 'latent_mean': the generator's text-to-image samples are not finite: load it in float32 or "
+            "tone_subject: the generator's text-to-image samples are not finite: load it in float32 or "
             "bfloat16, or choose tone none"
         )
-    return TonePrototypes(means)
+    return TonePrototypes(means, colours)
+
+
+def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> NDArray[np.uint8]:
+    """Return scaled latents as (n, height, width, 3) images; what is not finite is black."""
+    pixels = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample.float() / 2 + 0.5
+    levels = (pixels.nan_to_num(0.0).clamp(0, 1) * 255).round().byte()
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
 def latent_shift(
@@ -126,12 +163,7 @@ def latent_shift(
     Raises:
         SynthesisError: a type has no prototype.
     """
-    missing = {source_type, target} - {None, *prototypes.means}
-    if missing:
-        raise SynthesisError(
-            f"tone 'latent_mean': there is no prototype of skin type {min(map(str, missing))}: estimate it "
-            "with estimate_prototypes"
-        )
+    prototypes.refuse_missing({source_type, target}, "latent_mean")
     start = latent.mean(dim=(1, 2)) if source_type is None else prototypes.means[source_type]
     return (strength * (prototypes.means[target] - start))[:, None, None]
 
@@ -146,6 +178,6 @@ def prototype_types(rows: Sequence[Mapping[str, str | None]]) -> list[str]:
     moved = [
         (row["source_skin_type"], row["skin_type"])
         for row in rows
-        if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]
+        if row["tone"] in PROTOTYPE_TONES and row["source_skin_type"] != row["skin_type"]
     ]
     return sorted({skin_type for pair in moved for skin_type in pair if skin_type is not None})

@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from diffusers import StableDiffusionImg2ImgPipeline
 
+from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.synthesis.draw import Drawer, redraw
@@ -17,7 +18,8 @@ from skindiff.synthesis.tone import TonePrototypes
 from tests.tiny import TINY_SIZE, tiny_corpus, tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
-    {name: torch.full((4,), place / 10) for place, name in enumerate(("I", "II", "III", "IV", "V", "VI"))}
+    {name: torch.full((4,), place / 10) for place, name in enumerate(SKIN_TYPES)},
+    {name: (80.0 - 9 * place, 10.0, 12.0 + 2 * place) for place, name in enumerate(SKIN_TYPES)},
 )
 
 
@@ -28,6 +30,7 @@ def _rows(sources: Dataset, **settings: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("threads", "settings"), [
     (1, {}),
+    (1, {"tone": "prototype_colour", "detail": 0.5}),
     (1, {"tone": "none", "scheduler": "pndm", "guidance_scale": 1.0}),
     (1, {"tone": "offset_noise", "scheduler": "ddpm", "batch_size": 3}),
     # Two threads on a busy machine wait for each other for a minute.
@@ -118,9 +121,32 @@ def test_each_source_and_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch)
     assert texts == [1] * (len({row["prompt"] for row in rows}) + 1)
 
 
+def test_colours_and_detail_come_from_prototypes_and_source() -> None:
+    sources, pipeline = tiny_corpus(2), tiny_pipeline()
+    settings = {"source_skin_type": "I", "skin_type": "VI", "tone": "prototype_colour", "detail": 1.0}
+    rows = [{**row, **settings} for row in _rows(sources)]
+
+    def drawn(**settings: Any) -> np.ndarray:
+        changed = [{**row, **settings} for row in rows]
+        images = Drawer(pipeline, sources, PROTOTYPES).draw(changed).images
+        return np.stack([images[number] for number in range(len(rows))]).astype(float)
+
+    blurred, sharp = drawn(detail=0.0), drawn()
+    kept = drawn(skin_type="I")
+    source = np.asarray(sources[0]["image"].resize((TINY_SIZE, TINY_SIZE)), dtype=float)
+
+    def likeness(image: np.ndarray) -> float:
+        return float(np.corrcoef(image.ravel(), source.ravel())[0, 1])
+
+    assert likeness(sharp[0]) > likeness(blurred[0])
+    assert sharp[0].mean() < kept[0].mean()
+
+
 def test_the_mean_of_the_start_follows_the_prototypes() -> None:
     sources, pipeline = tiny_corpus(2), tiny_pipeline()
-    far = TonePrototypes({name: torch.full((4,), 20.0 * (name in ("V", "VI"))) for name in PROTOTYPES.means})
+    far = TonePrototypes(
+        {name: torch.full((4,), 20.0 * (name in ("V", "VI"))) for name in SKIN_TYPES}, PROTOTYPES.colours
+    )
     rows = _rows(sources)
 
     none = Drawer(pipeline, sources, far).draw([{**row, "tone": "none"} for row in rows])

@@ -153,6 +153,7 @@ def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) ->
     ({"images_per_source": 0}, "synthesis.images_per_source: 0"),
     ({"batch_size": 0}, "synthesis.batch_size: 0"),
     ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
+    ({"detail": 1.5}, "synthesis.detail: 1.5"),
     ({"image_size": 65}, "synthesis.image_size: 65"),
     ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of dpmsolver"),
 ])  # fmt: skip

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from skindiff.errors import SynthesisError
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
@@ -16,7 +15,8 @@ from skindiff.synthesis.tone import (
 from tests.tiny import tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
-    {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])}
+    {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])},
+    {"I": (75.0, 8.0, 12.0), "VI": (38.0, 11.0, 20.0)},
 )
 
 
@@ -46,11 +46,11 @@ def test_a_type_without_prototype_is_refused() -> None:
         latent_shift(torch.zeros(4, 2, 2), "I", "V", PROTOTYPES, 1.0)
 
 
-def test_only_rows_that_are_moved_by_their_mean_need_prototypes() -> None:
+def test_only_rows_that_are_moved_by_the_generators_tones_need_prototypes() -> None:
     def row(tone: str, source: str | None, target: str) -> dict[str, str | None]:
         return {"tone": tone, "source_skin_type": source, "skin_type": target}
 
-    rows = [row("latent_mean", "II", "V"), row("latent_mean", "VI", "VI"), row("colour", "I", "IV")]
+    rows = [row("prototype_colour", "II", "V"), row("latent_mean", "VI", "VI"), row("colour", "I", "IV")]
     assert prototype_types(rows) == ["II", "V"]
     assert prototype_types([row("latent_mean", None, "VI")]) == ["VI"]
     assert prototype_types(rows[1:]) == []
@@ -65,8 +65,10 @@ def test_prototypes_are_the_generators_own_and_survive_a_file(tmp_path: Path) ->
 
     assert prototypes.means["I"].shape == (4,)
     assert not torch.equal(prototypes.means["I"], prototypes.means["VI"])
-    for means in (again.means, TonePrototypes.load(path).means, load_file(path)):
-        assert all(torch.equal(means[name], prototypes.means[name]) for name in ("I", "VI"))
+    for other in (again, TonePrototypes.load(path)):
+        assert all(torch.equal(other.means[name], prototypes.means[name]) for name in ("I", "VI"))
+        assert all(other.colours[name] == pytest.approx(prototypes.colours[name]) for name in ("I", "VI"))
+    assert 0 < prototypes.colours["I"][0] < 100
 
 
 def test_a_generator_that_gives_nan_has_no_prototypes() -> None:
