@@ -31,3 +31,7 @@ class SynthesisError(SkindiffError):
 
 class RunFolderError(SkindiffError):
     """An output folder is in use, or holds a run that does not fit."""
+
+
+class HubError(SkindiffError):
+    """Something may not leave this machine as it is, or the Hub does not take or give it."""

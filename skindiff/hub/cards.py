@@ -1,0 +1,270 @@
+"""Cards: what an artefact is, how to use it, what is behind it, how good it is, and what it is not for.
+
+They are generated from settings and measurements, so that nothing in them was written from memory.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
+
+from skindiff import __version__
+from skindiff.hub.origin import Facts
+
+METRICS = {
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "f1": "Macro F1",
+    "auroc": "AUROC",
+}
+"""Metrics of a report that cards quote, by their names there."""
+_TAGS = ("skindiff", "dermatology", "medical-imaging", "skin")
+_NOT_CLINICAL = (
+    "For research. It is not a medical device; nothing it draws or says is a diagnosis, and it must not "
+    "decide about the care of anyone."
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says beyond the facts of its origin.
+
+    Attributes:
+        title: heading; the repository's name.
+        what: what the artefact is, in a sentence or two.
+        usage: Python that runs as it stands, once the repository can be read.
+        results: scores with intervals.
+        coverage: what is known of the skin types, in Markdown.
+        limits: what it cannot do, a sentence each.
+        base_model: ``id@revision`` of the model it needs, if it needs one.
+        sections: further headings with their Markdown.
+    """
+
+    title: str
+    what: str
+    usage: str
+    results: Sequence[EvalResult]
+    coverage: str
+    limits: Sequence[str]
+    base_model: str | None = None
+    sections: Sequence[tuple[str, str]] = ()
+
+
+def model_card(card: Card, facts: Facts, *, library: str, task: str, tags: Sequence[str] = ()) -> bytes:
+    """Return the README of a model repository; scores stand in its metadata as ``EvalResult``."""
+    base = card.base_model.partition("@")[0] if card.base_model else None
+    data = ModelCardData(
+        license=facts.licence,
+        library_name=library,
+        pipeline_tag=task,
+        tags=[*_TAGS, *tags],
+        base_model=base if base and "/" in base else None,
+        model_name=card.title,
+        eval_results=list(card.results) or None,
+        **_own_terms(facts),
+    )
+    return _render(card, facts, data)
+
+
+def dataset_card(card: Card, facts: Facts, *, tags: Sequence[str] = (), **metadata: Any) -> bytes:
+    """Return the README of a data set's repository; ``metadata`` goes into its head (``configs`` for one)."""
+    data = DatasetCardData(
+        license=facts.licence, pretty_name=card.title, tags=[*_TAGS, *tags], **_own_terms(facts), **metadata
+    )
+    return _render(card, facts, data)
+
+
+def eval_results(
+    report: Mapping[str, Any], *, architecture: str | None = None, arms: Sequence[str] | None = None
+) -> list[EvalResult]:
+    """Return the scores of a report's `summary`, each with its 95% interval in ``metric_args``.
+
+    Args:
+        report: content of ``report.json``; an empty one has no scores.
+        architecture: only those of this classifier.
+        arms: only these arms.
+    """
+    corpus = (report.get("corpus") or {}).get("name", "images")
+    results = []
+    for row in report.get("summary", ()):
+        wanted = (architecture is None or row["architecture"] == architecture) and (
+            arms is None or row["arm"] in arms
+        )
+        if row["metric"] not in METRICS or row["mean"] is None or not wanted:
+            continue
+        place = f"scenario {row['scenario']}, {row['test_group']} test images, preset {row['preset']}"
+        results.append(
+            EvalResult(
+                task_type="image-classification",
+                task_name=f"{row['architecture']} trained on {_series(row)}",
+                dataset_type=corpus,
+                dataset_name=f"{corpus} ({place})",
+                dataset_split="test",
+                metric_type=row["metric"],
+                metric_name=METRICS[row["metric"]],
+                metric_value=row["mean"],
+                metric_args={
+                    "interval_95": [row["ci_low"], row["ci_high"]],
+                    "difference_to_real": row.get("delta"),
+                    "difference_interval_95": [row.get("delta_ci_low"), row.get("delta_ci_high")],
+                },
+            )
+        )
+    return results
+
+
+def coverage_text(facts: Facts) -> str:
+    """Return what is known of skin types in training and testing, in Markdown."""
+    lines = []
+    if facts.skin_types:
+        counts = table(("skin type", "training images"), sorted(facts.skin_types.items()))
+        lines += ["Training images by Fitzpatrick skin type:", "", counts, ""]
+    split = (facts.report.get("config") or {}).get("split") or {}
+    if "scenario" in split:
+        majority, minority = (", ".join(split.get(name, ())) for name in ("majority_types", "minority_types"))
+        lines += [
+            f"Split scenario ({split['scenario']}): majority types {majority}, minority types {minority}.",
+            "",
+        ]
+    recalls = _recall_by_type(facts.report)
+    if recalls:
+        rows = [(name, *(_percent(value) for value in values)) for name, values in recalls.items()]
+        types = sorted({name for row in facts.report["results"] for name in row["per_skin_type_recall"]})
+        head = ("trained on", *(f"type {name}" for name in types))
+        lines += [
+            "Recall of the tested classifiers by skin type (mean over seeds, percent):",
+            "",
+            table(head, rows),
+            "",
+        ]
+    if not lines:
+        return "Not recorded. Expect it to work worst for the skin types that it saw least of.\n"
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _render(card: Card, facts: Facts, data: CardData) -> bytes:
+    parts = [
+        f"# {card.title}",
+        card.what,
+        _NOT_CLINICAL,
+        "## Use",
+        f"```python\n{card.usage.strip()}\n```",
+        "## Training data and licence",
+        _data_text(facts),
+        "## Measured",
+        _results_text(card.results),
+        "## Skin types",
+        card.coverage.strip(),
+        *(text for heading, body in card.sections for text in (f"## {heading}", body.strip())),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in (*card.limits, _NOT_CLINICAL)),
+        "## How it was made",
+        _making_text(card, facts),
+    ]
+    body = "\n\n".join(parts)
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n".encode()
+
+
+def _data_text(facts: Facts) -> str:
+    lines = [f"- {terms.title}, licence `{terms.licence}`. Credit: {terms.credit}." for terms in facts.terms]
+    return "\n".join([*lines, "", f"Licence of what is in this repository: `{facts.licence}`."])
+
+
+def _results_text(results: Sequence[EvalResult]) -> str:
+    if not results:
+        return "No scores came with it: nothing was measured, or the run was not at hand when it was pushed."
+    rows = [
+        (
+            result.dataset_name,
+            result.task_name,
+            result.metric_name,
+            _with_interval(result.metric_value, (result.metric_args or {})["interval_95"]),
+            _with_interval(
+                (result.metric_args or {})["difference_to_real"],
+                (result.metric_args or {})["difference_interval_95"],
+                sign="+",
+            ),
+        )
+        for result in results
+    ]
+    head = (
+        "tested on",
+        "classifier",
+        "score",
+        "percent [95% interval]",
+        "points against real [95% interval]",
+    )
+    note = "Intervals are from a bootstrap over groups of images (patients, lesions, duplicates) and seeds."
+    return f"{table(head, rows)}\n\n{note}"
+
+
+def _making_text(card: Card, facts: Facts) -> str:
+    lines = [f"Made with skindiff {__version__}."]
+    if card.base_model:
+        model, _, revision = card.base_model.partition("@")
+        lines += [
+            "",
+            f"Base model: `{model}`, revision `{revision or 'main'}`; its own licence applies besides.",
+        ]
+    if facts.commands:
+        lines += ["", "```bash", *facts.commands, "```"]
+    settings = facts.report.get("config")
+    if settings:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).strip()
+        lines += [
+            "",
+            "<details><summary>config.yaml</summary>",
+            "",
+            f"```yaml\n{text}\n```",
+            "",
+            "</details>",
+        ]
+    if not facts.commands and not settings:
+        lines += ["", "The commands were not recorded."]
+    return "\n".join(lines)
+
+
+def _own_terms(facts: Facts) -> dict[str, Any]:
+    """Return what the Hub asks of a licence that is none of its own."""
+    return {"license_name": "see-card", "license_link": "README.md"} if facts.licence == "other" else {}
+
+
+def _series(row: Mapping[str, Any]) -> str:
+    parts = [row["arm"], f"({row['strategy']})" if row.get("strategy") else ""]
+    return " ".join(part for part in (*parts, f"x{row['ratio']:g}" if row.get("ratio") else "") if part)
+
+
+def _recall_by_type(report: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """Return the mean recall per skin type of every series, in the order of the types' names."""
+    rows = [row for row in report.get("results", ()) if row.get("per_skin_type_recall")]
+    types = sorted({name for row in rows for name in row["per_skin_type_recall"]})
+    names = dict.fromkeys(f"{row['architecture']}, {_series(row)}" for row in rows)
+    means: dict[str, list[float | None]] = {}
+    for name in names:
+        mine = [
+            row["per_skin_type_recall"] for row in rows if f"{row['architecture']}, {_series(row)}" == name
+        ]
+        values = [[one[kind] for one in mine if one.get(kind) is not None] for kind in types]
+        means[name] = [sum(seen) / len(seen) if seen else None for seen in values]
+    return means
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _with_interval(value: float | None, interval: Sequence[float | None], sign: str = "") -> str:
+    if value is None:
+        return "-"
+    low, high = (("-" if end is None else f"{100 * end:{sign}.1f}") for end in interval)
+    return f"{100 * value:{sign}.1f} [{low}, {high}]"

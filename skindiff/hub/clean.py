@@ -1,0 +1,63 @@
+"""Taking out of files what is nobody's business: folders of this machine, tokens, and metadata of images."""
+
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from skindiff.errors import HubError
+from skindiff.hub.client import redacted
+
+_FOLDERS = re.compile(
+    r"(?<![\w.~/:\\])(?:~|\.{1,2}(?=[/\\])|/(?=\w)|[A-Za-z]:\\)[^\s'\"`,;()]*[/\\](?=[^\s'\"`,;()/\\])"
+)
+"""The folders of an absolute or upward path, up to its last part; addresses of the web do not match."""
+
+
+def without_folders(text: str) -> str:
+    """Return ``text`` with every path of this machine cut to its last part, and without tokens."""
+    return redacted(_FOLDERS.sub("", text))
+
+
+def shareable(value: Any) -> Any:
+    """Return nested plain values with :func:`without_folders` applied to every string."""
+    if isinstance(value, Mapping):
+        return {key: shareable(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [shareable(part) for part in value]
+    return without_folders(value) if isinstance(value, str) else value
+
+
+def clean_text(path: Path) -> bytes:
+    """Return a text file without paths of this machine."""
+    return without_folders(path.read_text(encoding="utf-8")).encode()
+
+
+def clean_yaml(path: Path) -> bytes:
+    """Return a YAML file of plain values without paths of this machine."""
+    content = shareable(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
+
+
+def clean_png(image: bytes | Path) -> bytes:
+    """Return the pixels of an image as a PNG without EXIF, comments or any other metadata.
+
+    Raises:
+        HubError: it cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            mode = opened.mode if opened.mode in ("L", "RGB", "RGBA") else "RGB"
+            pixels = opened.convert(mode)
+    except OSError as error:
+        raise HubError(
+            "an image cannot be decoded, so it is not known what it holds; make it again"
+        ) from error
+    bare = Image.frombytes(pixels.mode, pixels.size, pixels.tobytes())
+    file = io.BytesIO()
+    bare.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,87 @@
+"""Bringing artefacts back from the Hub, without running anything that comes with them.
+
+Pipelines come by :func:`skindiff.load`; what is here are the other kinds.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import get_token, snapshot_download
+
+from skindiff.errors import HubError
+from skindiff.hub.client import RepoType, explain, refuse_bad_id
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from skindiff.training.classifier_network import SkinClassifier
+
+_KINDS = ("*.safetensors", "*.json", "*.yaml", "*.csv", "*.md", "*.png", "*.txt")
+"""Only such files are fetched: no code, nothing pickled."""
+
+
+def load_adapter_folder(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
+    """Fetch an adapter and return its folder, which :func:`skindiff.generators.adapter.load_adapter` takes.
+
+    Args:
+        repo_id: ``owner/name``.
+        revision: branch, tag or commit.
+        token: of the Hub; the stored one when left out.
+
+    Raises:
+        HubError: there is no such repository, it holds no adapter, or the Hub is not reached.
+    """
+    folder = _fetch(repo_id, "model", revision, token)
+    return _with(folder, repo_id, "tokens.json", "an adapter")
+
+
+def load_run(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
+    """Fetch the results of a run and return their folder (arguments and errors as above)."""
+    folder = _fetch(repo_id, "dataset", revision, token)
+    return _with(folder, repo_id, "report.json", "the results of a run")
+
+
+def load_classifier(
+    repo_id: str, *, revision: str | None = None, token: str | None = None
+) -> "SkinClassifier":
+    """Fetch a classifier, ready to classify RGB images in [0, 1] (arguments and errors as above)."""
+    import timm
+
+    from skindiff.hub.timm_format import as_classifier
+    from skindiff.training.classifier_network import DESCRIPTION_FILE
+
+    folder = _fetch(repo_id, "model", revision, token)
+    description = _with(folder, repo_id, DESCRIPTION_FILE, "a classifier of skindiff") / DESCRIPTION_FILE
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    return as_classifier(network, json.loads(description.read_text(encoding="utf-8")))
+
+
+def load_synthetic(repo_id: str, *, revision: str | None = None, token: str | None = None) -> "Dataset":
+    """Load a synthetic data set with all its columns (arguments and errors as above)."""
+    from datasets import load_dataset
+
+    refuse_bad_id(repo_id)
+    secret = token or get_token()
+    try:
+        return load_dataset(repo_id, split="train", revision=revision, token=token)
+    except Exception as error:  # of the Hub, of files and of formats: all end in one line without a token
+        raise explain(error, repo_id, secret) from None
+
+
+def _fetch(repo_id: str, repo_type: RepoType, revision: str | None, token: str | None) -> Path:
+    refuse_bad_id(repo_id)
+    secret = token or get_token()
+    try:
+        place = snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision, token=token, allow_patterns=list(_KINDS)
+        )
+    except Exception as error:  # as above
+        raise explain(error, repo_id, secret) from None
+    return Path(place)
+
+
+def _with(folder: Path, repo_id: str, name: str, what: str) -> Path:
+    if not (folder / name).is_file():
+        raise HubError(f"repo_id: {repo_id} has no {name}, so it is not {what}; check the id")
+    return folder

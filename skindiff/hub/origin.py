@@ -1,0 +1,147 @@
+"""Where an artefact comes from: what its licence is judged by, and what its card tells of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skindiff.errors import HubError
+from skindiff.hub.clean import shareable, without_folders
+from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
+
+
+@dataclass
+class Origin:
+    """Where an artefact comes from; what is left out is read from the run that it lies in."""
+
+    corpora: list[str] = field(default_factory=list)
+    """Corpora that it (or the generator that drew it) learnt from: phantom, fitzpatrick17k, ham10000,
+    medmnist/<data set>, or imagefolder (or any name) for one's own; empty takes that of the run. Add those
+    that the base model learnt from, if it is not one that its owner published."""
+    corpus_licence: str | None = None
+    """Licence of one's own images, as the Hub names it, such as cc-by-4.0."""
+    run: str | None = None
+    """Folder of the run whose report.json the card quotes; null looks for it around the artefact."""
+    base_model: str | None = None
+    """Hub id of the base model (id or id@revision); null takes what the artefact says."""
+    commands: list[str] = field(default_factory=list)
+    """Commands that made it; empty takes the recipe of the run."""
+    skin_types: dict[str, int] = field(default_factory=dict)
+    """Training images by Fitzpatrick skin type, such as {I: 120, VI: 4}."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an artefact's origin, checked.
+
+    Attributes:
+        corpora: names of the corpora.
+        terms: their terms, in the same order.
+        licence: of the artefact; every corpus allows it.
+        report: content of the run's ``report.json``, without paths; empty where there is none.
+        commands: that made it, without paths and tokens.
+        base_model: as the user gave it.
+        skin_types: training images by skin type.
+    """
+
+    corpora: tuple[str, ...]
+    terms: tuple[CorpusTerms, ...]
+    licence: str
+    report: Mapping[str, Any]
+    commands: tuple[str, ...]
+    base_model: str | None
+    skin_types: Mapping[str, int]
+
+    @property
+    def shows_nobody(self) -> bool:
+        """Whether all images behind it are computed."""
+        return self.corpora == ("phantom",)
+
+
+def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
+    """Return what is known of the origin of an artefact, after judging its licence.
+
+    Raises:
+        HubError: the corpora are neither given nor in a run, contradict the run, or forbid the licence.
+    """
+    origin = origin or Origin()
+    run = Path(origin.run) if origin.run else _run_around(artefact)
+    if origin.run and run is not None and not (run / "config.yaml").is_file():
+        raise HubError(
+            f"run: {origin.run} holds no config.yaml; give the output_dir of a run, or leave it out"
+        )
+    report = _report(run) if run else {}
+    trained_on = _corpus_of_run(run, report) if run else None
+    corpora = tuple(origin.corpora) or ((trained_on,) if trained_on else ())
+    if not corpora:
+        raise HubError(
+            f"corpora: {artefact.name} lies in no run that would tell what it learnt from; give "
+            "origin.corpora, such as phantom, fitzpatrick17k, or imagefolder with its corpus_licence"
+        )
+    if trained_on is not None and trained_on not in corpora:
+        raise HubError(
+            f"corpora: {', '.join(corpora)} is given, and the run that {artefact.name} lies in learnt from "
+            f"{trained_on}; name that too"
+        )
+    terms = tuple(_terms(corpus, origin.corpus_licence) for corpus in corpora)
+    licence = refuse_forbidden(licence, terms)
+    commands = origin.commands or _commands(report)
+    return Facts(
+        corpora=corpora,
+        terms=terms,
+        licence=licence,
+        report=report,
+        commands=tuple(without_folders(command) for command in commands),
+        base_model=origin.base_model,
+        skin_types=dict(origin.skin_types),
+    )
+
+
+def _terms(corpus: str, own_licence: str | None) -> CorpusTerms:
+    """Return a corpus' terms; the licence given is that of the corpora that are not known here."""
+    try:
+        return corpus_terms(corpus)
+    except HubError:
+        if own_licence is None:
+            raise
+        return corpus_terms(corpus, own_licence)
+
+
+def _run_around(artefact: Path) -> Path | None:
+    """Return the run folder that an artefact is, or lies in."""
+    artefact = artefact.resolve()
+    for folder in (artefact, *artefact.parents):
+        whole = (folder / "report.json").is_file() or (folder / "stages").is_dir()
+        if whole and (folder / "config.yaml").is_file():
+            return folder
+    return None
+
+
+def _report(run: Path) -> dict[str, Any]:
+    path = run / "report.json"
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = shareable(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
+    return content
+
+
+def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
+    config = report.get("config") or yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    corpus = config.get("corpus") if isinstance(config, dict) else None
+    if not isinstance(corpus, dict) or not corpus.get("name"):
+        return None
+    name = str(corpus["name"])
+    if name == "medmnist":
+        return f"medmnist/{(corpus.get('medmnist') or {}).get('dataset', '')}".rstrip("/")
+    return name
+
+
+def _commands(report: Mapping[str, Any]) -> list[str]:
+    recipe = report.get("recipe")
+    return [f"accelerate launch recipes/{recipe}.py --config config.yaml"] if recipe else []

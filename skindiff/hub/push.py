@@ -1,0 +1,281 @@
+"""Pushing adapters, pipelines and classifiers.
+
+Every push is private unless asked otherwise, judged by the licences of what is behind it, and written in one
+commit with a generated card. Nothing else of a folder leaves than what is named here. Synthetic data sets are
+in :mod:`skindiff.hub.synthetic`, run folders in :mod:`skindiff.hub.results`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skindiff.errors import HubError
+from skindiff.hub import usage
+from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
+from skindiff.hub.clean import clean_text, clean_yaml, shareable
+from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
+from skindiff.hub.origin import Facts, Origin, find_facts
+
+if TYPE_CHECKING:
+    from skindiff.generators.adapter import Adapter
+    from skindiff.training.classifier_network import Architecture
+
+_WEIGHTS = (".safetensors",)
+_TEXTS = (".json", ".txt", ".model")
+_OUR_NETWORKS = ("medmnist_cnn", "lesion_detector")
+"""Those of :mod:`skindiff.training.small_cnns`, which timm alone does not know."""
+
+
+_GENERATOR_LIMITS = (
+    "What it draws is made up: a drawn lesion is nobody's, and need not be possible.",
+    "It learnt from few images and may repeat them; compare what it draws with them before sharing it.",
+    "The skin type that a prompt asks for is drawn approximately; measure it.",
+)
+
+
+def push_adapter(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    licence: str,
+    origin: Origin | None = None,
+    private: bool = True,
+    token: str | None = None,
+) -> Pushed:
+    """Push an adapter (learned tokens, LoRA, or both) that plain diffusers loads.
+
+    Args:
+        folder: as :func:`skindiff.generators.adapter.save_adapter` wrote it.
+        repo_id: ``owner/name``.
+        licence: of the adapter, as the Hub names it.
+        origin: corpora, run, base model; what is left out is read from the run around ``folder``.
+        private: whether only the owner may see it.
+        token: of the Hub; the stored one when left out.
+
+    Raises:
+        HubError: a gate refuses it, or the Hub does not take it.
+        GeneratorError: the folder holds no adapter.
+    """
+    from skindiff.generators.adapter import LORA_FILE, embedding_files, read_adapter
+
+    refuse_bad_id(repo_id)
+    folder = Path(folder)
+    adapter = read_adapter(folder)
+    facts = find_facts(origin, folder, licence)
+    card = _adapter_card(repo_id, adapter, facts)
+    files: dict[str, Content] = {
+        f"learned_embeds/{Path(path).name}": Path(path) for path in embedding_files(folder)
+    }
+    if adapter.has_lora:
+        files[LORA_FILE] = folder / LORA_FILE
+    files |= {
+        "tokens.json": clean_text(folder / "tokens.json"),
+        "config.yaml": clean_yaml(folder / "config.yaml"),
+        "training_log.csv": folder / "training_log.csv",
+        "README.md": model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"]),
+    }
+    return push_files(
+        files,
+        repo_id,
+        repo_type="model",
+        message="Push an adapter with skindiff",
+        private=private,
+        token=token,
+        owns=["learned_embeds/*.safetensors", LORA_FILE],
+    )
+
+
+def push_pipeline(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    licence: str,
+    origin: Origin | None = None,
+    private: bool = True,
+    token: str | None = None,
+) -> Pushed:
+    """Push a whole generator: one of skindiff's own families, or a Stable Diffusion pipeline.
+
+    ``skindiff.load`` and ``from_pretrained`` of its own class load it.
+
+    Args:
+        folder: as ``save_pretrained`` wrote it, or ``bundled``.
+        repo_id: ``owner/name``.
+        licence: of the weights, as the Hub names it.
+        origin: corpora, run, base model; what is left out is read from the run around ``folder``.
+        private: whether only the owner may see it.
+        token: of the Hub; the stored one when left out.
+
+    Raises:
+        HubError: a gate refuses it, or the Hub does not take it.
+        GeneratorError: the folder holds no pipeline that is known here.
+    """
+    from skindiff.generators.loading import STABLE_DIFFUSION, pipeline_class_name
+    from skindiff.generators.stable_diffusion import model_folder
+
+    refuse_bad_id(repo_id)
+    found = model_folder(str(folder))
+    if found is None:
+        raise HubError(
+            f"folder: {folder} is not a folder here; give one that save_pretrained wrote, or bundled"
+        )
+    name = pipeline_class_name(str(found))
+    facts = find_facts(origin, found, licence)
+    files = _pipeline_files(found)
+    if name in STABLE_DIFFUSION:
+        what, lines = "A Stable Diffusion pipeline for skin.", usage.stable_diffusion_usage(repo_id)
+        task = "text-to-image"
+    else:
+        what, lines = _own_pipeline(found, name, repo_id)
+        task = "unconditional-image-generation"
+    card = Card(
+        title=repo_id.split("/")[1],
+        what=what,
+        usage=lines,
+        results=eval_results(facts.report),
+        coverage=coverage_text(facts),
+        limits=_GENERATOR_LIMITS,
+        base_model=facts.base_model,
+    )
+    files["README.md"] = model_card(card, facts, library="diffusers", task=task)
+    return push_files(
+        files,
+        repo_id,
+        repo_type="model",
+        message="Push a pipeline with skindiff",
+        private=private,
+        token=token,
+        owns=["*.safetensors", "*.safetensors.index.json"],
+    )
+
+
+def push_classifier(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    licence: str,
+    arm: str | None = None,
+    origin: Origin | None = None,
+    private: bool = True,
+    token: str | None = None,
+) -> Pushed:
+    """Push a classifier that ``timm.create_model("hf-hub:owner/name", pretrained=True)`` loads.
+
+    Args:
+        folder: as :func:`skindiff.training.classifier_network.save_classifier` wrote it.
+        repo_id: ``owner/name``.
+        licence: of the weights, as the Hub names it.
+        arm: of the study that it was trained on, such as ``real+syn``; the card quotes its scores only.
+        origin: corpora, run; what is left out is read from the run around ``folder``.
+        private: whether only the owner may see it.
+        token: of the Hub; the stored one when left out.
+
+    Raises:
+        HubError: a gate refuses it, timm has no form for its head, or the Hub does not take it.
+        ConfigError: the folder holds no classifier.
+    """
+    from skindiff.hub.timm_format import classifier_files
+    from skindiff.training.classifier_network import load_classifier
+
+    refuse_bad_id(repo_id)
+    folder = Path(folder)
+    model = load_classifier(folder)
+    files = classifier_files(folder, model)
+    facts = find_facts(origin, folder, licence)
+    card = _classifier_card(repo_id, model.architecture, facts, arm)
+    files["README.md"] = model_card(card, facts, library="timm", task="image-classification", tags=["timm"])
+    return push_files(
+        files,
+        repo_id,
+        repo_type="model",
+        message="Push a classifier with skindiff",
+        private=private,
+        token=token,
+    )
+
+
+def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
+    from skindiff.generators.prompts import prompt_for
+
+    base = facts.base_model or str(shareable(adapter.config.get("base_model") or ""))
+    if not base:
+        raise HubError("base_model: the adapter does not say what it was trained on; give origin.base_model")
+    conditions = list(adapter.tokens.tokens)
+    learnt = [f"tokens for {', '.join(conditions)}"] if conditions else []
+    learnt += ["a LoRA"] if adapter.has_lora else []
+    lines = usage.adapter_usage(
+        repo_id,
+        base,
+        list(adapter.tokens.tokens.values()),
+        has_lora=adapter.has_lora,
+        prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
+        terminal_snr=bool(adapter.config.get("lora", {}).get("zero_terminal_snr")),
+    )
+    return Card(
+        title=repo_id.split("/")[1],
+        what=f"An adapter for Stable Diffusion that draws skin conditions: {' and '.join(learnt)}.",
+        usage=lines,
+        results=eval_results(facts.report),
+        coverage=coverage_text(facts),
+        limits=[*_GENERATOR_LIMITS, "It fits its own base model only."],
+        base_model=base,
+    )
+
+
+def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, arm: str | None) -> Card:
+    name, side = architecture.name, architecture.image_size
+    classes = f"{len(architecture.class_names)} classes apart: {', '.join(architecture.class_names)}"
+    return Card(
+        title=repo_id.split("/")[1],
+        what=f"A {name} that tells {classes}. It sees images of {side} x {side} px.",
+        usage=usage.classifier_usage(repo_id, ours=name.split(".")[0] in _OUR_NETWORKS),
+        results=eval_results(facts.report, architecture=name, arms=None if arm is None else [arm]),
+        coverage=coverage_text(facts),
+        limits=[
+            "It knows its own classes only, and answers with one of them whatever it is shown.",
+            "It was trained on one corpus; other cameras, clinics and skin types may look different to it.",
+            "Its probabilities are not calibrated.",
+        ],
+        base_model=facts.base_model,
+    )
+
+
+def _pipeline_files(folder: Path) -> dict[str, Content]:
+    from skindiff.generators.loading import INDEX
+
+    files: dict[str, Content] = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or any(part.startswith(".") for part in relative.parts):
+            continue
+        if path.suffix in _WEIGHTS:
+            files[relative.as_posix()] = path
+        elif path.suffix in _TEXTS:
+            files[relative.as_posix()] = clean_text(path)
+    if INDEX not in files or not any(path.endswith(_WEIGHTS) for path in files):
+        raise HubError(
+            f"folder: {folder} lacks {INDEX} or weights in safetensors; save it by save_pretrained"
+        )
+    return files
+
+
+def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
+    """Return what a pipeline of ours is, and how to use it."""
+    from importlib import import_module
+
+    from skindiff.generators.loading import INDEX, PIPELINES
+
+    if name not in PIPELINES:
+        raise HubError(
+            f"folder: {folder} holds a {name}, which skindiff does not know; give one of its own kinds"
+        )
+    kind = getattr(import_module(f"skindiff.generators.{PIPELINES[name]}"), name)
+    index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    names: Sequence[str] = index["class_names"]
+    size, channels = index["image_size"], index["channels"]
+    verb = "re-draws images" if kind.needs_images else "draws images"
+    what = f"A class-conditional generator ({kind.family}) that {verb} of {size} x {size} px: "
+    what += f"{', '.join(names)}."
+    shape = (channels, size, size) if kind.needs_images else None
+    return what, usage.pipeline_usage(repo_id, names, shape)

@@ -1,0 +1,296 @@
+"""Pushing synthetic data sets as Parquet shards, with their provenance and without anybody's file names."""
+
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, Image
+
+from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
+from skindiff.errors import HubError
+from skindiff.evaluation.near_copies import (
+    REPORT_FILE,
+    NearCopies,
+    fingerprint,
+    load_near_copies,
+    near_copies,
+)
+from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
+from skindiff.hub.clean import clean_png, without_folders
+from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
+from skindiff.hub.gates import in_words
+from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.usage import dataset_usage
+from skindiff.synthesis.class_plan import class_plan_features
+from skindiff.synthesis.plan import plan_features
+from skindiff.synthesis.writer import load_synthetic
+
+SHARD_BYTES = 200 * 2**20
+"""Size at which a shard is closed."""
+_READ_ROWS = 256
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def push_synthetic(
+    folder: Path | str,
+    repo_id: str,
+    *,
+    licence: str,
+    sources: Dataset | None = None,
+    override: str | None = None,
+    leave_out_copies: bool = False,
+    origin: Origin | None = None,
+    private: bool = True,
+    token: str | None = None,
+) -> Pushed:
+    """Push a drawn data set that ``datasets.load_dataset`` loads with all its columns.
+
+    Ids of images, sources and groups are replaced by numbers (row ``n`` stays row ``n`` of the local set),
+    but for corpora whose ids are no file names (phantom, MedMNIST). Images are written anew from pixels.
+
+    Images that were re-drawn from others need a report on near copies: pass ``sources``, or save
+    :func:`skindiff.evaluation.near_copies.near_copies` beside the shards first.
+
+    Args:
+        folder: of the shards, as :mod:`skindiff.synthesis.writer` wrote them.
+        repo_id: ``owner/name`` of a data set repository.
+        licence: of the images, as the Hub names it.
+        sources: the corpus that was re-drawn (``image``, ``image_id``, ``group_id``); makes the report.
+        override: in words, why near copies of sources may leave; it goes into the card.
+        leave_out_copies: push the other images only.
+        origin: corpora, run, base model; what is left out is read from the run around ``folder``.
+        private: whether only the owner may see it.
+        token: of the Hub; the stored one when left out.
+
+    Raises:
+        HubError: a gate refuses it, or the Hub does not take it.
+        SynthesisError: the folder holds no finished data set, or ``sources`` are not those it was drawn from.
+    """
+    refuse_bad_id(repo_id)
+    folder = Path(folder)
+    reason = in_words(override)
+    drawn = load_synthetic(folder)
+    _refuse_unknown_columns(drawn)
+    facts = find_facts(origin, folder, licence)
+    report = _near_copy_report(drawn, folder, sources)
+    if report is not None and report.copies:
+        if leave_out_copies:
+            drawn, report = _without_copies(drawn, report)
+        elif reason is None:
+            raise HubError(_refusal(report))
+    aliases = Aliases(keep=_ids_may_leave(facts))
+    card = _card(repo_id, drawn, facts, report, reason)
+    with tempfile.TemporaryDirectory() as place:
+        shards = _write_shards(drawn, aliases, Path(place))
+        files: dict[str, Content] = {
+            f"data/train-{number:05d}-of-{len(shards):05d}.parquet": path
+            for number, path in enumerate(shards)
+        }
+        if report is not None:
+            files[REPORT_FILE] = _shared_report(report, aliases)
+        files["README.md"] = dataset_card(
+            card,
+            facts,
+            tags=["synthetic"],
+            task_categories=["image-classification"],
+            size_categories=[_size_category(len(drawn))],
+            configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+        )
+        return push_files(
+            files,
+            repo_id,
+            repo_type="dataset",
+            message="Push a synthetic data set with skindiff",
+            private=private,
+            token=token,
+            owns=["data/*.parquet", REPORT_FILE],
+        )
+
+
+class Aliases:
+    """Numbers in place of ids, in the order of their first appearance; nothing of an id is in its number."""
+
+    def __init__(self, keep: bool) -> None:
+        """Leave ids as they are where ``keep``."""
+        self.keep = keep
+        self._numbers: dict[str, dict[str, str]] = {"image": {}, "source": {}, "group": {}}
+
+    def of(self, kind: str, name: str | None) -> str | None:
+        """Return what stands for an id of an ``image``, ``source`` or ``group``; null stays null."""
+        if name is None or self.keep:
+            return name
+        known = self._numbers[kind]
+        return known.setdefault(name, f"{kind}-{len(known):06d}")
+
+    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of a data set with its ids replaced, and its image bare."""
+        image_id = self.of("image", row["image_id"])
+        stem = re.sub(r"[^\w.-]+", "-", str(image_id))
+        return {
+            **row,
+            "image_id": image_id,
+            "source_id": self.of("source", row["source_id"]),
+            "group_id": self.of("group", row["group_id"]),
+            "generator": without_folders(row["generator"]),
+            "image": {"bytes": clean_png(row["image"]["bytes"]), "path": f"{stem}.png"},
+        }
+
+
+def _ids_may_leave(facts: Facts) -> bool:
+    """Whether no corpus names its images by their files."""
+    return all(corpus.partition("/")[0] in ("phantom", "medmnist") for corpus in facts.corpora)
+
+
+def _refuse_unknown_columns(drawn: Dataset) -> None:
+    """See that every column is one that plans have, of which is known what it may say."""
+    known = {*plan_features(["any"]), *class_plan_features(["any"]), *REAL_COLUMNS, *SYNTHETIC_COLUMNS}
+    strange = [name for name in drawn.column_names if name not in known]
+    if strange:
+        raise HubError(
+            f"folder: the column {strange[0]!r} is none that synthetic data sets have; take it out"
+        )
+
+
+def _near_copy_report(drawn: Dataset, folder: Path, sources: Dataset | None) -> NearCopies | None:
+    """Return the report that images re-drawn from others need, None where none were."""
+    if all(source is None for source in drawn["source_id"]):
+        return None
+    if sources is not None:
+        report = near_copies(drawn, sources)
+        report.save(folder)
+        return report
+    saved = load_near_copies(folder)
+    if saved is None:
+        raise HubError(
+            "near copies: these images were re-drawn from others, and no report says how near they are to "
+            "them; give sources, the corpus that they were drawn from"
+        )
+    if saved.fingerprint != fingerprint(drawn):
+        raise HubError(
+            f"near copies: {REPORT_FILE} is about other images than these; give sources for a new one"
+        )
+    return saved
+
+
+def _refusal(report: NearCopies) -> str:
+    nearest = report.copies[0]
+    whose = "its own group" if nearest.of_own_group else f"while its own is {nearest.own_group}"
+    return (
+        f"near copies: {len(report.copies)} of {len(report.rows)} images show a source (similarity "
+        f"{report.threshold} or more); the nearest, {nearest.image_id}, is at {nearest.similarity:.3f} of "
+        f"source {nearest.nearest_source} of group {nearest.nearest_group}, {whose}: push with "
+        "leave_out_copies=True, draw with more strength, or say by override, in words, why they may leave"
+    )
+
+
+def _without_copies(drawn: Dataset, report: NearCopies) -> tuple[Dataset, NearCopies]:
+    kept = [number for number, row in enumerate(report.rows) if row.similarity < report.threshold]
+    if not kept:
+        raise HubError(
+            "leave_out_copies: every image is a near copy, so none is left; draw with more strength"
+        )
+    drawn, rows = drawn.select(kept), [report.rows[number] for number in kept]
+    return drawn, replace(report, rows=rows, fingerprint=fingerprint(drawn))
+
+
+def _write_shards(drawn: Dataset, aliases: Aliases, folder: Path) -> list[Path]:
+    """Write shards of about :data:`SHARD_BYTES`; their bytes are a function of the rows alone."""
+    schema = drawn.features.arrow_schema
+    paths: list[Path] = []
+    held: list[dict[str, Any]] = []
+    size = 0
+
+    def close() -> None:
+        path = folder / f"{len(paths):05d}.parquet"
+        columns = {name: [row[name] for row in held] for name in drawn.features}
+        pq.write_table(pa.table(columns, schema=schema), path)
+        paths.append(path)
+        held.clear()
+
+    for row in _encoded_rows(drawn):
+        held.append(aliases.row(row))
+        size += len(held[-1]["image"]["bytes"])
+        if size >= SHARD_BYTES:
+            close()
+            size = 0
+    if held:
+        close()
+    return paths
+
+
+def _encoded_rows(drawn: Dataset) -> Iterator[dict[str, Any]]:
+    encoded = drawn.cast_column("image", Image(decode=False))
+    for start in range(0, len(encoded), _READ_ROWS):
+        yield from encoded.select(range(start, min(start + _READ_ROWS, len(encoded)))).to_list()
+
+
+def _shared_report(report: NearCopies, aliases: Aliases) -> bytes:
+    rows = [
+        {
+            "image_id": aliases.of("image", row.image_id),
+            "similarity": row.similarity,
+            "own_similarity": row.own_similarity,
+            "nearest_source": aliases.of("source", row.nearest_source),
+            "nearest_group": aliases.of("group", row.nearest_group),
+            "of_own_group": row.of_own_group,
+        }
+        for row in report.rows
+    ]
+    return (json.dumps({**report.summary(), "rows": rows}, indent=1) + "\n").encode()
+
+
+def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None) -> Card:
+    label = drawn.features["label"]
+    assert isinstance(label, ClassLabel)
+    generators = sorted({without_folders(name) for name in set(drawn["generator"])})
+    redrawn = "re-drawn from real ones" if report is not None else "drawn"
+    return Card(
+        title=repo_id.split("/")[1],
+        what=f"{len(drawn)} synthetic images of {', '.join(label.names)}, {redrawn} by "
+        f"{', '.join(f'`{name}`' for name in generators)}. Every row says what it was drawn from and how.",
+        usage=dataset_usage(repo_id),
+        results=eval_results(facts.report),
+        coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
+        limits=[
+            "The images are made up; what they show need not be possible, and none is evidence of anything.",
+            "The skin type of a row is what was asked for; measure what was drawn.",
+            "Train with them beside real images, and test on real images only.",
+        ],
+        base_model=facts.base_model or generators[0].partition("+")[0],
+        sections=[_copies_section(report, reason)] if report is not None else (),
+    )
+
+
+def _counts(drawn: Dataset, names: list[str]) -> str:
+    counts = Counter(zip(drawn["label"], drawn["skin_type"], strict=True))
+    types = [kind for kind in (*SKIN_TYPES, None) if any(seen == kind for _, seen in counts)]
+    head = ("class", *(kind or "not recorded" for kind in types))
+    rows = [(name, *(counts[code, kind] for kind in types)) for code, name in enumerate(names)]
+    return f"Images by class and the Fitzpatrick skin type that was asked for:\n\n{table(head, rows)}"
+
+
+def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:
+    found = report.summary()
+    nearest, between = found["nearest_similarity"], found["between_sources"]
+    lines = [
+        f"{found['near_copies']} of {found['images']} images are at {found['threshold']} or more of one of "
+        f"{found['sources']} sources ({found['near_copies_of_own_group']} of them of their own source's "
+        f"group; {found['groups_copied']} groups). The nearest source is at {nearest['p50']} (median), "
+        f"{nearest['p95']} (95th percentile) and {nearest['p100']} (maximum); sources of different groups "
+        f"come to {between['p50']}, {between['p95']} and {between['p100']} of each other. Measure: "
+        f"{found['measure']}. By row: `{REPORT_FILE}`."
+    ]
+    if reason and report.copies:
+        lines += ["", f"Near copies are included because: {reason}"]
+    return "Near copies of sources", "\n".join(lines)
+
+
+def _size_category(rows: int) -> str:
+    return next((name for most, name in _SIZES if rows < most), "1M<n<10M")

@@ -1,0 +1,70 @@
+"""A classifier as timm keeps its own on the Hub: ``config.json`` and ``model.safetensors``."""
+
+import tempfile
+from pathlib import Path
+
+import timm
+import torch
+from timm.models._hub import save_config_for_hf
+
+from skindiff.errors import HubError
+from skindiff.hub.client import Content
+from skindiff.training.classifier_network import DESCRIPTION_FILE, WEIGHTS_FILE, SkinClassifier
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_PAPER_CROP = 0.875
+"""The paper's classifiers see the central 224 of 256 pixels."""
+
+
+def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
+    """Return the files of a classifier's repository by their names there.
+
+    Args:
+        folder: that the classifier lies in.
+        model: as it was loaded from there.
+
+    Raises:
+        HubError: its head is one that timm cannot build.
+    """
+    architecture = model.architecture
+    if architecture.head != "linear":
+        raise HubError(
+            f"folder: the classifier has the head {architecture.head!r}, which timm.create_model cannot "
+            "build; train one with head: linear to push it"
+        )
+    return {
+        WEIGHTS: folder / WEIGHTS_FILE,
+        CONFIG: _timm_config(model),
+        DESCRIPTION_FILE: folder / DESCRIPTION_FILE,
+    }
+
+
+def as_classifier(model: torch.nn.Module, description: dict[str, object]) -> SkinClassifier:
+    """Return a network that timm has loaded as one of ours, in evaluation mode."""
+    from skindiff.training.classifier_network import Architecture
+
+    names = description["class_names"]
+    assert isinstance(names, list)
+    architecture = Architecture(**{**description, "class_names": tuple(names)})  # type: ignore[arg-type]
+    return SkinClassifier(model, architecture).eval()
+
+
+def _timm_config(model: SkinClassifier) -> bytes:
+    architecture = model.architecture
+    data = timm.data.resolve_model_data_config(model.network)
+    side = architecture.image_size
+    data |= {
+        "input_size": (architecture.channels, side, side),
+        "mean": tuple(model.mean.flatten().tolist()),
+        "std": tuple(model.std.flatten().tolist()),
+        "crop_pct": _PAPER_CROP if architecture.augment == "paper" else 1.0,
+    }
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / CONFIG
+        save_config_for_hf(
+            model.network,
+            str(path),
+            model_config={"label_names": list(architecture.class_names)},
+            data_config=data,
+        )
+        return path.read_bytes()

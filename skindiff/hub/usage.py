@@ -1,0 +1,107 @@
+"""The few lines of Python in each card; tests run them as they stand."""
+
+from collections.abc import Sequence
+
+
+def adapter_usage(
+    repo_id: str, base_model: str, tokens: Sequence[str], *, has_lora: bool, prompt: str, terminal_snr: bool
+) -> str:
+    """Return how plain diffusers draws with an adapter."""
+    name, _, revision = base_model.partition("@")
+    if name == "tiny-skin-sd":
+        lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
+    elif "/" in name:
+        at = f', revision="{revision}"' if revision else ""
+        lines = ["from diffusers import StableDiffusionPipeline", ""]
+        lines += [f'pipeline = StableDiffusionPipeline.from_pretrained("{name}"{at})']
+    else:
+        lines = [
+            "import skindiff",
+            "",
+            f'pipeline = skindiff.load("{name}")  # a folder: it is not on the Hub',
+        ]
+    if terminal_snr:
+        settings = 'rescale_betas_zero_snr=True, timestep_spacing="trailing"'
+        lines += [
+            "scheduler = pipeline.scheduler",
+            f"pipeline.scheduler = type(scheduler).from_config(scheduler.config, {settings})",
+        ]
+    files = [f"learned_embeds/{token.strip('<>')}.safetensors" for token in tokens]
+    if files:
+        lines += [f"for name in {files!r}:".replace("'", '"')]
+        lines += [f'    pipeline.load_textual_inversion("{repo_id}", weight_name=name)']
+    if has_lora:
+        lines += [f'pipeline.load_lora_weights("{repo_id}", weight_name="pytorch_lora_weights.safetensors")']
+    lines += [f'pipeline("{prompt}").images[0].save("drawn.png")']
+    return "\n".join(lines)
+
+
+def stable_diffusion_usage(repo_id: str) -> str:
+    """Return how plain diffusers draws with a whole pipeline."""
+    return "\n".join(
+        [
+            "from diffusers import StableDiffusionPipeline",
+            "",
+            f'pipeline = StableDiffusionPipeline.from_pretrained("{repo_id}")',
+            'pipeline("An image of skin").images[0].save("drawn.png")',
+        ]
+    )
+
+
+def pipeline_usage(repo_id: str, class_names: Sequence[str], image_shape: Sequence[int] | None) -> str:
+    """Return how skindiff draws with a pipeline of its own; ``image_shape`` where it re-draws images."""
+    names = ", ".join(f'"{name}"' for name in class_names[:2])
+    shown = f", images=torch.zeros({min(2, len(class_names))}, *{tuple(image_shape)})" if image_shape else ""
+    return "\n".join(
+        [
+            "import skindiff",
+            "import torch",
+            "",
+            f'pipeline = skindiff.load("{repo_id}")',
+            f"images = pipeline([{names}]{shown}, generator=torch.Generator().manual_seed(0)).images",
+            'images[0].save("drawn.png")',
+        ]
+    )
+
+
+def classifier_usage(repo_id: str, *, ours: bool) -> str:
+    """Return how plain timm classifies ``lesion.png``; ``ours`` are networks that skindiff adds to timm."""
+    return "\n".join(
+        [
+            *(["import skindiff.training.small_cnns  # adds this network to timm"] if ours else []),
+            "import timm",
+            "from PIL import Image",
+            "",
+            f'model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()',
+            "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
+            'probabilities = model(transform(Image.open("lesion.png").convert("RGB"))[None]).softmax(-1)[0]',
+            "print(dict(zip(model.pretrained_cfg['label_names'], probabilities.tolist())))",
+        ]
+    )
+
+
+def dataset_usage(repo_id: str) -> str:
+    """Return how ``datasets`` loads a synthetic data set."""
+    return "\n".join(
+        [
+            "from datasets import load_dataset",
+            "",
+            f'dataset = load_dataset("{repo_id}", split="train")',
+            'dataset[0]["image"].save("drawn.png")',
+            'print({name: value for name, value in dataset[0].items() if name != "image"})',
+        ]
+    )
+
+
+def run_usage(repo_id: str) -> str:
+    """Return how the folder of a run is fetched and read."""
+    return "\n".join(
+        [
+            "import json",
+            "from skindiff.hub.load import load_run",
+            "",
+            f'folder = load_run("{repo_id}")',
+            'report = json.loads((folder / "report.json").read_text(encoding="utf-8"))',
+            'print(*(row["sentence"] for row in report["verdicts"]), sep="\\n")',
+        ]
+    )
