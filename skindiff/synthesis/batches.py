@@ -7,6 +7,7 @@ copies where rows are missing). What stands beside it then changes no bit of it.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,27 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from skindiff.synthesis.draw import Drawn
-
 Row = Mapping[str, Any]
 DrawBatch = Callable[[list[Row]], torch.Tensor]
 """Maps the rows of a full batch to (batch, 3, height, width) pixels in [0, 1] on the CPU."""
 
 _CONSTANT_BELOW = 0.5
 """An image whose grey levels (0 to 255) have a smaller standard deviation shows nothing."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What became of the rows of a plan.
+
+    Attributes:
+        images: (height, width, 3) uint8 RGB by row number; refused rows are absent.
+        refused: why a row has no image (``"not finite"`` or ``"constant"``), by row number.
+        denoising_steps: steps really run, by mode and settings.
+    """
+
+    images: dict[int, NDArray[np.uint8]]
+    refused: dict[int, str]
+    denoising_steps: dict[str, int]
 
 
 def draw_in_batches(

@@ -12,8 +12,7 @@ from PIL import Image as PILImage
 from skindiff.corpora.cache import pixels
 from skindiff.errors import SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.synthesis.batches import Row, draw_in_batches, fixed_threads
-from skindiff.synthesis.draw import Drawn
+from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
 from skindiff.training.classifier_data import ImageTable
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,7 @@ time, and each row is drawn at the place in the batch that its plan gives it, in
 """
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,7 @@ from PIL import ImageOps
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.tokens import encode_prompts
+from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
 from skindiff.synthesis.detail import restore_detail
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
@@ -29,8 +27,6 @@ from skindiff.synthesis.tone import TonePrototypes, latent_shift, noise_offset
 
 logger = logging.getLogger(__name__)
 
-_CONSTANT_BELOW = 0.5
-"""An image whose grey levels (0 to 255) have a smaller standard deviation shows nothing."""
 _BATCH_SETTINGS = (
     "mode",
     "strength",
@@ -44,23 +40,6 @@ _BATCH_SETTINGS = (
 """Columns in which the rows of one batch agree."""
 
 _RECOLOURING = ("colour", "prototype_colour")
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What became of the rows of a plan.
-
-    Attributes:
-        images: (height, width, 3) uint8 RGB by row number; refused rows are absent.
-        refused: why a row has no image (``"not finite"`` or ``"constant"``), by row number.
-        denoising_steps: steps really run, by mode and settings.
-    """
-
-    images: dict[int, NDArray[np.uint8]]
-    refused: dict[int, str]
-    denoising_steps: dict[str, int]
 
 
 class Drawer:
@@ -98,24 +77,14 @@ class Drawer:
             SynthesisError: a source is unknown, or a prototype or skin type is missing.
         """
         self._check(rows)
-        images: dict[int, NDArray[np.uint8]] = {}
-        refused: dict[int, str] = {}
         steps: dict[str, int] = {}
-        for places in _lay_out(rows):
-            first = rows[min(places.values())]
-            batch = [
-                rows[places[place]] if place in places else first for place in range(first["batch_size"])
-            ]
+
+        def draw_batch(batch: list[Row]) -> torch.Tensor:
             pixels, real_steps = self._draw_batch(batch)
             steps[self._announce(batch[0], real_steps)] = real_steps
-            for place, number in places.items():
-                image, reason = _to_image(pixels[place], rows[number]["output_size"])
-                if image is not None:
-                    images[number] = image
-                else:
-                    refused[number] = reason
-            on_images(len(places))
-        return Drawn(images, refused, steps)
+            return pixels
+
+        return draw_in_batches(rows, _BATCH_SETTINGS, draw_batch, on_images, steps)
 
     def _check(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -270,7 +239,7 @@ def redraw(
     Raises:
         SynthesisError: the source or a prototype is missing, or the image is not finite or constant.
     """
-    with _threads(row["threads"]):
+    with fixed_threads(row["threads"]):
         drawn = Drawer(pipeline, sources, prototypes).draw([row])
     if drawn.refused:
         raise SynthesisError(
@@ -280,43 +249,8 @@ def redraw(
     return PILImage.fromarray(drawn.images[0])
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _lay_out(rows: Sequence[Row]) -> list[dict[int, int]]:
-    """Give each row its place in a batch of like settings; a batch maps places to row numbers."""
-    turns: Counter[tuple[Any, ...]] = Counter()
-    batches: dict[tuple[Any, ...], dict[int, int]] = defaultdict(dict)
-    for number, row in enumerate(rows):
-        settings = tuple(row[name] for name in _BATCH_SETTINGS)
-        place = row["batch_position"]
-        batches[*settings, turns[*settings, place]][place] = number
-        turns[*settings, place] += 1
-    return list(batches.values())
-
-
 def _square(image: PILImage.Image, size: int) -> NDArray[np.uint8]:
     image = ImageOps.exif_transpose(image).convert("RGB")
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
     return np.array(image)
-
-
-def _to_image(pixels: torch.Tensor, output_size: int | None) -> tuple[NDArray[np.uint8] | None, str]:
-    """Return (3, height, width) pixels in [0, 1] as a uint8 image, or the reason why they are none."""
-    if not bool(pixels.isfinite().all()):
-        return None, "not finite"
-    image = (pixels.permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
-    if image.std(axis=(0, 1)).max() < _CONSTANT_BELOW:
-        return None, "constant"
-    if output_size is not None and image.shape[0] != output_size:
-        resized = PILImage.fromarray(image).resize((output_size, output_size), PILImage.Resampling.LANCZOS)
-        image = np.asarray(resized)
-    return image, ""

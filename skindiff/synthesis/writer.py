@@ -27,7 +27,8 @@ from PIL import Image as PILImage
 from tqdm.auto import tqdm
 
 from skindiff.errors import SynthesisError
-from skindiff.synthesis.draw import Drawer, Drawn
+from skindiff.synthesis.batches import Drawn
+from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types
 
