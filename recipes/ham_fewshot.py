@@ -23,6 +23,7 @@ from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_ro
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.class_report import ClassResults, report_classes
 from skindiff.evaluation.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.fidelity import FidelityConfig
 from skindiff.evaluation.published_ham import FEW_SHOT_NOTES, published_few_shot
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
@@ -64,6 +65,8 @@ class HamFewShotConfig:
     """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    fidelity: FidelityConfig | None = None
+    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
     include_images: bool = True
     """Put sample grids into the report; the run folder then holds pictures of the corpus."""
 
@@ -74,6 +77,8 @@ class HamFewShotConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
+        if self.fidelity:
+            self.fidelity.validate(f"{path}fidelity.")
         if not self.split_seeds or len(set(self.split_seeds)) < len(self.split_seeds):
             raise ConfigError(f"{path}split_seeds: {self.split_seeds} must name at least one, and each once")
         if self.resume and self.overwrite:
@@ -115,6 +120,8 @@ def main(config: HamFewShotConfig) -> Path:
             synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
             # 4. Train classifiers on every arm and score them.
             results.add_generator(experiment, folder, synthetic, family, seed)
+            if config.fidelity:
+                results.add_fidelity(experiment, config.fidelity, synthetic, family)
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

@@ -72,10 +72,10 @@ def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
     """Return the table of fidelity scores: a row for every generator and seed."""
     if not rows:
         return Chapter("Fidelity")
-    scores = [name for name, value in rows[0]["scores"].items() if isinstance(value, float)]
+    scores = [name for name in rows[0]["scores"] if name not in ("kid_low", "kid_high")]
     lines = [
-        [f"{row['images']}, seed {row['seed']}", str(row["compared"])]
-        + [f"{row['scores'][name]:.4g}" for name in scores]
+        [f"{row['images']}, seed {row['seed']}", str(row["generated"])]
+        + [_score(row["scores"], name) for name in scores]
         for row in rows
     ]
     about = (
@@ -83,7 +83,14 @@ def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
         "images that the generator never saw; the row of real training images is what a perfect copy would "
         "score."
     )
-    return Chapter("Fidelity", f"{about}\n\n{markdown_table(['images', 'a side', *scores], lines)}")
+    warnings = " ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"]))
+    table = markdown_table(["images", "a side", *scores], lines)
+    return Chapter("Fidelity", "\n\n".join(part for part in (about, table, warnings) if part))
+
+
+def _score(scores: Mapping[str, float], name: str) -> str:
+    interval = f" [{scores['kid_low']:.4f}, {scores['kid_high']:.4f}]" if name == "kid" else ""
+    return f"{scores[name]:.4f}{interval}" if name != "fid" else f"{scores[name]:.1f}"
 
 
 def detection_content(detections: Sequence[Detection], replicates: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from skindiff.corpora.choice import PreparedCorpus
 from skindiff.evaluation.best_epoch import mean_best_epochs
@@ -27,14 +27,17 @@ from skindiff.evaluation.class_chapters import (
     per_class_chapter,
     per_class_f1,
 )
+from skindiff.evaluation.class_fidelity import class_fidelity
 from skindiff.evaluation.class_pictures import ClassLine, class_lines, draw_class_grid
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
 from skindiff.evaluation.experiment import Experiment
+from skindiff.evaluation.fidelity import FidelityConfig
 from skindiff.evaluation.published import Published
 from skindiff.evaluation.report import PICTURES, Report, environment, write_report
 from skindiff.runs import write_atomically
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
+from skindiff.training.gan import DIVERSITY_FILE
 
 _AFTER = "\n\n## Splits"
 """Where chapters go in ``report.md``: before the splits, which every report has."""
@@ -56,7 +59,6 @@ class ClassResults:
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
     fidelity: list[dict[str, Any]] = field(default_factory=list)
     detections: list[Detection] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def add_split(self, experiment: Experiment) -> None:
@@ -99,11 +101,30 @@ class ClassResults:
             self.curves[f"classifiers, {family}"] = drawn
         self.add_drawn(experiment.train, pipeline, synthetic, family, seed)
 
+    def add_fidelity(
+        self, experiment: Experiment, config: FidelityConfig, synthetic: Synthetic, family: str
+    ) -> None:
+        """Score what a generator drew against the test images, and once a split its training images."""
+        seed = experiment.split.seed
+        held_out = concatenate_datasets(list(experiment.tests.values()))
+        measured = {"real training": experiment.train, family: synthetic.dataset}
+        for name, images in measured.items():
+            if not any((row["images"], row["seed"]) == (name, seed) for row in self.fidelity):
+                row = class_fidelity(
+                    experiment.run, experiment.accelerator, config, held_out, images,
+                    name=name, seed=seed, data_key=experiment.data_key,
+                )  # fmt: skip
+                self.fidelity.append(row)
+
     def add_drawn(self, train: Dataset, pipeline: Path, synthetic: Synthetic, family: str, seed: int) -> None:
         """Add a generator that learnt from ``train``, and what it drew."""
         log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))
         rest = {key: value for key, value in synthetic.summary.items() if key != "timings"}
-        self.synthesis.append({"family": family, "seed": seed, "generator": synthetic.generator, **rest})
+        diversity = pipeline.parent / DIVERSITY_FILE
+        found = json.loads(diversity.read_text(encoding="utf-8")) if diversity.is_file() else None
+        self.synthesis.append(
+            {"family": family, "seed": seed, "generator": synthetic.generator, "diversity": found, **rest}
+        )
         for name, rows in player_logs(log).items():
             run = f"seed {seed}" if name == "loss" else f"{name}, seed {seed}"
             self.curves.setdefault(family, {})[run] = rows
@@ -218,12 +239,19 @@ def _samples_chapter(grids: Mapping[str, Sequence[ClassLine]]) -> Chapter:
 
 
 def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:
-    notes = list(results.warnings)
+    notes = list(results.corpus.warnings)
     if config["corpus"]["name"] == "phantom":
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."
         )
+    for row in results.synthesis:
+        if row["diversity"] and row["diversity"]["collapsed"]:
+            notes.append(
+                f"{row['family']} (seed {row['seed']}) has collapsed on "
+                f"{', '.join(row['diversity']['collapsed'])}: its draws lie less than "
+                f"{row['diversity']['collapse_below']:.0%} as far apart as real images."
+            )
     for family, absent in results.undrawn.items():
         if absent:
             notes.append(

@@ -14,13 +14,13 @@ from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.training.classifier_data import ImageTable
 from skindiff.training.ddpm import DDPMConfig, train_ddpm
-from skindiff.training.gan import (
+from skindiff.training.gan import train_gan
+from skindiff.training.gan_config import (
     AttentionGANConfig,
     DCGANConfig,
     FullyConnectedGANConfig,
     GANConfig,
     SNDCGANConfig,
-    train_gan,
 )
 from skindiff.training.vae import train_vae
 from skindiff.training.vae_config import (

@@ -104,6 +104,8 @@ def made_up_results(folder: Path) -> ClassResults:
         dataset=rows(30, [0, 1, 2]), generator="made-up@1", summary={"planned": 30, "timings": {"x": 1.0}}
     )
     (folder / "training_log.json").write_text('[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]')
+    collapse = {"collapse_below": 0.3, "of_real": {"alpha": 0.1}, "collapsed": ["alpha"]}
+    (folder / "diversity.json").write_text(json.dumps(collapse))
     results.add_drawn(real, folder / "pipeline", synthetic, "ddpm", 0)
     return results
 
@@ -117,7 +119,9 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
     assert "ddpm draws no image of delta" in text
     assert (tmp_path / "pictures" / "samples-ddpm.png").is_file()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["synthesis"] == [{"generator": "made-up@1", "family": "ddpm", "seed": 0, "planned": 30}]
+    (row,) = report["synthesis"]
+    assert (row["family"], row["seed"], row["generator"], row["planned"]) == ("ddpm", 0, "made-up@1", 30)
+    assert "ddpm (seed 0) has collapsed on alpha: its draws lie less than 30% as far apart" in text
     assert report["per_class_f1"][0]["runs"] == 2
     before = path.read_bytes()
     assert report_classes(made_up_results(tmp_path), *arguments).read_bytes() == before

@@ -11,7 +11,7 @@ from skindiff.errors import ConfigError, SplitError
 from skindiff.evaluation.detection import DetectionConfig
 from skindiff.training.classifier_config import ClassifierConfig
 from skindiff.training.from_scratch import FromScratchConfig
-from skindiff.training.gan import SNDCGANConfig
+from skindiff.training.gan_config import SNDCGANConfig
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_class_study import (
     CLASSES,

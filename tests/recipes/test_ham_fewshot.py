@@ -11,7 +11,7 @@ from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.training.ddpm import DDPMConfig
 from skindiff.training.from_scratch import FromScratchConfig
-from skindiff.training.gan import DCGANConfig
+from skindiff.training.gan_config import DCGANConfig
 from skindiff.training.vae_config import CvaeResNetConfig
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_class_study import (

@@ -10,7 +10,7 @@ from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FractionSplitConfig
 from skindiff.errors import ConfigError
 from skindiff.training.from_scratch import FromScratchConfig
-from skindiff.training.gan import AttentionGANConfig
+from skindiff.training.gan_config import AttentionGANConfig
 from skindiff.training.vae_config import CvaeConvConfig, JointVAEConfig
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_class_study import (
@@ -35,13 +35,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> MedMNISTAugmentConfig:
         threads=1,
         corpus=tiny_corpus(28),
         fractions=FractionSplitConfig(validation_fraction=0.2, test_fraction=0.4),
-        seeds=[0, 1],
+        seeds=[0],
         generator=FromScratchConfig(
-            cvae_conv=CvaeConvConfig(widths=[4, 4, 4, 4, 4], loop=tiny_loop()),
-            joint_vae=JointVAEConfig(widths=[4, 4, 4, 4, 4], loop=tiny_loop()),
+            cvae_conv=CvaeConvConfig(loop=tiny_loop(steps=10, batch_size=8)),
+            joint_vae=JointVAEConfig(loop=tiny_loop(steps=60, batch_size=8)),
             attention_gan=AttentionGANConfig(width=16, diversity_images=2, loop=tiny_loop()),
         ),
-        synthesis=tiny_synthesis(budget="inverse_frequency", total=6, redraws="real"),
+        # So little training draws one colour, which is refused, but for codes far from the usual.
+        synthesis=tiny_synthesis(
+            budget="inverse_frequency",
+            total=6,
+            redraws="real",
+            options={"cvae_conv": {"temperature": 100.0}},
+        ),
         experiment=tiny_experiment(28, ARMS, geometric="medmnist"),
     )
     main(config)
@@ -50,8 +56,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> MedMNISTAugmentConfig:
 
 def test_every_arm_is_trained_with_and_without_weighting(study: MedMNISTAugmentConfig) -> None:
     stages = stage_names(study.output_dir)
-    assert stages.count("cell-real-weighted-test_resnet") == 2
-    assert stages.count("cell-real-syn-weighted-test_resnet") == 6
+    assert stages.count("cell-real-weighted-test_resnet") == 1
+    assert stages.count("cell-real-syn-weighted-test_resnet") == 3
     series = {(row["arm"], row["strategy"]) for row in report_of(study.output_dir)["summary"]}
     expected = {(arm, name) for arm in ARMS[3:] for name in FAMILIES} | {(arm, None) for arm in ARMS[:3]}
     assert series == expected

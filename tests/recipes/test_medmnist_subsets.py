@@ -10,7 +10,7 @@ from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FractionSplitConfig
 from skindiff.errors import ConfigError
 from skindiff.training.from_scratch import FromScratchConfig
-from skindiff.training.gan import FullyConnectedGANConfig
+from skindiff.training.gan_config import FullyConnectedGANConfig
 from skindiff.training.vae_config import FcAutoencoderConfig, FcCvaeConfig
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_class_study import (
