@@ -104,7 +104,7 @@ def main(config: HamCdcganConfig) -> Path:
         train = corpus.dataset.select(rows)
         for family in config.families:
             # 2. Train the generator.
-            generator = replace(config.generator, family=family)
+            generator = config.generator.of(family)
             folder = train_from_scratch(run, accelerator, generator, train, seed=seed, **key)
             # 3. Draw 100 images of each class.
             synthetic = draw_by_class(run, accelerator, folder, train, drawing, seed=seed)

@@ -112,7 +112,7 @@ def main(config: HamFewShotConfig) -> Path:
 
         for family in config.families:
             # 2. Train the generator.
-            generator = replace(config.generator, family=family)
+            generator = config.generator.of(family)
             folder = train_from_scratch(
                 run, accelerator, generator, shown, seed=seed, data_key=corpus.fingerprint
             )

@@ -105,7 +105,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
 
         for family in config.families:
             # 2. Train the generator.
-            generator = replace(config.generator, family=family)
+            generator = config.generator.of(family)
             folder = train_from_scratch(
                 run, accelerator, generator, experiment.train, seed=seed, data_key=corpus.fingerprint
             )

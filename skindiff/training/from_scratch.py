@@ -1,9 +1,9 @@
 """Any from-scratch generator by the name of its family: its settings, and its training as a stage."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from accelerate import Accelerator
@@ -83,6 +83,10 @@ class FromScratchConfig:
         """The settings of the chosen family."""
         settings: FamilyConfig = getattr(self, self.family)
         return settings
+
+    def of(self, family: str) -> "FromScratchConfig":
+        """Return the same settings for another family, one of :data:`FAMILIES`."""
+        return replace(self, family=cast(Family, family))
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` on the first setting of the chosen family that cannot work."""
