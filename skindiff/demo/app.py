@@ -1,0 +1,129 @@
+"""The demo as a Gradio app."""
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+import torch
+
+from skindiff.corpora.phantom import render_phantom
+from skindiff.demo import look
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.desk import Desk
+from skindiff.demo.files import SessionFiles
+from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
+from skindiff.demo.photographs import png_bytes
+
+logger = logging.getLogger(__name__)
+
+_EXAMPLES = (("II", "ring"), ("III", "plaque"), ("V", "nodule"), ("VI", "papules"))
+_EXAMPLE_SIZE = 128
+_SESSIONS = 200
+_SWEEP_SECONDS = 60
+
+
+class DemoApp(gr.Blocks):
+    """The app; ``folder`` holds what visitors upload and see, and goes when the app is closed."""
+
+    folder: Path
+
+    def close(self, verbose: bool = True) -> None:
+        """Stop serving and delete all files of the sessions."""
+        super().close(verbose)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def build_app(config: DemoConfig) -> DemoApp:
+    """Return the app, not yet served; :func:`launch_demo` serves it as it is meant to be.
+
+    ``GRADIO_TEMP_DIR`` is set to a new folder, which holds nothing but what the sessions of this app upload
+    and see.
+
+    Raises:
+        ConfigError: a setting cannot work.
+    """
+    config.validate("demo.")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    folder = Path(tempfile.mkdtemp(prefix="skindiff-demo-")).resolve()
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    files = SessionFiles(folder)
+    desk = Desk(config, files)
+    age = config.keep_minutes * 60
+    with DemoApp(title="skindiff", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, age)) as app:
+        app.folder = folder
+        gr.HTML(look.HEADER)
+        with gr.Tab("Draw", id="draw"):
+            draw_page(desk)
+        with gr.Tab("Photograph", id="photograph"):
+            photograph_page(desk, _write_examples(files))
+        with gr.Tab("Compare", id="compare"):
+            compare_page(desk)
+        with gr.Tab("Report", id="report"):
+            report_page(desk)
+        app.unload(desk.goodbye)
+    # Without open_api nobody draws past the queue.
+    app.queue(max_size=config.queue_size, default_concurrency_limit=1, api_open=False)
+    return app
+
+
+def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
+    """Serve the demo.
+
+    Args:
+        config: settings.
+        wait: return when the demo is stopped (by ctrl-c); otherwise at once, with the app serving at its
+            ``local_url`` until its ``close()`` is called.
+
+    Raises:
+        ConfigError: a setting cannot work, or the port is taken.
+    """
+    app = build_app(config)
+    logins = config.logins("demo.")
+    app.launch(
+        server_name=config.host,
+        server_port=config.port or free_port(config.host),
+        auth=logins,
+        max_file_size=int(config.max_upload_mb * 1e6),
+        inbrowser=config.open_browser,
+        prevent_thread_lock=True,
+        share=False,
+        show_error=False,
+        quiet=True,
+        ssr_mode=False,
+        enable_monitoring=False,
+        state_session_capacity=_SESSIONS,
+        footer_links=["api", "settings"],
+        theme=look.theme(),
+        css=look.CSS,
+    )
+    logger.info("the demo is at %s", app.local_url)
+    if wait:
+        try:
+            app.block_thread()
+        finally:
+            app.close(verbose=False)
+    return app
+
+
+def free_port(host: str) -> int:
+    """Return a port that nothing listens on now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _write_examples(files: SessionFiles) -> list[str]:
+    """Render phantoms to try, which belong to the app rather than to a session."""
+    return [
+        files.keep(
+            "app",
+            png_bytes(render_phantom(skin_type, lesion, _EXAMPLE_SIZE, "demo", number).pixels),
+            f"{lesion}.png",
+        )
+        for number, (skin_type, lesion) in enumerate(_EXAMPLES)
+    ]

@@ -1,0 +1,128 @@
+"""Settings of the demo."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from skindiff.errors import ConfigError
+
+_AT_LEAST_ONE = (
+    "max_pixels",
+    "max_images",
+    "max_steps",
+    "batch_size",
+    "keep_generators",
+    "tone_draws",
+    "queue_size",
+    "keep_minutes",
+)
+
+
+@dataclass
+class DemoConfig:
+    """What the demo offers, to whom, and how much of it at once."""
+
+    generators: list[str] = field(default_factory=lambda: ["bundled"])
+    """Generators to choose from, the first being shown first: bundled, a pipeline's folder, an adapter's
+    folder, or the Hub id of a pipeline."""
+    adapter_base: str | None = None
+    """Base model of the adapters; null takes the one that each adapter names."""
+    open_choice: bool = True
+    """Let the visitor type any other folder or Hub id; only for a demo that none but this machine reaches."""
+    conditions: list[str] = field(
+        default_factory=lambda: ["red patch", "brown spots", "pale patch", "red lines", "smooth skin"]
+    )
+    """What is offered to be drawn by generators that take any words; the learnt words of an adapter and the
+    classes of a from-scratch generator stand in their place."""
+    runs: list[str] = field(default_factory=list)
+    """Folders of finished runs whose reports are shown."""
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback is reached from other machines."""
+    port: int | None = 7860
+    """Port to listen on, 1024 to 65535; null takes a free one."""
+    login_file: str | None = None
+    """File of NAME:PASSWORD lines; who opens the page must then log in. Null asks for no login."""
+    open_browser: bool = False
+    """Open the page in this machine's browser."""
+    max_upload_mb: float = 8.0
+    """Largest file that is taken, in megabytes (10^6 bytes)."""
+    max_pixels: int = 24_000_000
+    """Largest photograph that is decoded, in pixels."""
+    max_images: int = 24
+    """Most images of one request."""
+    max_steps: int = 50
+    """Most sampler steps of one request."""
+    batch_size: int = 3
+    """Images per forward pass; cancelling waits for the pass at work."""
+    tone_draws: int = 8
+    """Images that a generator draws of each skin type to tell its own colours, once, before the first
+    photograph is re-drawn."""
+    tone_subject: str = "smooth skin"
+    """What those images show: a word that the base model knows."""
+    keep_generators: int = 2
+    """Generators held in memory; the one used longest ago makes room."""
+    queue_size: int = 32
+    """Requests that may wait; more are refused in words."""
+    keep_minutes: int = 60
+    """How long a file of a session that never says goodbye is kept, in minutes."""
+    threads: int | None = None
+    """CPU threads; null leaves PyTorch's own number."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        for name in _AT_LEAST_ONE:
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1"
+                )
+        if self.max_upload_mb <= 0:
+            raise ConfigError(f"{path}max_upload_mb: {self.max_upload_mb} MB takes no file; give more than 0")
+        if not self.generators:
+            raise ConfigError(f"{path}generators: there is none; give bundled, a folder or a Hub id")
+        if not self.conditions:
+            raise ConfigError(f"{path}conditions: there is none; name something to draw, such as red patch")
+        if self.port is not None and not 1024 <= self.port <= 65535:
+            raise ConfigError(f"{path}port: {self.port} is outside 1024 to 65535; null takes a free one")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"{path}threads: {self.threads} is below 1; give a number of threads, or null")
+        if self.open_choice and not is_loopback(self.host):
+            raise ConfigError(
+                f"{path}open_choice: on {self.host} strangers could make this machine open its folders and "
+                "load any model; set it to false, or host to 127.0.0.1"
+            )
+        for run in self.runs:
+            if not (Path(run) / "report.md").is_file():
+                raise ConfigError(f"{path}runs: {run} has no report.md; give the folder of a finished run")
+
+    def logins(self, path: str = "") -> list[tuple[str, str]] | None:
+        """Return names and passwords, None where no login is asked for.
+
+        Raises:
+            ConfigError: the file cannot be read, is empty, or has a line without a name or a password.
+        """
+        if self.login_file is None:
+            return None
+        try:
+            lines = Path(self.login_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}login_file: {self.login_file} cannot be read; check the file"
+            ) from error
+        found = []
+        for number, line in enumerate(lines, 1):
+            name, colon, password = line.partition(":")
+            if line.strip() and not (name and colon and password):
+                raise ConfigError(f"{path}login_file: line {number} is not NAME:PASSWORD; mend it")
+            if line.strip():
+                found.append((name, password))
+        if not found:
+            raise ConfigError(f"{path}login_file: {self.login_file} names nobody; write a line NAME:PASSWORD")
+        return found
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether nobody but this machine reaches ``host``."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,307 @@
+"""What the demo draws, as plain functions: by condition and skin type, or from a photograph.
+
+Each function yields after every batch, so that a page can show what there is and cancelling comes to an end.
+Rows of provenance are rows of a plan (:mod:`skindiff.synthesis.plan`, :mod:`skindiff.synthesis.class_plan`):
+whoever has the generator (and the photograph) draws them again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.photographs import Pixels, photograph_id
+from skindiff.demo.studio import Loaded, Studio
+from skindiff.errors import GeneratorError, SynthesisError
+from skindiff.evaluation.skin_tone import image_ita
+from skindiff.generators.prompts import prompt_for
+from skindiff.synthesis.batches import Drawn
+from skindiff.synthesis.class_draw import ClassDrawer
+from skindiff.synthesis.class_plan import ClassSynthesisConfig, make_class_plan
+from skindiff.synthesis.draw import Drawer
+from skindiff.synthesis.plan import SynthesisConfig, make_plan
+
+Tone = Literal["prototype_colour", "colour", "none"]
+MOST_SEED = 2**31 - 1
+_LONGEST_CONDITION = 80
+_SOURCE = "demo"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with what is known of it.
+
+    Attributes:
+        pixels: (height, width, 3) uint8 sRGB.
+        row: its provenance, the columns of a plan without codes for classes (``condition`` instead).
+        ita: measured individual typology angle of its bare skin in degrees, None where there is too little.
+    """
+
+    pixels: Pixels
+    row: Mapping[str, Any]
+    ita: float | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a request stands: what was drawn so far, of how many, and what is being done now."""
+
+    pictures: list[Picture]
+    total: int
+    doing: str
+
+
+@dataclass(frozen=True)
+class DrawRequest:
+    """Images of one condition.
+
+    Attributes:
+        generator: its name.
+        condition: a class of the generator, or any words where it takes words.
+        skin_type: ``"I"`` to ``"VI"``; None says nothing of it.
+        count: images.
+        guidance_scale: classifier-free guidance from 1 (none); for generators that diffuse.
+        steps: sampler steps; for generators that diffuse.
+        seed: same seed, same start noises.
+    """
+
+    generator: str
+    condition: str
+    skin_type: str | None = None
+    count: int = 6
+    guidance_scale: float = 2.0
+    steps: int = 14
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """A photograph, to be re-drawn on each of the six skin types from one noise.
+
+    Attributes are those of :class:`DrawRequest`, and:
+        photograph: (height, width, 3) uint8 sRGB.
+        skin_type: type of the photograph's skin, None where it is not known.
+        strength: how far img2img goes back into noise, above 0 and at most 1.
+        tone: how the skin's colour is moved (:class:`~skindiff.synthesis.plan.SynthesisConfig`).
+    """
+
+    photograph: Pixels
+    generator: str = "bundled"
+    condition: str = "smooth skin"
+    skin_type: str | None = None
+    strength: float = 0.3
+    guidance_scale: float = 2.0
+    steps: int = 14
+    seed: int = 0
+    tone: Tone = "prototype_colour"
+
+
+def draw(studio: Studio, request: DrawRequest) -> Iterator[Progress]:
+    """Draw images of a condition.
+
+    Yields:
+        Where it stands, before the first batch and after each.
+
+    Raises:
+        GeneratorError: the generator cannot be had, or cannot draw this.
+        SynthesisError: a number is outside its bounds, or an image comes out as none.
+    """
+    _check(studio.config, request.steps, request.guidance_scale, request.seed, request.count)
+    yield Progress([], request.count, "loading the generator")
+    loaded = studio.generator(request.generator)
+    if loaded.takes_words:
+        rows = _text_rows(studio, loaded, request)
+        drawer: Drawer | ClassDrawer = Drawer(loaded.pipeline)
+    else:
+        rows = _class_rows(studio, loaded, request)
+        drawer = ClassDrawer(loaded.pipeline)
+    yield from _in_batches(studio, drawer, rows, request.condition, request.skin_type)
+
+
+def transfer(studio: Studio, request: TransferRequest) -> Iterator[Progress]:
+    """Re-draw a photograph on each of the six skin types (arguments, yields and errors as above)."""
+    settings = _img2img_settings(studio.config, request)
+    yield Progress([], len(SKIN_TYPES), "loading the generator")
+    loaded = studio.generator(request.generator)
+    if not loaded.takes_words:
+        raise GeneratorError(
+            f"generator {request.generator!r} knows no skin types and re-draws no photographs; choose one "
+            "of Stable Diffusion, such as bundled"
+        )
+    if request.tone == "prototype_colour":
+        for skin_type in studio.learn_tones(loaded):
+            yield Progress([], len(SKIN_TYPES), f"asking the generator for its own skin of type {skin_type}")
+    source_id = photograph_id(request.photograph)
+    source = _source(source_id, request.condition, request.photograph)
+    template = make_plan(source, settings, seed=request.seed, generator=loaded.revision)[0]
+    subject = loaded.tokens.get(request.condition, request.condition)
+    rows = [
+        template
+        | {
+            "image_id": f"{source_id}-{skin_type}-{request.seed}",
+            "skin_type": skin_type,
+            "source_skin_type": request.skin_type,
+            "subject": subject,
+            "prompt": prompt_for(subject, skin_type),
+            "strategy": loaded.strategy,
+            "batch_position": place % settings.batch_size,
+        }
+        for place, skin_type in enumerate(SKIN_TYPES)
+    ]
+    drawer = Drawer(loaded.pipeline, source, loaded.prototypes)
+    yield from _in_batches(studio, drawer, rows, request.condition, None)
+
+
+def before(photograph: Pixels, size: int) -> Picture:
+    """Return a photograph as img2img sees it: its central square, ``size`` pixels a side, and its ITA."""
+    square = ImageOps.fit(PILImage.fromarray(photograph), (size, size), PILImage.Resampling.LANCZOS)
+    pixels = np.array(square)
+    return Picture(pixels, {"image_id": photograph_id(photograph)}, image_ita(pixels))
+
+
+def image_size(loaded: Loaded) -> int:
+    """Return the side of a generator's images in pixels."""
+    if loaded.takes_words:
+        return int(loaded.pipeline.unet.config.sample_size * loaded.pipeline.vae_scale_factor)
+    return int(loaded.pipeline.config.image_size)
+
+
+def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+    condition = _condition(request.condition)
+    settings = SynthesisConfig(
+        strategy="vanilla",
+        mode="txt2img",
+        images_per_source=request.count,
+        targets=[request.skin_type or SKIN_TYPES[0]],
+        guidance_scale=request.guidance_scale,
+        steps=request.steps,
+        tone="none",
+        batch_size=min(studio.config.batch_size, request.count),
+    )
+    # The source's name is part of the seeds: one for all, so that generators are compared on equal noises.
+    plan = make_plan(_source(_SOURCE, condition), settings, seed=request.seed, generator=loaded.revision)
+    subject = loaded.tokens.get(condition, condition)
+    own = {
+        "skin_type": request.skin_type,
+        "subject": subject,
+        "prompt": prompt_for(subject, request.skin_type),
+        "strategy": loaded.strategy,
+    }
+    return [row | own for row in plan.to_list()]
+
+
+def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+    pipeline = loaded.pipeline
+    if pipeline.needs_images:
+        raise GeneratorError(
+            f"generator {request.generator!r} is a {pipeline.family}, which re-draws training images and "
+            "draws nothing of its own; choose another"
+        )
+    if request.skin_type is not None:
+        raise GeneratorError(
+            f"generator {request.generator!r} knows no skin types; choose 'any', or another generator"
+        )
+    if request.condition not in loaded.conditions:
+        raise GeneratorError(
+            f"condition {request.condition!r} is no class of {request.generator!r}; choose from "
+            f"{', '.join(loaded.conditions)}"
+        )
+    settings = ClassSynthesisConfig(
+        budget="table",
+        table={request.condition: request.count},
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        batch_size=min(studio.config.batch_size, request.count),
+    )
+    classes = Dataset.from_dict(
+        {"label": [], "skin_type": [], "image_id": [], "group_id": [], "image": [], "corpus": []},
+        features=corpus_features(loaded.conditions),
+    )
+    plan = make_class_plan(
+        classes, settings, seed=request.seed, family=pipeline.family, generator=loaded.revision
+    )
+    return list(plan.to_list())
+
+
+def _in_batches(
+    studio: Studio,
+    drawer: Drawer | ClassDrawer,
+    rows: list[dict[str, Any]],
+    condition: str,
+    skin_type: str | None,
+) -> Iterator[Progress]:
+    pictures: list[Picture] = []
+    yield Progress([], len(rows), "drawing")
+    size = rows[0]["batch_size"]
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        with studio.drawing():
+            drawn: Drawn = drawer.draw(batch)
+        if drawn.refused:
+            reason = next(iter(drawn.refused.values()))
+            raise SynthesisError(f"an image came out {reason}; try another seed or fewer steps")
+        for number, row in enumerate(batch):
+            known = {name: value for name, value in row.items() if name != "label"}
+            pixels = drawn.images[number]
+            pictures.append(Picture(pixels, {"condition": condition} | known, image_ita(pixels)))
+        yield Progress(list(pictures), len(rows), "drawing")
+
+
+def _source(image_id: str, condition: str, pixels: Pixels | None = None) -> Dataset:
+    """Return the one row that a plan is made from."""
+    image = None if pixels is None else PILImage.fromarray(pixels)
+    return Dataset.from_dict(
+        {
+            "image": [image],
+            "label": [0],
+            "skin_type": [None],
+            "image_id": [image_id],
+            "group_id": [image_id],
+            "corpus": [_SOURCE],
+        },
+        features=corpus_features([_condition(condition)]),
+    )
+
+
+def _condition(words: str) -> str:
+    words = " ".join(words.split())
+    if not words or len(words) > _LONGEST_CONDITION:
+        raise GeneratorError(
+            f"condition: give one in 1 to {_LONGEST_CONDITION} characters, such as red patch"
+        )
+    return words
+
+
+def _img2img_settings(config: DemoConfig, request: TransferRequest) -> SynthesisConfig:
+    _check(config, request.steps, request.guidance_scale, request.seed, len(SKIN_TYPES))
+    settings = SynthesisConfig(
+        strategy="vanilla",
+        images_per_source=1,
+        targets=[SKIN_TYPES[0]],
+        strength=request.strength,
+        guidance_scale=request.guidance_scale,
+        steps=request.steps,
+        tone=request.tone,
+        tone_subject=config.tone_subject,
+        detail=1.0,
+        batch_size=min(config.batch_size, len(SKIN_TYPES)),
+    )
+    settings.validate()
+    return settings
+
+
+def _check(config: DemoConfig, steps: int, guidance_scale: float, seed: int, count: int) -> None:
+    for name, value, least, most in (
+        ("steps", steps, 1, config.max_steps),
+        ("guidance", guidance_scale, 1, 20),
+        ("seed", seed, 0, MOST_SEED),
+        ("images", count, 1, max(config.max_images, len(SKIN_TYPES))),
+    ):
+        if not least <= value <= most:
+            raise SynthesisError(f"{name}: {value:g} is outside {least} to {most}")

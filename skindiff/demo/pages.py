@@ -1,0 +1,277 @@
+"""The pages of the demo: what stands where. What happens on a press is in :mod:`skindiff.demo.desk`."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.demo import look
+from skindiff.demo.desk import ANY_TYPE, Desk
+from skindiff.demo.drawing import MOST_SEED
+
+DRAWING = "drawing"
+"""The queue of everything that computes; one request at a time."""
+TONES = (
+    ("by the generator's own skin colours", "prototype_colour"),
+    ("by the skin colours of photographs", "colour"),
+    ("by the words alone", "none"),
+)
+
+
+_AS_FILE = "Please upload the photograph as a file."
+
+
+def draw_page(desk: Desk) -> None:
+    """Build the page that draws by condition and skin type."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=280):
+            generator = _generator(desk)
+            condition = _condition(desk)
+            skin_type = _skin_type("Skin type", "V")
+            count = gr.Slider(1, desk.config.max_images, _some(desk), step=1, label="Images")
+            with gr.Accordion("How it is drawn", open=False):
+                knobs = _knobs(desk)
+            go, cancel = _buttons("Draw")
+        with gr.Column(scale=2, min_width=280):
+            line = _line("Choose a condition and a skin type, and press Draw.")
+            gallery = _gallery("Drawn images", "drawn")
+            download = _download()
+    _describes(desk, generator, condition, skin_type, "describe")
+    event = go.click(
+        desk.draw,
+        [generator, condition, skin_type, count, *knobs],
+        [gallery, download, line],
+        api_name="draw",
+        concurrency_id=DRAWING,
+        show_progress_on=[line],
+    )
+    _after(event, cancel, line, download)
+
+
+def photograph_page(desk: Desk, examples: list[str]) -> None:
+    """Build the page that re-draws a photograph across the six skin types."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=280):
+            photograph = _undecoded(
+                gr.Image(
+                    label="Photograph",
+                    sources=["upload", "clipboard"],
+                    height=250,
+                    elem_id="photograph",
+                    buttons=[],
+                    placeholder=f"JPEG, PNG or WebP, up to {desk.config.max_upload_mb:g} MB",
+                )
+            )
+            gr.Examples(examples, photograph, label="Phantoms to try: computed, nobody's skin")
+            strength = gr.Slider(
+                0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is drawn anew; more keeps less"
+            )
+            with gr.Accordion("How it is drawn", open=False):
+                generator = _generator(desk)
+                condition = _condition(desk)
+                skin_type = _skin_type("Skin type in the photograph", ANY_TYPE, "not known")
+                tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the tone moves")
+                knobs = _knobs(desk)
+            go, cancel = _buttons("Re-draw on six skin types")
+            gr.Markdown(
+                "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
+                elem_classes="sd-quiet",
+            )
+        with gr.Column(scale=2, min_width=280):
+            line = _line("Upload a photograph, or take one of the examples.")
+            gallery = _gallery("Skin types I to VI", "redrawn")
+            strip = gr.HTML(label="Measured skin tone")
+            with gr.Group():
+                slider = gr.ImageSlider(
+                    label="Before and after", height=300, interactive=False, buttons=[], elem_id="slider"
+                )
+                shown = gr.Radio(
+                    [(name, number) for number, name in enumerate(SKIN_TYPES)],
+                    value=5,
+                    label="After: skin type",
+                )
+            download = _download()
+    pairs = gr.State([], time_to_live=desk.config.keep_minutes * 60)
+    _describes(desk, generator, condition, skin_type, False)
+    photograph.upload(
+        desk.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2
+    )
+    event = go.click(
+        desk.transfer,
+        [
+            photograph,
+            generator,
+            condition,
+            skin_type,
+            strength,
+            *knobs,
+            tone,
+        ],
+        [gallery, strip, download, line, pairs],
+        api_name="transfer",
+        concurrency_id=DRAWING,
+        show_progress_on=[line],
+    )
+    for trigger in (pairs.change, shown.change):
+        trigger(desk.pair, [shown, pairs], slider, api_name=False, queue=False, show_progress="hidden")
+    _after(event, cancel, line, download)
+
+
+def compare_page(desk: Desk) -> None:
+    """Build the page that draws the same with two generators."""
+    names = list(desk.studio.offered)
+    with gr.Row():
+        first = _generator(desk, "First generator")
+        second = _generator(desk, "Second generator", names[min(1, len(names) - 1)])
+    with gr.Row():
+        condition = _condition(desk)
+        skin_type = _skin_type("Skin type", "V")
+        most = max(1, desk.config.max_images // 2)
+        count = gr.Slider(1, most, min(4, most), step=1, label="Images of each")
+    with gr.Accordion("How it is drawn", open=False):
+        knobs = _knobs(desk)
+    go, cancel = _buttons("Compare on the same seeds")
+    line = _line("Both generators draw from the same seeds; what differs is the generators'.")
+    with gr.Row():
+        left, right = _gallery("First", "first"), _gallery("Second", "second")
+    download = _download()
+    event = go.click(
+        desk.compare,
+        [first, second, condition, skin_type, count, *knobs],
+        [left, right, download, line],
+        api_name="compare",
+        concurrency_id=DRAWING,
+        show_progress_on=[line],
+    )
+    _after(event, cancel, line, download)
+
+
+def report_page(desk: Desk) -> None:
+    """Build the page that shows the report of a run."""
+    if not desk.runs:
+        gr.Markdown(
+            "No run was given to this demo. Start it with the folder of a finished run (setting `runs`) to "
+            "read its report here."
+        )
+        return
+    names = list(desk.runs)
+    run = gr.Dropdown(names, value=names[0], label="Run")
+    page = gr.HTML(desk.report(names[0]), elem_id="report")
+    run.change(desk.report, run, page, api_name="report", concurrency_limit=2)
+
+
+def _generator(desk: Desk, label: str = "Generator", value: str | None = None) -> gr.Dropdown:
+    names = list(desk.studio.offered)
+    custom = desk.config.open_choice
+    return gr.Dropdown(
+        names,
+        value=value or names[0],
+        label=label,
+        allow_custom_value=custom,
+        info="or type a folder or a Hub id" if custom else None,
+    )
+
+
+def _condition(desk: Desk) -> gr.Dropdown:
+    offered = desk.config.conditions
+    return gr.Dropdown(
+        offered, value=offered[0], label="Condition", allow_custom_value=True, info="or type your own words"
+    )
+
+
+def _skin_type(label: str, value: str, none: str = ANY_TYPE) -> gr.Dropdown:
+    return gr.Dropdown([(none, ANY_TYPE), *((name, name) for name in SKIN_TYPES)], value=value, label=label)
+
+
+def _knobs(desk: Desk) -> tuple[gr.Slider, gr.Slider, gr.Number]:
+    """Return guidance, steps and seed."""
+    return (
+        gr.Slider(
+            1,
+            10,
+            2,
+            step=0.5,
+            label="Guidance",
+            info="how closely words are followed; 1 is fastest",
+        ),
+        gr.Slider(1, desk.config.max_steps, min(14, desk.config.max_steps), step=1, label="Steps"),
+        gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED),
+    )
+
+
+def _buttons(label: str) -> tuple[gr.Button, gr.Button]:
+    with gr.Row():
+        return gr.Button(label, variant="primary", scale=3), gr.Button("Cancel", scale=1, min_width=90)
+
+
+def _gallery(label: str, name: str) -> gr.Gallery:
+    return gr.Gallery(
+        label=label,
+        elem_id=name,
+        elem_classes="sd-gallery",
+        columns=6,
+        object_fit="contain",
+        height="auto",
+        interactive=False,
+        buttons=["fullscreen"],
+    )
+
+
+def _download() -> gr.DownloadButton:
+    return gr.DownloadButton("Download images and provenance (zip)", interactive=False)
+
+
+def _line(words: str) -> gr.HTML:
+    return gr.HTML(look.said(words), elem_classes="sd-status")
+
+
+def _undecoded(image: gr.Image) -> gr.Image:
+    """Let an image hand on the path of its file: the file is judged before anything opens it.
+
+    (A subclass would do, but for each subclass Gradio writes a file into this package.)
+    """
+    fetch = image.async_move_resource_to_block_cache
+
+    def path_of(payload: Any) -> str | None:
+        if payload is not None and (not payload.path or (payload.url or "").startswith("data:")):
+            raise gr.Error(_AS_FILE, print_exception=False)
+        return None if payload is None else str(payload.path)
+
+    async def only_files(place: str | Path | None) -> Any:
+        if str(place).lower().startswith(("http:", "https:")):
+            raise gr.Error(_AS_FILE, print_exception=False)
+        return await fetch(place)
+
+    image.preprocess = path_of
+    image.async_move_resource_to_block_cache = only_files
+    return image
+
+
+def _describes(
+    desk: Desk, generator: gr.Dropdown, condition: gr.Dropdown, skin_type: gr.Dropdown, name: Any
+) -> None:
+    generator.input(
+        desk.describe,
+        [generator, skin_type],
+        [condition, skin_type],
+        api_name=name,
+        concurrency_id=DRAWING,
+    )
+
+
+def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadButton) -> None:
+    """Let a drawing be cancelled, and be downloaded when it is done."""
+    quiet: dict[str, Any] = {"queue": False, "api_name": False, "show_progress": "hidden"}
+    cancel.click(
+        lambda: look.said("What was drawn so far is shown.", "Cancelled."),
+        None,
+        line,
+        cancels=[event],
+        **quiet,
+    )
+    event.success(lambda: gr.update(interactive=True), None, download, **quiet)
+
+
+def _some(desk: Desk) -> int:
+    return min(6, desk.config.max_images)

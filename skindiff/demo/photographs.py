@@ -1,0 +1,112 @@
+"""Photographs from outside: their size is judged before they are decoded, and only their pixels are kept."""
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from skindiff.errors import SkindiffError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""What is decoded; every other decoder of Pillow stays shut."""
+SMALLEST_SIDE = 16
+"""A smaller photograph shows no skin to measure."""
+_KEPT_SIDE = 1024
+
+Pixels = NDArray[np.uint8]
+
+
+class PhotographError(SkindiffError):
+    """An upload is refused; the message tells the visitor why and what to do."""
+
+
+def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pixels:
+    """Return the pixels of an upload, upright, its shorter side at most 1024 pixels.
+
+    Metadata, colour profile and transparency (laid on white) are left behind.
+
+    Args:
+        path: of the uploaded file.
+        max_bytes: largest file.
+        max_pixels: largest image; told from its header, before anything is decoded.
+
+    Returns:
+        (height, width, 3) uint8 sRGB.
+
+    Raises:
+        PhotographError: it is gone, too large, too small, no image, or damaged.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise PhotographError("The photograph is no longer here. Please upload it again.") from error
+    if size > max_bytes:
+        raise PhotographError(
+            f"The file has {size / 1e6:.1f} MB, and at most {max_bytes / 1e6:g} MB are taken. "
+            "Please save it smaller, as JPEG."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
+            with PILImage.open(path, formats=FORMATS) as opened:
+                _check_size(opened.width, opened.height, max_pixels)
+                upright = ImageOps.exif_transpose(opened)
+                return _pixels(upright)
+    except UnidentifiedImageError as error:
+        raise PhotographError(
+            "This file is no photograph that can be opened. Please upload a JPEG, PNG or WebP."
+        ) from error
+    except PILImage.DecompressionBombError as error:
+        raise PhotographError(_too_large(max_pixels)) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise PhotographError(
+            "This photograph is damaged and cannot be opened. Please upload another copy of it."
+        ) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PhotographError(_too_large(max_pixels, f" has {width} x {height} pixels, which"))
+    if min(width, height) < SMALLEST_SIDE:
+        raise PhotographError(
+            f"The photograph has {width} x {height} pixels, which is too small to show skin. "
+            f"Please upload one of at least {SMALLEST_SIDE} x {SMALLEST_SIDE}."
+        )
+
+
+def _too_large(max_pixels: int, found: str = "") -> str:
+    return (
+        f"The photograph{found} is more than the {max_pixels / 1e6:g} million pixels that are taken. "
+        "Please make it smaller."
+    )
+
+
+def _pixels(image: PILImage.Image) -> Pixels:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = PILImage.new("RGBA", image.size, "white")
+        image = PILImage.alpha_composite(ground, image)
+    image = image.convert("RGB")
+    shrink = _KEPT_SIDE / min(image.size)
+    if shrink < 1:
+        wanted = (round(image.width * shrink), round(image.height * shrink))
+        image = image.resize(wanted, PILImage.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def png_bytes(pixels: Pixels) -> bytes:
+    """Return (height, width, 3) uint8 pixels as a PNG that holds nothing else."""
+    file = io.BytesIO()
+    PILImage.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def photograph_id(pixels: Pixels) -> str:
+    """Return what provenance calls an upload: a name made of its pixels, which says nothing else of it."""
+    return f"upload-{hashlib.sha256(pixels.tobytes()).hexdigest()[:12]}"

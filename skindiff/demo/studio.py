@@ -1,0 +1,168 @@
+"""The generators of the demo: loaded when first asked for, kept while there is room."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffusers import StableDiffusionPipeline
+
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.demo.config import DemoConfig
+from skindiff.errors import GeneratorError
+from skindiff.generators.adapter import load_adapter, read_adapter
+from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.loading import load
+from skindiff.generators.stable_diffusion import load_pipeline, model_revision
+from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
+
+_TOKENS = "tokens.json"
+
+
+@dataclass
+class Loaded:
+    """A generator at work.
+
+    Attributes:
+        pipeline: Stable Diffusion (takes any words and a skin type) or a from-scratch family.
+        revision: what provenance calls it, ``id@revision``.
+        conditions: what it is offered to draw.
+        tokens: learnt word of each condition of an adapter.
+        strategy: what it has learnt, as plans call it.
+        base: model to ask for the colours of the skin types: an adapter learnt from light skin alone draws
+            dark skin too light.
+        prototypes: those colours, as far as they were asked for.
+    """
+
+    pipeline: Any
+    revision: str
+    conditions: list[str]
+    tokens: dict[str, str] = field(default_factory=dict)
+    strategy: str = "vanilla"
+    base: StableDiffusionPipeline | None = None
+    prototypes: TonePrototypes = field(default_factory=lambda: TonePrototypes({}, {}))
+
+    @property
+    def takes_words(self) -> bool:
+        """Whether it draws any condition on any skin type, and re-draws photographs."""
+        return not isinstance(self.pipeline, ClassConditionalPipeline)
+
+
+def short_names(targets: Sequence[str]) -> dict[str, str]:
+    """Return folders and Hub ids by the name a visitor sees: a folder's last part, numbered where shared.
+
+    So the page tells nobody where folders lie.
+    """
+    found: dict[str, str] = {}
+    for target in targets:
+        short = Path(target).resolve().name if Path(target).is_dir() else target
+        name, number = short, 2
+        while name in found:
+            name, number = f"{short} ({number})", number + 1
+        found[name] = target
+    return found
+
+
+class Studio:
+    """Loads generators by name and lets one request at a time draw.
+
+    Args:
+        config: valid settings.
+
+    Attributes:
+        config: as given.
+        offered: what stands behind each name that is offered.
+    """
+
+    def __init__(self, config: DemoConfig) -> None:
+        self.config = config
+        self.offered = short_names(config.generators)
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._busy = threading.Lock()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Wait until no other request computes, and compute alone.
+
+        A cancelled request may still be inside its last batch when the next one starts.
+        """
+        with self._busy:
+            yield
+
+    def generator(self, name: str) -> Loaded:
+        """Return a generator, loading it if it is not in memory.
+
+        Args:
+            name: one of :attr:`offered`, or (where the config leaves the choice open) a folder or a Hub id.
+
+        Raises:
+            GeneratorError: it is none of those offered and no other may be chosen, or it cannot be loaded.
+        """
+        name = name.strip()
+        if name not in self.offered and not self.config.open_choice:
+            raise GeneratorError(
+                f"generator {name!r} is not offered here; choose from {', '.join(self.offered)}"
+            )
+        with self._busy:
+            if name not in self._loaded:
+                found = self._load(self.offered.get(name, name))
+                while len(self._loaded) >= self.config.keep_generators:
+                    self._loaded.popitem(last=False)
+                self._loaded[name] = found
+            self._loaded.move_to_end(name)
+            return self._loaded[name]
+
+    def learn_tones(self, loaded: Loaded) -> Iterator[str]:
+        """Ask a generator for its own colour of each skin type that is not known yet, one after the other.
+
+        Yields:
+            Each skin type, before it is drawn.
+        """
+        for skin_type in SKIN_TYPES:
+            if skin_type in loaded.prototypes.colours:
+                continue
+            yield skin_type
+            with self._busy:
+                own = estimate_prototypes(
+                    loaded.base or loaded.pipeline,
+                    [skin_type],
+                    [self.config.tone_subject],
+                    draws=self.config.tone_draws,
+                )
+            known = loaded.prototypes
+            loaded.prototypes = TonePrototypes(known.means | own.means, known.colours | own.colours)
+        # An adapter's base has done its work.
+        loaded.base = None
+
+    def _load(self, name: str) -> Loaded:
+        if (Path(name) / _TOKENS).is_file():
+            return self._load_adapter(Path(name))
+        pipeline = load(name)
+        if isinstance(pipeline, ClassConditionalPipeline):
+            return Loaded(pipeline, model_revision(name), list(pipeline.config.class_names))
+        return Loaded(pipeline, model_revision(name), list(self.config.conditions))
+
+    def _load_adapter(self, folder: Path) -> Loaded:
+        adapter = read_adapter(folder)
+        base = self.config.adapter_base or str(adapter.config.get("base_model", "")).partition("@")[0]
+        if not base:
+            raise GeneratorError(f"adapter {folder.name!r} names no base model; set adapter_base")
+        pipeline = load_pipeline(base)
+        load_adapter(pipeline, folder, fuse=True)
+        digest = hashlib.sha256()
+        for path in sorted(folder.rglob("*.safetensors")):
+            digest.update(path.read_bytes())
+        tokens = {name: adapter.tokens.subject(name) for name in adapter.tokens.tokens}
+        learnt = [name for name, has in (("ti", bool(tokens)), ("lora", adapter.has_lora)) if has]
+        return Loaded(
+            pipeline,
+            f"{model_revision(base)}+{folder.resolve().name}@{digest.hexdigest()[:12]}",
+            list(tokens) or list(self.config.conditions),
+            tokens,
+            "+".join(learnt) or "vanilla",
+            load_pipeline(base),
+        )
