@@ -194,7 +194,8 @@ def report_classes(
     surroundings = environment(accelerator.num_processes, accelerator.device.type)
     write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
     summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))["summary"]
-    beside = beside_rows(published, summary, by_class, best)
+    # Where nothing was classified, the paper's numbers stand in the table of detection.
+    beside = beside_rows(published, summary, by_class, best) if results.cells else []
     chapters = [
         beside_chapter(beside, f"Paper: {published[0].paper}. {_DIFFERENT}" if published else ""),
         detection_chapter(detection, published),

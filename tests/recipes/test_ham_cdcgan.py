@@ -62,6 +62,7 @@ def test_detection_stands_beside_the_detectors_own_recall(study: HamCdcganConfig
     text = (Path(study.output_dir) / "report.md").read_text()
     for words in ("## Detection", "held-out recall", "## Samples by class", "training.png"):
         assert words in text
+    assert "## Beside the paper" not in text
 
 
 def test_the_detector_keeps_to_images_that_the_generator_never_saw(study: HamCdcganConfig) -> None:
