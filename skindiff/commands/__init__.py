@@ -1,0 +1,17 @@
+"""The commands of ``skindiff``, one file each; the door to them is :mod:`skindiff.cli`.
+
+A command is a module with ``main(words) -> int``, which is given what follows its name. This package itself
+imports nothing, so that ``skindiff --help`` is quick.
+"""
+
+COMMANDS: dict[str, str] = {
+    "audit": "find undecodable, tiny, constant and near-duplicate images of a folder",
+    "train": "train a generator (textual-inversion, lora, ddpm, cvae, cgan ...) or a classifier",
+    "sample": "draw images by class and skin type, or re-draw a corpus as other skin types",
+    "evaluate": "train classifiers with and without drawn images, and report who gained",
+    "report": "show the verdicts and the scores of a run in the terminal",
+    "push": "put an adapter, pipeline, classifier, data set or run on the Hub",
+    "run": "run a whole study, from the corpus to the report",
+    "completion": "print a script that lets the shell complete these commands",
+}
+"""What each command does, in the order of their help."""

@@ -1,0 +1,272 @@
+"""What commands on a corpus share: its settings, who is trained and tested on, and the folder of a run."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import yaml
+from accelerate import Accelerator
+from datasets import Dataset
+
+from skindiff.commands.generators import RECORD, trained_on
+from skindiff.config import parse_config, save_config
+from skindiff.corpora.choice import CorpusConfig, PreparedCorpus, prepare_corpus
+from skindiff.corpora.few_shot import (
+    FewShotConfig,
+    FractionSplitConfig,
+    make_few_shot_split,
+    make_fraction_split,
+)
+from skindiff.corpora.medmnist import official_split
+from skindiff.corpora.splits import Split, SplitConfig, make_split
+from skindiff.errors import ConfigError, SplitError
+from skindiff.launch import start_accelerator
+from skindiff.runs import RunFolder, write_atomically
+
+CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
+
+
+@dataclass
+class PartsConfig:
+    """Which images are trained on, selected on and tested on; the same in every command of a study."""
+
+    protocol: Literal["fractions", "scenario", "few_shot", "official", "everything"] = "fractions"
+    """fractions of each class; a scenario of skin types; few_shot; the official parts of MedMNIST; or
+    everything to train on and nothing to test on."""
+    seed: int = 0
+    """Seed of the split."""
+    fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
+    """Protocol fractions."""
+    scenario: SplitConfig = field(default_factory=SplitConfig)
+    """Protocol scenario: light images to train on, dark ones to test on."""
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
+    """Protocol few_shot: a few images of each class to train on."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if self.protocol in ("fractions", "scenario", "few_shot"):
+            getattr(self, self.protocol).validate(f"{path}{self.protocol}.")
+
+    def split(self, corpus: Dataset) -> Split:
+        """Return the rows of each part.
+
+        Raises:
+            SplitError: the corpus cannot be cut like this.
+        """
+        if self.protocol == "fractions":
+            return make_fraction_split(corpus, self.fractions, self.seed)
+        if self.protocol == "scenario":
+            return make_split(corpus, self.scenario, self.seed)
+        if self.protocol == "few_shot":
+            return make_few_shot_split(corpus, self.few_shot, self.seed)
+        if self.protocol == "official":
+            return official_split(corpus, self.seed)
+        return Split(self.seed, list(range(len(corpus))), [], {}, {}, 0)
+
+
+@dataclass
+class RunSettings:
+    """Settings of every command that works for long."""
+
+    output_dir: str = "runs/command"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    resume: bool = False
+    """Go on with the run in output_dir; what is finished and unchanged is kept."""
+    overwrite: bool = False
+    """Delete the run in output_dir first."""
+    threads: int | None = None
+    """CPU threads per process; null shares the cores among the local processes."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if self.resume and self.overwrite:
+            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+
+
+@dataclass
+class CorpusSettings(RunSettings):
+    """Settings of commands that work on a corpus."""
+
+    trackers: list[str] = field(default_factory=list)
+    """Experiment trackers of Accelerate, such as tensorboard or wandb."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The images; a corpus.yaml that another command wrote is taken too."""
+    split: PartsConfig = field(default_factory=PartsConfig)
+    """Who trains and who is tested; a split.yaml that another command wrote is taken too."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        self.corpus.validate(f"{path}corpus.")
+        self.split.validate(f"{path}split.")
+        if self.split.protocol == "official" and self.corpus.name != "medmnist":
+            raise ConfigError(f"{path}split.protocol: official parts are those of medmnist; use fractions")
+
+
+class OnCorpus(Protocol):
+    """A config with a corpus and a split."""
+
+    corpus: CorpusConfig
+    split: PartsConfig
+
+
+@dataclass(frozen=True)
+class Data:
+    """A corpus in the cache, and its parts."""
+
+    corpus: PreparedCorpus
+    split: Split
+
+    def part(self, name: str) -> Dataset:
+        """Return the rows of ``train``, ``validation``, ``test`` (all groups of it) or ``all``."""
+        tested = sorted(row for rows in self.split.test.values() for row in rows)
+        parts = {"train": self.split.train, "validation": self.split.validation, "test": tested}
+        return self.corpus.dataset if name == "all" else self.corpus.dataset.select(parts[name])
+
+    @property
+    def validation(self) -> Dataset | None:
+        """The rows to select on, or None where there are none."""
+        return self.part("validation") if self.split.validation else None
+
+
+def open_run(
+    config: RunSettings, *products: str, trackers: list[str] | None = None
+) -> tuple[RunFolder, Accelerator]:
+    """Start the accelerator and claim the output folder.
+
+    Args:
+        config: output folder, resume, overwrite, threads.
+        products: names in the folder that this command makes, which ``--overwrite`` deletes with the run.
+        trackers: of Accelerate.
+    """
+    accelerator = start_accelerator(config.threads, trackers or [], config.output_dir)
+    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
+    if config.overwrite and accelerator.is_main_process:
+        for name in products:
+            path = run.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("skindiff")
+    return run, accelerator
+
+
+def prepare_data(config: OnCorpus, run: RunFolder, accelerator: Accelerator) -> Data:
+    """Read, audit, cache and cut the corpus; leave what the next command needs to see the same.
+
+    ``corpus.yaml`` and ``split.yaml`` in the run's folder are what ``--corpus`` and ``--split`` take.
+
+    Raises:
+        CorpusError, SplitError: the corpus cannot be read or cut as asked.
+    """
+    with run.withdrawn_on_error():
+        with accelerator.main_process_first():
+            corpus = prepare_corpus(config.corpus, run.path)
+        split = config.split.split(corpus.dataset)
+        if not split.train:
+            raise SplitError("split: no image is left to train on; check the protocol and the corpus")
+    if accelerator.is_main_process:
+        save_config(config.split, run.path / SPLIT_FILE)
+        save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)
+    return Data(corpus, split)
+
+
+def same_data(run: RunFolder) -> list[str]:
+    """Return the words that make another command see the corpus and the split of this run."""
+    return ["--corpus", str(run.path / CORPUS_FILE), "--split", str(run.path / SPLIT_FILE)]
+
+
+def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequence[str] = ()) -> Path:
+    """Show a stage's folder at ``target``, replacing what was there; files are linked where that works.
+
+    Args:
+        source: folder that is done.
+        target: folder that users look at.
+        accelerator: the main process works, the others wait.
+        names: files of ``source`` to show; all that is in it when left out.
+    """
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        partial = target.with_name(f".partial-{target.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        hidden = {path.name for path in source.iterdir()} - set(names) if names else set()
+        shutil.copytree(source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    accelerator.wait_for_everyone()
+    return target
+
+
+def record_rows(
+    run: RunFolder, data: Data, accelerator: Accelerator, rows: Dataset, earlier: Path | None = None
+) -> None:
+    """Leave beside an artefact which images it has learnt from, so that no test is made of them.
+
+    Args:
+        run: the record goes into its folder.
+        data: names the corpus.
+        accelerator: the main process writes.
+        rows: that were trained on.
+        earlier: an artefact that this one builds on; its record is added.
+    """
+    if not accelerator.is_main_process:
+        return
+    ids = set(rows["image_id"])
+    before = trained_on(str(earlier)) if earlier else None
+    if before:
+        ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])
+    record = {"corpus": data.corpus.fingerprint, "image_ids": sorted(ids)}
+    write_atomically(run.path / RECORD, json.dumps(record) + "\n")
+
+
+def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
+    """Return the settings of a corpus that find its cache and its audit again."""
+    found = replace(corpus, cache_dir=corpus.cache_dir or str(folder / "cache"))
+    audit_csv, chosen = folder / "audit.csv", corpus.folder
+    if chosen is not None and not chosen.audit_csv and audit_csv.is_file():
+        setattr(found, corpus.name, replace(chosen, audit_csv=str(audit_csv)))
+    return found
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+    return target
+
+
+@dataclass
+class _CorpusAlone:
+    """A corpus."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The images."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        self.corpus.validate(f"{path}corpus.")
+
+
+def corpus_of_run(folder: Path) -> Dataset | None:
+    """Return the corpus that a run of :func:`prepare_data` has read; None where it read none.
+
+    Raises:
+        ConfigError, CorpusError: the corpus is no longer where it was.
+    """
+    file = folder / CORPUS_FILE
+    if not file.is_file():
+        return None
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as place:
+        nested = Path(place) / "nested.yaml"
+        nested.write_text(yaml.safe_dump({"corpus": settings}), encoding="utf-8")
+        config = parse_config(_CorpusAlone, [], default=nested)
+    return prepare_corpus(config.corpus, folder).dataset

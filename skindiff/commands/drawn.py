@@ -1,0 +1,120 @@
+"""A folder of drawn images as an experiment takes it: whole, of the corpus' classes and size, and no leak."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from accelerate import Accelerator
+from datasets import ClassLabel, Dataset
+
+from skindiff.commands.data import Data
+from skindiff.commands.generators import RECORD
+from skindiff.corpora.cache import resize_to_cache
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.runs import RunFolder
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
+
+DATA = "data"
+
+
+def keep_drawn(run: RunFolder, accelerator: Accelerator, place: str, data: Data) -> Synthetic:
+    """Copy a drawn data set into a stage of the run and return it with the corpus' classes and size.
+
+    Args:
+        run: its cells are keyed by the content of the shards.
+        accelerator: the main process copies.
+        place: output folder of ``skindiff sample``, or a folder of shards.
+        data: what is trained and tested on.
+
+    Raises:
+        ConfigError: it shows classes that the corpus has not.
+        SynthesisError: there are no shards, or it was made from images that are validated or tested on.
+    """
+    source = shards_folder(place)
+    shards = sorted(source.glob("synthetic-*.parquet"))
+    digest = hashlib.sha256()
+    for path in shards:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    stage = run.stage("drawn", shards=digest.hexdigest())
+    folder = stage.folder / DATA
+    if not stage.done:
+        if accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            for path in [*shards, source / SUMMARY_FILE, *source.parent.glob(RECORD)]:
+                if path.is_file():
+                    shutil.copyfile(path, folder / path.name)
+        stage.finish()
+    with accelerator.main_process_first():
+        dataset = _fitting(load_synthetic(folder), data, run.path)
+    refuse_leaks(dataset, data, folder / RECORD)
+    generator = str(dataset[0]["generator"])
+    has_summary = (folder / SUMMARY_FILE).is_file()
+    summary = load_summary(folder) if has_summary else {"planned": len(dataset), "drawn": len(dataset)}
+    return Synthetic(dataset, folder, generator, generator, summary, None)
+
+
+def shards_folder(place: str) -> Path:
+    """Return the folder of shards in a run of ``skindiff sample``, or ``place`` itself.
+
+    Raises:
+        SynthesisError: neither holds any.
+    """
+    for folder in (Path(place) / DATA, Path(place)):
+        if any(folder.glob("synthetic-*.parquet")):
+            return folder
+    raise SynthesisError(f"synthetic: {place} holds no drawn images; give the output_dir of skindiff sample")
+
+
+def refuse_leaks(drawn: Dataset, data: Data, record: Path) -> None:
+    """Raise a SynthesisError if images that are selected or tested on were re-drawn, or taught the generator.
+
+    Args:
+        drawn: rows with ``source_id``.
+        data: the corpus and its split.
+        record: of the images that the generator has learnt from; absent where that is not known.
+    """
+    table = data.corpus.dataset.select_columns(["image_id", "group_id"])
+    held = [*data.split.validation, *(row for rows in data.split.test.values() for row in rows)]
+    groups = dict(zip(table["image_id"], table["group_id"], strict=True))
+    held_groups = set(table.select(held)["group_id"])
+    sources = {source for source in drawn["source_id"] if source is not None}
+    taught: set[str] = set()
+    if record.is_file():
+        content = json.loads(record.read_text(encoding="utf-8"))
+        taught = set(content["image_ids"])
+    for what, ids in (("were re-drawn from", sources), ("come from a generator that learnt from", taught)):
+        leaked = sorted(image_id for image_id in ids if groups.get(image_id) in held_groups)
+        if leaked:
+            raise SynthesisError(
+                f"synthetic: the images {what} {len(leaked)} that this split validates or tests on (such as "
+                f"{leaked[0]}): give the --split of the run that made them"
+            )
+
+
+def is_recorded(synthetic: Synthetic) -> bool:
+    """Whether it is known which images taught the generator."""
+    return os.path.isfile(synthetic.folder / RECORD)
+
+
+def _fitting(drawn: Dataset, data: Data, folder: Path) -> Dataset:
+    """Return the rows with the corpus' class codes and image size."""
+    own, names = list(drawn.features["label"].names), data.corpus.class_names
+    shown = {own[code] for code in set(drawn["label"])}
+    if unknown := sorted(shown - set(names)):
+        raise ConfigError(
+            f"synthetic: {unknown[0]!r} is no class of the corpus, which has {', '.join(names)}; draw its "
+            "classes, or choose its corpus"
+        )
+    if own != names:
+        codes = [names.index(own[code]) for code in drawn["label"]]
+        drawn = drawn.remove_columns("label").add_column("label", codes)
+        drawn = drawn.cast_column("label", ClassLabel(names=names))
+    size = data.corpus.dataset[0]["image"].size
+    if drawn[0]["image"].size != size:
+        drawn = resize_to_cache(drawn, size[0], folder / "cache").dataset
+    return drawn

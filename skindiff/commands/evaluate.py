@@ -1,0 +1,174 @@
+"""``skindiff evaluate``: do drawn images help a classifier, and whom? One split, several training seeds."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from accelerate import Accelerator
+from tqdm.auto import tqdm
+
+from skindiff.commands import report as report_command
+from skindiff.commands.data import CorpusSettings, Data, open_run, prepare_data
+from skindiff.commands.drawn import is_recorded, keep_drawn
+from skindiff.commands.launching import launched
+from skindiff.commands.settings import parse_command
+from skindiff.commands.terminal import say, suggest
+from skindiff.errors import ConfigError
+from skindiff.evaluation.arms import parse_arm
+from skindiff.evaluation.cells import Cell
+from skindiff.evaluation.class_chapters import per_class_chapter, per_class_f1
+from skindiff.evaluation.class_report import insert_chapters
+from skindiff.evaluation.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.report import Report, environment, write_report
+from skindiff.evaluation.transfer import TransferPart, transfer_lesions, transfer_tone
+from skindiff.runs import RunFolder
+from skindiff.synthesis.strategies import Synthetic
+
+TITLE = "Do the drawn images help?"
+_PRODUCTS = ("corpus.yaml", "split.yaml")
+
+
+@dataclass
+class EvaluateCommand(CorpusSettings):
+    """Train classifiers on real images, on drawn ones, on both and on controls, and report who gained.
+
+    skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
+    """
+
+    output_dir: str = "runs/evaluate"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    synthetic: str | None = None
+    """Run of skindiff sample, or a folder of its shards; only arms of real images can do without."""
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Arms, networks, training seeds."""
+    include_images: bool = False
+    """Put test images into the report; leave it off for photographs of patients."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        self.experiment.validate(f"{path}experiment.")
+        needy = [arm for arm in self.experiment.arms if parse_arm(arm).needs_synthetic]
+        if self.synthetic is None and needy:
+            raise ConfigError(
+                f"{path}synthetic is not given, and arm {needy[0]!r} needs it: name the output_dir of "
+                'skindiff sample, or say --experiment.arms "[real]"'
+            )
+        if self.split.protocol == "everything":
+            raise ConfigError(f"{path}split.protocol: everything leaves nothing to test on; use fractions")
+
+
+def main(words: Sequence[str]) -> int:
+    """Compare arms, in as many processes as asked for."""
+    return launched("evaluate", words, _evaluate)
+
+
+def _evaluate(words: list[str]) -> int:
+    started = time.perf_counter()
+    config = parse_command(EvaluateCommand, words, "evaluate")
+    run, accelerator = open_run(config, *_PRODUCTS, trackers=config.trackers)
+    data = prepare_data(config, run, accelerator)
+    with run.withdrawn_on_error():
+        synthetic = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
+    cells: list[Cell] = []
+    logs: dict[str, list[dict[str, float]]] = {}
+    steps = list(_one_by_one(config.experiment))
+    for settings in tqdm(
+        steps, desc="classifiers", unit="classifier", disable=not accelerator.is_main_process
+    ):
+        experiment = Experiment(
+            run, accelerator, settings, data.corpus.dataset, data.split,
+            scenario=config.split.protocol, data_key=data.corpus.fingerprint,
+        )  # fmt: skip
+        cells += experiment.cells(synthetic, "drawn" if synthetic else None)
+        for name, log in experiment.logs.items():
+            logs.setdefault(name, log)
+    if accelerator.is_main_process:
+        _report(config, run, accelerator, data, synthetic, cells, logs, time.perf_counter() - started)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    say()
+    report_command.show(run.path)
+    say()
+    suggest(["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"])
+    return 0
+
+
+def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
+    """Return an experiment for each classifier, so that the progress is that of all of them."""
+    for seed in config.train_seeds:
+        for architecture in config.architectures:
+            for arm in config.arms:
+                yield replace(config, arms=[arm], architectures=[architecture], train_seeds=[seed])
+
+
+def _report(
+    config: EvaluateCommand,
+    run: RunFolder,
+    accelerator: Accelerator,
+    data: Data,
+    synthetic: Synthetic | None,
+    cells: Sequence[Cell],
+    logs: dict[str, list[dict[str, float]]],
+    seconds: float,
+) -> Path:
+    split = data.split
+    part = _transfer(data, synthetic)
+    tone = transfer_tone([part], show_progress=True) if part else None
+    lesion = transfer_lesions([part], show_progress=True) if part else None
+    by_class = per_class_f1(cells)
+    drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
+    drawn.pop("timings", None)
+    report = Report(
+        recipe="evaluate",
+        title=TITLE,
+        config=asdict(config),
+        splits=[
+            {
+                "seed": split.seed,
+                "sizes": split.sizes(),
+                "dropped": split.dropped,
+                "groups_crossing": split.groups_crossing,
+            }
+        ],
+        cells=cells,
+        replicates=config.experiment.bootstrap_replicates,
+        corpus={"name": config.corpus.name, **data.corpus.counts()},
+        tones={"drawn": tone} if tone else {},
+        lesions={"drawn": lesion} if lesion else {},
+        curves={"classifiers": logs},
+        notes=[*data.corpus.warnings, *_notes(config, synthetic)],
+        sections={"synthesis": [drawn] if drawn else [], "per_class_f1": by_class},
+        timings={"seconds_of_last_call": seconds},
+    )
+    surroundings = environment(accelerator.num_processes, accelerator.device.type)
+    write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
+    return insert_chapters(run.path, [per_class_chapter(by_class)])
+
+
+def _transfer(data: Data, synthetic: Synthetic | None) -> TransferPart | None:
+    """Return the re-drawn images with their sources and the tested images of the types they were drawn as."""
+    if synthetic is None or not any(synthetic.dataset["source_id"]):
+        return None
+    wanted = set(synthetic.dataset["skin_type"]) - {None}
+    test = data.part("test")
+    target = [row for row, kind in enumerate(test["skin_type"]) if kind in wanted]
+    return TransferPart(synthetic.dataset, data.corpus.dataset, test.select(target)) if target else None
+
+
+def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
+    notes = ["One split: the intervals say nothing of how another cut of the corpus would come out."]
+    if config.corpus.name == "phantom":
+        notes.append(
+            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
+            "nothing about patients."
+        )
+    if len(config.experiment.train_seeds) < 3:
+        notes.append(f"{len(config.experiment.train_seeds)} training seeds: intervals tend to be too narrow.")
+    if synthetic and not is_recorded(synthetic):
+        notes.append(
+            "It is not recorded which images taught the generator: if tested ones did, the scores of "
+            "arms with drawn images are too good."
+        )
+    return notes

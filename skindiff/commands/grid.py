@@ -1,0 +1,59 @@
+"""A picture of drawn images: a line for each class, with sources where there are any."""
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from skindiff.evaluation.report_pictures import SampleRow, draw_samples
+
+GRID = "grid.png"
+_COLUMNS, _LINES = 6, 24
+
+
+def draw_drawn(drawn: Dataset, sources: Dataset | None, path: Path) -> None:
+    """Draw a few images of each class, of as many skin types as there are.
+
+    Args:
+        drawn: rows of a synthetic data set.
+        sources: the images that were re-drawn, by ``image_id``; each line then shows one of them.
+        path: of the picture.
+    """
+    names = drawn.features["label"].names
+    labels = list(drawn["label"])
+    places = {} if sources is None else {name: row for row, name in enumerate(sources["image_id"])}
+    lines = []
+    for code in sorted(set(labels))[:_LINES]:
+        rows = _shown(drawn, [row for row, label in enumerate(labels) if label == code])
+        source = places.get(drawn[rows[0]]["source_id"])
+        images = [drawn[row] for row in rows]
+        original = None if sources is None or source is None else sources[source]
+        kind = original["skin_type"] if original else None
+        lines.append(
+            SampleRow(
+                title=f"{names[code]}\ntype {kind}" if kind else names[code],
+                source=_pixels(original) if original else None,
+                synthetic=tuple(_pixels(row) for row in images),
+                captions=tuple(f"type {row['skin_type']}" if row["skin_type"] else "" for row in images),
+            )
+        )
+    draw_samples(lines, path)
+
+
+def _shown(drawn: Dataset, rows: list[int]) -> list[int]:
+    """Return rows of one source, or of as many skin types as there are."""
+    table = drawn.select_columns(["source_id", "skin_type"]).select(rows)
+    sources, types = list(table["source_id"]), list(table["skin_type"])
+    if sources[0] is not None:
+        return [row for row, source in zip(rows, sources, strict=True) if source == sources[0]][:_COLUMNS]
+    turns: dict[str | None, int] = {}
+    order = []
+    for row, kind in zip(rows, types, strict=True):
+        turns[kind] = turns.get(kind, 0) + 1
+        order.append((turns[kind], row))
+    return sorted(row for _, row in sorted(order)[:_COLUMNS])
+
+
+def _pixels(row: dict) -> NDArray[np.uint8]:
+    return np.asarray(row["image"].convert("RGB"))

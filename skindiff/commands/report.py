@@ -1,0 +1,119 @@
+"""``skindiff report RUN``: the verdicts and the scores of a run, in the terminal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skindiff.commands.settings import parse_command
+from skindiff.commands.terminal import say, table
+from skindiff.errors import ConfigError, RunFolderError
+from skindiff.evaluation.verdicts import series_name
+
+REPORT_FILE = "report.json"
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
+
+
+@dataclass
+class ReportCommand:
+    """Show the verdicts and the scores of a run.
+
+    skindiff report runs/fitz_lora_smoke
+    """
+
+    run: str = ""
+    """Folder of a run that has finished."""
+    metrics: list[str] = field(default_factory=lambda: ["accuracy", "balanced_accuracy", "f1", "auroc"])
+    """Columns of the table: accuracy, balanced_accuracy, precision, recall, f1, auroc."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if not self.run:
+            raise ConfigError(f"{path}run is not given: name the folder of a run, such as runs/evaluate")
+        if not self.metrics or not set(self.metrics) <= set(METRICS):
+            raise ConfigError(f"{path}metrics: {self.metrics} is not a list of {', '.join(METRICS)}")
+
+
+def main(words: Sequence[str]) -> int:
+    """Show a run's report."""
+    config = parse_command(ReportCommand, words, "report", positional=["run"])
+    show(Path(config.run), config.metrics)
+    return 0
+
+
+def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "f1", "auroc")) -> None:
+    """Print the report of a run.
+
+    Args:
+        folder: of the run.
+        metrics: columns of the table.
+
+    Raises:
+        RunFolderError: there is no report.
+    """
+    path = folder / REPORT_FILE
+    if not path.is_file():
+        begun = (folder / "config.yaml").is_file()
+        way_out = "finish the run by --resume" if begun else "give the output_dir of a run"
+        raise RunFolderError(f"run: {folder} has no {REPORT_FILE}; {way_out}")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"run: {path} cannot be read ({error}); run it again by --resume") from error
+    say(f"{content['title']}  ({content['recipe']})")
+    corpus = content["corpus"]
+    say(f"corpus {corpus['name']}: {corpus['images']} images of {corpus['groups']} groups\n")
+    for verdict in content["verdicts"]:
+        say(f"- {verdict['sentence']}")
+    for rows in _populations(content["summary"]):
+        say()
+        say("\n".join(_scores(rows, metrics)))
+    for note in content["notes"]:
+        say(f"\nnote: {note}")
+    say(f"\nreport: {folder / 'report.md'}")
+
+
+def _populations(summary: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Return the rows by what was tested how."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in summary:
+        key = tuple(row[name] for name in ("scenario", "test_group", "architecture", "preset"))
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:
+    """Return the lines of a table: a line for each arm, its means and intervals in percent."""
+    first = rows[0]
+    series: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        series.setdefault(series_name(row, rows), {})[row["metric"]] = row
+    lines = [
+        [name, *(_estimate(found.get(metric)) for metric in metrics), _difference(found)]
+        for name, found in series.items()
+    ]
+    about = (
+        f"{first['architecture']}, scenario {first['scenario']}, {first['test_group']} test images: "
+        f"{first['images']} of {first['groups']} groups, {first['cells']} runs per arm; percent [95%]"
+    )
+    headings = ["arm", *(metric.replace("_", " ") for metric in metrics), "balanced - real"]
+    return [about, *table(headings, lines)]
+
+
+def _estimate(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["mean"] is None:
+        return "n/a"
+    if row["ci_low"] is None:
+        return f"{100 * row['mean']:.1f}"
+    return f"{100 * row['mean']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+
+
+def _difference(found: Mapping[str, Mapping[str, Any]]) -> str:
+    row = found.get("balanced_accuracy")
+    if row is None or row["delta"] is None:
+        return ""
+    if row["delta_ci_low"] is None:
+        return f"{100 * row['delta']:+.1f}"
+    low, high = 100 * row["delta_ci_low"], 100 * row["delta_ci_high"]
+    return f"{100 * row['delta']:+.1f} [{low:+.1f}, {high:+.1f}]"

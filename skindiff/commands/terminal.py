@@ -1,0 +1,35 @@
+"""What commands say on the standard output; logs and progress bars go to the standard error."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+
+def say(text: str = "") -> None:
+    """Print a line, from the main process alone."""
+    if os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def suggest(*commands: Sequence[str]) -> None:
+    """Print commands that are useful now, ready to be copied.
+
+    Args:
+        commands: each as the words of its line, which are quoted where a shell would cut them.
+    """
+    for number, words in enumerate(commands):
+        say(f"{'next:' if number == 0 else '  or:'} {shlex.join(words)}")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first column flush left, all others flush right."""
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (headings, ["-" * width for width in widths], *rows)
+    ]

@@ -1,0 +1,131 @@
+"""``skindiff train textual-inversion`` and ``lora``: an adapter of a Stable Diffusion pipeline."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skindiff.commands.data import (
+    CorpusSettings,
+    Data,
+    open_run,
+    prepare_data,
+    publish,
+    record_rows,
+    same_data,
+)
+from skindiff.commands.generators import adapter_folder
+from skindiff.commands.settings import parse_command
+from skindiff.commands.terminal import say, suggest
+from skindiff.generators.adapter import load_adapter
+from skindiff.generators.stable_diffusion import DEFAULT_MODEL, load_pipeline, model_folder, model_revision
+from skindiff.runs import RunFolder, Stage
+from skindiff.training.lora import LoRAConfig, train_lora
+from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
+
+ADAPTER = "adapter"
+
+
+@dataclass
+class TrainAdapter(CorpusSettings):
+    """Settings that both trainings share."""
+
+    model: str = DEFAULT_MODEL
+    """Stable Diffusion to start from: a folder, a Hub id, or bundled for the pipeline in this package."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
+
+
+@dataclass
+class TrainTextualInversion(TrainAdapter):
+    """Learn a new word for each class of a corpus.
+
+    The words come to output_dir/adapter, which plain diffusers loads.
+    """
+
+    output_dir: str = "runs/textual_inversion"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    textual_inversion: TextualInversionConfig = field(default_factory=TextualInversionConfig)
+    """How the words are learnt."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        self.textual_inversion.validate(f"{path}textual_inversion.")
+
+
+@dataclass
+class TrainLoRA(TrainAdapter):
+    """Train low-rank updates on the images of a corpus.
+
+    They come to output_dir/adapter, with the words they were trained with; plain diffusers loads it.
+    """
+
+    output_dir: str = "runs/lora"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    words: str | None = None
+    """Run of skindiff train textual-inversion (or its adapter folder) whose words the prompts hold; without
+    it they call each class by its name."""
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    """How the updates are trained."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        self.lora.validate(f"{path}lora.")
+
+
+def main(method: str, words: Sequence[str]) -> int:
+    """Train an adapter by textual inversion or LoRA."""
+    kind: type[TrainAdapter] = TrainLoRA if method == "lora" else TrainTextualInversion
+    config = parse_command(kind, words, f"train {method}")
+    model_folder(config.model)  # a wrong path is an error now, not after the corpus
+    learnt = adapter_folder(config.words) if isinstance(config, TrainLoRA) and config.words else None
+    run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
+    data = prepare_data(config, run, accelerator)
+    stage = _stage(config, run, data, learnt)
+    if not stage.done:
+        _train(config, stage, data, learnt, run.path / "cache")
+        stage.finish()
+    folder = publish(stage.folder / ADAPTER, run.path / ADAPTER, accelerator)
+    record_rows(run, data, accelerator, data.part("train"), learnt)
+    accelerator.end_training()
+    say(f"{len(data.split.train)} images of {len(data.corpus.class_names)} classes; adapter: {folder}")
+    sample = ["skindiff", "sample", "--generator", str(folder)]
+    sample += [] if model_folder(config.model) is None else ["--base_model", config.model]
+    transfer = [*sample, "--mode", "transfer", *same_data(run), "--output_dir", "runs/transfer"]
+    named = isinstance(config, TrainTextualInversion) or learnt  # other adapters do not know their classes
+    classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
+    suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
+    return 0
+
+
+def _stage(config: TrainAdapter, run: RunFolder, data: Data, learnt: Path | None) -> Stage:
+    settings = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
+    train = data.part("train")
+    return run.stage(
+        "lora" if isinstance(config, TrainLoRA) else "textual-inversion",
+        config=asdict(settings),
+        base=model_revision(config.model, config.revision),
+        words=str(learnt.resolve()) if learnt else None,
+        data=data.corpus.fingerprint,
+        rows=list(train["image_id"]),
+        validation=data.split.validation,
+    )
+
+
+def _train(config: TrainAdapter, stage: Stage, data: Data, learnt: Path | None, cache: Path) -> None:
+    accelerator, base = stage.accelerator, model_revision(config.model, config.revision)
+    pipeline = load_pipeline(config.model, revision=config.revision, device=accelerator.device)
+    places: dict[str, Any] = {"validation": data.validation, "base_model": base, "latent_cache": cache}
+    if isinstance(config, TrainLoRA):
+        words = load_adapter(pipeline, learnt) if learnt else None
+        train_lora(
+            accelerator, pipeline, config.lora, data.part("train"), stage.folder, learnt=words, **places
+        )
+    else:
+        assert isinstance(config, TrainTextualInversion)
+        train_textual_inversion(
+            accelerator, pipeline, config.textual_inversion, data.part("train"), stage.folder, **places
+        )

@@ -1,0 +1,103 @@
+"""``skindiff train classifier``: one classifier, on real images, drawn ones, or both, and its test scores."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from skindiff.commands.data import CorpusSettings, open_run, prepare_data, publish, same_data
+from skindiff.commands.drawn import keep_drawn
+from skindiff.commands.settings import parse_command
+from skindiff.commands.terminal import say, suggest, table
+from skindiff.errors import ConfigError
+from skindiff.evaluation.arms import build_arm
+from skindiff.evaluation.metrics import classification_scores
+from skindiff.runs import write_atomically
+from skindiff.training.classifier import LOG_FILE, predict, train_classifier
+from skindiff.training.classifier_config import ClassifierConfig, settings_of
+from skindiff.training.classifier_data import ImageTable
+from skindiff.training.classifier_network import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
+
+CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
+_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
+
+
+@dataclass
+class TrainClassifier(CorpusSettings):
+    """Train a classifier and score it on the test images of the split.
+
+    Its weights and its description come to output_dir/classifier. One classifier cannot show whether drawn
+    images help: skindiff evaluate trains many, and gives intervals.
+    """
+
+    output_dir: str = "runs/classifier"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    synthetic: str | None = None
+    """Run of skindiff sample (or a folder of its shards) to train on too."""
+    arm: Literal["real", "syn", "real+syn", "real+duplicates"] | None = None
+    """Which images are trained on; null is real+syn where synthetic is given, and real otherwise."""
+    seed: int = 0
+    """Seed of initial weights, batches and augmentations."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Network, augmentation and training."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        self.classifier.validate(f"{path}classifier.")
+        if self.chosen_arm != "real" and self.synthetic is None:
+            raise ConfigError(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
+
+    @property
+    def chosen_arm(self) -> str:
+        """The arm that is trained."""
+        return self.arm or ("real+syn" if self.synthetic else "real")
+
+
+def main(method: str, words: Sequence[str]) -> int:
+    """Train a classifier."""
+    config = parse_command(TrainClassifier, words, f"train {method}")
+    run, accelerator = open_run(config, CLASSIFIER, SCORES_FILE, trackers=config.trackers)
+    data = prepare_data(config, run, accelerator)
+    names, real = data.corpus.class_names, data.part("train")
+    with run.withdrawn_on_error():
+        drawn = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
+        rows = build_arm(config.chosen_arm, real, drawn.dataset if drawn else None, seed=config.split.seed)
+    settings = replace(config.classifier, keep_weights=True)
+    stage = run.stage(
+        "classifier",
+        arm=config.chosen_arm,
+        classifier=settings_of(settings),
+        data=data.corpus.fingerprint,
+        split=asdict(config.split),
+        synthetic=drawn.folder.parent.name if drawn else None,
+        seed=config.seed,
+    )
+    if not stage.done:
+        train_classifier(accelerator, settings, rows, data.validation, names, stage.folder, config.seed)
+        stage.finish()
+    model = load_classifier(stage.folder)
+    scores = {}
+    for group, places in data.split.test.items():
+        test = ImageTable.from_dataset(data.corpus.dataset.select(places))
+        found = predict(accelerator, model, test)
+        scores[group] = classification_scores(
+            test.labels, found, class_names=names, skin_types=test.skin_types
+        )
+    folder = publish(
+        stage.folder, run.path / CLASSIFIER, accelerator, (WEIGHTS_FILE, DESCRIPTION_FILE, LOG_FILE)
+    )
+    if accelerator.is_main_process:
+        write_atomically(run.path / SCORES_FILE, json.dumps(scores, indent=1) + "\n")
+    accelerator.end_training()
+    say(f"{len(rows)} images of {len(names)} classes ({config.chosen_arm}); classifier: {folder}")
+    lines = [[group, *(_percent(found[name]) for name in _SHOWN)] for group, found in scores.items()]
+    if lines:
+        say("\n".join(table(["test images, %", *(name.replace("_", " ") for name in _SHOWN)], lines)))
+    synthetic = ["--synthetic", config.synthetic] if config.synthetic else []
+    suggest(["skindiff", "evaluate", *same_data(run), *synthetic, "--output_dir", "runs/evaluate"])
+    return 0
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,51 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from skindiff.commands.push import find_artefact
+from skindiff.errors import ConfigError
+from skindiff.hub import push, synthetic
+from tests.commands.conftest import Run
+
+Made = tuple[Path, str]
+
+
+def test_what_a_run_holds_is_found(tmp_path: Path, lora_run: Made, transfer_run: Made) -> None:
+    assert find_artefact(str(lora_run[0])) == ("adapter", str(lora_run[0] / "adapter"))
+    assert find_artefact(str(lora_run[0] / "adapter")) == ("adapter", str(lora_run[0] / "adapter"))
+    assert find_artefact(str(transfer_run[0])) == ("synthetic", str(transfer_run[0] / "data"))
+    assert find_artefact("bundled") == ("pipeline", "bundled")
+    with pytest.raises(ConfigError, match="holds no adapter or pipeline or"):
+        find_artefact(str(tmp_path))
+    (tmp_path / "report.json").write_text("{}")
+    assert find_artefact(str(tmp_path)) == ("run", str(tmp_path))
+    with pytest.raises(ConfigError, match="holds no classifier that is finished"):
+        find_artefact(str(tmp_path), "classifier")
+
+
+def test_push_hands_over_what_was_typed(
+    monkeypatch: pytest.MonkeyPatch, run_command: Run, lora_run: Made, transfer_run: Made
+) -> None:
+    calls: list[tuple[str, str, dict]] = []
+
+    def pushed(folder: str, repo_id: str, **settings: object) -> SimpleNamespace:
+        calls.append((str(folder), repo_id, settings))
+        return SimpleNamespace(repo_id=repo_id, url=f"https://hub/{repo_id}", revision="c0", private=True)
+
+    monkeypatch.setattr(push, "push_adapter", pushed)
+    monkeypatch.setattr(synthetic, "push_synthetic", pushed)
+    said = run_command(
+        "push", lora_run[0], "me/it", "--licence", "mit", "--origin.base_model", "a/b", "--public"
+    )
+    folder, repo_id, settings = calls.pop()
+    assert (folder, repo_id) == (str(lora_run[0] / "adapter"), "me/it")
+    assert settings["licence"] == "mit"
+    assert settings["origin"].base_model == "a/b"
+    assert settings["private"] is False
+    assert "next: skindiff sample --generator me/it --revision c0" in said
+    run_command("push", transfer_run[0], "me/set", "--licence", "mit", "--leave_out_copies")
+    settings = calls.pop()[2]
+    assert settings["leave_out_copies"]
+    assert settings["private"] is True
+    assert len(settings["sources"]) == 32
