@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
         Image.fromarray(noise).save(images / f"{name}.png")
     (images / "c.jpg").write_bytes(b"no photograph")
     (tmp_path / "corpus" / "fitzpatrick17k.csv").write_text(CSV)
+    (tmp_path / "corpus" / "HAM10000_metadata.csv").write_text(METADATA)
     return tmp_path / "corpus"
 
 
@@ -36,7 +37,9 @@ def audit(folder: Path, corpus: str, output: Path) -> int:
     return main(["audit", corpus, *places])
 
 
-@pytest.mark.parametrize(("corpus", "bad"), [("fitzpatrick17k", "c"), ("imagefolder", "images/c.jpg")])
+@pytest.mark.parametrize(
+    ("corpus", "bad"), [("fitzpatrick17k", "c"), ("ham10000", "c"), ("imagefolder", "images/c.jpg")]
+)
 def test_audit_writes_a_row_per_image(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: str, bad: str
 ) -> None:
@@ -52,7 +55,7 @@ def test_audit_writes_a_row_per_image(
     assert following.endswith(f"--corpus.{corpus}.audit_csv {output}")
 
 
-@pytest.mark.parametrize("corpus", ["fitzpatrick17k", "imagefolder"])
+@pytest.mark.parametrize("corpus", ["fitzpatrick17k", "ham10000", "imagefolder"])
 @pytest.mark.parametrize("place", ["absent", "empty"])
 def test_audit_of_nothing_is_one_line_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: str, place: str
@@ -101,6 +104,14 @@ def test_the_door_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None
             assert all(f"\n  {name} " in said.out for name in COMMANDS)
         if words == ["--version"]:
             assert said.out.strip() == __version__
+
+
+def test_processes_of_a_launch_say_an_error_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert main(["report"]) == 2
+    assert capsys.readouterr().err == ""
 
 
 def test_interrupted_is_said_and_a_crash_is_not_swallowed(

@@ -11,6 +11,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "train classifiers with and without drawn images, and report who gained",
     "report": "show the verdicts and the scores of a run in the terminal",
     "push": "put an adapter, pipeline, classifier, data set or run on the Hub",
+    "demo": "open a page to draw, re-draw and compare, or write it as a Space",
     "run": "run a whole study, from the corpus to the report",
     "completion": "print a script that lets the shell complete these commands",
 }

@@ -10,7 +10,7 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.ham10000 import Ham10000Config, load_ham10000
+from skindiff.corpora.ham10000 import IMAGE_FOLDERS
 from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
 from skindiff.errors import ConfigError, CorpusError
 
@@ -62,5 +62,7 @@ def _paths(config: AuditCommand) -> dict[str, Path]:
     if config.corpus == "fitzpatrick17k":
         return image_files(Path(config.data_dir))
     if config.corpus == "ham10000":
-        return load_ham10000(Ham10000Config(data_dir=config.data_dir)).paths()
+        root = Path(config.data_dir)
+        parts = [image_files(folder) for folder in (*(root / name for name in IMAGE_FOLDERS), root)]
+        return {image_id: path for part in parts for image_id, path in part.items()}
     return load_imagefolder(ImageFolderConfig(data_dir=config.data_dir)).paths()

@@ -72,6 +72,7 @@ def _add_settings(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 def _configs() -> dict[str, type]:
     from skindiff.commands.audit import AuditCommand
+    from skindiff.commands.demo import DemoCommand
     from skindiff.commands.evaluate import EvaluateCommand
     from skindiff.commands.push import PushCommand
     from skindiff.commands.report import ReportCommand
@@ -83,6 +84,7 @@ def _configs() -> dict[str, type]:
         "evaluate": EvaluateCommand,
         "report": ReportCommand,
         "push": PushCommand,
+        "demo": DemoCommand,
         "completion": CompletionCommand,
     }
 
