@@ -17,6 +17,7 @@ from skindiff.demo.desk import Desk
 from skindiff.demo.files import SessionFiles
 from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
 from skindiff.demo.photographs import png_bytes
+from skindiff.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -82,25 +83,33 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
     Raises:
         ConfigError: a setting cannot work, or the port is taken.
     """
-    app = build_app(config)
     logins = config.logins("demo.")
-    app.launch(
-        server_name=config.host,
-        server_port=config.port or free_port(config.host),
-        auth=logins,
-        max_file_size=int(config.max_upload_mb * 1e6),
-        inbrowser=config.open_browser,
-        prevent_thread_lock=True,
-        share=False,
-        show_error=False,
-        quiet=True,
-        ssr_mode=False,
-        enable_monitoring=False,
-        state_session_capacity=_SESSIONS,
-        footer_links=["api", "settings"],
-        theme=look.theme(),
-        css=look.CSS,
-    )
+    app = build_app(config)
+    try:
+        app.launch(
+            server_name=config.host,
+            server_port=config.port or free_port(config.host),
+            auth=logins,
+            max_file_size=int(config.max_upload_mb * 1e6),
+            inbrowser=config.open_browser,
+            prevent_thread_lock=True,
+            share=False,
+            show_error=False,
+            quiet=True,
+            ssr_mode=False,
+            enable_monitoring=False,
+            state_session_capacity=_SESSIONS,
+            footer_links=["api", "settings"],
+            theme=look.theme(),
+            css=look.CSS,
+            # All this leaves out is a look at the page for three seconds, which a busy machine does not pass.
+            _frontend=False,
+        )
+    except OSError as error:
+        app.close(verbose=False)
+        raise ConfigError(
+            f"demo.port: {config.port} on {config.host} is taken; give another, or null for a free one"
+        ) from error
     logger.info("the demo is at %s", app.local_url)
     if wait:
         try:

@@ -1,0 +1,138 @@
+"""The demo in a real Chromium: Debian's, through Playwright."""
+
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from skindiff.demo.app import DemoApp
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra demo)")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+PATIENCE = 120_000
+"""How long a step may take on a machine that has other things to do, in milliseconds."""
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: playwright.Browser, demo: DemoApp) -> Iterator[playwright.Page]:
+    context = browser.new_context(viewport=LAPTOP, accept_downloads=True)
+    found = opened(context, demo)
+    yield found
+    context.close()
+
+
+def opened(context: playwright.BrowserContext, demo: DemoApp) -> playwright.Page:
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(demo.local_url)
+    button(page, "Draw").wait_for()
+    return page
+
+
+def button(page: playwright.Page, name: str) -> playwright.Locator:
+    return page.get_by_role("button", name=name, exact=True).and_(page.locator(":visible"))
+
+
+def images(page: playwright.Page, gallery: str) -> playwright.Locator:
+    return page.locator(f"#{gallery} .grid-wrap img")
+
+
+def on_photograph_page(page: playwright.Page) -> None:
+    page.get_by_role("tab", name="Photograph").click()
+    button(page, "Re-draw on six skin types").wait_for()
+
+
+def upload(page: playwright.Page, path: Path) -> None:
+    page.locator("#photograph input[type=file]").set_input_files(str(path))
+
+
+def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
+    assert "Not for clinical use" in page.locator(".sd-notice").inner_text()
+    button(page, "Draw").click()
+    page.get_by_text("6 images in").wait_for()
+    playwright.expect(images(page, "drawn")).to_have_count(6)
+    with page.expect_download() as download:
+        button(page, "Download images and provenance (zip)").click()
+    kept = tmp_path / "got.zip"
+    download.value.save_as(kept)
+    names = zipfile.ZipFile(kept).namelist()
+    assert "provenance.csv" in names
+    assert sum(name.endswith(".png") for name in names) == 6
+
+
+@pytest.mark.slow
+def test_upload_and_transfer(page: playwright.Page, photograph: Path):
+    on_photograph_page(page)
+    upload(page, photograph)
+    page.get_by_text("its metadata was left out").wait_for()
+    button(page, "Re-draw on six skin types").click()
+    page.locator(".sd-ita svg").wait_for()
+    playwright.expect(images(page, "redrawn")).to_have_count(6)
+    playwright.expect(page.locator("#slider img").first).to_be_visible()
+    assert len(page.locator("#redrawn .caption-label").all_inner_texts()) == 6
+
+
+@pytest.mark.slow
+def test_cancel(page: playwright.Page):
+    page.get_by_label("number input for Images").fill("12")
+    page.get_by_label("number input for Images").press("Enter")
+    button(page, "Draw").click()
+    page.get_by_text(re.compile(r"[24] of 12")).wait_for()
+    button(page, "Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.wait_for_timeout(3000)
+    assert 1 <= images(page, "drawn").count() < 12
+    page.get_by_text("Cancelled.").wait_for()
+
+
+@pytest.mark.slow
+def test_bad_uploads_are_refused_in_words(page: playwright.Page, corrupt: Path, oversized: Path):
+    on_photograph_page(page)
+    upload(page, corrupt)
+    page.get_by_text("This photograph is damaged").wait_for()
+    page.reload()
+    on_photograph_page(page)
+    upload(page, oversized)
+    page.get_by_text(re.compile("(?i)too large|exceed|maximum")).first.wait_for()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("viewport", "scheme"), [(LAPTOP, "light"), (PHONE, "dark")])
+def test_every_page_fits_the_screen_and_nothing_comes_from_elsewhere(
+    browser: playwright.Browser, demo: DemoApp, tmp_path: Path, viewport: dict, scheme: str
+):
+    context = browser.new_context(viewport=viewport, color_scheme=scheme)
+    asked: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    page = opened(context, demo)
+    for name in ("Draw", "Photograph", "Compare", "Report"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(500)
+        page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("#report").get_by_text("A made-up run").is_visible()
+    local = (demo.local_url, "data:", "blob:")
+    assert [url for url in asked if not url.startswith(local)] == []
+    context.close()

@@ -1,0 +1,146 @@
+"""What the demo draws, without a server."""
+
+import csv
+import io
+import itertools
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.downloads import zip_bytes
+from skindiff.demo.drawing import DrawRequest, Picture, TransferRequest, before, draw, image_size, transfer
+from skindiff.demo.studio import Studio
+from skindiff.errors import ConfigError, GeneratorError, SynthesisError
+from skindiff.synthesis.class_draw import redraw_class
+from skindiff.synthesis.draw import redraw
+from tests.demo.conftest import phantom
+
+
+@pytest.fixture(scope="module")
+def studio(generators: list[str]) -> Studio:
+    return Studio(DemoConfig(generators=generators, batch_size=2, tone_draws=2, tone_subject="skin"))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Studio:
+    return Studio(DemoConfig(tone_draws=4, batch_size=3))
+
+
+def drawn(studio: Studio, request: DrawRequest) -> list[Picture]:
+    return list(draw(studio, request))[-1].pictures
+
+
+def test_every_image_can_be_drawn_again_from_its_row(studio: Studio):
+    pictures = drawn(studio, DrawRequest("tiny", "eczema", "V", count=3, steps=3, seed=4))
+    pipeline = studio.generator("tiny").pipeline
+    for picture in pictures:
+        assert (np.array(redraw(picture.row, pipeline)) == picture.pixels).all()
+    plain = drawn(studio, DrawRequest("tiny", "eczema", None, count=1, steps=3, seed=4))[0]
+    assert plain.row["skin_type"] is None
+    assert plain.row["prompt"] == "An image of eczema"
+    (classes,) = drawn(studio, DrawRequest("ddpm", "two", count=1, steps=2))
+    again = redraw_class({"label": 1, **classes.row}, studio.generator("ddpm").pipeline)
+    assert (np.array(again) == classes.pixels).all()
+
+
+def test_progress_comes_batch_by_batch_and_stopping_stops(studio: Studio):
+    work = draw(studio, DrawRequest("tiny", "eczema", count=5, steps=2))
+    assert [len(progress.pictures) for progress in work] == [0, 0, 2, 4, 5]
+    work = draw(studio, DrawRequest("tiny", "eczema", count=5, steps=2))
+    assert [next(work).total for _ in range(3)] == [5, 5, 5]
+    work.close()
+    with studio.drawing():
+        pass
+
+
+def test_the_bundled_pipeline_redraws_a_phantom_from_light_to_dark(bundled: Studio):
+    photograph = phantom("III")
+    request = TransferRequest(photograph, steps=6, strength=0.5)
+    pictures = list(transfer(bundled, request))[-1].pictures
+    assert [picture.row["skin_type"] for picture in pictures] == list(SKIN_TYPES)
+    angles = [picture.ita for picture in pictures]
+    assert None not in angles
+    assert angles[0] - angles[5] > 40
+    assert all(lighter > darker - 5 for lighter, darker in itertools.pairwise(angles))
+    start = before(photograph, image_size(bundled.generator("bundled")))
+    assert start.pixels.shape == (64, 64, 3)
+    assert start.ita is not None
+    assert len({picture.row["seed"] for picture in pictures}) == 1
+    assert list(bundled.learn_tones(bundled.generator("bundled"))) == []
+
+
+def test_what_cannot_be_drawn_is_said(studio: Studio, generators: list[str]):
+    good = DrawRequest("tiny", "eczema", steps=2, count=1)
+    for wrong, said in (
+        (replace(good, steps=500), "steps: 500 is outside 1 to 50"),
+        (replace(good, guidance_scale=float("nan")), "guidance"),
+        (replace(good, count=0), "images: 0"),
+        (replace(good, seed=-1), "seed"),
+    ):
+        with pytest.raises(SynthesisError, match=said):
+            drawn(studio, wrong)
+    with pytest.raises(GeneratorError, match="no learned token"):
+        drawn(studio, replace(good, condition="<skindiff-x>"))
+    with pytest.raises(GeneratorError, match="no such folder"):
+        drawn(studio, replace(good, generator="/nowhere"))
+    shut = Studio(DemoConfig(generators=generators, open_choice=False))
+    with pytest.raises(GeneratorError, match="not offered here; choose from tiny, other, ddpm"):
+        drawn(shut, replace(good, generator=generators[0]))
+    with pytest.raises(GeneratorError, match="re-draws no photographs"):
+        list(transfer(studio, TransferRequest(phantom(), generator="ddpm")))
+    with pytest.raises(ConfigError, match="strength"):
+        list(transfer(studio, TransferRequest(phantom(), generator="tiny", strength=0.0)))
+
+
+def test_a_zip_tells_how_each_image_was_made(studio: Studio):
+    pictures = drawn(studio, DrawRequest("tiny", "eczema", "II", count=2, steps=2))
+    pictures += drawn(studio, DrawRequest("ddpm", "one", count=1, steps=2))
+    archive = zipfile.ZipFile(io.BytesIO(zip_bytes(pictures)))
+    assert zip_bytes(pictures) == zip_bytes(pictures)
+    assert b"must not be used for the care of patients" in archive.read("README.txt")
+    rows = list(csv.DictReader(io.StringIO(archive.read("provenance.csv").decode())))
+    table = pq.read_table(io.BytesIO(archive.read("provenance.parquet"))).to_pylist()
+    assert [row["file"] for row in table] == [row["file"] for row in rows]
+    for row, picture in zip(table, pictures, strict=True):
+        image = Image.open(io.BytesIO(archive.read(row["file"])))
+        assert (np.array(image) == picture.pixels).all()
+        assert image.info == {}
+        assert row["seed"] == picture.row["seed"]
+    with pytest.raises(SynthesisError, match="nothing to download"):
+        zip_bytes([])
+
+
+def test_generators_make_room_for_one_another(generators: list[str]):
+    studio = Studio(DemoConfig(generators=generators, keep_generators=1))
+    first = studio.generator("tiny")
+    assert studio.generator("tiny") is first
+    studio.generator("ddpm")
+    assert studio.generator("tiny") is not first
+
+
+def test_settings_that_cannot_work(tmp_path: Path):
+    for wrong, said in (
+        (DemoConfig(host="0.0.0.0"), "demo.open_choice: on 0.0.0.0"),
+        (DemoConfig(generators=[]), "demo.generators"),
+        (DemoConfig(runs=[str(tmp_path)]), "no report.md"),
+        (DemoConfig(queue_size=0), "demo.queue_size: 0"),
+        (DemoConfig(port=80), "demo.port: 80"),
+        (DemoConfig(max_upload_mb=0), "demo.max_upload_mb"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            wrong.validate("demo.")
+    DemoConfig(host="0.0.0.0", open_choice=False).validate()
+    logins = tmp_path / "logins"
+    logins.write_text("ann:good:word\n\n")
+    assert DemoConfig(login_file=str(logins)).logins() == [("ann", "good:word")]
+    logins.write_text("ann\n")
+    with pytest.raises(ConfigError, match=r"line 1 is not NAME:PASSWORD") as caught:
+        DemoConfig(login_file=str(logins)).logins()
+    assert "ann" not in str(caught.value)

@@ -1,0 +1,94 @@
+"""Files of sessions, reports as pages, the scale of skin tones, and the folder of a Space."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from skindiff.demo import look
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.drawing import Picture, Progress
+from skindiff.demo.files import SessionFiles
+from skindiff.demo.reports import report_page
+from skindiff.demo.space import write_space
+from skindiff.errors import RunFolderError
+from tests.demo.conftest import write_run
+
+
+def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
+    files = SessionFiles(tmp_path / "held")
+    files.folder.mkdir()
+    mine = Path(files.keep("ann", b"image", "a.png"))
+    assert files.keep("bob", b"image", "a.png") == str(mine)
+    other = Path(files.keep("ann", b"other", "a.png"))
+    upload = files.folder / "raw" / "upload.jpg"
+    upload.parent.mkdir()
+    upload.write_bytes(b"raw")
+    files.adopt("ann", str(upload))
+    outside = tmp_path / "outside.txt"
+    outside.write_text("stays")
+    files.adopt("ann", str(outside))
+    files.drop("bob", str(other))
+    assert other.exists()
+    files.release("ann")
+    assert mine.read_bytes() == b"image"
+    assert not other.exists()
+    assert not upload.exists()
+    assert outside.exists()
+    files.release("bob")
+    assert list(files.folder.iterdir()) == []
+
+
+def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
+    page = report_page(write_run(tmp_path / "run"))
+    assert page.count("data:image/png;base64,") == 1
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert '<div class="sd-scroll"><table>' in page
+    with pytest.raises(RunFolderError, match=r"no readable report\.md"):
+        report_page(tmp_path)
+
+
+def test_the_scale_of_tones_and_the_line():
+    def picture(skin_type: str | None, ita: float | None) -> Picture:
+        return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
+
+    strip = look.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
+    assert "ITA of the photograph 30°; re-drawn: I 55°; VI not measurable" in strip
+    assert strip.count("<circle") == 2
+    assert look.caption(picture("VI", -41.4)) == "VI · ITA −41°"
+    assert look.caption(picture(None, None)) == "ITA not measurable"
+    assert "1 of 4: &lt;b&gt;" in look.status(Progress([picture(None, 1.0)], 4, "<b>"))
+
+
+def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
+    run = write_run(tmp_path / "fitz")
+    (run / "report.md").write_text("See /home/ann/secret/thing.png ![x](pictures/samples.png)")
+    place = write_space(
+        tmp_path / "space", DemoConfig(generators=["bundled", generators[0]], runs=[str(run)], port=None)
+    )
+    head = yaml.safe_load((place / "README.md").read_text().split("---")[1])
+    assert (head["sdk"], head["app_file"]) == ("gradio", "app.py")
+    assert "Not for clinical use" in (place / "README.md").read_text()
+    wanted = (place / "requirements.txt").read_text().splitlines()
+    assert any(line.startswith("diffusers") for line in wanted)
+    assert not any(line.startswith(("gradio", "skindiff", "pytest")) for line in wanted)
+    code = (
+        "import app, skindiff, pathlib; app.CONFIG.validate(); "
+        "assert pathlib.Path(skindiff.__file__).parent.parent == pathlib.Path.cwd(); "
+        "print(app.CONFIG.open_choice, app.CONFIG.host, app.CONFIG.generators)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split() == ["False", "0.0.0.0", "['bundled',", "'generators/tiny']"]
+    assert (place / "generators" / "tiny" / "model_index.json").is_file()
+    assert "secret" not in (place / "runs" / "fitz" / "report.md").read_text()
+    assert Image.open(place / "runs" / "fitz" / "pictures" / "samples.png").size == (8, 8)
+    assert not any(path.is_symlink() or path.name == "__pycache__" for path in place.rglob("*"))
+    with pytest.raises(RunFolderError, match="not empty"):
+        write_space(place)
