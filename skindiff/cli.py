@@ -5,14 +5,13 @@ Exit status: 0 when all went well, 2 after an error that the user can mend (one 
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from skindiff import __version__
 from skindiff.commands import COMMANDS
-from skindiff.errors import ConfigError, SkindiffError
+from skindiff.errors import SkindiffError
 
 _WHAT = "Diffusion-based augmentation for skin images. Not for clinical use."
 _EXAMPLES = """
@@ -36,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = import_module(f"skindiff.commands.{words[0]}").main(words[1:])
     except SkindiffError as error:
-        # All processes of a launch refuse a setting alike; whatever else goes wrong may be one's own.
-        if os.environ.get("RANK", "0") == "0" or not isinstance(error, ConfigError):
-            print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except ChildProcessError as error:  # its own process has nothing more to say
         print(f"error: {error}", file=sys.stderr)

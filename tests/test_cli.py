@@ -106,14 +106,6 @@ def test_the_door_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None
             assert said.out.strip() == __version__
 
 
-def test_processes_of_a_launch_say_an_error_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("RANK", "1")
-    assert main(["report"]) == 2
-    assert capsys.readouterr().err == ""
-
-
 def test_interrupted_is_said_and_a_crash_is_not_swallowed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ The script is made by shtab once and knows everything by itself, so that pressin
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Literal
 
 from skindiff.commands import COMMANDS
@@ -33,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     """Print the script."""
     config = parse_command(CompletionCommand, words, "completion", positional=["shell"])
     try:
-        import shtab
+        shtab = import_module("shtab")
     except ImportError as error:
         raise ConfigError("completion: shtab is not installed; pip install shtab") from error
     say(shtab.complete(command_tree(), shell=config.shell))

@@ -61,12 +61,16 @@ class EvaluateCommand(CorpusSettings):
 
 def main(words: Sequence[str]) -> int:
     """Compare arms, in as many processes as asked for."""
-    return launched("evaluate", words, _evaluate)
+    return launched("evaluate", words, _evaluate, _settings)
+
+
+def _settings(words: list[str]) -> EvaluateCommand:
+    return parse_command(EvaluateCommand, words, "evaluate")
 
 
 def _evaluate(words: list[str]) -> int:
     started = time.perf_counter()
-    config = parse_command(EvaluateCommand, words, "evaluate")
+    config = _settings(words)
     run, accelerator = open_run(config, *_PRODUCTS, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
     with run.withdrawn_on_error():

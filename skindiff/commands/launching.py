@@ -24,7 +24,12 @@ _LAUNCH_WORDS = (
 """Arguments of ``accelerate launch`` that commands pass on, each with a value."""
 
 
-def launched(command: str, words: Sequence[str], work: Callable[[list[str]], int]) -> int:
+def launched(
+    command: str,
+    words: Sequence[str],
+    work: Callable[[list[str]], int],
+    settings: Callable[[list[str]], object],
+) -> int:
     """Do a command's work, in processes of ``accelerate launch`` where they are asked for or GPUs are there.
 
     Args:
@@ -32,6 +37,7 @@ def launched(command: str, words: Sequence[str], work: Callable[[list[str]], int
         words: of the user; ``--accelerate_config`` (a file, or a name such as ``multi_gpu``) and the
             arguments of ``accelerate launch`` are taken out of them.
         work: the command in this process.
+        settings: reads the words, so that a wrong one is said once, before several processes start.
 
     Returns:
         The exit status: 0, 2 for an error that the user can mend, 1 for any other.
@@ -42,6 +48,7 @@ def launched(command: str, words: Sequence[str], work: Callable[[list[str]], int
     launch_words = launch_words or default_launch()
     if not launch_words:
         return work(rest)
+    settings(rest)
     return launch([*launch_words, "--module", "skindiff.commands", command, *rest])
 
 

@@ -87,11 +87,15 @@ class SampleCommand(CorpusSettings):
 
 def main(words: Sequence[str]) -> int:
     """Draw images, in as many processes as asked for."""
-    return launched("sample", words, _sample)
+    return launched("sample", words, _sample, _settings)
+
+
+def _settings(words: list[str]) -> SampleCommand:
+    return parse_command(SampleCommand, words, "sample")
 
 
 def _sample(words: list[str]) -> int:
-    config = parse_command(SampleCommand, words, "sample")
+    config = _settings(words)
     run, accelerator = open_run(config, DATA, GRID, RECORD, trackers=config.trackers)
     with run.withdrawn_on_error():
         generator = choose_generator(config.generator, config.revision, config.base_model, accelerator.device)

@@ -40,12 +40,16 @@ def main(words: Sequence[str]) -> int:
     if method not in METHODS:
         raise ConfigError(f"method: {words[0]!r} is not one of {', '.join(METHODS)}")
 
+    room = f"skindiff.commands.{_ROOMS.get(method, 'train_from_scratch')}"
+
     def work(rest: list[str]) -> int:
-        room = import_module(f"skindiff.commands.{_ROOMS.get(method, 'train_from_scratch')}")
-        status: int = room.main(method, rest[1:])
+        status: int = import_module(room).main(method, rest[1:])
         return status
 
-    return launched("train", [method, *words[1:]], work)
+    def settings(rest: list[str]) -> object:
+        return import_module(room).settings(method, rest[1:])
+
+    return launched("train", [method, *words[1:]], work, settings)
 
 
 def _help() -> None:

@@ -76,10 +76,15 @@ class TrainLoRA(TrainAdapter):
         self.lora.validate(f"{path}lora.")
 
 
+def settings(method: str, words: Sequence[str]) -> TrainAdapter:
+    """Return what the words of a training by textual inversion or LoRA say."""
+    kind: type[TrainAdapter] = TrainLoRA if method == "lora" else TrainTextualInversion
+    return parse_command(kind, words, f"train {method}")
+
+
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
-    kind: type[TrainAdapter] = TrainLoRA if method == "lora" else TrainTextualInversion
-    config = parse_command(kind, words, f"train {method}")
+    config = settings(method, words)
     model_folder(config.model)  # a wrong path is an error now, not after the corpus
     learnt = adapter_folder(config.words) if isinstance(config, TrainLoRA) and config.words else None
     run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
@@ -102,11 +107,11 @@ def main(method: str, words: Sequence[str]) -> int:
 
 
 def _stage(config: TrainAdapter, run: RunFolder, data: Data, learnt: Path | None) -> Stage:
-    settings = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
+    own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
     train = data.part("train")
     return run.stage(
         "lora" if isinstance(config, TrainLoRA) else "textual-inversion",
-        config=asdict(settings),
+        config=asdict(own),
         base=model_revision(config.model, config.revision),
         words=str(learnt.resolve()) if learnt else None,
         data=data.corpus.fingerprint,

@@ -54,27 +54,32 @@ class TrainClassifier(CorpusSettings):
         return self.arm or ("real+syn" if self.synthetic else "real")
 
 
+def settings(method: str, words: Sequence[str]) -> TrainClassifier:
+    """Return what the words say."""
+    return parse_command(TrainClassifier, words, f"train {method}")
+
+
 def main(method: str, words: Sequence[str]) -> int:
     """Train a classifier."""
-    config = parse_command(TrainClassifier, words, f"train {method}")
+    config = settings(method, words)
     run, accelerator = open_run(config, CLASSIFIER, SCORES_FILE, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
     names, real = data.corpus.class_names, data.part("train")
     with run.withdrawn_on_error():
         drawn = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
         rows = build_arm(config.chosen_arm, real, drawn.dataset if drawn else None, seed=config.split.seed)
-    settings = replace(config.classifier, keep_weights=True)
+    network = replace(config.classifier, keep_weights=True)
     stage = run.stage(
         "classifier",
         arm=config.chosen_arm,
-        classifier=settings_of(settings),
+        classifier=settings_of(network),
         data=data.corpus.fingerprint,
         split=asdict(config.split),
         synthetic=drawn.folder.parent.name if drawn else None,
         seed=config.seed,
     )
     if not stage.done:
-        train_classifier(accelerator, settings, rows, data.validation, names, stage.folder, config.seed)
+        train_classifier(accelerator, network, rows, data.validation, names, stage.folder, config.seed)
         stage.finish()
     model = load_classifier(stage.folder)
     scores = {}

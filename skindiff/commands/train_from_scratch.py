@@ -60,10 +60,14 @@ def command_config(family: str) -> type[TrainFromScratch]:
     return made
 
 
+def settings(method: str, words: Sequence[str]) -> TrainFromScratch:
+    """Return what the words of a training say."""
+    return parse_command(command_config(method.replace("-", "_")), words, f"train {method}")
+
+
 def main(method: str, words: Sequence[str]) -> int:
     """Train a generator of one family."""
-    family = method.replace("-", "_")
-    config = parse_command(command_config(family), words, f"train {method}")
+    config, family = settings(method, words), method.replace("-", "_")
     run, accelerator = open_run(config, PIPELINE, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
     train = data.part("train")

@@ -51,15 +51,18 @@ def test_a_command_is_launched_only_where_that_is_asked_for(monkeypatch: pytest.
     monkeypatch.setattr(launching, "launch", lambda words: started.append(words) or 5)
     monkeypatch.setattr(launching, "default_launch", list)
 
+    read: list[list[str]] = []
+
     def work(words: list[str]) -> int:
         return len(words)
 
-    assert launched("sample", ["--seed", "1"], work) == 2
-    assert launched("sample", ["--num_processes", "2", "--seed", "1"], work) == 5
+    assert launched("sample", ["--seed", "1"], work, read.append) == 2
+    assert launched("sample", ["--num_processes", "2", "--seed", "1"], work, read.append) == 5
+    assert read == [["--seed", "1"]]
     assert started == [["--num_processes", "2", "--module", "skindiff.commands", "sample", "--seed", "1"]]
-    assert launched("sample", ["--help", "--num_processes", "2"], work) == 3
+    assert launched("sample", ["--help", "--num_processes", "2"], work, read.append) == 3
     monkeypatch.setenv(IN_PROCESS, "1")
-    assert launched("sample", ["--num_processes", "2"], work) == 2
+    assert launched("sample", ["--num_processes", "2"], work, read.append) == 2
 
 
 def test_run_launches_a_recipe_and_names_the_report(
