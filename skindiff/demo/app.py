@@ -21,7 +21,7 @@ from skindiff.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-_EXAMPLES = (("II", "ring"), ("III", "plaque"), ("V", "nodule"), ("VI", "papules"))
+_EXAMPLES = (("II", "ring"), ("III", "plaque"), ("V", "nodule"))
 _EXAMPLE_SIZE = 128
 _SESSIONS = 200
 _SWEEP_SECONDS = 60

@@ -168,11 +168,11 @@ class Desk:
         with _in_words():
             return report_page(Path(self.runs[run]))
 
-    def pair(self, number: int, shown: Shown | None) -> tuple[str, str] | None:
-        """Return the photograph and one of the images drawn from it, for the slider between them."""
+    def pair(self, number: int, shown: Shown | None) -> tuple[Any, tuple[str, str] | None]:
+        """Return the photograph beside one of the images drawn from it, and whether there is such a pair."""
         if not shown or len(shown) <= number + 1:
-            return None
-        return shown[0][0], shown[number + 1][0]
+            return gr.update(visible=False), None
+        return gr.update(visible=True), (shown[0][0], shown[number + 1][0])
 
     def goodbye(self, request: gr.Request) -> None:
         """Delete the files of a session that has ended."""

@@ -13,6 +13,10 @@ NOTICE = (
     "image here shows how a disease looks on anybody."
 )
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
+_BROWN = gr.themes.Color(
+    c50="#fbf6f1", c100="#f5e9dd", c200="#e9d2bb", c300="#dab690", c400="#c68f5e", c500="#ad713d",
+    c600="#9a5b2c", c700="#7d4822", c800="#643a1e", c900="#4f2f1a", c950="#2d190c",
+)  # fmt: skip
 _LEAST, _MOST = -75.0, 90.0
 _TONES = ("#f3dcc9", "#e2bd9c", "#c9976d", "#a06d47", "#633f2a", "#33211a")
 _STOPS = (0, 25, 45, 60, 80, 100)
@@ -20,10 +24,10 @@ _MARK = "".join(f'<circle cx="{6 + 10.8 * n}" cy="6" r="5.4" fill="{c}"/>' for n
 
 HEADER = f"""
 <header class="sd-head">
-  <svg class="sd-mark" viewBox="0 0 66 12" role="img" aria-label="six skin tones">
-    {_MARK}
-  </svg>
-  <h1>skindiff</h1>
+  <div class="sd-title">
+    <svg viewBox="0 0 66 12" role="img" aria-label="six skin tones">{_MARK}</svg>
+    <h1>skindiff</h1>
+  </div>
   <p>Draw skin conditions on any skin type, re-draw a photograph across all six, and measure what changed.</p>
   <p class="sd-notice" role="note">{NOTICE}</p>
 </header>
@@ -31,13 +35,14 @@ HEADER = f"""
 
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-.sd-head { padding: 14px 2px 2px; }
-.sd-head h1 { display: inline-block; margin: 0 0 0 10px; font-size: 1.7rem; line-height: 1.2;
-  letter-spacing: -.02em; vertical-align: middle; }
-.sd-mark { width: 84px; height: 16px; vertical-align: middle; }
+.dark { --color-accent: #d8a273; }
+.sd-head { padding: 10px 2px 0; }
+.sd-title { display: flex; align-items: center; gap: 12px; }
+.sd-title svg { width: 92px; height: 17px; flex: none; }
+.sd-title h1 { margin: 0; font-size: 1.7rem; line-height: 1.2; letter-spacing: -.02em; }
 .sd-head p { margin: 6px 0 0; color: var(--body-text-color-subdued); font-size: 1rem; }
-.sd-head .sd-notice { display: block; margin-top: 10px; padding: 9px 13px; border-radius: 8px;
-  font-size: .9rem;  color: var(--body-text-color); background: color-mix(in srgb, #d9822b 14%, transparent);
+.sd-head .sd-notice { margin-top: 10px; padding: 9px 13px; border-radius: 8px; font-size: .9rem;
+  color: var(--body-text-color); background: color-mix(in srgb, #d9822b 14%, transparent);
   border-left: 4px solid #d9822b; }
 .sd-gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)) !important;
   grid-template-rows: none !important; grid-auto-rows: auto !important; }
@@ -75,20 +80,37 @@ CSS = """
 def theme() -> gr.themes.Base:
     """Return the theme; its fonts are the visitor's own, so that nothing is fetched from elsewhere."""
     return gr.themes.Soft(
-        primary_hue="amber",
+        primary_hue=_BROWN,
         secondary_hue="stone",
         neutral_hue="stone",
         font=_FONTS,
         font_mono=("ui-monospace", "Consolas", "Liberation Mono", "monospace"),
     ).set(
-        button_primary_background_fill="#9a5b2c",
-        button_primary_background_fill_hover="#85491c",
-        button_primary_background_fill_dark="#b06a36",
-        button_primary_background_fill_hover_dark="#c27a44",
+        body_background_fill="#f6f2ee",
+        body_text_color_subdued="#6a605a",
+        body_text_color_subdued_dark="#b9afa7",
+        block_info_text_color="#6a605a",
+        block_info_text_color_dark="#b9afa7",
+        block_border_width="1px",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_padding="0",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="*body_text_color_subdued",
+        block_label_text_color_dark="*body_text_color_subdued",
+        block_label_shadow="none",
+        input_border_width="1px",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#ffffff",
-        slider_color="#9a5b2c",
-        slider_color_dark="#c27a44",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
     )
 
 

@@ -19,6 +19,8 @@ TONES = (
 )
 
 
+_QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+"""What no visitor waits for."""
 _AS_FILE = "Please upload the photograph as a file."
 
 
@@ -37,13 +39,14 @@ def draw_page(desk: Desk) -> None:
             line = _line("Choose a condition and a skin type, and press Draw.")
             gallery = _gallery("Drawn images", "drawn")
             download = _download()
-    _describes(desk, generator, condition, skin_type, "describe")
+    _describes(desk, generator, condition, skin_type, public=True)
     event = go.click(
         desk.draw,
         [generator, condition, skin_type, count, *knobs],
         [gallery, download, line],
         api_name="draw",
         concurrency_id=DRAWING,
+        show_progress="minimal",
         show_progress_on=[line],
     )
     _after(event, cancel, line, download)
@@ -57,13 +60,20 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
                 gr.Image(
                     label="Photograph",
                     sources=["upload", "clipboard"],
+                    type="filepath",
+                    image_mode=None,
                     height=250,
                     elem_id="photograph",
                     buttons=[],
                     placeholder=f"JPEG, PNG or WebP, up to {desk.config.max_upload_mb:g} MB",
                 )
             )
-            gr.Examples(examples, photograph, label="Phantoms to try: computed, nobody's skin")
+            phantoms = gr.Dataset(
+                components=["image"],
+                samples=[[example] for example in examples],
+                label="Phantoms to try: computed, nobody's skin",
+                type="index",
+            )
             strength = gr.Slider(
                 0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is drawn anew; more keeps less"
             )
@@ -82,7 +92,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             line = _line("Upload a photograph, or take one of the examples.")
             gallery = _gallery("Skin types I to VI", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
-            with gr.Group():
+            with gr.Group(visible=False) as pair:
                 slider = gr.ImageSlider(
                     label="Before and after", height=300, interactive=False, buttons=[], elem_id="slider"
                 )
@@ -93,7 +103,9 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
                 )
             download = _download()
     pairs = gr.State([], time_to_live=desk.config.keep_minutes * 60)
-    _describes(desk, generator, condition, skin_type, False)
+    _describes(desk, generator, condition, skin_type, public=False)
+    # Not gr.Examples, whose updates would make Gradio build the image anew, without what _undecoded gave it.
+    phantoms.click(lambda number: examples[number], phantoms, photograph, **_QUIET)
     photograph.upload(
         desk.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2
     )
@@ -111,10 +123,13 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
         [gallery, strip, download, line, pairs],
         api_name="transfer",
         concurrency_id=DRAWING,
+        show_progress="minimal",
         show_progress_on=[line],
     )
     for trigger in (pairs.change, shown.change):
-        trigger(desk.pair, [shown, pairs], slider, api_name=False, queue=False, show_progress="hidden")
+        trigger(
+            desk.pair, [shown, pairs], [pair, slider], api_name=False, queue=False, show_progress="hidden"
+        )
     _after(event, cancel, line, download)
 
 
@@ -142,6 +157,7 @@ def compare_page(desk: Desk) -> None:
         [left, right, download, line],
         api_name="compare",
         concurrency_id=DRAWING,
+        show_progress="minimal",
         show_progress_on=[line],
     )
     _after(event, cancel, line, download)
@@ -208,6 +224,7 @@ def _buttons(label: str) -> tuple[gr.Button, gr.Button]:
 def _gallery(label: str, name: str) -> gr.Gallery:
     return gr.Gallery(
         label=label,
+        show_label=False,
         elem_id=name,
         elem_classes="sd-gallery",
         columns=6,
@@ -238,39 +255,39 @@ def _undecoded(image: gr.Image) -> gr.Image:
             raise gr.Error(_AS_FILE, print_exception=False)
         return None if payload is None else str(payload.path)
 
-    async def only_files(place: str | Path | None) -> Any:
-        if str(place).lower().startswith(("http:", "https:")):
+    async def only_files(url_or_file_path: str | Path | None) -> str | None:
+        if str(url_or_file_path).lower().startswith(("http:", "https:")):
             raise gr.Error(_AS_FILE, print_exception=False)
-        return await fetch(place)
+        return await fetch(url_or_file_path)
 
-    image.preprocess = path_of
-    image.async_move_resource_to_block_cache = only_files
+    image.preprocess = path_of  # type: ignore[method-assign]
+    image.async_move_resource_to_block_cache = only_files  # type: ignore[method-assign]
     return image
 
 
 def _describes(
-    desk: Desk, generator: gr.Dropdown, condition: gr.Dropdown, skin_type: gr.Dropdown, name: Any
+    desk: Desk, generator: gr.Dropdown, condition: gr.Dropdown, skin_type: gr.Dropdown, *, public: bool
 ) -> None:
     generator.input(
         desk.describe,
         [generator, skin_type],
         [condition, skin_type],
-        api_name=name,
+        api_name="describe" if public else None,
+        api_visibility="public" if public else "private",
         concurrency_id=DRAWING,
     )
 
 
 def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadButton) -> None:
     """Let a drawing be cancelled, and be downloaded when it is done."""
-    quiet: dict[str, Any] = {"queue": False, "api_name": False, "show_progress": "hidden"}
     cancel.click(
         lambda: look.said("What was drawn so far is shown.", "Cancelled."),
         None,
         line,
         cancels=[event],
-        **quiet,
+        **_QUIET,
     )
-    event.success(lambda: gr.update(interactive=True), None, download, **quiet)
+    event.success(lambda: gr.update(interactive=True), None, download, **_QUIET)
 
 
 def _some(desk: Desk) -> int:
