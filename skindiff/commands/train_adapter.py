@@ -19,7 +19,13 @@ from skindiff.commands.generators import adapter_folder
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.generators.adapter import load_adapter
-from skindiff.generators.stable_diffusion import DEFAULT_MODEL, load_pipeline, model_folder, model_revision
+from skindiff.generators.stable_diffusion import (
+    BUNDLED_NAMES,
+    DEFAULT_MODEL,
+    load_pipeline,
+    model_folder,
+    model_revision,
+)
 from skindiff.runs import RunFolder, Stage
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
@@ -98,7 +104,8 @@ def main(method: str, words: Sequence[str]) -> int:
     accelerator.end_training()
     say(f"{len(data.split.train)} images of {len(data.corpus.class_names)} classes; adapter: {folder}")
     sample = ["skindiff", "sample", "--generator", str(folder)]
-    sample += [] if model_folder(config.model) is None else ["--base_model", config.model]
+    known = config.model in BUNDLED_NAMES or model_folder(config.model) is None  # from the adapter's record
+    sample += [] if known else ["--base_model", config.model]
     transfer = [*sample, "--mode", "transfer", *same_data(run), "--output_dir", "runs/transfer"]
     named = isinstance(config, TrainTextualInversion) or learnt  # other adapters do not know their classes
     classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
