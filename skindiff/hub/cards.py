@@ -125,7 +125,7 @@ def coverage_text(facts: Facts) -> str:
     if "scenario" in split:
         majority, minority = (", ".join(split.get(name, ())) for name in ("majority_types", "minority_types"))
         lines += [
-            f"Split scenario ({split['scenario']}): majority types {majority}, minority types {minority}.",
+            f"Split scenario ({split['scenario']}): majority types {majority}; minority types {minority}.",
             "",
         ]
     recalls = _recall_by_type(facts.report)

@@ -3,7 +3,6 @@
 Pipelines come by :func:`skindiff.load`; what is here are the other kinds.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,15 +45,11 @@ def load_classifier(
     repo_id: str, *, revision: str | None = None, token: str | None = None
 ) -> "SkinClassifier":
     """Fetch a classifier, ready to classify RGB images in [0, 1] (arguments and errors as above)."""
-    import timm
-
-    from skindiff.hub.timm_format import as_classifier
+    from skindiff.hub.timm_format import read_classifier
     from skindiff.training.classifier_network import DESCRIPTION_FILE
 
     folder = _fetch(repo_id, "model", revision, token)
-    description = _with(folder, repo_id, DESCRIPTION_FILE, "a classifier of skindiff") / DESCRIPTION_FILE
-    network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    return as_classifier(network, json.loads(description.read_text(encoding="utf-8")))
+    return read_classifier(_with(folder, repo_id, DESCRIPTION_FILE, "a classifier of skindiff"))
 
 
 def load_synthetic(repo_id: str, *, revision: str | None = None, token: str | None = None) -> "Dataset":

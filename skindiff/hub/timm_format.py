@@ -4,12 +4,16 @@ import tempfile
 from pathlib import Path
 
 import timm
-import torch
 from timm.models._hub import save_config_for_hf
 
 from skindiff.errors import HubError
 from skindiff.hub.client import Content
-from skindiff.training.classifier_network import DESCRIPTION_FILE, WEIGHTS_FILE, SkinClassifier
+from skindiff.training.classifier_network import (
+    DESCRIPTION_FILE,
+    WEIGHTS_FILE,
+    SkinClassifier,
+    load_classifier,
+)
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _PAPER_CROP = 0.875
@@ -39,18 +43,24 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
     }
 
 
-def as_classifier(model: torch.nn.Module, description: dict[str, object]) -> SkinClassifier:
-    """Return a network that timm has loaded as one of ours, in evaluation mode."""
-    from skindiff.training.classifier_network import Architecture
+def read_classifier(folder: Path) -> SkinClassifier:
+    """Return the classifier whose repository :func:`classifier_files` made, in evaluation mode."""
+    with tempfile.TemporaryDirectory() as place:
+        for name, ours in ((WEIGHTS, WEIGHTS_FILE), (DESCRIPTION_FILE, DESCRIPTION_FILE)):
+            (Path(place) / ours).symlink_to((folder / name).resolve())
+        return load_classifier(Path(place))
 
-    names = description["class_names"]
-    assert isinstance(names, list)
-    architecture = Architecture(**{**description, "class_names": tuple(names)})  # type: ignore[arg-type]
-    return SkinClassifier(model, architecture).eval()
+
+def _head_inputs(model: SkinClassifier) -> int:
+    weight = next(weight for weight in model.head_parameters() if weight.ndim == 2)
+    return int(weight.shape[1])
 
 
 def _timm_config(model: SkinClassifier) -> bytes:
     architecture = model.architecture
+    # timm reads these two off a network; its own have them, the papers' small ones do not.
+    model.network.in_chans = architecture.channels
+    model.network.num_features = getattr(model.network, "num_features", _head_inputs(model))
     data = timm.data.resolve_model_data_config(model.network)
     side = architecture.image_size
     data |= {

@@ -1,0 +1,69 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skindiff.errors import HubError
+from skindiff.hub.clean import clean_png, clean_yaml, without_folders
+from skindiff.hub.gates import in_words, refuse_file_names
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("data_dir: /home/alice/clinic/photos", "data_dir: photos"),
+        ("--config=~/secret/a.yaml -o ../alice/runs/x", "--config=a.yaml -o x"),
+        (r"C:\Users\alice\photos\set", "set"),
+        ("see https://example.org/a/b and eczema/psoriasis, 3/4", None),
+        ("push --token hf_abcdefghijklmnopqrst", "push --token ***"),
+        ('{"a": "/data/x/y.csv", "b": 1}', '{"a": "y.csv", "b": 1}'),
+    ],
+)
+def test_folders_of_this_machine_and_tokens_are_cut_out(text: str, clean: str | None) -> None:
+    assert without_folders(text) == (text if clean is None else clean)
+
+
+def test_yaml_keeps_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "corpus:\n  data_dir: /home/alice/photos\n  sizes: [1, 2.5, null]\n"
+    )
+    assert (
+        clean_yaml(tmp_path / "config.yaml")
+        == b"corpus:\n  data_dir: photos\n  sizes:\n  - 1\n  - 2.5\n  - null\n"
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_loses_everything_but_its_pixels(kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x010E] = "alice, born 1980"
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif, quality=95)
+    assert b"alice" in file.getvalue()
+    clean = clean_png(file.getvalue())
+    assert b"alice" not in clean
+    with Image.open(io.BytesIO(clean)) as opened, Image.open(file) as before:
+        assert not opened.getexif()
+        assert opened.info == {}
+        np.testing.assert_array_equal(np.asarray(opened), np.asarray(before.convert("RGB")))
+    with pytest.raises(HubError, match="cannot be decoded"):
+        clean_png(b"no image")
+
+
+def test_a_reason_is_words() -> None:
+    assert in_words(None) is None
+    assert in_words(" all  patients\nagreed ") == "all patients agreed"
+    for empty in ("", "yes", "I agree"):
+        with pytest.raises(HubError, match="in words why"):
+            in_words(empty)
+
+
+def test_a_report_that_names_a_file_of_the_corpus_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "audit.csv").write_text("image_id,status,group_id,reason\neczema/smith.jpg,ok,g,\n")
+    refuse_file_names(tmp_path, ["eczema was classified well", "| image_id |"])
+    with pytest.raises(HubError, match=r"'eczema/smith\.jpg'"):
+        refuse_file_names(tmp_path, ["| worst: | eczema/smith.jpg |"])

@@ -1,0 +1,31 @@
+import json
+from pathlib import Path
+
+import pytest
+import timm
+
+from skindiff.errors import HubError
+from skindiff.hub.timm_format import classifier_files
+from skindiff.training.classifier_network import Architecture, build_classifier
+
+
+def test_a_head_that_timm_cannot_build_is_refused(tmp_path: Path) -> None:
+    architecture = Architecture("resnet10t", 32, ("a", "b"), head="paper")
+    model = build_classifier(architecture, pretrained=False, weights=None, seed=0)
+    with pytest.raises(HubError, match="has the head 'paper', which timm"):
+        classifier_files(tmp_path, model)
+
+
+@pytest.mark.parametrize("name", ["medmnist_cnn", "lesion_detector", "resnet10t"])
+def test_the_config_builds_the_network_again(tmp_path: Path, name: str) -> None:
+    model = build_classifier(
+        Architecture(name, 28, ("a", "b"), channels=1), pretrained=False, weights=None, seed=0
+    )
+    config = classifier_files(tmp_path, model)["config.json"]
+    assert isinstance(config, bytes)
+    content = json.loads(config)
+    again = timm.create_model(content["architecture"], **content["model_args"])
+    shapes = {key: weight.shape for key, weight in model.network.state_dict().items()}
+    assert {key: weight.shape for key, weight in again.state_dict().items()} == shapes
+    assert content["pretrained_cfg"]["input_size"] == [1, 28, 28]
+    assert len(content["pretrained_cfg"]["mean"]) == 1
