@@ -46,7 +46,11 @@ CSS = """
   border-left: 4px solid #d9822b; }
 .sd-gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)) !important;
   grid-template-rows: none !important; grid-auto-rows: auto !important; }
-.sd-gallery .caption-label { font-variant-numeric: tabular-nums; }
+.sd-gallery .grid-wrap { height: auto !important; min-height: 120px !important; max-height: none !important; }
+#redrawn .grid-container { grid-template-columns: repeat(6, 1fr) !important; }
+#slider { max-width: 340px; margin: 8px auto 0; border: 0 !important; }
+.sd-gallery .caption-label { font-variant-numeric: tabular-nums; font-size: .76rem;
+  padding: 2px 5px; max-width: 96% !important; right: 2% !important; bottom: 2% !important; }
 .sd-status { min-height: 44px; }
 .sd-line { display: flex; gap: 12px; align-items: center; font-size: .92rem; padding: 4px 2px;
   font-variant-numeric: tabular-nums; color: var(--body-text-color-subdued); }
@@ -71,7 +75,10 @@ CSS = """
 .sd-report th, .sd-report td { padding: 5px 9px; border-bottom: 1px solid var(--border-color-primary);
   white-space: nowrap; text-align: left; }
 @media (max-width: 640px) {
-  .sd-gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)) !important; }
+  .sd-gallery .grid-container, #redrawn .grid-container {
+    grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)) !important; }
+  .sd-gallery .caption-label { font-size: .68rem; padding: 1px 4px; }
+  button[role=tab] { padding: 0 9px !important; font-size: .9rem !important; }
   .sd-head p { font-size: .93rem; }
 }
 """
@@ -156,10 +163,10 @@ def ita_strip(before: Picture, after: Sequence[Picture]) -> str:
     )
     spoken = "; ".join(f"{picture.row['skin_type']} {degrees(picture.ita)}" for picture in after)
     return (
-        f'<figure class="sd-ita"><svg viewBox="0 0 440 92" role="img" aria-label="ITA of the photograph '
+        f'<figure class="sd-ita"><svg viewBox="0 0 360 92" role="img" aria-label="ITA of the photograph '
         f'{degrees(before.ita)}; re-drawn: {spoken}">'
         f'<defs><linearGradient id="sd-skin">{stops}</linearGradient></defs>'
-        '<rect x="10" y="32" width="420" height="16" rx="8" fill="url(#sd-skin)"/>'
+        '<rect x="10" y="32" width="340" height="16" rx="8" fill="url(#sd-skin)"/>'
         f"{ticks}{''.join(parts)}</svg>"
         "<p>Measured ITA (individual typology angle) of the bare skin, light on the left. Light and "
         "camera move it too: it is no Fitzpatrick type.</p></figure>"
@@ -167,7 +174,7 @@ def ita_strip(before: Picture, after: Sequence[Picture]) -> str:
 
 
 def _place(angle: float) -> float:
-    return 10 + 420 * (_MOST - min(max(angle, _LEAST), _MOST)) / (_MOST - _LEAST)
+    return 10 + 340 * (_MOST - min(max(angle, _LEAST), _MOST)) / (_MOST - _LEAST)
 
 
 def _mark(angle: float | None, name: str, *, above: bool | None) -> str:
@@ -177,7 +184,7 @@ def _mark(angle: float | None, name: str, *, above: bool | None) -> str:
     if above is None:
         return (
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="52" stroke-width="2"/>'
-            f'<text x="{min(max(x, 24), 416):.1f}" y="10" text-anchor="middle">{name}</text>'
+            f'<text x="{min(max(x, 24), 336):.1f}" y="10" text-anchor="middle">{name}</text>'
         )
     y = 27 if above else 63
     return (

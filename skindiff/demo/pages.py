@@ -71,7 +71,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             phantoms = gr.Dataset(
                 components=["image"],
                 samples=[[example] for example in examples],
-                label="Phantoms to try: computed, nobody's skin",
+                label="Phantoms to try (computed)",
                 type="index",
             )
             strength = gr.Slider(
@@ -79,11 +79,11 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             )
             with gr.Accordion("How it is drawn", open=False):
                 generator = _generator(desk)
-                condition = _condition(desk)
+                condition = _condition(desk, desk.config.tone_subject)
                 skin_type = _skin_type("Skin type in the photograph", ANY_TYPE, "not known")
                 tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the tone moves")
                 knobs = _knobs(desk)
-            go, cancel = _buttons("Re-draw on six skin types")
+            go, cancel = _buttons("Re-draw")
             gr.Markdown(
                 "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
                 elem_classes="sd-quiet",
@@ -94,7 +94,12 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             strip = gr.HTML(label="Measured skin tone")
             with gr.Group(visible=False) as pair:
                 slider = gr.ImageSlider(
-                    label="Before and after", height=300, interactive=False, buttons=[], elem_id="slider"
+                    label="Before and after",
+                    show_label=False,
+                    height=340,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="slider",
                 )
                 shown = gr.Radio(
                     [(name, number) for number, name in enumerate(SKIN_TYPES)],
@@ -147,7 +152,7 @@ def compare_page(desk: Desk) -> None:
     with gr.Accordion("How it is drawn", open=False):
         knobs = _knobs(desk)
     go, cancel = _buttons("Compare on the same seeds")
-    line = _line("Both generators draw from the same seeds; what differs is the generators'.")
+    line = _line("Both generators draw from the same seeds; any difference is their own.")
     with gr.Row():
         left, right = _gallery("First", "first"), _gallery("Second", "second")
     download = _download()
@@ -189,10 +194,14 @@ def _generator(desk: Desk, label: str = "Generator", value: str | None = None) -
     )
 
 
-def _condition(desk: Desk) -> gr.Dropdown:
+def _condition(desk: Desk, value: str | None = None) -> gr.Dropdown:
     offered = desk.config.conditions
     return gr.Dropdown(
-        offered, value=offered[0], label="Condition", allow_custom_value=True, info="or type your own words"
+        offered,
+        value=value or offered[0],
+        label="Condition",
+        allow_custom_value=True,
+        info="or type your own words",
     )
 
 
