@@ -178,9 +178,9 @@ def prepare_data(config: OnCorpus, run: RunFolder, accelerator: Accelerator) -> 
     return Data(corpus, split)
 
 
-def same_data(run: RunFolder) -> list[str]:
-    """Return the words that make another command see the corpus and the split of this run."""
-    return ["--corpus", str(run.path / CORPUS_FILE), "--split", str(run.path / SPLIT_FILE)]
+def same_data(folder: Path) -> list[str]:
+    """Return the words that make another command see the corpus and the split of the run in ``folder``."""
+    return ["--corpus", str(folder / CORPUS_FILE), "--split", str(folder / SPLIT_FILE)]
 
 
 def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequence[str] = ()) -> Path:

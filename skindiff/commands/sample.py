@@ -8,7 +8,7 @@ from typing import Any, Literal
 from accelerate import Accelerator
 from datasets import Dataset, Features
 
-from skindiff.commands.data import CorpusSettings, Data, open_run, prepare_data, same_data
+from skindiff.commands.data import CORPUS_FILE, CorpusSettings, Data, open_run, prepare_data, same_data
 from skindiff.commands.drawn import DATA
 from skindiff.commands.generators import RECORD, ChosenGenerator, choose_generator, trained_on
 from skindiff.commands.grid import GRID, draw_drawn
@@ -111,10 +111,10 @@ def _sample(words: list[str]) -> int:
             shutil.copyfile(record, run.path / RECORD)
     accelerator.wait_for_everyone()
     say(f"{len(drawn)} images by {generator.name}: {folder}; a look at them: {run.path / GRID}")
-    used = ["--corpus.name", config.corpus.name] if sources is None else same_data(run)
-    evaluate = ["skindiff", "evaluate", "--synthetic", str(run.path), *used]
+    home = run.path if (run.path / CORPUS_FILE).is_file() else record.parent if record else None
+    evaluate = ["skindiff", "evaluate", "--synthetic", str(run.path), *(same_data(home) if home else [])]
     push = ["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"]
-    suggest(*([evaluate] if generator.class_names else []), push)
+    suggest(*([evaluate] if home and config.part == "train" else []), push)
     return 0
 
 

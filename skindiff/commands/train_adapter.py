@@ -106,7 +106,7 @@ def main(method: str, words: Sequence[str]) -> int:
     sample = ["skindiff", "sample", "--generator", str(folder)]
     known = config.model in BUNDLED_NAMES or model_folder(config.model) is None  # from the adapter's record
     sample += [] if known else ["--base_model", config.model]
-    transfer = [*sample, "--mode", "transfer", *same_data(run), "--output_dir", "runs/transfer"]
+    transfer = [*sample, "--mode", "transfer", *same_data(run.path), "--output_dir", "runs/transfer"]
     named = isinstance(config, TrainTextualInversion) or learnt  # other adapters do not know their classes
     classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)

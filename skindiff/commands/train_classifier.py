@@ -100,7 +100,7 @@ def main(method: str, words: Sequence[str]) -> int:
     if lines:
         say("\n".join(table(["test images, %", *(name.replace("_", " ") for name in _SHOWN)], lines)))
     synthetic = ["--synthetic", config.synthetic] if config.synthetic else []
-    suggest(["skindiff", "evaluate", *same_data(run), *synthetic, "--output_dir", "runs/evaluate"])
+    suggest(["skindiff", "evaluate", *same_data(run.path), *synthetic, "--output_dir", "runs/evaluate"])
     return 0
 
 

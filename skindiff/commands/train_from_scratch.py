@@ -78,6 +78,6 @@ def main(method: str, words: Sequence[str]) -> int:
     record_rows(run, data, accelerator, train)
     accelerator.end_training()
     say(f"{len(train)} images of {len(data.corpus.class_names)} classes; pipeline: {folder}")
-    sample = ["skindiff", "sample", "--generator", str(folder), *same_data(run)]
+    sample = ["skindiff", "sample", "--generator", str(folder), *same_data(run.path)]
     suggest([*sample, "--output_dir", f"runs/sample_{family}"])
     return 0
