@@ -140,7 +140,10 @@ def coverage_text(facts: Facts) -> str:
             "",
         ]
     if not lines:
-        return "Not recorded. Expect it to work worst for the skin types that it saw least of.\n"
+        return (
+            "How many images of each skin type it learnt from was not recorded; expect it to work worst for "
+            "those that it saw least of.\n"
+        )
     return "\n".join(lines)
 
 

@@ -117,9 +117,7 @@ def push_pipeline(
     refuse_bad_id(repo_id)
     found = model_folder(str(folder))
     if found is None:
-        raise HubError(
-            f"folder: {folder} is not a folder here; give one that save_pretrained wrote, or bundled"
-        )
+        raise HubError(f"folder: {folder} is no folder; give one that save_pretrained wrote, or bundled")
     name = pipeline_class_name(str(found))
     facts = find_facts(origin, found, licence)
     files = _pipeline_files(found)

@@ -79,30 +79,11 @@ def push_synthetic(
     drawn = load_synthetic(folder)
     _refuse_unknown_columns(drawn)
     facts = find_facts(origin, folder, licence)
-    report = _near_copy_report(drawn, folder, sources)
-    if report is not None and report.copies:
-        if leave_out_copies:
-            drawn, report = _without_copies(drawn, report)
-        elif reason is None:
-            raise HubError(_refusal(report))
+    drawn, report = _past_the_gate(drawn, folder, sources, reason, leave_out_copies)
     aliases = Aliases(keep=_ids_may_leave(facts))
-    card = _card(repo_id, drawn, facts, report, reason)
     with tempfile.TemporaryDirectory() as place:
-        shards = _write_shards(drawn, aliases, Path(place))
-        files: dict[str, Content] = {
-            f"data/train-{number:05d}-of-{len(shards):05d}.parquet": path
-            for number, path in enumerate(shards)
-        }
-        if report is not None:
-            files[REPORT_FILE] = _shared_report(report, aliases)
-        files["README.md"] = dataset_card(
-            card,
-            facts,
-            tags=["synthetic"],
-            task_categories=["image-classification"],
-            size_categories=[_size_category(len(drawn))],
-            configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
-        )
+        files = _files(drawn, aliases, report, Path(place))
+        files["README.md"] = _readme(repo_id, drawn, facts, report, reason)
         return push_files(
             files,
             repo_id,
@@ -156,6 +137,31 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
         raise HubError(
             f"folder: the column {strange[0]!r} is none that synthetic data sets have; take it out"
         )
+
+
+def _past_the_gate(
+    drawn: Dataset, folder: Path, sources: Dataset | None, reason: str | None, leave_out_copies: bool
+) -> tuple[Dataset, NearCopies | None]:
+    """Return what may leave, with the report on near copies that it needs."""
+    report = _near_copy_report(drawn, folder, sources)
+    if report is None or not report.copies:
+        return drawn, report
+    if leave_out_copies:
+        return _without_copies(drawn, report)
+    if reason is None:
+        raise HubError(_refusal(report))
+    return drawn, report
+
+
+def _files(drawn: Dataset, aliases: Aliases, report: NearCopies | None, folder: Path) -> dict[str, Content]:
+    """Return the shards, written into ``folder``, and the report by their names on the Hub."""
+    shards = _write_shards(drawn, aliases, folder)
+    files: dict[str, Content] = {
+        f"data/train-{number:05d}-of-{len(shards):05d}.parquet": path for number, path in enumerate(shards)
+    }
+    if report is not None:
+        files[REPORT_FILE] = _shared_report(report, aliases)
+    return files
 
 
 def _near_copy_report(drawn: Dataset, folder: Path, sources: Dataset | None) -> NearCopies | None:
@@ -244,6 +250,19 @@ def _shared_report(report: NearCopies, aliases: Aliases) -> bytes:
         for row in report.rows
     ]
     return (json.dumps({**report.summary(), "rows": rows}, indent=1) + "\n").encode()
+
+
+def _readme(
+    repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None
+) -> bytes:
+    return dataset_card(
+        _card(repo_id, drawn, facts, report, reason),
+        facts,
+        tags=["synthetic"],
+        task_categories=["image-classification"],
+        size_categories=[_size_category(len(drawn))],
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}],
+    )
 
 
 def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None) -> Card:

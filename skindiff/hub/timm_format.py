@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import timm
 from timm.models._hub import save_config_for_hf
@@ -59,8 +60,9 @@ def _head_inputs(model: SkinClassifier) -> int:
 def _timm_config(model: SkinClassifier) -> bytes:
     architecture = model.architecture
     # timm reads these two off a network; its own have them, the papers' small ones do not.
-    model.network.in_chans = architecture.channels
-    model.network.num_features = getattr(model.network, "num_features", _head_inputs(model))
+    network: Any = model.network
+    network.in_chans = architecture.channels
+    network.num_features = getattr(network, "num_features", _head_inputs(model))
     data = timm.data.resolve_model_data_config(model.network)
     side = architecture.image_size
     data |= {

@@ -52,6 +52,7 @@ def test_every_kind_comes_back_as_it_went(hub: Hub, client: Client) -> None:
                 print(error)
         """,
         token=STRANGER,
+        HF_HOME=str(client.folder / "home of a stranger"),
     )
     assert outcome.out.count("the Hub answered 404") == 2
 
