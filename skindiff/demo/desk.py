@@ -87,7 +87,11 @@ class Desk:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
         if photograph is None:
             return None, look.said("Upload a photograph, or take one of the examples.")
-        pixels = self._read(photograph, request)
+        try:
+            pixels = self._read(photograph, request)
+        except gr.Error as error:
+            gr.Warning(str(error.message), title="Not taken")
+            return None, look.said(str(error.message), "Not taken.")
         clean = self.files.keep(_session(request), png_bytes(pixels), "photograph.png")
         if clean != photograph:
             self.files.drop(_session(request), photograph)

@@ -52,6 +52,7 @@ CSS = """
 .sd-gallery .caption-label { font-variant-numeric: tabular-nums; font-size: .76rem;
   padding: 2px 5px; max-width: 96% !important; right: 2% !important; bottom: 2% !important; }
 .sd-status { min-height: 44px; }
+.sd-status .error { display: none; }
 .sd-line { display: flex; gap: 12px; align-items: center; font-size: .92rem; padding: 4px 2px;
   font-variant-numeric: tabular-nums; color: var(--body-text-color-subdued); }
 .sd-line b { color: var(--body-text-color); font-weight: 600; }

@@ -132,9 +132,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
         show_progress_on=[line],
     )
     for trigger in (pairs.change, shown.change):
-        trigger(
-            desk.pair, [shown, pairs], [pair, slider], api_name=False, queue=False, show_progress="hidden"
-        )
+        trigger(desk.pair, [shown, pairs], [pair, slider], **_QUIET)
     _after(event, cancel, line, download)
 
 
@@ -151,7 +149,7 @@ def compare_page(desk: Desk) -> None:
         count = gr.Slider(1, most, min(4, most), step=1, label="Images of each")
     with gr.Accordion("How it is drawn", open=False):
         knobs = _knobs(desk)
-    go, cancel = _buttons("Compare on the same seeds")
+    go, cancel = _buttons("Compare")
     line = _line("Both generators draw from the same seeds; any difference is their own.")
     with gr.Row():
         left, right = _gallery("First", "first"), _gallery("Second", "second")

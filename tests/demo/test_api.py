@@ -126,6 +126,9 @@ def test_the_checked_photograph_has_no_metadata(client: Client, photograph: Path
 def test_bad_photographs_are_refused_in_words(client: Client, corrupt: Path, oversized: Path, tmp_path: Path):
     with pytest.raises(AppError, match="damaged"):
         redrawn(client, corrupt)
+    clean, line = client.predict(handle_file(str(corrupt)), api_name="/check_photograph")
+    assert clean is None
+    assert "damaged" in line
     note = tmp_path / "note.jpg"
     note.write_text("no image")
     with pytest.raises(AppError, match="JPEG, PNG or WebP"):

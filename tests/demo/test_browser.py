@@ -91,7 +91,6 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     assert sum(name.endswith(".png") for name in names) == 6
 
 
-@pytest.mark.slow
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     on_photograph_page(page)
     upload(page, photograph)
@@ -103,7 +102,6 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     assert len(page.locator("#redrawn .caption-label").all_inner_texts()) == 6
 
 
-@pytest.mark.slow
 def test_cancel(page: playwright.Page):
     page.get_by_label("number input for Images").fill("12")
     page.get_by_label("number input for Images").press("Enter")
@@ -116,18 +114,22 @@ def test_cancel(page: playwright.Page):
     page.get_by_text("Cancelled.").wait_for()
 
 
-@pytest.mark.slow
-def test_bad_uploads_are_refused_in_words(page: playwright.Page, corrupt: Path, oversized: Path):
+def test_bad_uploads_are_refused_in_words(
+    page: playwright.Page, corrupt: Path, oversized: Path, tmp_path: Path
+):
     on_photograph_page(page)
     upload(page, corrupt)
-    page.get_by_text("This photograph is damaged").wait_for()
+    page.locator(".sd-status").get_by_text("This photograph is damaged").wait_for()
+    page.screenshot(path=tmp_path / "damaged.png")
     page.reload()
+    button(page, "Draw").wait_for()
     on_photograph_page(page)
     upload(page, oversized)
-    page.get_by_text(re.compile("(?i)too large|exceed|maximum")).first.wait_for()
+    said = page.get_by_text(re.compile("size.*(exceed|maximum|limit)|too large", re.IGNORECASE)).first
+    said.wait_for()
+    page.screenshot(path=tmp_path / "refused.png")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("viewport", "scheme"), [(LAPTOP, "light"), (PHONE, "dark")])
 def test_every_page_fits_the_screen_and_nothing_comes_from_elsewhere(
     browser: playwright.Browser, demo: DemoApp, tmp_path: Path, viewport: dict, scheme: str
