@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
+from huggingface_hub import snapshot_download
 
 from skindiff.errors import GeneratorError
 
@@ -31,6 +32,21 @@ class ClassConditionalPipeline(DiffusionPipeline):
     def _register(self, class_names: Sequence[str], image_size: int, channels: int) -> None:
         """Keep the classes in the order of their codes, the side in pixels, and 1 (grey) or 3 channels."""
         self.register_to_config(class_names=list(class_names), image_size=image_size, channels=channels)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **options: Any) -> str:
+        """Fetch a pipeline of the Hub and return its folder; ``from_pretrained`` calls this.
+
+        diffusers' own takes the list ``class_names`` for a component and asks for a network's code in the
+        repository. Here the code is this package's, and only settings and safetensors are fetched.
+
+        Args:
+            pretrained_model_name: Hub id.
+            options: of ``from_pretrained``; those of :func:`huggingface_hub.snapshot_download` are used.
+        """
+        names = ("cache_dir", "revision", "token", "force_download", "local_files_only")
+        used = {name: options[name] for name in names if options.get(name) is not None}
+        return snapshot_download(pretrained_model_name, allow_patterns=["*.json", "*.safetensors"], **used)
 
     @abstractmethod
     def draw(

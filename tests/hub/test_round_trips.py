@@ -5,8 +5,6 @@ The kinds share their processes, since most of the time goes into importing torc
 
 import textwrap
 
-import pytest
-
 from tests.hub import classifiers_trip, from_scratch_trip, generators_trip, synthetic_trip
 from tests.hub.conftest import STRANGER, Client
 from tests.hub.server import Hub
@@ -24,7 +22,7 @@ def run_the_card(repo_id, repo_type="model"):
 
 
 def test_every_kind_comes_back_as_it_went(hub: Hub, client: Client) -> None:
-    kinds = (generators_trip, classifiers_trip, synthetic_trip)
+    kinds = (generators_trip, classifiers_trip, synthetic_trip, from_scratch_trip)
     client.folder.mkdir()
     for kind in kinds:
         kind.build(client.folder)
@@ -35,6 +33,7 @@ def test_every_kind_comes_back_as_it_went(hub: Hub, client: Client) -> None:
     generators_trip.check(hub, client.folder, pushed[:3])
     classifiers_trip.check(hub, client.folder, loaded)
     synthetic_trip.check(hub, client.folder, pushed[3:])
+    from_scratch_trip.check(hub, client.folder)
     assert all(
         repository.private
         for name in hub.repositories.names()
@@ -55,16 +54,3 @@ def test_every_kind_comes_back_as_it_went(hub: Hub, client: Client) -> None:
         HF_HOME=str(client.folder / "home of a stranger"),
     )
     assert outcome.out.count("the Hub answered 404") == 2
-
-
-@pytest.mark.xfail(
-    run=False,  # costs half a minute of imports
-    reason="diffusers takes class_names for components when it loads from the Hub; needs "
-    "ClassConditionalPipeline.download",
-)
-def test_from_scratch_pipelines_come_back_as_they_went(hub: Hub, client: Client) -> None:
-    client.folder.mkdir()
-    from_scratch_trip.build(client.folder)
-    client.succeed(from_scratch_trip.PUSH)
-    client.succeed("\n".join([CARDS, textwrap.dedent(from_scratch_trip.LOAD)]))
-    from_scratch_trip.check(hub, client.folder)
