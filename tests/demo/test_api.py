@@ -191,7 +191,7 @@ def test_nothing_of_a_session_is_kept_when_it_ends(demo: DemoApp, photograph: Pa
 
 
 def test_cancelling_stops_after_the_batch_at_work(client: Client):
-    job = client.submit("tiny", "eczema", "V", 12, 2, 6, 3, api_name="/draw")
+    job = client.submit("tiny", "eczema", "V", 12, 2, 24, 3, api_name="/draw")
     while len(job.outputs()) < 3:
         time.sleep(0.05)
     job.cancel()
