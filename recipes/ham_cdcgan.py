@@ -23,6 +23,7 @@ from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.class_report import ClassResults, report_classes
 from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
+from skindiff.evaluation.fidelity import FidelityConfig
 from skindiff.evaluation.published_ham import DETECTION_NOTES, published_detection
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
@@ -61,6 +62,8 @@ class HamCdcganConfig:
     """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     """The detector and its own test."""
+    fidelity: FidelityConfig | None = None
+    """Score drawn images against those that no generator saw, in these features; null does not."""
     include_images: bool = True
     """Put sample grids into the report; the run folder then holds pictures of the corpus."""
 
@@ -70,6 +73,8 @@ class HamCdcganConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.detection.validate(f"{path}detection.")
+        if self.fidelity:
+            self.fidelity.validate(f"{path}fidelity.")
         if not 0 < self.generator_share < 1:
             raise ConfigError(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -109,6 +114,10 @@ def main(config: HamCdcganConfig) -> Path:
             # 3. Draw 100 images of each class.
             synthetic = draw_by_class(run, accelerator, folder, train, drawing, seed=seed)
             results.add_drawn(train, folder, synthetic, family, seed)
+            if config.fidelity:
+                images = {"real training": train, family: synthetic.dataset}
+                unseen = detectors[seed].unseen
+                results.add_fidelity(run, accelerator, config.fidelity, unseen, images, seed=seed, **key)
             # 4. Let the detector name them, and real images that neither has seen.
             judged = detectors[seed].judge(synthetic.dataset, family)
             results.add_detector(detectors[seed], judged, len(rows))

@@ -102,26 +102,27 @@ def main(config: HamFewShotConfig) -> Path:
     drawing = replace(config.synthesis, output_size=config.corpus.image_size)
     logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
     results = ClassResults(corpus, config.experiment.bootstrap_replicates)
+    key = {"data_key": corpus.fingerprint}
 
     for seed, split in splits.items():
         logger.info("split seed %d: %s", seed, split.sizes())
-        arguments = {"scenario": f"{config.split.shots} shots", "data_key": corpus.fingerprint}
+        arguments = {"scenario": f"{config.split.shots} shots", **key}
         experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
+        held_out = corpus.dataset.select(split.test["all"])
         results.add_split(experiment)
         shown = corpus.dataset.select(generator_rows(corpus.dataset, split, config.generator_images))
 
         for family in config.families:
             # 2. Train the generator.
             generator = config.generator.of(family)
-            folder = train_from_scratch(
-                run, accelerator, generator, shown, seed=seed, data_key=corpus.fingerprint
-            )
+            folder = train_from_scratch(run, accelerator, generator, shown, seed=seed, **key)
             # 3. Draw the budget of each class.
             synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
             # 4. Train classifiers on every arm and score them.
             results.add_generator(experiment, folder, synthetic, family, seed)
             if config.fidelity:
-                results.add_fidelity(experiment, config.fidelity, synthetic, family)
+                images = {"real training": experiment.train, family: synthetic.dataset}
+                results.add_fidelity(run, accelerator, config.fidelity, held_out, images, seed=seed, **key)
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

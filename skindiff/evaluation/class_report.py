@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 
 from skindiff.corpora.choice import PreparedCorpus
 from skindiff.evaluation.best_epoch import mean_best_epochs
@@ -34,7 +34,7 @@ from skindiff.evaluation.experiment import Experiment
 from skindiff.evaluation.fidelity import FidelityConfig
 from skindiff.evaluation.published import Published
 from skindiff.evaluation.report import PICTURES, Report, environment, write_report
-from skindiff.runs import write_atomically
+from skindiff.runs import RunFolder, write_atomically
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
@@ -102,18 +102,32 @@ class ClassResults:
         self.add_drawn(experiment.train, pipeline, synthetic, family, seed)
 
     def add_fidelity(
-        self, experiment: Experiment, config: FidelityConfig, synthetic: Synthetic, family: str
+        self,
+        run: RunFolder,
+        accelerator: Accelerator,
+        config: FidelityConfig,
+        held_out: Dataset,
+        images: Mapping[str, Dataset],
+        *,
+        seed: int,
+        data_key: str,
     ) -> None:
-        """Score what a generator drew against the test images, and once a split its training images."""
-        seed = experiment.split.seed
-        held_out = concatenate_datasets(list(experiment.tests.values()))
-        measured = {"real training": experiment.train, family: synthetic.dataset}
-        for name, images in measured.items():
+        """Score images against held-out ones, each name and seed once; see :func:`class_fidelity`.
+
+        Args:
+            run: the scores are kept there.
+            accelerator: its device; the main process computes.
+            config: features and scores.
+            held_out: real images that the generator never saw.
+            images: by name, what generators drew, and real training images for comparison.
+            seed: of the split.
+            data_key: fingerprint of the corpus.
+        """
+        for name, own in images.items():
             if not any((row["images"], row["seed"]) == (name, seed) for row in self.fidelity):
                 row = class_fidelity(
-                    experiment.run, experiment.accelerator, config, held_out, images,
-                    name=name, seed=seed, data_key=experiment.data_key,
-                )  # fmt: skip
+                    run, accelerator, config, held_out, own, name=name, seed=seed, data_key=data_key
+                )
                 self.fidelity.append(row)
 
     def add_drawn(self, train: Dataset, pipeline: Path, synthetic: Synthetic, family: str, seed: int) -> None:

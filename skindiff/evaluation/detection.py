@@ -158,6 +158,10 @@ class DetectorOfSplit:
         generator_rows: every row that a judged generator was trained, or its weights chosen, on.
         seed: of the detector's split and training.
         data_key: fingerprint of the corpus.
+
+    Attributes:
+        split: of what no judged generator saw.
+        unseen: all of that, in the order of the corpus.
     """
 
     def __init__(
@@ -176,6 +180,8 @@ class DetectorOfSplit:
         self.classifier = replace(config.classifier, keep_weights=True)
         self.names: tuple[str, ...] = tuple(corpus.features["label"].names)
         self.split = make_detector_split(corpus, generator_rows, config, seed)
+        rows = [*self.split.train, *self.split.validation, *self.split.held_out]
+        self.unseen = corpus.select(sorted(rows))
 
     def model(self) -> SkinClassifier:
         """Return the detector, trained now if it has not been."""

@@ -19,6 +19,7 @@ from tests.recipes.tiny_class_study import (
     stage_names,
     stage_times,
     tiny_corpus,
+    tiny_fidelity,
     tiny_loop,
     tiny_synthesis,
 )
@@ -76,6 +77,21 @@ def test_both_players_have_a_curve_and_resume_repeats_nothing(study: HamCdcganCo
     main(replace(study, resume=True))
     assert stage_times(study.output_dir) == before
     assert (Path(study.output_dir) / "report.md").read_bytes() == text
+
+
+def test_fidelity_is_added_to_a_finished_run(study: HamCdcganConfig) -> None:
+    pytest.importorskip("torch_fidelity")
+    before = stage_times(study.output_dir)
+    main(replace(study, resume=True, fidelity=tiny_fidelity()))
+    assert {path: time for path, time in stage_times(study.output_dir).items() if path in before} == before
+    rows = report_of(study.output_dir)["fidelity"]
+    names = ["real training", "sn_dcgan"]
+    assert [(row["images"], row["seed"]) for row in rows] == [
+        (name, seed) for seed in (0, 1) for name in names
+    ]
+    # Real images against real ones in the first row, against drawings of two training steps in the others.
+    assert all(rows[0]["scores"]["kid"] < row["scores"]["kid"] for row in rows[1:] if row["seed"] == 0)
+    assert "## Fidelity" in (Path(study.output_dir) / "report.md").read_text()
 
 
 def test_too_little_left_for_the_detector_is_an_error_before_training(

@@ -20,6 +20,7 @@ from tests.recipes.tiny_class_study import (
     stage_times,
     tiny_corpus,
     tiny_experiment,
+    tiny_fidelity,
     tiny_loop,
     tiny_synthesis,
 )
@@ -89,6 +90,21 @@ def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) ->
     assert (Path(study.output_dir) / "report.md").read_bytes() == text
     with pytest.raises(SkindiffError, match=r"already holds a run; .*--resume"):
         main(study)
+
+
+def test_fidelity_is_added_to_a_finished_run(study: HamFewShotConfig) -> None:
+    pytest.importorskip("torch_fidelity")
+    before = stage_times(study.output_dir)
+    main(replace(study, resume=True, fidelity=tiny_fidelity()))
+    assert {path: time for path, time in stage_times(study.output_dir).items() if path in before} == before
+    rows = report_of(study.output_dir)["fidelity"]
+    names = ["real training", *FAMILIES]
+    assert [(row["images"], row["seed"]) for row in rows] == [
+        (name, seed) for seed in (0, 1) for name in names
+    ]
+    # Real images against real ones in the first row, against drawings of two training steps in the others.
+    assert all(rows[0]["scores"]["kid"] < row["scores"]["kid"] for row in rows[1:] if row["seed"] == 0)
+    assert "## Fidelity" in (Path(study.output_dir) / "report.md").read_text()
 
 
 def test_a_class_that_the_corpus_lacks_is_refused(study: HamFewShotConfig) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.evaluation.experiment import ExperimentConfig
+from skindiff.evaluation.feature_network import FeatureConfig
+from skindiff.evaluation.fidelity import FidelityConfig
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.training.classifier_config import ClassifierConfig
 from skindiff.training.loop import LoopConfig
@@ -41,6 +43,11 @@ def tiny_experiment(side: int, arms: Sequence[str], **settings: Any) -> Experime
         bootstrap_replicates=100,
         **settings,
     )
+
+
+def tiny_fidelity() -> FidelityConfig:
+    features = FeatureConfig(network="test_resnet", image_size=32)
+    return FidelityConfig(features, kid_subset_size=4, kid_subsets=2, neighbours=1, replicates=100)
 
 
 def report_of(folder: Path | str) -> dict[str, Any]:
