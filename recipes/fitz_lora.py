@@ -21,8 +21,8 @@ from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.fitz_report import FitzResults, report_fitz_lora
+from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.report.fitz import FitzResults, report_fitz_lora
 from skindiff.generators.stable_diffusion import model_folder
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder

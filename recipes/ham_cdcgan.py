@@ -21,10 +21,10 @@ from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.class_report import ClassResults, report_classes
-from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
-from skindiff.evaluation.fidelity import FidelityConfig
-from skindiff.evaluation.published_ham import DETECTION_NOTES, published_detection
+from skindiff.evaluation.downstream.detection import DetectionConfig, DetectorOfSplit
+from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.evaluation.published.ham import DETECTION_NOTES, published_detection
+from skindiff.evaluation.report.classes import ClassResults, report_classes
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class

@@ -21,9 +21,9 @@ from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import official_split
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.class_report import ClassResults, report_classes
-from skindiff.evaluation.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.published_medmnist import AUGMENT_NOTES, published_augment
+from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.published.medmnist import AUGMENT_NOTES, published_augment
+from skindiff.evaluation.report.classes import ClassResults, report_classes
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class

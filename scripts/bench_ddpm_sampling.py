@@ -33,8 +33,8 @@ from jsonargparse import auto_cli, set_parsing_settings
 
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.feature_network import FeatureConfig, load_feature_network
-from skindiff.evaluation.fidelity import FidelityConfig, feature_scores, kid_difference
+from skindiff.evaluation.fidelity.feature_network import FeatureConfig, load_feature_network
+from skindiff.evaluation.fidelity.scores import FidelityConfig, feature_scores, kid_difference
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.generators.stable_diffusion import model_revision
 from skindiff.launch import start_accelerator

@@ -11,7 +11,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import ComputeEnvironment, DistributedType
 
 from skindiff.config import save_config
-from skindiff.evaluation.cells import load_cell
+from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.generators.adapter import read_adapter
 from skindiff.synthesis.writer import load_synthetic
 from tests.conftest import REPOSITORY

@@ -9,7 +9,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 import skindiff
 from skindiff.corpora.phantom_lesions import LESION_CLASSES
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.evaluation.skin_tone import image_ita
+from skindiff.evaluation.skin.tone import image_ita
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.stable_diffusion import load_pipeline
 

@@ -15,13 +15,13 @@ from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
-from skindiff.evaluation.arms import parse_arm
-from skindiff.evaluation.cells import Cell
-from skindiff.evaluation.class_chapters import per_class_chapter, per_class_f1
-from skindiff.evaluation.class_report import insert_chapters
-from skindiff.evaluation.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.report import Report, environment, write_report
-from skindiff.evaluation.transfer import TransferPart, transfer_lesions, transfer_tone
+from skindiff.evaluation.downstream.arms import parse_arm
+from skindiff.evaluation.downstream.cells import Cell
+from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.report.class_chapters import per_class_chapter, per_class_f1
+from skindiff.evaluation.report.classes import insert_chapters
+from skindiff.evaluation.report.write import Report, environment, write_report
+from skindiff.evaluation.skin.transfer import TransferPart, transfer_lesions, transfer_tone
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 

@@ -9,7 +9,7 @@ from typing import Any
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
 from skindiff.errors import ConfigError, RunFolderError
-from skindiff.evaluation.verdicts import series_name
+from skindiff.evaluation.statistics.verdicts import series_name
 
 REPORT_FILE = "report.json"
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")

@@ -10,8 +10,8 @@ from skindiff.commands.drawn import keep_drawn
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.errors import ConfigError
-from skindiff.evaluation.arms import build_arm
-from skindiff.evaluation.metrics import classification_scores
+from skindiff.evaluation.downstream.arms import build_arm
+from skindiff.evaluation.downstream.metrics import classification_scores
 from skindiff.runs import write_atomically
 from skindiff.training.classifier import LOG_FILE, predict, train_classifier
 from skindiff.training.classifier_config import ClassifierConfig, settings_of

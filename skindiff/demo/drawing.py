@@ -19,7 +19,7 @@ from skindiff.demo.config import DemoConfig
 from skindiff.demo.photographs import Pixels, photograph_id
 from skindiff.demo.studio import Loaded, Studio
 from skindiff.errors import GeneratorError, SynthesisError
-from skindiff.evaluation.skin_tone import image_ita
+from skindiff.evaluation.skin.tone import image_ita
 from skindiff.generators.prompts import prompt_for
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.class_draw import ClassDrawer

@@ -1,1 +1,1 @@
-"""Is it any good: arms, scores, statistics, skin tone and the report."""
+"""Is it any good: one folder per question."""

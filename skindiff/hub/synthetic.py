@@ -15,7 +15,7 @@ from datasets import ClassLabel, Dataset, Image
 
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
-from skindiff.evaluation.near_copies import (
+from skindiff.evaluation.copying.near_copies import (
     REPORT_FILE,
     NearCopies,
     fingerprint,
@@ -56,7 +56,7 @@ def push_synthetic(
     but for corpora whose ids are no file names (phantom, MedMNIST). Images are written anew from pixels.
 
     Images that were re-drawn from others need a report on near copies: pass ``sources``, or save
-    :func:`skindiff.evaluation.near_copies.near_copies` beside the shards first.
+    :func:`skindiff.evaluation.copying.near_copies.near_copies` beside the shards first.
 
     Args:
         folder: of the shards, as :mod:`skindiff.synthesis.writer` wrote them.

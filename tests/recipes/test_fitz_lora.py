@@ -18,9 +18,9 @@ from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.errors import SkindiffError
-from skindiff.evaluation import experiment
-from skindiff.evaluation.arms import ARMS
-from skindiff.evaluation.cells import load_cell
+from skindiff.evaluation.downstream import experiment
+from skindiff.evaluation.downstream.arms import ARMS
+from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.synthesis import strategies
 from skindiff.synthesis.writer import load_synthetic
 from tests.conftest import REPOSITORY

@@ -8,7 +8,7 @@ import pytest
 from recipes.ham_cdcgan import HamCdcganConfig, main
 from skindiff.config import parse_config
 from skindiff.errors import ConfigError, SplitError
-from skindiff.evaluation.detection import DetectionConfig
+from skindiff.evaluation.downstream.detection import DetectionConfig
 from skindiff.training.classifier_config import ClassifierConfig
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import SNDCGANConfig

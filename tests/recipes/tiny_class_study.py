@@ -7,9 +7,9 @@ from typing import Any
 
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
-from skindiff.evaluation.experiment import ExperimentConfig
-from skindiff.evaluation.feature_network import FeatureConfig
-from skindiff.evaluation.fidelity import FidelityConfig
+from skindiff.evaluation.downstream.experiment import ExperimentConfig
+from skindiff.evaluation.fidelity.feature_network import FeatureConfig
+from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.training.classifier_config import ClassifierConfig
 from skindiff.training.loop import LoopConfig

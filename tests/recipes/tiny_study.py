@@ -17,7 +17,7 @@ from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.splits import SplitConfig
-from skindiff.evaluation.experiment import ExperimentConfig
+from skindiff.evaluation.downstream.experiment import ExperimentConfig
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 from skindiff.training import classifier

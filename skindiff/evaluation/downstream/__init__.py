@@ -1,0 +1,1 @@
+"""Do classifiers gain: arms, cells, scores, and the detector of S4."""

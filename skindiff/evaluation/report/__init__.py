@@ -1,0 +1,1 @@
+"""The report: its content, text and pictures."""

@@ -1,0 +1,279 @@
+"""What a study of class-conditional generators found, gathered while it runs, and its report.
+
+The report is that of :mod:`skindiff.evaluation.report.write` with the chapters of
+:mod:`skindiff.evaluation.report.class_chapters`: sample grids by class, F1 of every class, fidelity,
+detection, and the published numbers beside ours.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from datasets import Dataset
+
+from skindiff.corpora.choice import PreparedCorpus
+from skindiff.evaluation.downstream.best_epoch import mean_best_epochs
+from skindiff.evaluation.downstream.cells import Cell
+from skindiff.evaluation.downstream.detection import Detection, DetectorOfSplit
+from skindiff.evaluation.downstream.experiment import Experiment
+from skindiff.evaluation.fidelity.by_class import class_fidelity
+from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.evaluation.published.fitzpatrick import Published
+from skindiff.evaluation.report.class_chapters import (
+    Chapter,
+    beside_chapter,
+    beside_rows,
+    detection_chapter,
+    detection_content,
+    fidelity_chapter,
+    per_class_chapter,
+    per_class_f1,
+)
+from skindiff.evaluation.report.class_pictures import ClassLine, class_lines, draw_class_grid
+from skindiff.evaluation.report.write import PICTURES, Report, environment, write_report
+from skindiff.runs import RunFolder, write_atomically
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.from_scratch import LOG_FILE
+from skindiff.training.gan import DIVERSITY_FILE
+
+_AFTER = "\n\n## Splits"
+"""Where chapters go in ``report.md``: before the splits, which every report has."""
+FEW_RUNS = 5
+
+
+@dataclass
+class ClassResults:
+    """Everything that the report of a study of class-conditional generators is made from."""
+
+    corpus: PreparedCorpus
+    replicates: int = 2000
+    splits: list[dict[str, Any]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
+    synthesis: list[dict[str, Any]] = field(default_factory=list)
+    grids: dict[str, list[ClassLine]] = field(default_factory=dict)
+    undrawn: dict[str, list[str]] = field(default_factory=dict)
+    best_epochs: list[dict[str, Any]] = field(default_factory=list)
+    fidelity: list[dict[str, Any]] = field(default_factory=list)
+    detections: list[Detection] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add_split(self, experiment: Experiment) -> None:
+        """Add a split, or a further seed of the same one, and the cells that need no generator."""
+        split = experiment.split
+        self._note_split(split.seed, split.sizes(), split.dropped, split.groups_crossing)
+        self.cells += experiment.cells(None, None)
+        self.best_epochs += experiment.best_epochs
+        self.curves.setdefault("classifiers", dict(experiment.logs))
+
+    def add_detector(self, detector: DetectorOfSplit, detection: Detection, generator_rows: int) -> None:
+        """Add what a detector says of a generator that learnt from that many rows."""
+        self.detections.append(detection)
+        parts = {name: len(getattr(detector.split, name)) for name in ("train", "validation", "held_out")}
+        sizes = {"generator": generator_rows, **{f"detector_{name}": size for name, size in parts.items()}}
+        self._note_split(detector.seed, sizes, {}, 0)
+
+    def _note_split(self, seed: int, sizes: dict[str, int], dropped: dict[str, int], crossing: int) -> None:
+        row = {"seed": seed, "sizes": sizes, "dropped": dropped, "groups_crossing": crossing}
+        self.splits += [row] if row not in self.splits else []
+
+    def add_generator(
+        self, experiment: Experiment, pipeline: Path, synthetic: Synthetic, family: str, seed: int
+    ) -> None:
+        """Add a generator, and the cells that are trained on what it drew.
+
+        Args:
+            experiment: of the split; its cells of real images were added before.
+            pipeline: folder of the trained pipeline, beside which its log lies.
+            synthetic: what it drew.
+            family: name of the generator, which is the strategy of the cells.
+            seed: of its training.
+        """
+        before = len(experiment.best_epochs)
+        cells = experiment.cells(synthetic, family)
+        self.cells += [cell for cell in cells if cell.key.strategy is not None]
+        self.best_epochs += experiment.best_epochs[before:]
+        if family not in self.grids:
+            drawn = {name: log for name, log in experiment.logs.items() if "syn" in name}
+            self.curves[f"classifiers, {family}"] = drawn
+        self.add_drawn(experiment.train, pipeline, synthetic, family, seed)
+
+    def add_fidelity(
+        self,
+        run: RunFolder,
+        accelerator: Accelerator,
+        config: FidelityConfig,
+        held_out: Dataset,
+        images: Mapping[str, Dataset],
+        *,
+        seed: int,
+        data_key: str,
+    ) -> None:
+        """Score images against held-out ones, each name and seed once; see :func:`class_fidelity`.
+
+        Args:
+            run: the scores are kept there.
+            accelerator: its device; the main process computes.
+            config: features and scores.
+            held_out: real images that the generator never saw.
+            images: by name, what generators drew, and real training images for comparison.
+            seed: of the split.
+            data_key: fingerprint of the corpus.
+        """
+        for name, own in images.items():
+            if not any((row["images"], row["seed"]) == (name, seed) for row in self.fidelity):
+                row = class_fidelity(
+                    run, accelerator, config, held_out, own, name=name, seed=seed, data_key=data_key
+                )
+                self.fidelity.append(row)
+
+    def add_drawn(self, train: Dataset, pipeline: Path, synthetic: Synthetic, family: str, seed: int) -> None:
+        """Add a generator that learnt from ``train``, and what it drew."""
+        log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))
+        rest = {key: value for key, value in synthetic.summary.items() if key != "timings"}
+        diversity = pipeline.parent / DIVERSITY_FILE
+        found = json.loads(diversity.read_text(encoding="utf-8")) if diversity.is_file() else None
+        self.synthesis.append(
+            {"family": family, "seed": seed, "generator": synthetic.generator, "diversity": found, **rest}
+        )
+        for name, rows in player_logs(log).items():
+            run = f"seed {seed}" if name == "loss" else f"{name}, seed {seed}"
+            self.curves.setdefault(family, {})[run] = rows
+        if family not in self.grids:
+            self.grids[family] = class_lines(train, synthetic.dataset)
+            drawn = set(synthetic.dataset["label"])
+            names = self.corpus.class_names
+            self.undrawn[family] = [name for code, name in enumerate(names) if code not in drawn]
+
+
+def player_logs(log: Sequence[Mapping[str, float]]) -> dict[str, list[dict[str, float]]]:
+    """Return a curve for each loss in a training log: one, or those of the two players of a GAN."""
+    if log and "loss" in log[0]:
+        return {"loss": [dict(row) for row in log]}
+    return {
+        player: [{"step": row["step"], "loss": row[f"{player}_loss"]} for row in log]
+        for player in ("generator", "discriminator")
+    }
+
+
+def report_classes(
+    results: ClassResults,
+    recipe: str,
+    title: str,
+    config: Mapping[str, Any],
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    published: Sequence[Published] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write ``report.json``, ``report.md`` and the pictures of a study into ``folder``; return the text.
+
+    Args:
+        results: of all seeds.
+        recipe: its name.
+        title: first line of the report.
+        config: the recipe's settings as plain values, with ``corpus`` and ``include_images``.
+        folder: of the run.
+        accelerator: named in the report's environment.
+        published: the paper's numbers on this study.
+        notes: sentences on the paper's numbers.
+    """
+    by_class, best = per_class_f1(results.cells), mean_best_epochs(results.best_epochs)
+    detection = detection_content(results.detections, results.replicates)
+    sections = {
+        "synthesis": results.synthesis,
+        "per_class_f1": by_class,
+        "best_test_epoch": best,
+        "fidelity": results.fidelity,
+        "detection": detection,
+        "paper": [row._asdict() for row in published],
+    }
+    report = Report(
+        recipe=recipe,
+        title=title,
+        config=config,
+        splits=results.splits,
+        cells=results.cells,
+        replicates=results.replicates,
+        corpus={"name": config["corpus"]["name"], **results.corpus.counts()},
+        curves={title: runs for title, runs in results.curves.items() if runs},
+        notes=[*_own_notes(results, config), *notes],
+        sections={name: section for name, section in sections.items() if section},
+        timings={"seconds_of_last_call": results.seconds},
+    )
+    surroundings = environment(accelerator.num_processes, accelerator.device.type)
+    write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
+    summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))["summary"]
+    # Where nothing was classified, the paper's numbers stand in the table of detection.
+    beside = beside_rows(published, summary, by_class, best) if results.cells else []
+    chapters = [
+        beside_chapter(beside, f"Paper: {published[0].paper}. {_DIFFERENT}" if published else ""),
+        detection_chapter(detection, published),
+        per_class_chapter(by_class),
+        fidelity_chapter(results.fidelity),
+    ]
+    if config["include_images"]:
+        chapters.append(_samples_chapter(results.grids))
+    return insert_chapters(folder, [chapter for chapter in chapters if chapter.text or chapter.pictures])
+
+
+_DIFFERENT = (
+    "Another corpus, size, generator or protocol is not expected to reach the same level: compare what the "
+    "arms add. What to know about the printed numbers stands below."
+)
+
+
+def insert_chapters(folder: Path, chapters: Sequence[Chapter]) -> Path:
+    """Draw the chapters' pictures and put them into the ``report.md`` of ``folder``; return its path."""
+    written = []
+    for chapter in chapters:
+        parts = [f"## {chapter.title}", chapter.text]
+        for name, caption, draw in chapter.pictures:
+            draw(folder / PICTURES / name)
+            parts.append(f"![{caption}]({PICTURES}/{name})")
+        written.append("\n\n".join(part for part in parts if part))
+    path = folder / "report.md"
+    before, rule, after = path.read_text(encoding="utf-8").partition(_AFTER)
+    write_atomically(path, "\n\n".join([before.rstrip("\n"), *written]) + (rule + after or "\n"))
+    return path
+
+
+def _samples_chapter(grids: Mapping[str, Sequence[ClassLine]]) -> Chapter:
+    def drawing(lines: Sequence[ClassLine]) -> Callable[[Path], None]:
+        return lambda path: draw_class_grid(lines, path)
+
+    pictures = tuple(
+        (f"samples-{family}.png", f"{family}: real images and what was drawn, by class.", drawing(lines))
+        for family, lines in grids.items()
+    )
+    return Chapter("Samples by class", pictures=pictures)
+
+
+def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:
+    notes = list(results.corpus.warnings)
+    if config["corpus"]["name"] == "phantom":
+        notes.append(
+            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
+            "nothing about patients."
+        )
+    for row in results.synthesis:
+        if row["diversity"] and row["diversity"]["collapsed"]:
+            notes.append(
+                f"{row['family']} (seed {row['seed']}) has collapsed on "
+                f"{', '.join(row['diversity']['collapsed'])}: its draws lie less than "
+                f"{row['diversity']['collapse_below']:.0%} as far apart as real images."
+            )
+    for family, absent in results.undrawn.items():
+        if absent:
+            notes.append(
+                f"{family} draws no image of {', '.join(absent)}, so a classifier of the arm `syn` cannot "
+                "name it: read that arm's accuracy with this in mind."
+            )
+    runs = len({cell.key.seeds for cell in results.cells})
+    if 0 < runs < FEW_RUNS:
+        notes.append(f"{runs} runs per arm: intervals from so few tend to be too narrow.")
+    return notes

@@ -1,0 +1,248 @@
+"""The report of a study: ``report.json`` for machines, ``report.md`` and pictures for people.
+
+Both are pure functions of a :class:`Report`, down to the byte, so that a resumed run can be compared with an
+uninterrupted one. What differs between the two by nature (how long it took, on what) stands in the keys
+``timings`` and ``environment`` of ``report.json`` and nowhere else.
+"""
+
+import json
+import math
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from skindiff.evaluation.downstream.cells import Cell
+from skindiff.evaluation.published.fitzpatrick import Published
+from skindiff.evaluation.report.pictures import (
+    Log,
+    SampleRow,
+    draw_confusions,
+    draw_curves,
+    draw_forest,
+    draw_samples,
+    draw_tone,
+)
+from skindiff.evaluation.report.text import render_markdown
+from skindiff.evaluation.skin.lesion_structure import LesionPreservation
+from skindiff.evaluation.skin.tone import ToneShift
+from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
+from skindiff.evaluation.statistics.verdicts import series_name, verdicts
+from skindiff.runs import write_atomically
+
+PICTURES = "pictures"
+_FOREST_METRICS = ("accuracy", "balanced_accuracy", "auroc")
+_PLACE_SETTINGS = ("output_dir", "resume", "overwrite")
+"""Settings that say where and how a run was called, not what it computes; left out of the report."""
+_PACKAGES = (
+    *("skindiff", "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "datasets"),
+    *("timm", "evaluate", "scikit-learn", "numpy"),
+)
+
+
+@dataclass
+class Report:
+    """Everything that a report is made from.
+
+    Attributes:
+        recipe: name of the recipe.
+        title: first line of ``report.md``.
+        config: the run's settings as nested plain values.
+        splits: one dict per split with at least ``seed``, ``sizes``, ``dropped`` and ``groups_crossing``.
+        cells: predictions of every arm and seed.
+        references: arms besides `real` that others are compared with, where there are such cells.
+        primary_metric: the score that the verdicts are about.
+        replicates: of the bootstrap.
+        corpus: counts of what was read, missing, quarantined.
+        tones: shift in skin tone by the name of the transfer; the first is the study's own.
+        lesions: preservation of lesions by the name of the transfer.
+        curves: training logs, by training and run.
+        samples: lines of the sample grid.
+        published: the paper's numbers to set beside ours.
+        notes: sentences on how to read this study, in the order given.
+        sections: further keys of ``report.json`` that a recipe adds (plain values).
+        timings: seconds by stage; kept out of ``report.md``.
+    """
+
+    recipe: str
+    title: str
+    config: Mapping[str, Any]
+    splits: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cell]
+    references: Sequence[str] = ("real+duplicates", "real+colour")
+    primary_metric: str = "balanced_accuracy"
+    replicates: int = 2000
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    tones: Mapping[str, ToneShift] = field(default_factory=dict)
+    lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Log]] = field(default_factory=dict)
+    samples: Sequence[SampleRow] = ()
+    published: Sequence[Published] = ()
+    notes: Sequence[str] = ()
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+def environment(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """Return versions and the kind of machine, without host, user or folder names.
+
+    Args:
+        processes: that worked together.
+        device: type of accelerator, such as ``"cpu"`` or ``"cuda"``.
+    """
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "processes": processes,
+        "threads_per_process": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: six digits, null for what is not finite, short paths."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, (bool, int)) or value is None:
+        return value
+    if isinstance(value, float):
+        return round(value, 6) + 0.0 if math.isfinite(value) else None
+    text = str(value)
+    return PurePath(text).name if isinstance(value, PurePath) or PurePath(text).is_absolute() else text
+
+
+def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``report.json``.
+
+    Paths in the config are cut to their last part (reports are shared, home folders are not), and the
+    settings that name the run's own folder are left out.
+
+    Args:
+        report: what was found.
+        surroundings: from :func:`environment`.
+    """
+    present = {cell.key.arm for cell in report.cells}
+    references = [arm for arm in report.references if arm in present]
+    summary = summarise(report.cells, references=references, replicates=report.replicates)
+    content = {
+        "recipe": report.recipe,
+        "title": report.title,
+        "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
+        "corpus": report.corpus,
+        "splits": report.splits,
+        "verdicts": verdicts(summary, report.primary_metric),
+        "summary": summary,
+        "skin_tone": _tone_content(report.tones),
+        "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
+        "results": [result_row(cell) for cell in report.cells],
+        "published": [row._asdict() for row in report.published],
+        "notes": list(report.notes),
+        **report.sections,
+        "environment": surroundings,
+        "timings": report.timings,
+    }
+    cleaned: dict[str, Any] = plain(content)
+    return cleaned
+
+
+def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
+    """Return the study's own transfer first, flat, and every transfer by name."""
+    if not tones:
+        return None
+    by_transfer = {name: tone.summary() for name, tone in tones.items()}
+    first = next(iter(by_transfer))
+    return {"transfer": first, **by_transfer[first], "by_transfer": by_transfer}
+
+
+def write_report(
+    folder: Path,
+    report: Report,
+    *,
+    include_images: bool = True,
+    surroundings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write ``report.json``, ``report.md`` and ``pictures/`` into ``folder`` and return the path of the text.
+
+    Pictures of an earlier report are replaced; each text file appears in one piece, ``report.md`` last.
+
+    Args:
+        folder: of the run; must exist.
+        report: what was found.
+        include_images: draw the sample grid. With photographs of patients it must not leave the machine.
+        surroundings: from :func:`environment`; that of this process if left out.
+    """
+    content = report_content(report, environment() if surroundings is None else surroundings)
+    pictures = folder / PICTURES
+    fresh = folder / f".{PICTURES}.partial"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    drawn = _draw(report, content, fresh, include_images)
+    shutil.rmtree(pictures, ignore_errors=True)
+    fresh.rename(pictures)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / "report.json", text + "\n")
+    write_atomically(folder / "report.md", render_markdown(content, drawn))
+    return folder / "report.md"
+
+
+def _draw(
+    report: Report, content: Mapping[str, Any], folder: Path, include_images: bool
+) -> dict[str, list[tuple[str, str]]]:
+    """Draw what there is to draw; return (path from the report, caption) by section."""
+    drawn: dict[str, list[tuple[str, str]]] = {}
+
+    def add(section: str, name: str, caption: str) -> Path:
+        drawn.setdefault(section, []).append((f"{PICTURES}/{name}", caption))
+        return folder / name
+
+    summary = content["summary"]
+    if any(row["delta"] is not None for row in summary):
+        path = add("differences", "differences.png", "Paired differences with 95% intervals.")
+        draw_forest(summary, _FOREST_METRICS, path)
+    for name, groups in _confusion_groups(report.cells, summary).items():
+        path = add("confusions", f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
+        draw_confusions(groups, path)
+    if report.tones:
+        draw_tone(report.tones, add("tone", "skin-tone.png", "Skin tone before and after the transfer."))
+    if report.samples and include_images:
+        draw_samples(report.samples, add("samples", "samples.png", "Sources and what was drawn from them."))
+    if report.curves:
+        draw_curves(report.curves, add("curves", "training.png", "Training curves."))
+    return drawn
+
+
+def _confusion_groups(
+    cells: Sequence[Cell], summary: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, list[Cell]]]:
+    """Return cells by population (one picture each) and series (one matrix each)."""
+    groups: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        row = cell.key._asdict()
+        scenario, test_group, architecture, preset = cell.key.population
+        same = [
+            other
+            for other in summary
+            if (other["scenario"], other["test_group"], other["architecture"], other["preset"])
+            == cell.key.population
+        ]
+        title = series_name(row, same)
+        name = f"scenario {scenario} {test_group} {architecture} {preset}"
+        groups.setdefault(name, {}).setdefault(title, []).append(cell)
+    return groups

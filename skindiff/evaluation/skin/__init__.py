@@ -1,0 +1,1 @@
+"""Skin tone, and what a transfer does to the lesion."""

@@ -1,0 +1,1 @@
+"""Paired intervals over groups and seeds, and the verdicts that follow from them."""
