@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from tqdm.auto import tqdm
@@ -15,7 +16,7 @@ from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.arms import parse_arm
+from skindiff.evaluation.downstream.arm_names import parse_arm
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.report.class_chapters import per_class_chapter, per_class_f1
@@ -77,7 +78,8 @@ def _evaluate(words: list[str]) -> int:
         synthetic = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
     cells: list[Cell] = []
     logs: dict[str, list[dict[str, float]]] = {}
-    steps = list(_one_by_one(config.experiment))
+    # Several processes share the classifiers of one call out among them.
+    steps = list(_one_by_one(config.experiment)) if accelerator.num_processes == 1 else [config.experiment]
     for settings in tqdm(
         steps, desc="classifiers", unit="classifier", disable=not accelerator.is_main_process
     ):
@@ -89,7 +91,8 @@ def _evaluate(words: list[str]) -> int:
         for name, log in experiment.logs.items():
             logs.setdefault(name, log)
     if accelerator.is_main_process:
-        _report(config, run, accelerator, data, synthetic, cells, logs, time.perf_counter() - started)
+        described, seconds = experiment.described_split(), time.perf_counter() - started
+        _report(config, run, accelerator, data, described, synthetic, cells, logs, seconds)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     say()
@@ -112,12 +115,12 @@ def _report(
     run: RunFolder,
     accelerator: Accelerator,
     data: Data,
+    described: dict[str, Any],
     synthetic: Synthetic | None,
     cells: Sequence[Cell],
     logs: dict[str, list[dict[str, float]]],
     seconds: float,
 ) -> Path:
-    split = data.split
     part = _transfer(data, synthetic)
     tone = transfer_tone([part], show_progress=True) if part else None
     lesion = transfer_lesions([part], show_progress=True) if part else None
@@ -128,14 +131,7 @@ def _report(
         recipe="evaluate",
         title=TITLE,
         config=asdict(config),
-        splits=[
-            {
-                "seed": split.seed,
-                "sizes": split.sizes(),
-                "dropped": split.dropped,
-                "groups_crossing": split.groups_crossing,
-            }
-        ],
+        splits=[described],
         cells=cells,
         replicates=config.experiment.bootstrap_replicates,
         corpus={"name": config.corpus.name, **data.corpus.counts()},

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
@@ -26,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from skindiff.errors import ConfigError, TrainingError
+from skindiff.training.alone import Worker
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.classifier_config import (
     PAPER_BATCH,
@@ -46,6 +46,7 @@ from skindiff.training.classifier_data import (
 )
 from skindiff.training.classifier_network import SkinClassifier, build_classifier, save_classifier
 from skindiff.training.loop import Log, Loss, MicroBatch, train
+from skindiff.training.mixing import Mixing
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 
 logger = get_logger(__name__)
@@ -54,7 +55,7 @@ LOG_FILE, BEST_FILE = "training_log.json", "best.safetensors"
 
 
 def train_classifier(
-    accelerator: Accelerator,
+    accelerator: Worker,
     config: ClassifierConfig,
     train_set: Dataset | ImageTable,
     validation: Dataset | ImageTable | None,
@@ -62,6 +63,7 @@ def train_classifier(
     folder: Path,
     seed: int,
     watched: Mapping[str, ImageTable] | None = None,
+    mixing: Mixing | None = None,
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -78,6 +80,8 @@ def train_classifier(
         seed: root of initial weights, batches and augmentations; the same for every arm of a comparison.
         watched: test sets by name, scored wherever there is a validation: ``test_<name>_accuracy`` and
             ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
+        mixing: show synthetic rows of ``train_set`` only in place of its real ones, which come first; classes
+            are then balanced, and epochs counted, over the real rows.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
@@ -89,7 +93,8 @@ def train_classifier(
     table = _table(train_set, class_names)
     judged = None if validation is None else _table(validation, class_names)
     _refuse_unusable(config, table, judged)
-    rows = len(_epoch(config, table, seed))
+    shown = table if mixing is None else table.select(range(len(mixing.partners)))
+    rows = len(_epoch(config, shown, seed))
     if config.preset == "paper":
         config = paper_settings(config, len(table), accelerator.num_processes)
     else:
@@ -110,12 +115,12 @@ def train_classifier(
         config.loop,
         module=model,
         loss=_classification_loss(config, table, accelerator.device),
-        sampler=_sampler(config, table, accelerator.num_processes),
+        sampler=_sampler(config, shown, mixing, accelerator.num_processes),
         folder=folder,
         name="classifier",
         validate=None if judged is None and not watched else validate,
         on_validate=None if judged is None else selection.keep_best,
-        context=_context(config, table, judged),
+        context=_context(config, table, judged, mixing),
     )
     if selection.best(log) is not None:
         selection.restore(model)
@@ -128,7 +133,7 @@ def train_classifier(
 
 @torch.no_grad()
 def predict(
-    accelerator: Accelerator, model: nn.Module, dataset: Dataset | ImageTable, *, batch_size: int = 64
+    accelerator: Worker, model: nn.Module, dataset: Dataset | ImageTable, *, batch_size: int = 64
 ) -> np.ndarray:
     """Return class probabilities of shape (n, classes), float32, rows summing to 1.
 
@@ -234,13 +239,18 @@ def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray
     return oversampled_rows(table.labels, seed) if config.balance == "oversample" else np.arange(len(table))
 
 
-def _sampler(config: ClassifierConfig, table: ImageTable, processes: int) -> Sampler:
-    weights, batch = balancing_weights(table, config.balance), config.loop.global_batch(processes)
+def _sampler(config: ClassifierConfig, shown: ImageTable, mixing: Mixing | None, processes: int) -> Sampler:
+    weights, batch = balancing_weights(shown, config.balance), config.loop.global_batch(processes)
     if weights is not None:
-        return weighted_batches(weights, batch, "classifier", config.loop.seed)
-    rows = _epoch(config, table, config.loop.seed)
-    places = shuffled_batches(len(rows), batch, "classifier", config.loop.seed)
-    return lambda step: rows[places(step)]
+        sampler = weighted_batches(weights, batch, "classifier", config.loop.seed)
+    else:
+        rows = _epoch(config, shown, config.loop.seed)
+        places = shuffled_batches(len(rows), batch, "classifier", config.loop.seed)
+
+        def sampler(step: int) -> np.ndarray:
+            return np.asarray(rows[places(step)])
+
+    return sampler if mixing is None else mixing.sampler(sampler, "classifier", config.loop.seed)
 
 
 def _classification_loss(config: ClassifierConfig, table: ImageTable, device: torch.device) -> Loss:
@@ -260,7 +270,7 @@ def _images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 
-def _scores(accelerator: Accelerator, model: nn.Module, judged: ImageTable) -> dict[str, float]:
+def _scores(accelerator: Worker, model: nn.Module, judged: ImageTable) -> dict[str, float]:
     probabilities, labels = predict(accelerator, model, judged), judged.labels
     chosen = probabilities.argmax(axis=1)
     likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
@@ -273,7 +283,7 @@ def _scores(accelerator: Accelerator, model: nn.Module, judged: ImageTable) -> d
 
 
 def _watched_scores(
-    accelerator: Accelerator, model: nn.Module, watched: Mapping[str, ImageTable]
+    accelerator: Worker, model: nn.Module, watched: Mapping[str, ImageTable]
 ) -> dict[str, float]:
     """Return accuracy and the mean one-vs-rest AUROC of the classes with positives and negatives, by name."""
     scores: dict[str, float] = {}
@@ -287,7 +297,9 @@ def _watched_scores(
     return scores
 
 
-def _context(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> str:
+def _context(
+    config: ClassifierConfig, table: ImageTable, judged: ImageTable | None, mixing: Mixing | None
+) -> str:
     """Return a digest of everything outside of the loop's settings that decides the result."""
     digest = hashlib.sha256()
     settings = settings_of(config)
@@ -300,6 +312,8 @@ def _context(config: ClassifierConfig, table: ImageTable, judged: ImageTable | N
             digest.update(np.ascontiguousarray(images.pixels).data)
             digest.update(images.labels.tobytes())
             digest.update(json.dumps([images.pixels.shape, images.skin_types, images.class_names]).encode())
+    if mixing is not None:
+        digest.update(json.dumps([mixing.probability, mixing.partners]).encode())
     if config.weights is not None:
         digest.update(hashlib.sha256(Path(config.weights).read_bytes()).digest())
     return digest.hexdigest()[:32]

@@ -39,7 +39,7 @@ class ClassifierConfig:
     """Height and width in pixels of what the network sees; the paper's is 224."""
     augment: Augment = "geometric"
     """geometric: crop of 80 to 100%, rotation by 15 degrees, flips; paper: as published; medmnist: sharpness,
-    contrast, left-right flip, hue; flip; none."""
+    contrast, left-right flip, hue; randaugment: torchvision's (2 operations of magnitude 9); flip; none."""
     colour_jitter: float = 0.0
     """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
     balance: Balance = "class"

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn import functional
+from torchvision.transforms.v2 import RandAugment
 from torchvision.transforms.v2 import functional as views
 
 from skindiff.corpora.cache import pixels
 from skindiff.errors import TrainingError
-from skindiff.seeding import numpy_generator
+from skindiff.seeding import derive_seed, numpy_generator
 
-Augment = Literal["geometric", "paper", "medmnist", "flip", "none"]
+Augment = Literal["geometric", "paper", "medmnist", "randaugment", "flip", "none"]
 Balance = Literal["class", "class_and_skin_type", "oversample", "none"]
 
 CROP_AREA = (0.8, 1.0)
@@ -39,6 +40,8 @@ HUE = 0.05
 """Of Le Roux 2022, section 2.3: sharpness, contrast and mirroring by torchvision's defaults (each with
 probability one half), then a hue jitter of 0.05. The sharpness factor has no default; 2 is torchvision's
 example."""
+RAND_AUGMENT_OPS, RAND_AUGMENT_MAGNITUDE = 2, 9
+"""torchvision's defaults of RandAugment (Cubuk et al. 2020, arXiv 1909.13719)."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ class Augmenter:
     Attributes:
         augment: ``geometric`` crops, rotates and flips and mirrors what lies outside; ``paper`` does the same
             in the paper's order, black outside the crop, and keeps the centre; ``medmnist`` sharpens,
-            stretches the contrast, mirrors left-right and turns the hue, as S3 does; ``flip`` mirrors
-            left-right and up-down; ``none`` does nothing.
+            stretches the contrast, mirrors left-right and turns the hue, as S3 does; ``randaugment`` is
+            torchvision's, image by image; ``flip`` mirrors left-right and up-down; ``none`` does nothing.
         image_size: width of what comes out in pixels.
         colour_jitter: half width of the random factors on brightness, contrast and saturation.
         seed: root of the random numbers.
@@ -188,6 +191,8 @@ class Augmenter:
             images = _flipped(images, geometry[:, -2] < 0.5, geometry[:, -1] < 0.5)
         elif self.augment == "medmnist":
             images = _recoloured(images, geometry)
+        elif self.augment == "randaugment":
+            images = _rand_augmented(images, [self.seed, step], positions)
         elif self.augment != "none":
             images = self._resampled(images, geometry)
         if self.colour_jitter > 0:
@@ -255,6 +260,18 @@ def _recoloured(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     images = torch.where(stretch, views.autocontrast(images), images)
     images = torch.where(mirror, images.flip(-1), images)
     return _hue_turned(images, HUE * (2 * draws[:, 3] - 1))
+
+
+def _rand_augmented(images: torch.Tensor, key: list[int], positions: torch.Tensor) -> torch.Tensor:
+    """Return RandAugment's views of (b, 3, h, w) images in [0, 1]."""
+    transform = RandAugment(num_ops=RAND_AUGMENT_OPS, magnitude=RAND_AUGMENT_MAGNITUDE)
+    seen = []
+    # torchvision draws from the global generator alone.
+    with torch.random.fork_rng(devices=[]):
+        for image, position in zip((images * 255).round().byte(), positions.tolist(), strict=True):
+            torch.manual_seed(derive_seed("randaugment", *key, position))
+            seen.append(transform(image))
+    return torch.stack(seen).to(images) / 255
 
 
 def _hue_turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import nn
 from tqdm.auto import tqdm
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.seeding import derive_seed
+from skindiff.training.alone import Worker
 from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
     Progress,
@@ -131,7 +131,7 @@ Loss = Callable[[nn.Module, MicroBatch], torch.Tensor]
 
 
 def train(
-    accelerator: Accelerator,
+    accelerator: Worker,
     config: LoopConfig,
     *,
     module: nn.Module,
@@ -202,7 +202,7 @@ def train(
 
 
 def micro_batches(
-    accelerator: Accelerator, config: LoopConfig, sampler: Sampler, step: int, name: str
+    accelerator: Worker, config: LoopConfig, sampler: Sampler, step: int, name: str
 ) -> list[MicroBatch]:
     """Cut the global batch of ``step``, micro-step by micro-step and in each process by process.
 
@@ -224,7 +224,7 @@ class _Run:
     """The moving parts of one training."""
 
     def __init__(
-        self, accelerator: Accelerator, config: LoopConfig, module: nn.Module, folder: Path, name: str
+        self, accelerator: Worker, config: LoopConfig, module: nn.Module, folder: Path, name: str
     ) -> None:
         refuse_sharding(accelerator)
         self.accelerator, self.config, self.module = accelerator, config, module

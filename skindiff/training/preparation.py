@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import nn
 
 from skindiff.errors import ConfigError, TrainingError
+from skindiff.training.alone import Worker
 
 if TYPE_CHECKING:
     from skindiff.training.loop import LoopConfig
@@ -19,7 +19,7 @@ SGD_MOMENTUM = 0.9
 """What Le Roux (S3) trains his classifiers with, just before its section 2.2."""
 
 
-def refuse_sharding(accelerator: Accelerator) -> None:
+def refuse_sharding(accelerator: Worker) -> None:
     """Raise a :class:`TrainingError` under FSDP or DeepSpeed."""
     if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise TrainingError(

@@ -19,7 +19,7 @@ from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.downstream import experiment
-from skindiff.evaluation.downstream.arms import ARMS
+from skindiff.evaluation.downstream.arm_names import ARMS
 from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.synthesis import strategies
 from skindiff.synthesis.writer import load_synthetic

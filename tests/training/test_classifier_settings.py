@@ -102,7 +102,7 @@ def test_oversampling_repeats_every_row_of_a_class_alike(accelerator, tmp_path) 
     config = replace(SHORT, balance="oversample", epochs=1)
     train_classifier(accelerator, config, table((7, 3, 1)), None, CLASSES, tmp_path, SEED)
     assert len(log_of(tmp_path)) == 3  # 21 rows in batches of 8
-    sampler = classifier._sampler(config, table((7, 3, 1)), 1)
+    sampler = classifier._sampler(config, table((7, 3, 1)), None, 1)
     drawn = np.concatenate([sampler(step) for step in range(21)])
     assert np.bincount(labels[drawn]).tolist() == [56, 56, 56]
 

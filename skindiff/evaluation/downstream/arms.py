@@ -1,111 +1,17 @@
 """Training tables of the arms that a study compares, from one split's real rows and its synthetic rows.
 
-| arm | rows |
-|---|---|
-| ``real`` | the real rows |
-| ``syn`` | the synthetic rows alone |
-| ``real+syn`` | both |
-| ``real+duplicates`` | the real rows, and for each synthetic row once more the real image it was drawn from |
-| ``real+colour`` | the real rows, and for each synthetic row a non-generative tone transfer of that image |
-
-The two controls have as many rows as ``real+syn``, class by class, so that a difference is due to what the
-added images show, not to how often something is shown.
-
-After the rows an arm may name how its classifier looks at them: ``+geometric`` augments them on the fly and
-``+weighted`` draws the classes equally often, as in ``real+geometric`` or ``real+syn+geometric+weighted``. An
-arm without these words is trained with the classifier's own settings, which must then be without.
+Their names and what they stand for: :mod:`skindiff.evaluation.downstream.arm_names`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
 from skindiff.corpora.schema import REAL_COLUMNS
 from skindiff.errors import ConfigError
+from skindiff.evaluation.downstream.arm_names import parse_arm
 from skindiff.seeding import numpy_generator
-from skindiff.training.classifier_config import ClassifierConfig
-from skindiff.training.classifier_data import Augment
-
-ARMS = ("real", "syn", "real+syn", "real+duplicates", "real+colour")
-"""Every arm by its rows, in the order of a report."""
-VIEWS = ("geometric", "weighted")
-"""What an arm may add to its rows, in this order."""
-ARM_NAMES = f"{', '.join(ARMS)}, alone or followed by {' and '.join('+' + view for view in VIEWS)}"
-"""All arms in words."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """An arm's name in its two parts: which rows, one of :data:`ARMS`, and how the classifier sees them."""
-
-    rows: str
-    views: tuple[str, ...]
-
-    @property
-    def needs_synthetic(self) -> bool:
-        """Whether the arm is another for each generator; arms of real rows alone are trained once."""
-        return self.rows != "real"
-
-    def settings(self, classifier: ClassifierConfig, geometric: Augment, path: str = "") -> ClassifierConfig:
-        """Return the classifier's settings in this arm.
-
-        Args:
-            classifier: of arms that name no view.
-            geometric: the augmentation that ``+geometric`` stands for.
-            path: prefix of settings in error messages, such as ``"experiment."``.
-
-        Raises:
-            ConfigError: a view changes nothing, so that two arms would be the same.
-        """
-        changed = classifier
-        if "geometric" in self.views:
-            changed = replace(changed, augment=geometric)
-        if "weighted" in self.views:
-            changed = replace(changed, balance="class")
-        for view, name in (("geometric", "augment"), ("weighted", "balance")):
-            if view in self.views and getattr(changed, name) == getattr(classifier, name):
-                raise ConfigError(
-                    f"{path}arms: {self.name!r} is {self.rows!r} over again, since classifier.{name} is "
-                    f"already {getattr(classifier, name)!r}; set that to none, or drop the arm"
-                )
-        if self.views and classifier.preset == "paper":
-            raise ConfigError(
-                f"{path}arms: {self.name!r} changes settings that classifier.preset paper overrules; set "
-                "that to clean, or drop the arm"
-            )
-        return changed
-
-    @property
-    def name(self) -> str:
-        """The arm as configs and reports write it."""
-        return "+".join((self.rows, *self.views))
-
-
-def is_arm(name: str) -> bool:
-    """Return whether :func:`parse_arm` knows the arm."""
-    return _parts(name) is not None
-
-
-def parse_arm(name: str) -> Arm:
-    """Return the parts of an arm's name.
-
-    Raises:
-        ConfigError: it names no rows of :data:`ARMS`, or its views are unknown, twice or in another order.
-    """
-    arm = _parts(name)
-    if arm is None:
-        raise ConfigError(f"arms: unknown arm {name!r}; choose from {ARM_NAMES}")
-    return arm
-
-
-def _parts(name: str) -> Arm | None:
-    for rows in sorted(ARMS, key=len, reverse=True):
-        views = tuple(name.removeprefix(rows).split("+")[1:])
-        if name == "+".join((rows, *views)) and views == tuple(view for view in VIEWS if view in views):
-            return Arm(rows, views)
-    return None
 
 
 def build_arm(
@@ -120,7 +26,7 @@ def build_arm(
     """Return the training table of an arm, with the columns of the schema; no image is decoded.
 
     Args:
-        arm: one of :data:`ARMS`, with views or without; they do not change the rows.
+        arm: its name; filters and views do not change the rows that are taken from these tables.
         real: the split's real training rows.
         synthetic: the rows drawn from them; with ``source_id`` the controls repeat or recolour the very
             images that were redrawn, without it (text-to-image) images of the same class. Needed by every

@@ -1,29 +1,32 @@
 """The downstream question: a classifier per arm, architecture and seed, and its predictions on the tests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from datasets import Dataset, Features, Image, Value
-from PIL import Image as PILImage
+from datasets import Dataset
 
-from skindiff.corpora.cache import pixels
-from skindiff.corpora.schema import REAL_COLUMNS, corpus_features
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.arms import ARM_NAMES, ARMS, build_arm, is_arm, parse_arm
+from skindiff.evaluation.downstream.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
+from skindiff.evaluation.downstream.arms import build_arm
 from skindiff.evaluation.downstream.best_epoch import best_epoch
 from skindiff.evaluation.downstream.cells import Cell, CellKey, load_cell, save_cell
-from skindiff.runs import RunFolder
-from skindiff.synthesis.colour_transfer import transfer_colour
+from skindiff.evaluation.downstream.colour_copies import colour_copies
+from skindiff.evaluation.downstream.leaks import copies_crossing, refuse_leaks
+from skindiff.evaluation.filters.scores import FilterConfig, kept_rows
+from skindiff.evaluation.filters.stage import filter_scores
+from skindiff.runs import RunFolder, Stage
 from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.alone import Alone, Worker
 from skindiff.training.classifier import predict, train_classifier
 from skindiff.training.classifier_config import ClassifierConfig, settings_of
 from skindiff.training.classifier_data import Augment, ImageTable
+from skindiff.training.mixing import Mixing, partners_of
 
 
 @dataclass
@@ -31,8 +34,17 @@ class ExperimentConfig:
     """Which classifiers are trained on which arms."""
 
     arms: list[str] = field(default_factory=lambda: list(ARMS))
-    """Arms to compare: real, syn, real+syn, real+duplicates, real+colour; each may be followed by +geometric
-    (augmented on the fly) and +weighted (classes drawn equally often)."""
+    """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
+    the drawn images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
+    +geometric or +randaugment (augmented on the fly), +weighted (classes drawn equally often) and +mixed
+    (synthetic images in place of real ones, now and then)."""
+    ratios: list[float] = field(default_factory=list)
+    """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
+    each of them; none takes all that were drawn."""
+    mixing_probability: float = 0.5
+    """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    """What arms such as real+syn:agreement keep."""
     architectures: list[str] = field(default_factory=lambda: ["resnet18"])
     """timm names; the paper's are vgg16, resnet18 and vit_base_patch16_224."""
     train_seeds: list[int] = field(default_factory=lambda: [0])
@@ -46,6 +58,9 @@ class ExperimentConfig:
     one, as S2 does. Nothing is selected by them."""
     bootstrap_replicates: int = 2000
     """Replicates of the bootstrap over groups and seeds."""
+    one_process_each: bool = True
+    """Where several processes run, each trains whole classifiers of its own, which come out as with one;
+    false trains every classifier on all of them, for networks too large for one."""
 
     def validate(self, path: str = "") -> None:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
@@ -60,12 +75,38 @@ class ExperimentConfig:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ConfigError(f"{path}{name}: {values} must name at least one, and each once")
+        if len(set(self.ratios)) < len(self.ratios) or not all(0 < ratio <= 100 for ratio in self.ratios):
+            raise ConfigError(f"{path}ratios: {self.ratios} must be above 0 and at most 100, and each once")
+        if not 0 < self.mixing_probability <= 1:
+            raise ConfigError(
+                f"{path}mixing_probability: {self.mixing_probability} is outside above 0 to 1; 0.5 is usual"
+            )
         if self.bootstrap_replicates < 100:
             raise ConfigError(
                 f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
             )
+        self.filters.validate(f"{path}filters.")
         for architecture in self.architectures:
             replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: an arm at a ratio (None takes all synthetic rows), an architecture and a seed."""
+
+    arm: Arm
+    ratio: float | None
+    config: ClassifierConfig
+    train_seed: int
+    synthetic: Synthetic | None
+    strategy: str | None
+    kept: list[int] | None = None
+
+    @property
+    def curve(self) -> str:
+        """Name of its training curve."""
+        ratio = "" if self.ratio is None else f" x {self.ratio:g}"
+        return f"{self.config.architecture} {self.arm.name}{ratio}"
 
 
 class Experiment:
@@ -73,7 +114,7 @@ class Experiment:
 
     Args:
         run: each cell is a stage of it.
-        accelerator: trains; batch norm makes results depend on the number of processes.
+        accelerator: its processes share the cells out among them.
         config: arms, architectures, seeds.
         corpus: the whole table that ``split`` indexes.
         split: of that table.
@@ -108,79 +149,142 @@ class Experiment:
         self.best_epochs: list[dict[str, Any]] = []
         self.tests = {group: corpus.select(rows) for group, rows in split.test.items()}
 
+    def described_split(self) -> dict[str, Any]:
+        """Return the row of the report's ``splits``."""
+        return {
+            "seed": self.split.seed,
+            "sizes": self.split.sizes(),
+            "dropped": self.split.dropped,
+            "groups_crossing": self.split.groups_crossing,
+            "copies_crossing": copies_crossing(self.corpus, self.split),
+        }
+
     def cells(self, synthetic: Synthetic | None, strategy: str | None) -> list[Cell]:
         """Train and score every arm; arms without synthetic images are trained once for all strategies.
 
         Without ``synthetic`` these are the arms of real rows alone. With it they are all arms, those of real
         rows as they were found before, with no strategy in their keys.
+
+        Raises:
+            SplitError: synthetic rows were drawn from what is tested or selected on.
+            ConfigError: there are not enough of them for a ratio, or a filter cannot judge them.
         """
+        if synthetic is not None:
+            refuse_leaks(self.corpus, self.split, synthetic.dataset)
+        jobs = self._jobs(synthetic, strategy)
+        stages = [self._stage(job) for job in jobs]
+        waiting = [(job, stage) for job, stage in zip(jobs, stages, strict=True) if not stage.done]
+        # Every process must have looked before the first stage is finished, or they would count differently.
+        self.accelerator.wait_for_everyone()
+        worker: Worker = self.accelerator
+        if self.config.one_process_each and self.accelerator.num_processes > 1:
+            worker = Alone(self.accelerator)
+            waiting = waiting[self.accelerator.process_index :: self.accelerator.num_processes]
+        for job, stage in waiting:
+            self._train(worker, job, replace(stage, accelerator=worker))
+        self.accelerator.wait_for_everyone()
         found = []
-        for arm in self.config.arms:
-            needs_synthetic = parse_arm(arm).needs_synthetic
-            if needs_synthetic and synthetic is None:
-                continue
-            own = strategy if needs_synthetic else None
-            for architecture in self.config.architectures:
-                for train_seed in self.config.train_seeds:
-                    found += self._cell(arm, architecture, train_seed, synthetic if own else None, own)
+        for job, stage in zip(jobs, stages, strict=True):
+            found += self._found(job, stage)
         return found
 
-    def _cell(
-        self, arm: str, architecture: str, train_seed: int, synthetic: Synthetic | None, strategy: str | None
-    ) -> list[Cell]:
-        config = parse_arm(arm).settings(self.config.classifier, self.config.geometric)
-        config = replace(config, architecture=architecture)
-        # Watching the tests changes a stage's log alone, and stages without it keep the names they had.
-        watched = self.tests if self.config.test_curve else {}
-        stage = self.run.stage(
-            f"cell-{arm.replace('+', '-')}-{architecture}",
-            arm=arm,
-            classifier=settings_of(config),
-            seed=train_seed,
+    def _jobs(self, synthetic: Synthetic | None, strategy: str | None) -> list[_Job]:
+        jobs = []
+        for name in self.config.arms:
+            arm = parse_arm(name)
+            if arm.needs_synthetic and synthetic is None:
+                continue
+            drawn = (synthetic, strategy) if arm.needs_synthetic else (None, None)
+            kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
+            settings = arm.settings(self.config.classifier, self.config.geometric)
+            jobs += [
+                _Job(arm, ratio, replace(settings, architecture=architecture), seed, *drawn, kept)
+                for ratio in self._ratios(arm)
+                for architecture in self.config.architectures
+                for seed in self.config.train_seeds
+            ]
+        return jobs
+
+    def _ratios(self, arm: Arm) -> Sequence[float | None]:
+        """Return the ratios of an arm: those of the settings where it adds all kinds of rows to real ones."""
+        adds = arm.rows not in ("real", "syn") and arm.kept is None and "mixed" not in arm.views
+        return self.config.ratios if adds and self.config.ratios else [None]
+
+    def _kept(self, arm: Arm, synthetic: Synthetic) -> list[int]:
+        assert arm.kept is not None
+        classifier = replace(self.config.classifier, architecture=self.config.architectures[0])
+        scores = filter_scores(
+            self.run, self.accelerator, arm.kept, self.config.filters, classifier, self.train, synthetic,
+            seed=self.split.seed, data_key=self.data_key,
+        )  # fmt: skip
+        return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
+
+    def _stage(self, job: _Job) -> Stage:
+        # What came later is named only where it is used, so that older stages keep their names.
+        younger: dict[str, Any] = {"watched": sorted(self.tests)} if self.config.test_curve else {}
+        if job.ratio is not None:
+            younger |= {"ratio": job.ratio}
+        if job.kept is not None:
+            younger |= {"kept": job.kept}
+        if "mixed" in job.arm.views:
+            younger |= {"mixing_probability": self.config.mixing_probability}
+        return self.run.stage(
+            f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
+            arm=job.arm.name,
+            classifier=settings_of(job.config),
+            seed=job.train_seed,
             data=self.data_key,
             train=list(self.train["image_id"]),
             validation=self.split.validation,
             test=self.split.test,
-            synthetic=synthetic.folder.parent.name if synthetic else None,
-            **({"watched": sorted(watched)} if watched else {}),
+            synthetic=job.synthetic.folder.parent.name if job.synthetic else None,
+            **younger,
         )
-        # Only the seeds may tell the keys of splits apart: the rows of `summary` are means over splits.
-        keys = {
-            group: CellKey(
-                scenario=self.scenario,
-                test_group=group,
-                generator=synthetic.base if synthetic else None,
-                strategy=strategy,
-                arm=arm,
-                ratio=round(synthetic.summary["planned"] / len(self.train), 4) if synthetic else None,
-                architecture=architecture,
-                preset=config.preset,
-                split_seed=self.split.seed,
-                train_seed=train_seed,
-            )
-            for group in self.tests
-        }
-        if not stage.done:
-            names = tuple(self.corpus.features["label"].names)
-            table, selection = self._table(arm, synthetic), self._selection(config)
-            model = train_classifier(
-                self.accelerator, config, table, selection, names, stage.folder, train_seed,
-                {group: ImageTable.from_dataset(test) for group, test in watched.items()},
-            )  # fmt: skip
-            steps = int(_log(stage.folder)[-1]["step"])
-            for group, test in self.tests.items():
-                cell = self._score(keys[group], predict(self.accelerator, model, test), test, steps)
-                if self.accelerator.is_main_process:
-                    save_cell(cell, stage.folder / f"{group}.npz")
-            stage.finish()
+
+    def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
+        names = tuple(self.corpus.features["label"].names)
+        table, mixing = self._table(job)
+        watched = self.tests if self.config.test_curve else {}
+        model = train_classifier(
+            worker, job.config, table, self._selection(job.config), names, stage.folder, job.train_seed,
+            {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
+        )  # fmt: skip
+        steps = int(_log(stage.folder)[-1]["step"])
+        for group, test in self.tests.items():
+            cell = self._score(self._key(job, group), predict(worker, model, test), test, steps)
+            if worker.is_main_process:
+                save_cell(cell, stage.folder / f"{group}.npz")
+        stage.finish()
+
+    def _found(self, job: _Job, stage: Stage) -> list[Cell]:
         log = _log(stage.folder)
-        if train_seed == self.config.train_seeds[0]:
-            self.logs[f"{architecture} {arm}"] = log
-        for group in watched:
+        if job.train_seed == self.config.train_seeds[0]:
+            self.logs[job.curve] = log
+        keys = {group: self._key(job, group) for group in self.tests}
+        for group in self.tests if self.config.test_curve else ():
             row = {**keys[group]._asdict(), **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
         # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
         return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]
+
+    def _key(self, job: _Job, group: str) -> CellKey:
+        """Return a cell's key; only seeds may tell those of splits apart: `summary` has their means."""
+        ratio = job.ratio
+        if ratio is None and job.synthetic is not None:
+            drawn = job.synthetic.summary["planned"] if job.kept is None else len(job.kept)
+            ratio = round(drawn / len(self.train), 4)
+        return CellKey(
+            scenario=self.scenario,
+            test_group=group,
+            generator=job.synthetic.base if job.synthetic else None,
+            strategy=job.strategy,
+            arm=job.arm.name,
+            ratio=ratio,
+            architecture=job.config.architecture,
+            preset=job.config.preset,
+            split_seed=self.split.seed,
+            train_seed=job.train_seed,
+        )
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
@@ -189,11 +293,23 @@ class Experiment:
             return ImageTable.from_dataset(next(iter(self.tests.values())))
         return self.validation
 
-    def _table(self, arm: str, synthetic: Synthetic | None) -> ImageTable:
-        drawn = synthetic.dataset if synthetic else None
-        colour = colour_copies(self.train, drawn) if arm == "real+colour" and drawn is not None else None
-        rows = build_arm(arm, self.train, drawn, colour=colour, seed=self.split.seed)
-        return ImageTable.from_dataset(rows)
+    def _table(self, job: _Job) -> tuple[ImageTable, Mixing | None]:
+        """Return what a job is trained on, and how synthetic rows take the place of real ones."""
+        drawn = job.synthetic.dataset if job.synthetic else None
+        if drawn is not None and job.kept is not None:
+            drawn = drawn.select(job.kept)
+        colour = (
+            colour_copies(self.train, drawn) if job.arm.rows == "real+colour" and drawn is not None else None
+        )
+        rows = build_arm(
+            job.arm.name, self.train, drawn, colour=colour, ratio=job.ratio, seed=self.split.seed
+        )
+        mixing = None
+        if drawn is not None and "mixed" in job.arm.views:
+            sources = drawn["source_id"] if "source_id" in drawn.column_names else [None] * len(drawn)
+            partners = partners_of(self.train["image_id"], self.train["label"], sources, drawn["label"])
+            mixing = Mixing(self.config.mixing_probability, partners)
+        return ImageTable.from_dataset(rows), mixing
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
         return Cell(
@@ -206,40 +322,6 @@ class Experiment:
             probabilities=probabilities.astype(np.float64),
             optimiser_steps=steps,
         )
-
-
-def colour_copies(real: Dataset, synthetic: Dataset) -> Dataset:
-    """Return, for every synthetic row with a source, that source recoloured to the row's skin type.
-
-    The non-generative control: same sources, same target types, colour statistics of the literature
-    (:mod:`skindiff.synthesis.colour_transfer`) in place of a generator.
-
-    Args:
-        real: training rows with ``image``, ``skin_type``, ``image_id``.
-        synthetic: rows drawn from them; rows without a source are left out.
-    """
-    place = {image_id: row for row, image_id in enumerate(real["image_id"])}
-    pairs = [
-        (s, t) for s, t in zip(synthetic["source_id"], synthetic["skin_type"], strict=True) if s in place
-    ]
-    wanted = sorted(dict.fromkeys(pairs), key=lambda pair: (place[pair[0]], pair[1]))
-    features = Features({**corpus_features(real.features["label"].names), "source_id": Value("string")})
-    if not wanted:
-        return Dataset.from_dict({name: [] for name in features}, features=features)
-    rows = [place[source] for source, _ in wanted]
-    columns: Mapping[str, list] = (
-        real.select_columns(list(set(REAL_COLUMNS) - {"image"})).select(rows).to_dict()
-    )
-    recoloured = transfer_colour(pixels(real, rows), columns["skin_type"], [target for _, target in wanted])
-    table = {
-        **columns,
-        "image": [PILImage.fromarray(image) for image in recoloured],
-        "skin_type": [target for _, target in wanted],
-        "image_id": [f"{source}-colour-{target}" for source, target in wanted],
-        "source_id": [source for source, _ in wanted],
-        "corpus": ["colour"] * len(wanted),
-    }
-    return Dataset.from_dict(table, features=features).cast_column("image", Image())
 
 
 def _log(folder: Path) -> list[dict[str, float]]:

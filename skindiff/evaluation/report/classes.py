@@ -63,8 +63,8 @@ class ClassResults:
 
     def add_split(self, experiment: Experiment) -> None:
         """Add a split, or a further seed of the same one, and the cells that need no generator."""
-        split = experiment.split
-        self._note_split(split.seed, split.sizes(), split.dropped, split.groups_crossing)
+        row = experiment.described_split()
+        self.splits += [row] if row not in self.splits else []
         self.cells += experiment.cells(None, None)
         self.best_epochs += experiment.best_epochs
         self.curves.setdefault("classifiers", dict(experiment.logs))
@@ -74,10 +74,7 @@ class ClassResults:
         self.detections.append(detection)
         parts = {name: len(getattr(detector.split, name)) for name in ("train", "validation", "held_out")}
         sizes = {"generator": generator_rows, **{f"detector_{name}": size for name, size in parts.items()}}
-        self._note_split(detector.seed, sizes, {}, 0)
-
-    def _note_split(self, seed: int, sizes: dict[str, int], dropped: dict[str, int], crossing: int) -> None:
-        row = {"seed": seed, "sizes": sizes, "dropped": dropped, "groups_crossing": crossing}
+        row = {"seed": detector.seed, "sizes": sizes, "dropped": {}, "groups_crossing": 0}
         self.splits += [row] if row not in self.splits else []
 
     def add_generator(

@@ -28,6 +28,7 @@ class FitzResults:
 
     corpus: PreparedCorpus
     splits: dict[int, Split] = field(default_factory=dict)
+    described_splits: list[dict[str, Any]] = field(default_factory=list)
     synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class FitzResults:
     def add_split(self, experiment: Experiment) -> None:
         """Add a split and the cells that need no generator."""
         self.splits[experiment.split.seed] = experiment.split
+        self.described_splits.append(experiment.described_split())
         self.cells += experiment.cells(None, None)
 
     def add_strategy(self, experiment: Experiment, strategy: str, synthetic: Synthetic) -> None:
@@ -119,15 +121,7 @@ def report_fitz_lora(
         recipe="fitz_lora",
         title=TITLE,
         config=config,
-        splits=[
-            {
-                "seed": seed,
-                "sizes": split.sizes(),
-                "dropped": split.dropped,
-                "groups_crossing": split.groups_crossing,
-            }
-            for seed, split in results.splits.items()
-        ],
+        splits=results.described_splits,
         cells=results.cells,
         replicates=config["experiment"]["bootstrap_replicates"],
         corpus={"name": corpus_name, **results.corpus.counts()},

@@ -34,6 +34,7 @@ def render_markdown(content: Mapping[str, Any], pictures: Pictures) -> str:
     sections = [
         _heading(content),
         _verdicts(content["verdicts"]),
+        _section("Is the comparison fair?", "\n".join(f"- {flag}" for flag in content["flags"])),
         _scores(content["summary"], pictures),
         _beside_the_paper(content["summary"], content["published"]),
         _tone(content["skin_tone"], pictures),

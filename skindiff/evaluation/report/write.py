@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from skindiff.evaluation.downstream.cells import Cell
+from skindiff.evaluation.downstream.leaks import comparison_flags
 from skindiff.evaluation.published.fitzpatrick import Published
 from skindiff.evaluation.report.pictures import (
     Log,
@@ -75,7 +76,7 @@ class Report:
     config: Mapping[str, Any]
     splits: Sequence[Mapping[str, Any]]
     cells: Sequence[Cell]
-    references: Sequence[str] = ("real+duplicates", "real+colour")
+    references: Sequence[str] = ("real+duplicates", "real+colour", "real+syn:random")
     primary_metric: str = "balanced_accuracy"
     replicates: int = 2000
     corpus: Mapping[str, Any] = field(default_factory=dict)
@@ -147,6 +148,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
         "corpus": report.corpus,
         "splits": report.splits,
+        "flags": comparison_flags(report.cells, report.splits),
         "verdicts": verdicts(summary, report.primary_metric),
         "summary": summary,
         "skin_tone": _tone_content(report.tones),

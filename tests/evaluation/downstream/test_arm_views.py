@@ -13,7 +13,7 @@ from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.downstream import experiment
-from skindiff.evaluation.downstream.arms import ARMS, is_arm, parse_arm
+from skindiff.evaluation.downstream.arm_names import ARMS, is_arm, parse_arm
 from skindiff.evaluation.downstream.best_epoch import best_epoch, mean_best_epochs
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.runs import RunFolder

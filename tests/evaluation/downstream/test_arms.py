@@ -7,7 +7,8 @@ from PIL import Image
 
 from skindiff.corpora.schema import REAL_COLUMNS, corpus_features
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.arms import ARMS, build_arm
+from skindiff.evaluation.downstream.arm_names import ARMS
+from skindiff.evaluation.downstream.arms import build_arm
 
 NAMES = ["alpha", "beta"]
 

@@ -13,9 +13,10 @@ from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.downstream import experiment
-from skindiff.evaluation.downstream.arms import ARMS
+from skindiff.evaluation.downstream.arm_names import ARMS
 from skindiff.evaluation.downstream.cells import Cell
-from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig, colour_copies
+from skindiff.evaluation.downstream.colour_copies import colour_copies
+from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.skin.tone import image_ita
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic

@@ -1,0 +1,1 @@
+"""Which of the drawn images are worth training on: scores, and an equal share of every class."""
