@@ -1,8 +1,6 @@
 """The chapters of a report on class-conditional generators: tables of numbers, no computing beyond means."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +13,9 @@ from skindiff.evaluation.downstream.detection import (
     detector_accuracy,
 )
 from skindiff.evaluation.published.fitzpatrick import Published, printed_gain
+from skindiff.evaluation.report.chapter import Chapter, markdown_table
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.verdicts import points, series_name
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A section of ``report.md`` that only some recipes have; ``pictures`` are (file, caption, draw)."""
-
-    title: str
-    text: str = ""
-    pictures: tuple[tuple[str, str, Callable[[Path], None]], ...] = ()
-
-
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first column is words and whose others are numbers."""
-    rule = ["---"] + ["---:"] * (len(headings) - 1)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows))
 
 
 def per_class_f1(cells: Sequence[Cell]) -> list[dict[str, Any]]:

@@ -22,8 +22,8 @@ from skindiff.evaluation.downstream.experiment import Experiment
 from skindiff.evaluation.fidelity.by_class import class_fidelity
 from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.published.fitzpatrick import Published
+from skindiff.evaluation.report.chapter import Chapter
 from skindiff.evaluation.report.class_chapters import (
-    Chapter,
     beside_chapter,
     beside_rows,
     detection_chapter,

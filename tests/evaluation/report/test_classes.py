@@ -13,7 +13,8 @@ from PIL import Image
 from skindiff.corpora.choice import PreparedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.published.ham import published_few_shot
-from skindiff.evaluation.report.class_chapters import Chapter, beside_chapter, beside_rows, per_class_f1
+from skindiff.evaluation.report.chapter import Chapter
+from skindiff.evaluation.report.class_chapters import beside_chapter, beside_rows, per_class_f1
 from skindiff.evaluation.report.class_pictures import (
     DRAWN_COLUMNS,
     REAL_COLUMNS,
