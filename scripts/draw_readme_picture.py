@@ -73,7 +73,8 @@ def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
     by_source: dict[str, dict[str, int]] = {}
     for row, (source, skin_type) in enumerate(zip(drawn["source_id"], drawn["skin_type"], strict=True)):
         by_source.setdefault(source, {})[skin_type] = row
-    names, found = corpus.features["label"].names, {}
+    names: list[str] = corpus.features["label"].names
+    found: dict[str, Shown] = {}
     whole = sorted(source for source, rows in by_source.items() if {"V", "VI"} <= set(rows))
     for source in numpy_generator("readme", seed).permutation(whole):
         row = corpus[place[str(source)]]
@@ -87,7 +88,7 @@ def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
 def draw(shown: Sequence[Shown], scores: Sequence[dict[str, Any]], output: Path) -> None:
     """Draw images with their tones above, scores with their intervals below."""
     figure = Figure(figsize=(10.2, 7.6), dpi=100, facecolor="white")
-    heading = {"fontsize": 12, "fontweight": "bold", "color": _INK}
+    heading: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "color": _INK}
     figure.text(
         0.02, 0.967, "1   The lesions at hand, all on light skin, are drawn again on dark skin", **heading
     )
@@ -109,7 +110,7 @@ def draw(shown: Sequence[Shown], scores: Sequence[dict[str, Any]], output: Path)
         0.02, 0.315, "2   Classifiers learn with and without them, and are tested on dark skin", **heading
     )
     _scores(figure.add_axes((0.345, 0.085, 0.62, 0.21)), scores, len(shown))
-    said = "Phantom images: computed, no photographs. ITA: individual typology angle of bare skin, high is light."
+    said = "Phantom images: computed, no photographs. ITA: individual typology angle of bare skin, degrees."
     figure.text(0.02, 0.012, said, fontsize=8.5, color=_FAINT)
     figure.savefig(output, format="png", metadata={"Software": None})
 
