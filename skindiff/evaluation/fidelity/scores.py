@@ -1,26 +1,28 @@
 """How near generated images come to real ones: FID, KID, precision, recall, density and coverage.
 
-The first four are torch-fidelity's. Density and coverage (Naeem et al. 2020, arXiv 2002.09797) stand in no
-library that is kept up; here they are counted on scikit-learn's distances. None of them says whether an image
-helps a classifier.
+FID, KID, precision and recall are torch-fidelity's; density, coverage and all intervals over images are of
+:mod:`skindiff.evaluation.fidelity.manifold`. None of them says whether an image helps a classifier.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances
 
+from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig, FeatureNetwork
+from skindiff.evaluation.fidelity.manifold import manifold_intervals, manifold_shares
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.training.classifier_data import ImageTable
 
 logger = logging.getLogger(__name__)
+
+Grouping = Literal["class", "skin_type"]
 
 FEW_IMAGES = 2048
 """With fewer images than Inception has features FID's covariances are singular, and its bias is large."""
@@ -41,8 +43,10 @@ class FidelityConfig:
     """Nearest neighbours that bound a manifold in precision, recall, density and coverage."""
     replicates: int = 1000
     """Bootstrap replicates of KID's interval."""
-    per_class: bool = False
-    """Score every class for itself too, where both sides have enough images of it."""
+    by: list[Grouping] = field(default_factory=list)
+    """Score each class, and each skin type, for itself too, where both sides have enough images of it."""
+    fid_replicates: int = 0
+    """Bootstrap replicates of FID's interval, each of which costs as much as the score; 0 gives none."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -52,9 +56,12 @@ class FidelityConfig:
             ("kid_subsets", 1),
             ("neighbours", 1),
             ("replicates", 100),
+            ("fid_replicates", 0),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
+        if len(set(self.by)) < len(self.by):
+            raise ConfigError(f"{path}by: {self.by} names a grouping twice")
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,10 @@ class Fidelity:
         real: number of real images.
         generated: number of generated images.
         kid_subset_size: images in each KID subset.
-        scores: ``fid``, ``kid`` (with ``kid_low`` and ``kid_high``, a 95% bootstrap interval over images),
-            ``precision``, ``recall``, ``density``, ``coverage``.
-        per_class: the same by class name; classes with too few images are absent.
+        scores: ``fid``, ``kid``, ``precision``, ``recall``, ``density``, ``coverage``, each with ``_low`` and
+            ``_high``, a 95% bootstrap interval over images; FID's only where it was asked for.
+        groups: the same for each class or skin type: ``by``, ``name``, ``real``, ``generated``, ``scores``;
+            those with too few images on a side are absent.
         warning: what to keep in mind, or None.
     """
 
@@ -77,7 +85,7 @@ class Fidelity:
     generated: int
     kid_subset_size: int
     scores: dict[str, float]
-    per_class: dict[str, dict[str, float]]
+    groups: list[dict[str, Any]]
     warning: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,15 +118,10 @@ def score_fidelity(
             f"{len(real)} real and {len(generated)} generated images are too few: give {least} of each, or "
             "fewer neighbours"
         )
-    features = [network(table.pixels) for table in (real, generated)]
-    per_class = {}
-    for code, name in enumerate(real.class_names if config.per_class else ()):
-        own = [
-            found[torch.from_numpy(t.labels == code)]
-            for found, t in zip(features, (real, generated), strict=True)
-        ]
-        if min(len(found) for found in own) >= least:
-            per_class[name] = feature_scores(own[0], own[1], config, seed=seed)
+    features = (network(real.pixels), network(generated.pixels))
+    groups = [
+        row for by in config.by for row in _group_scores(by, (real, generated), features, config, least, seed)
+    ]
     fewest = min(len(real), len(generated))
     warning = None
     if fewest < FEW_IMAGES:
@@ -133,9 +136,37 @@ def score_fidelity(
         len(generated),
         min(config.kid_subset_size, fewest),
         feature_scores(features[0], features[1], config, seed=seed),
-        per_class,
+        groups,
         warning,
     )
+
+
+def _group_scores(
+    by: Grouping,
+    tables: tuple[ImageTable, ImageTable],
+    features: tuple[torch.Tensor, torch.Tensor],
+    config: FidelityConfig,
+    least: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Return a row for each class, or each skin type, of which both sides have ``least`` images."""
+    names: Sequence[str] = tables[0].class_names if by == "class" else SKIN_TYPES
+    columns = [
+        [table.class_names[code] for code in table.labels] if by == "class" else table.skin_types
+        for table in tables
+    ]
+    rows = []
+    for name in names:
+        own = [
+            found[torch.tensor([value == name for value in column], dtype=torch.bool)]
+            for found, column in zip(features, columns, strict=True)
+        ]
+        if min(len(found) for found in own) >= least:
+            scores = feature_scores(own[0], own[1], config, seed=seed)
+            rows.append(
+                {"by": by, "name": name, "real": len(own[0]), "generated": len(own[1]), "scores": scores}
+            )
+    return rows
 
 
 def feature_scores(
@@ -143,13 +174,10 @@ def feature_scores(
 ) -> dict[str, float]:
     """Return the scores of (n, features) and (m, features) float32 features; see :class:`Fidelity`."""
     try:
-        from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
         from torch_fidelity.metric_kid import kid_features_to_metric
         from torch_fidelity.metric_prc import prc_features_to_metric
     except ImportError as error:
         raise ConfigError('fidelity needs torch-fidelity: pip install "skindiff[fidelity]"') from error
-    statistics = [fid_features_to_statistics(features.double()) for features in (generated, real)]
-    fid = fid_statistics_to_metric(*statistics, verbose=False)
     size = min(config.kid_subset_size, len(real), len(generated))
     kid = kid_features_to_metric(
         generated.double(),
@@ -160,20 +188,50 @@ def feature_scores(
         verbose=False,
     )
     prc = prc_features_to_metric(generated, real, prc_neighborhood=config.neighbours, verbose=False)
-    low, high = np.percentile(
-        kid_replicates(real, [generated], config.replicates, seed)[0], _INTERVAL
-    ).tolist()
-    density, coverage = density_and_coverage(real.numpy(), generated.numpy(), config.neighbours)
-    return {
-        "fid": float(fid["frechet_inception_distance"]),
+    shares = manifold_shares(real.double().numpy(), generated.double().numpy(), config.neighbours)
+    intervals = manifold_intervals(shares, config.replicates, seed)
+    replicates = kid_replicates(real, [generated], config.replicates, seed)[0]
+    intervals["kid"] = tuple(np.percentile(replicates, _INTERVAL).tolist())
+    scores = {
+        "fid": frechet_distance(real, generated),
         "kid": float(kid["kernel_inception_distance_mean"]),
-        "kid_low": low,
-        "kid_high": high,
         "precision": float(prc["precision"]),
         "recall": float(prc["recall"]),
-        "density": density,
-        "coverage": coverage,
+        "density": float(shares["density"].mean()),
+        "coverage": float(shares["coverage"].mean()),
     }
+    if config.fid_replicates:
+        intervals["fid"] = _fid_interval(real, generated, config.fid_replicates, seed)
+    for name, (low, high) in intervals.items():
+        scores |= {f"{name}_low": low, f"{name}_high": high}
+    return scores
+
+
+def frechet_distance(real: torch.Tensor, generated: torch.Tensor) -> float:
+    """Return torch-fidelity's Frechet distance of (n, features) and (m, features) features."""
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = [fid_features_to_statistics(features.double()) for features in (generated, real)]
+    found = fid_statistics_to_metric(*statistics, verbose=False)
+    return float(found["frechet_inception_distance"])
+
+
+def _fid_interval(
+    real: torch.Tensor, generated: torch.Tensor, replicates: int, seed: int
+) -> tuple[float, float]:
+    """Return the 95% basic bootstrap interval of FID over images, at least 0.
+
+    Repeated images shrink a sample's spread, so replicates of this biased distance lie above it; reflecting
+    them at the observed value takes that out (Davison & Hinkley 1997, section 5.2).
+    """
+    stream = numpy_generator("fid bootstrap", seed)
+    drawn = [
+        frechet_distance(*(one[torch.from_numpy(stream.integers(len(one), size=len(one)))] for one in sides))
+        for sides in [(real, generated)] * replicates
+    ]
+    observed = frechet_distance(real, generated)
+    low, high = np.percentile(drawn, _INTERVAL)
+    return max(0.0, float(2 * observed - high)), max(0.0, float(2 * observed - low))
 
 
 def kid_difference(
@@ -224,19 +282,6 @@ def kid_replicates(
         across = np.einsum("nr,nr->r", weights[0], kernel_poly(features[0], one) @ weight)
         found.append(own + within[0] - 2 * across / (weights[0].sum(0) * weight.sum(0)))
     return np.stack(found)
-
-
-def density_and_coverage(
-    real: NDArray[np.floating], generated: NDArray[np.floating], neighbours: int
-) -> tuple[float, float]:
-    """Return density and coverage of generated features around real ones (Naeem et al. 2020, equations 4, 5).
-
-    Density is how many real images' balls, each of the radius of its ``neighbours``-th nearest real image, a
-    generated image lies in, over ``neighbours``; coverage is the share of those balls with a generated image.
-    """
-    radii = np.partition(pairwise_distances(real), neighbours, axis=1)[:, neighbours]
-    inside = pairwise_distances(real, generated) < radii[:, None]
-    return float(inside.sum(axis=0).mean() / neighbours), float(inside.any(axis=1).mean())
 
 
 def _multiplicities(

@@ -1,7 +1,7 @@
 import numpy as np
 
 from skindiff.evaluation.fidelity.by_class import same_mix
-from skindiff.evaluation.report.class_chapters import fidelity_chapter
+from skindiff.evaluation.fidelity.chapter import fidelity_chapter
 
 
 def test_both_sides_have_as_many_of_each_class() -> None:
@@ -15,18 +15,17 @@ def test_both_sides_have_as_many_of_each_class() -> None:
 
 
 def test_the_chapter_has_a_line_per_generator_and_says_the_warning_once() -> None:
-    scores = {"fid": 101.23, "kid": 0.01234, "kid_low": 0.01, "kid_high": 0.02, "precision": 0.5}
+    scores = dict.fromkeys(("precision", "recall", "density", "coverage"), 0.5)
+    scores |= {"fid": 101.23, "kid": 0.01234, "kid_low": 0.01, "kid_high": 0.02}
     rows = [
-        {
-            "images": name,
-            "seed": 0,
-            "features": "f",
-            "generated": 70,
-            "scores": scores,
-            "warning": "70 images",
-        }
+        {"images": name, "seed": 0, "features": "f", "generated": 70, "scores": scores, "groups": []}
+        | {"warning": "70 images"}
         for name in ("real training", "ddpm")
     ]
+    rows[1]["groups"] = [{"by": "skin_type", "name": "V", "real": 9, "generated": 8, "scores": scores}]
     text = fidelity_chapter(rows).text
-    assert "| ddpm, seed 0 | 70 | 101.2 | 0.0123 [0.0100, 0.0200] | 0.5000 |" in text
+    assert "| ddpm, seed 0 | 70 | 101.2 | 0.0123 [0.0100, 0.0200] | 0.50 |" in text
+    assert "By skin type:" in text
+    assert "| ddpm, seed 0, V | 9 / 8 | 101.2 |" in text
+    assert "By class" not in text
     assert text.count("70 images.") == 1

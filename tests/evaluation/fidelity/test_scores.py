@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig, FeatureNetwork, load_feature_network
+from skindiff.evaluation.fidelity.manifold import manifold_intervals, manifold_shares
 from skindiff.evaluation.fidelity.scores import (
     FidelityConfig,
-    density_and_coverage,
     feature_scores,
     kid_difference,
     kid_replicates,
@@ -21,7 +21,7 @@ from skindiff.evaluation.fidelity.scores import (
 from skindiff.training.classifier_data import ImageTable
 
 pytest.importorskip("torch_fidelity")
-SCORES = ("fid", "kid", "kid_low", "kid_high", "precision", "recall", "density", "coverage")
+SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 CONFIG = FidelityConfig(replicates=200)
 
 
@@ -50,7 +50,8 @@ def test_scores_order_sets_by_their_distance_from_the_real_ones() -> None:
 
     same, near, far = (feature_scores(real, _normal(250, shift, seed=1), CONFIG) for shift in (0.0, 0.3, 3.0))
 
-    assert tuple(same) == SCORES
+    ends = {f"{name}_{end}" for name in SCORES if name != "fid" for end in ("low", "high")}
+    assert set(same) == {*SCORES, *ends}
     assert same["fid"] < near["fid"] < far["fid"]
     assert same["kid"] < near["kid"] < far["kid"]
     assert same["kid_low"] < 0 < same["kid_high"]
@@ -89,29 +90,56 @@ def test_the_interval_of_a_difference_covers_nothing_and_something() -> None:
 def test_density_and_coverage_by_hand() -> None:
     real = np.array([[0.0], [1.0], [3.0], [10.0]])
     # Balls of the nearest neighbour: around 0 and 1 of radius 1, around 3 of 2, around 10 of 7.
-    generated = np.array([[0.5], [4.0]])
+    shares = manifold_shares(real, np.array([[0.5], [4.0]]), 1)
     # 0.5 lies in those of 0 and 1, 4 in those of 3 and 10.
-    assert density_and_coverage(real, generated, 1) == (2.0, 1.0)
-    assert density_and_coverage(real, np.array([[100.0]]), 1) == (0.0, 0.0)
+    assert shares["density"].tolist() == [2.0, 2.0]
+    assert shares["coverage"].tolist() == [1.0, 1.0, 1.0, 1.0]
+    far = manifold_shares(real, np.array([[100.0], [101.0]]), 1)
+    assert (far["density"].sum(), far["coverage"].sum(), far["precision"].sum()) == (0.0, 0.0, 0.0)
 
 
-def test_few_images_are_scored_with_a_warning_and_by_class(caplog: pytest.LogCaptureFixture) -> None:
+def test_shares_of_images_are_the_librarys_scores_and_intervals_cover_them() -> None:
+    real, generated = _normal(120), _normal(90, 0.8, seed=1)
+    found = feature_scores(real, generated, CONFIG)
+    shares = manifold_shares(real.double().numpy(), generated.double().numpy(), CONFIG.neighbours)
+    for name in ("precision", "recall"):
+        assert shares[name].mean() == pytest.approx(found[name])
+    for name, (low, high) in manifold_intervals(shares, 500, 0).items():
+        assert low < found[name] < high
+        assert (found[f"{name}_low"], found[f"{name}_high"]) == pytest.approx((low, high), abs=0.05)
+
+
+def test_fids_interval_covers_the_distance_of_the_populations() -> None:
+    covered = 0
+    for seed in range(10):
+        real, generated = _normal(400, seed=2 * seed), _normal(400, 1.0, seed=2 * seed + 1)
+        found = feature_scores(real, generated, replace(CONFIG, fid_replicates=60), seed=seed)
+        covered += found["fid_low"] <= 6.0 <= found["fid_high"]
+    assert covered >= 8
+
+
+def test_few_images_are_scored_with_a_warning_and_by_group(caplog: pytest.LogCaptureFixture) -> None:
     real, generated = _table(30, 50), _table(24, 90, seed=1)
+    config = replace(CONFIG, by=["class", "skin_type"], neighbours=3)
 
     with caplog.at_level(logging.WARNING):
-        found = score_fidelity(_means(), real, generated, replace(CONFIG, per_class=True, neighbours=3))
+        found = score_fidelity(_means(), real, generated, config)
 
     assert "below 2048 FID is biased" in caplog.text
     assert found.warning is not None
     assert found.warning.startswith("24 images")
     assert (found.features, found.real, found.generated, found.kid_subset_size) == ("means", 30, 24, 24)
-    assert list(found.per_class) == ["one", "two"]
-    assert tuple(found.per_class["one"]) == SCORES
+    assert [(row["by"], row["name"], row["real"], row["generated"]) for row in found.groups] == [
+        ("class", "one", 15, 12),
+        ("class", "two", 15, 12),
+    ]
     assert found.to_dict()["scores"] == found.scores
     few = generated.select([0, 2, 4, 6, 8, 10, 1])
-    assert list(
-        score_fidelity(_means(), real, few, replace(CONFIG, per_class=True, neighbours=3)).per_class
-    ) == ["one"]
+    assert [row["name"] for row in score_fidelity(_means(), real, few, config).groups] == ["one"]
+    typed = [replace(table, skin_types=("I", "VI") * (len(table) // 2)) for table in (real, generated)]
+    by_type = [row for row in score_fidelity(_means(), *typed, config).groups if row["by"] == "skin_type"]
+    assert [row["name"] for row in by_type] == ["I", "VI"]
+    assert by_type[0]["scores"] == score_fidelity(_means(), *typed, config).groups[0]["scores"]
 
 
 def test_many_images_need_no_warning() -> None:
