@@ -10,6 +10,22 @@ from skindiff.seeding import numpy_generator
 FloatArray = NDArray[np.float64]
 
 
+def resampled(units: int, replicates: int, *key: str | int) -> FloatArray:
+    """Return how often each unit is drawn in every replicate.
+
+    Args:
+        units: their number.
+        replicates: number of resamples with replacement, each of as many draws as there are units.
+        key: names the random stream.
+
+    Returns:
+        Shape ``(replicates + 1, units)``; the first row, all ones, is the data as observed.
+    """
+    chances = np.full(units, 1 / units)
+    drawn = numpy_generator("group bootstrap", *key).multinomial(units, chances, size=replicates)
+    return np.concatenate([np.ones((1, units)), drawn])
+
+
 def group_weights(groups: Sequence[str], replicates: int, *key: str | int) -> NDArray[np.float32]:
     """Return how often each row's group is drawn.
 
@@ -22,9 +38,7 @@ def group_weights(groups: Sequence[str], replicates: int, *key: str | int) -> ND
         Shape ``(replicates + 1, n)``; the first row, all ones, is the data as observed.
     """
     names, row = np.unique(np.asarray(groups), return_inverse=True)
-    chances = np.full(len(names), 1 / len(names))
-    drawn = numpy_generator("group bootstrap", *key).multinomial(len(names), chances, size=replicates)
-    return np.concatenate([np.ones((1, len(names))), drawn])[:, row].astype(np.float32)
+    return resampled(len(names), replicates, *key)[:, row].astype(np.float32)
 
 
 def group_means(values: FloatArray, groups: Sequence[str], replicates: int, *key: str | int) -> FloatArray:

@@ -1,22 +1,23 @@
 """Means, intervals and paired differences over test images, split seeds and training seeds.
 
-What is bootstrapped. A study is a grid: every split seed and training seed gives one *cell* of predictions,
-and one test image may stand in the test sets of several splits. Three things could have come out otherwise:
-which patients were photographed, how they were split, and how training was seeded. The pigeonhole bootstrap
-(McCullagh 2000; Owen 2007, "The pigeonhole bootstrap") resamples the three independently, each with
-replacement: groups (``group_id``: patients, lesions or duplicate clusters), split seeds, training seeds. In a
-replicate, an image has the weight of its group in every cell, a cell the product of its two seeds' weights;
-every score is recomputed with these weights and averaged over cells. The interval holds the middle 95% of
-the replicates. A difference between arms is taken inside the replicate, over the cells that both arms have,
-with the same weights: it is paired by image and by seed.
+What is resampled. A study is a grid: every split seed and training seed gives one *cell* of predictions, and
+one test image may stand in the test sets of several splits. The bootstrap draws groups (``group_id``:
+patients, lesions or duplicate clusters) with replacement, the same draw for every cell of a population, and
+scores every cell again; a difference between arms is taken inside the draw, over the cells that both have, so
+it is paired by image and by seed. What the draw moves in all splits together is the images' part of the
+variance. The seeds' part comes from the spread between splits (between training seeds where there is one
+split), which a handful of seeds is too few to resample. :mod:`.estimates` adds the two and chooses Student's
+quantile; intervals of means are made on the logit scale.
 
-Its limits. It covers what was varied: one corpus, one recipe, these seeds. What is particular to one image in
-one cell is counted up to three times (seven with several training seeds), so an interval is too wide rather
-than too narrow where such noise dominates (97% to 99% covered in simulations). Where differences between a
-handful of seeds dominate it is too narrow: with three seeds a nominal 95% covers about 90%. With one seed
-nothing is resampled over seeds, and the interval speaks for that one split and training run only. It is not
-corrected for the number of arms that are compared. Scores are averaged over the classes that occur in a
-resampled test set.
+Coverage. Two arms of equal distribution, 2,000 simulated studies each, groups as in the real data:
+{COVERAGE}
+(``scripts/calibrate_intervals.py`` prints the table again, with its own Monte-Carlo error.)
+
+Limits, which ``caution`` repeats in the row. With one cell there is no spread between seeds: the interval
+speaks for that split and training run. With two splits it is too narrow where seeds and images matter alike.
+Training seeds are taken as repeats within a split. What all splits have in common, one corpus of training
+images above all, is not varied and not covered: the answer is for this corpus. Scores are averaged over the
+classes that occur in a resampled test set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +29,12 @@ from numpy.typing import NDArray
 from skindiff.evaluation.downstream.cells import Cell, CellKey
 from skindiff.evaluation.downstream.metrics import METRICS, SkinClassificationMetric
 from skindiff.evaluation.downstream.weighted_scores import weighted_scores
-from skindiff.seeding import numpy_generator
+from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
+from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate
+from skindiff.evaluation.statistics.group_bootstrap import resampled
 
 FloatArray = NDArray[np.float64]
+Seeds = tuple[int | None, int | None]
 
 REFERENCE_ARM = "real"
 
@@ -51,71 +55,67 @@ def result_row(cell: Cell) -> dict[str, Any]:
     }
 
 
-class _Weights:
-    """Weights of a population's groups, split seeds and training seeds; row 0 is the data as observed."""
+class Resampling:
+    """How often every group of a population is drawn; row 0 is the data as observed."""
 
-    def __init__(self, cells: Sequence[Cell], replicates: int, seed: int) -> None:
-        population = cells[0].key.population
+    def __init__(self, cells: Sequence[Cell], replicates: int, *key: str | int) -> None:
         self.groups = sorted({group for cell in cells for group in cell.group_ids})
-        self.rows = {group: row for row, group in enumerate(self.groups)}
-        self.group_weights = _resample(len(self.groups), replicates, "groups", *population, seed)
-        self.seed_weights: list[dict[int | None, FloatArray]] = []
-        for part, name in enumerate(("split", "train")):
-            values = sorted(
-                {cell.key.seeds[part] for cell in cells}, key=lambda value: (value is None, value or 0)
-            )
-            drawn = _resample(len(values), replicates, name, *population, seed)
-            self.seed_weights.append({value: drawn[:, column] for column, value in enumerate(values)})
+        self._rows = {group: row for row, group in enumerate(self.groups)}
+        self._weights = resampled(len(self.groups), replicates, *key)
 
     def of_images(self, cell: Cell) -> FloatArray:
         """Return the images' weights in every replicate, shape ``(replicates + 1, n)``."""
-        return self.group_weights[:, [self.rows[group] for group in cell.group_ids]]
-
-    def of_cell(self, seeds: tuple[int | None, int | None]) -> FloatArray:
-        """Return the cell's weight in every replicate, shape ``(replicates + 1,)``."""
-        return self.seed_weights[0][seeds[0]] * self.seed_weights[1][seeds[1]]
-
-
-def _resample(units: int, replicates: int, *key: str | int) -> FloatArray:
-    """Return how often each unit is drawn, shape ``(replicates + 1, units)``, with a first row of ones."""
-    drawn = numpy_generator("bootstrap", *key).multinomial(
-        units, np.full(units, 1.0 / units), size=replicates
-    )
-    return np.concatenate([np.ones((1, units)), drawn.astype(np.float64)])
+        return self._weights[:, [self._rows[group] for group in cell.group_ids]]
 
 
 class Series:
     """All cells of one `summary` row, scored in every replicate."""
 
-    def __init__(self, cells: Sequence[Cell], weights: _Weights) -> None:
+    def __init__(self, cells: Sequence[Cell], drawn: Resampling, metrics: Sequence[str]) -> None:
         self.key = cells[0].key.series
         self.images = len({image for cell in cells for image in cell.image_ids})
         self.groups = len({group for cell in cells for group in cell.group_ids})
-        self.weights = weights
-        self.scores: dict[tuple[int | None, int | None], dict[str, FloatArray]] = {
-            cell.key.seeds: weighted_scores(cell.labels, cell.probabilities, weights.of_images(cell))
+        self.scores: dict[Seeds, dict[str, FloatArray]] = {
+            cell.key.seeds: weighted_scores(cell.labels, cell.probabilities, drawn.of_images(cell), metrics)
             for cell in cells
         }
 
-    def mean(self, metric: str, seeds: Sequence[tuple[int | None, int | None]]) -> FloatArray:
-        """Return the weighted mean over the cells of ``seeds`` in every replicate (NaN where all weigh 0)."""
-        weights = np.stack([self.weights.of_cell(pair) for pair in seeds])
-        scores = np.stack([self.scores[pair][metric] for pair in seeds])
-        weights = np.where(np.isnan(scores), 0.0, weights)
-        with np.errstate(invalid="ignore"):
-            return np.asarray((np.nan_to_num(scores) * weights).sum(0) / weights.sum(0))
+    def mean(self, metric: str) -> Estimate | None:
+        """Return the mean over cells, None where it cannot be estimated."""
+        return mean_over_seeds({pair: found[metric] for pair, found in self.scores.items()}, self.groups)
+
+    def difference(self, other: "Series", metric: str) -> Estimate | None:
+        """Return the mean difference over the cells that both series have, None where there is none."""
+        both = {
+            pair: found[metric] - other.scores[pair][metric]
+            for pair, found in self.scores.items()
+            if pair in other.scores
+        }
+        return mean_over_seeds(both, min(self.groups, other.groups))
+
+    def paired_cells(self, other: "Series") -> int:
+        """Return the number of cells that both series have."""
+        return len(self.scores.keys() & other.scores.keys())
 
 
-def _interval(replicates: FloatArray, level: float) -> tuple[float, float] | tuple[None, None]:
-    drawn = replicates[1:][np.isfinite(replicates[1:])]
-    if len(drawn) < 0.5 * (len(replicates) - 1):
-        return None, None
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def mean_over_seeds(cells: Mapping[Seeds, FloatArray], groups: int) -> Estimate | None:
+    """Estimate the mean of a score over cells, with splits as the units of chance.
 
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    Args:
+        cells: by split and training seed, the score as observed and then under every resample; a cell whose
+            score does not exist (NaN) is left out. The units are the splits, or the training seeds where
+            there is only one split.
+        groups: number of groups that were resampled.
+    """
+    known = {pair: scores for pair, scores in cells.items() if np.isfinite(scores[0])}
+    if not known:
+        return None
+    part = 0 if len({split for split, _ in known}) > 1 else 1
+    units: dict[int | None, list[FloatArray]] = {}
+    for pair, scores in known.items():
+        units.setdefault(pair[part], []).append(scores)
+    means = np.stack([np.mean(members, axis=0) for members in units.values()])
+    return estimate(means, [len(members) for members in units.values()], groups)
 
 
 def _reference_of(series: Series, candidates: Sequence[Series]) -> Series | None:
@@ -135,43 +135,68 @@ def _reference_of(series: Series, candidates: Sequence[Series]) -> Series | None
     return ranked[0]
 
 
-def _difference(series: Series, other: Series | None, metric: str, level: float) -> dict[str, Any]:
-    """Return delta, its interval and the number of cells that were paired."""
-    seeds = [pair for pair in series.scores if other is not None and pair in other.scores]
-    if other is None or not seeds:
-        return {"delta": None, "delta_ci_low": None, "delta_ci_high": None, "paired_cells": 0}
-    delta = series.mean(metric, seeds) - other.mean(metric, seeds)
-    low, high = _interval(delta, level)
+def _name(series: Series) -> dict[str, Any]:
+    return {field: value for field, value in series.key._asdict().items() if not field.endswith("_seed")}
+
+
+def _mean(found: Estimate | None, level: float) -> dict[str, Any]:
+    if found is None:
+        return {"mean": None, "ci_low": None, "ci_high": None}
+    low, high = found.share_interval(level)
+    return {"mean": found.value, "ci_low": low, "ci_high": high}
+
+
+class _Comparisons:
+    """The differences of a population's series in one metric, corrected by family of arms."""
+
+    def __init__(
+        self, series: Sequence[Series], references: Sequence[str], metric: str, level: float
+    ) -> None:
+        self.level = level
+        self.others = {one.key: _others(one, series, references) for one in series}
+        self.found: dict[tuple[CellKey, str], Estimate | None] = {
+            (one.key, arm): one.difference(other, metric) if other else None
+            for one in series
+            for arm, other in self.others[one.key].items()
+        }
+        self.corrections: dict[tuple[CellKey, str], Correction] = {}
+        controls = {REFERENCE_ARM, *references}
+        for arm in controls:
+            # Against `real` every arm is judged, against a control only the arms that are no control.
+            judged = {
+                (key, reference): found.p_value()
+                for (key, reference), found in self.found.items()
+                if found and reference == arm and (arm == REFERENCE_ARM or key.arm not in controls)
+            }
+            self.corrections |= dict(zip(judged, holm(list(judged.values()), level), strict=True))
+
+    def said(self, series: Series, arm: str) -> dict[str, Any]:
+        """Return :func:`comparison` of a series with its reference of that arm."""
+        other, place = self.others[series.key].get(arm), (series.key, arm)
+        cells = series.paired_cells(other) if other else 0
+        return comparison(self.found.get(place), cells, self.level, self.corrections.get(place))
+
+
+def _others(one: Series, series: Sequence[Series], references: Sequence[str]) -> dict[str, Series | None]:
+    """Return what a series is compared with, by arm; None where there is nothing or no one nearest."""
     return {
-        "delta": _finite(delta[0]),
-        "delta_ci_low": low,
-        "delta_ci_high": high,
-        "paired_cells": len(seeds),
+        arm: _reference_of(one, [other for other in series if other.key.arm == arm])
+        for arm in (REFERENCE_ARM, *references)
+        if arm != one.key.arm and any(other.key.arm == arm for other in series)
     }
 
 
 def _population_rows(
     series: Sequence[Series], references: Sequence[str], metrics: Sequence[str], level: float
 ) -> list[dict[str, Any]]:
+    comparisons = {metric: _Comparisons(series, references, metric, level) for metric in metrics}
     rows = []
-    by_arm: dict[str, list[Series]] = {}
     for one in series:
-        by_arm.setdefault(one.key.arm, []).append(one)
-    for one in series:
-        name = {field: value for field, value in one.key._asdict().items() if not field.endswith("_seed")}
-        others = {
-            arm: _reference_of(one, by_arm.get(arm, []))
-            for arm in (REFERENCE_ARM, *references)
-            if arm != one.key.arm
-        }
         for metric in metrics:
-            replicates = one.mean(metric, list(one.scores))
-            low, high = _interval(replicates, level)
-            row = {**name, "metric": metric, "mean": _finite(replicates[0]), "ci_low": low, "ci_high": high}
-            row |= _difference(one, others.get(REFERENCE_ARM), metric, level)
-            row["against"] = {
-                arm: _difference(one, others[arm], metric, level) for arm in references if arm in others
-            }
+            found = comparisons[metric]
+            row = {**_name(one), "metric": metric, **_mean(one.mean(metric), level)}
+            row |= found.said(one, REFERENCE_ARM)
+            row["against"] = {arm: found.said(one, arm) for arm in references if arm != one.key.arm}
             row |= {"cells": len(one.scores), "groups": one.groups, "images": one.images}
             rows.append(row)
     return rows
@@ -183,7 +208,7 @@ def summarise(
     references: Sequence[str] = (),
     metrics: Sequence[str] = METRICS,
     replicates: int = 2000,
-    level: float = 0.95,
+    level: float = LEVEL,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows of `summary`, one for each series of cells and each metric.
@@ -193,15 +218,16 @@ def summarise(
         references: further arms to compare with besides ``real`` (``real+duplicates`` for one). Where an arm
             has several series, the one that shares generator, strategy and ratio is taken.
         metrics: names from :data:`~skindiff.evaluation.downstream.metrics.METRICS`.
-        replicates: bootstrap replicates; 2,000 settle the ends of a 95% interval to about 5% of its width.
-        level: share of the replicates inside the interval, in (0, 1).
+        replicates: bootstrap replicates; with 2,000 the images' part of a standard error is known to 2%.
+        level: of the intervals, in (0, 1).
         seed: names the bootstrap's random stream.
 
     Returns:
         Rows with the key but for seeds, ``metric``, ``mean`` (of the cells), ``ci_low``, ``ci_high``; against
-        ``real``: ``delta``, ``delta_ci_low``, ``delta_ci_high``, ``paired_cells``; ``against`` with the same
-        four for every other reference arm; ``cells``, ``groups``, ``images`` (counted over all cells). All
-        scores in [0, 1], ``None`` where there is nothing to compute. In the order of first appearance.
+        ``real``: ``delta``, ``delta_ci_low``, ``delta_ci_high``, ``paired_cells`` and the other fields of
+        :func:`~skindiff.evaluation.statistics.comparisons.comparison`; ``against`` with the same for every
+        other reference arm; ``cells``, ``groups``, ``images`` (counted over all cells). All scores in [0, 1],
+        ``None`` where there is nothing to compute. In the order of first appearance.
 
     Raises:
         ValueError: two cells have the same key.
@@ -215,11 +241,11 @@ def summarise(
         populations.setdefault(cell.key.population, []).append(cell)
     rows = []
     for members in populations.values():
-        weights = _Weights(members, replicates, seed)
+        drawn = Resampling(members, replicates, "summary", *members[0].key.population, seed)
         by_series: dict[CellKey, list[Cell]] = {}
         for cell in members:
             by_series.setdefault(cell.key.series, []).append(cell)
-        series = [Series(group, weights) for group in by_series.values()]
+        series = [Series(group, drawn, metrics) for group in by_series.values()]
         rows += _population_rows(series, references, metrics, level)
     return rows
 

@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FEW_SEEDS = 3
-"""With fewer cells a verdict says that it rests on few splits."""
+HELPS, HURTS, CANNOT_TELL = "helps", "hurts", "can't tell"
 
 
 def call(low: float | None, high: float | None) -> str:
-    """Return ``"gained"``, ``"lost"`` or ``"cannot tell"`` from the ends of a difference's interval."""
+    """Return :data:`HELPS`, :data:`HURTS` or :data:`CANNOT_TELL` from the ends of a difference's interval."""
     if low is None or high is None or low <= 0 <= high:
-        return "cannot tell"
-    return "gained" if low > 0 else "lost"
+        return CANNOT_TELL
+    return HELPS if low > 0 else HURTS
 
 
 def points(value: float | None) -> str:
@@ -42,26 +41,29 @@ def judged_differences(
 def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Return a verdict for every series against `real`, and for every arm under test against the controls.
 
+    A verdict follows from the interval corrected for the number of arms, and from nothing else.
+
     Args:
         summary: rows of `summary`; arms that they name as further references are the controls.
         metric: the score that is judged.
 
     Returns:
-        Dicts with the key of the series, ``metric``, ``reference``, ``verdict`` (:func:`call`) and
-        ``sentence``.
+        Dicts with the key of the series, ``metric``, ``reference``, ``verdict`` (:func:`call`),
+        ``minimum_effect`` (the corrected one) and ``sentence``.
     """
     found = []
     for row in summary:
         if row["metric"] != metric:
             continue
         for reference, difference in judged_differences(row, summary).items():
-            verdict = call(difference["delta_ci_low"], difference["delta_ci_high"])
+            verdict = call(difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"])
             found.append(
                 {
                     **{name: row[name] for name in _KEY},
                     "metric": metric,
                     "reference": reference,
                     "verdict": verdict,
+                    "minimum_effect": difference["minimum_effect_corrected"],
                     "sentence": _sentence(row, reference, difference, verdict),
                 }
             )
@@ -72,16 +74,27 @@ _KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "arch
 
 
 def _sentence(row: Mapping[str, Any], reference: str, difference: Mapping[str, Any], verdict: str) -> str:
-    name = row["metric"].replace("_", " ")
     strategy = f" ({row['strategy']})" if row["strategy"] else ""
-    where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
-    interval = f"[{points(difference['delta_ci_low'])}, {points(difference['delta_ci_high'])}]"
-    amount = f"{points(difference['delta'])} points of {name} {interval}"
     says = {
-        "gained": f"gained over {reference}: {amount}",
-        "lost": f"lost against {reference}: {amount}",
-        "cannot tell": f"cannot be told from {reference}: {amount}",
+        HELPS: f"helps against {reference}",
+        HURTS: f"hurts against {reference}",
+        CANNOT_TELL: f"can't be told from {reference}",
     }[verdict]
-    pairs = difference["paired_cells"]
-    few = f"; only {pairs} paired run{'s' * (pairs != 1)}, so do not build on it" if pairs < FEW_SEEDS else ""
-    return f"{row['arm']}{strategy} {says} ({where}{few})."
+    where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
+    parts = [f"{_amount(row, difference)} ({where})", _least(difference), difference["caution"]]
+    return f"{row['arm']}{strategy} {says}: {'; '.join(part for part in parts if part)}."
+
+
+def _amount(row: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+    low, high = difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"]
+    count = difference["comparisons"]
+    corrected = f", corrected for {count} comparisons" if count > 1 else ""
+    name = row["metric"].replace("_", " ")
+    return f"{points(difference['delta'])} points of {name} [{points(low)}, {points(high)}]{corrected}"
+
+
+def _least(difference: Mapping[str, Any]) -> str:
+    least = difference["minimum_effect_corrected"]
+    if least is None:
+        return "nothing varied, so nothing is known of smaller effects"
+    return f"an effect below {100 * least:.1f} points could not have been seen reliably"

@@ -136,15 +136,15 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     text = (folder / "report.md").read_text()
     assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES
     assert all(f"(pictures/{name})" in text for name in PICTURES)
-    assert "- **gained**: real+syn (img2img ti+lora) gained over real: +" in text
+    assert "- **helps**: real+syn (img2img ti+lora) helps against real: +" in text
     assert "- **lost**: syn (img2img ti+lora) lost against real: -" in text
-    assert "- **cannot tell**: real+duplicates cannot be told from real: " in text
-    assert "gained over real+duplicates" in text
+    assert "- **can't tell**: real+duplicates can't be told from real: " in text
+    assert "helps against real+duplicates" in text
     assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
     assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text
     assert "98765" not in text
-    assert {one["verdict"] for one in content["verdicts"]} == {"gained", "lost", "cannot tell"}
+    assert {one["verdict"] for one in content["verdicts"]} == {"helps", "hurts", "can't tell"}
 
 
 def test_the_same_content_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -183,9 +183,9 @@ def test_a_study_of_one_arm_and_one_seed_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_verdict_follows_from_the_interval_alone() -> None:
-    assert call(0.01, 0.09) == "gained"
-    assert call(-0.09, -0.01) == "lost"
-    assert call(-0.01, 0.09) == call(0.0, 0.1) == call(None, None) == "cannot tell"
+    assert call(0.01, 0.09) == "helps"
+    assert call(-0.09, -0.01) == "hurts"
+    assert call(-0.01, 0.09) == call(0.0, 0.1) == call(None, None) == "can't tell"
 
 
 def test_values_become_plain() -> None:

@@ -1,0 +1,120 @@
+"""What is said of a difference between two arms, and the correction for comparing many of them.
+
+The correction is Holm's (1979, Scandinavian Journal of Statistics 6:65): it holds whatever the dependence
+between arms. A max-t bootstrap would use that arms share a reference, but with 3 to 5 seeds the correlations
+that it needs are not known: with six arms whose seed effects dominate it called at least one null difference
+real in 11.5% (three seeds) and 7.5% (five) of simulated families, where Bonferroni's step took 4.8% and 4.5%
+(normal errors, 3,000 families each).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
+
+POINTS = 0.05
+"""The planted effect whose power every comparison states: five points."""
+
+FEW_UNITS = 3
+"""From so many split (or training) seeds on an interval covers what it says."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What Holm's procedure made of one of ``comparisons`` p-values.
+
+    ``level`` is that of the interval which leaves out zero just where the corrected p-value is at most
+    1 - the family's level: the level at which the procedure tested it, or at which it had stopped before.
+    """
+
+    p_value: float
+    level: float
+    comparisons: int
+
+
+def holm(p_values: Sequence[float], level: float = LEVEL) -> list[Correction]:
+    """Return the correction of every p-value of a family, in their order."""
+    count, risk = len(p_values), 1 - level
+    found: dict[int, Correction] = {}
+    largest, stopped_at = 0.0, 0
+    for step, place in enumerate(np.argsort(p_values, kind="stable").tolist()):
+        p_value = p_values[place]
+        largest = max(largest, min(1.0, (count - step) * p_value))
+        stopped_at = stopped_at or (count - step if p_value > risk / (count - step) else 0)
+        found[place] = Correction(largest, 1 - risk / (stopped_at or count - step), count)
+    return [found[place] for place in range(count)]
+
+
+def caution(found: Estimate) -> str | None:
+    """Return what an interval does not cover, or why it may be too narrow; None where nothing is known."""
+    if found.units == 1:
+        return "one run per arm: the interval is about its test images, not about other splits or trainings"
+    if found.units < FEW_UNITS:
+        return "two seeds per arm: the interval is only roughly right"
+    if found.lucky:
+        return "the seeds agree better than their images let one expect: the interval is likely too narrow"
+    return None
+
+
+def no_comparison() -> dict[str, Any]:
+    """Return the fields of :func:`comparison` where there is nothing to compare."""
+    nothing = dict.fromkeys(
+        (
+            *("delta", "delta_ci_low", "delta_ci_high", "delta_se", "delta_df", "delta_p"),
+            *("delta_seed_share", "minimum_effect", "power_at_5_points"),
+            *("delta_p_corrected", "delta_ci_low_corrected", "delta_ci_high_corrected"),
+            *("corrected_level", "minimum_effect_corrected", "caution"),
+        )
+    )
+    return {**nothing, "comparisons": 0, "paired_cells": 0}
+
+
+def comparison(
+    found: Estimate | None, paired_cells: int, level: float = LEVEL, correction: Correction | None = None
+) -> dict[str, Any]:
+    """Return what is said of one difference, in shares of one (0.05 is five points).
+
+    Args:
+        found: the difference; None gives :func:`no_comparison`.
+        paired_cells: cells that both arms have.
+        level: of the uncorrected interval.
+        correction: of its family, None where it belongs to none.
+
+    Returns:
+        ``delta``, ``delta_ci_low``, ``delta_ci_high``, ``delta_se``, ``delta_df`` (degrees of freedom),
+        ``delta_p`` (two-sided), ``delta_seed_share`` (of the variance: more seeds lower that part, more
+        patients the rest), ``paired_cells``, ``minimum_effect`` (found with 80% power at ``level``; None
+        where nothing varied), ``power_at_5_points``, ``caution`` (words, or None). With a correction also
+        ``comparisons`` (size of the family), ``delta_p_corrected``, ``corrected_level`` and at that level
+        ``delta_ci_low_corrected``, ``delta_ci_high_corrected``, ``minimum_effect_corrected``.
+    """
+    if found is None:
+        return no_comparison()
+    low, high = found.interval(level)
+    said = no_comparison() | {
+        "delta": found.value,
+        "delta_ci_low": low,
+        "delta_ci_high": high,
+        "delta_se": found.standard_error,
+        "delta_df": found.degrees_of_freedom,
+        "delta_p": found.p_value(),
+        "delta_seed_share": found.seed_share,
+        "paired_cells": paired_cells,
+        "minimum_effect": found.detectable(level),
+        "power_at_5_points": found.power(POINTS, level),
+        "caution": caution(found),
+    }
+    if correction is None:
+        return said
+    low, high = found.interval(correction.level)
+    return said | {
+        "comparisons": correction.comparisons,
+        "delta_p_corrected": correction.p_value,
+        "corrected_level": correction.level,
+        "delta_ci_low_corrected": low,
+        "delta_ci_high_corrected": high,
+        "minimum_effect_corrected": found.detectable(correction.level),
+    }
