@@ -60,8 +60,9 @@ class FitzLoraConfig:
     """How images are drawn; its strategy and mode are overruled by strategies."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
-    include_images: bool = True
-    """Put sample grids into the report; the run folder then holds pictures of the corpus."""
+    include_images: bool | None = None
+    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
+    patients' sake, does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""

@@ -64,8 +64,9 @@ class HamCdcganConfig:
     """The detector and its own test."""
     fidelity: FidelityConfig | None = None
     """Score drawn images against those that no generator saw, in these features; null does not."""
-    include_images: bool = True
-    """Put sample grids into the report; the run folder then holds pictures of the corpus."""
+    include_images: bool | None = None
+    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
+    patients' sake, does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""

@@ -67,8 +67,9 @@ class HamFewShotConfig:
     """Arms and classifiers."""
     fidelity: FidelityConfig | None = None
     """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
-    include_images: bool = True
-    """Put sample grids into the report; the run folder then holds pictures of the corpus."""
+    include_images: bool | None = None
+    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
+    patients' sake, does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""

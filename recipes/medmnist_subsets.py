@@ -65,8 +65,9 @@ class MedMNISTSubsetsConfig:
     """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
-    include_images: bool = True
-    """Put sample grids into the report; the run folder then holds pictures of the corpus."""
+    include_images: bool | None = None
+    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
+    patients' sake, does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""

@@ -20,7 +20,7 @@ from skindiff.evaluation.downstream.arm_names import parse_arm
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.report.class_chapters import per_class_chapter, per_class_f1
-from skindiff.evaluation.report.classes import insert_chapters
+from skindiff.evaluation.report.class_pictures import class_lines, classes_chapter, types_chapter
 from skindiff.evaluation.report.write import Report, environment, write_report
 from skindiff.evaluation.skin.transfer import TransferPart, transfer_lesions, transfer_tone
 from skindiff.runs import RunFolder
@@ -43,8 +43,9 @@ class EvaluateCommand(CorpusSettings):
     """Run of skindiff sample, or a folder of its shards; only arms of real images can do without."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms, networks, training seeds."""
-    include_images: bool = False
-    """Put test images into the report; leave it off for photographs of patients."""
+    include_images: bool | None = None
+    """Put samples of the training images, and of those drawn, into the report; with photographs of patients
+    it must then stay where they are. null does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -127,6 +128,10 @@ def _report(
     by_class = per_class_f1(cells)
     drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
     drawn.pop("timings", None)
+    chapters = [per_class_chapter(by_class)]
+    if synthetic:
+        train, images = data.part("train"), synthetic.dataset
+        chapters += [classes_chapter({"drawn": class_lines(train, images)}), types_chapter(train, images)]
     report = Report(
         recipe="evaluate",
         title=TITLE,
@@ -139,12 +144,12 @@ def _report(
         lesions={"drawn": lesion} if lesion else {},
         curves={"classifiers": logs},
         notes=[*data.corpus.warnings, *_notes(config, synthetic)],
+        chapters=chapters,
         sections={"synthesis": [drawn] if drawn else [], "per_class_f1": by_class},
         timings={"seconds_of_last_call": seconds},
     )
     surroundings = environment(accelerator.num_processes, accelerator.device.type)
-    write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
-    return insert_chapters(run.path, [per_class_chapter(by_class)])
+    return write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
 
 
 def _transfer(data: Data, synthetic: Synthetic | None) -> TransferPart | None:

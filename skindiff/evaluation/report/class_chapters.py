@@ -54,32 +54,8 @@ def per_class_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
         name = series_name(row, same) + (f" ({row['architecture']}, {row['test_group']})" if several else "")
         lines.append([name, *(_mean_and_deviation(row["f1"][one]) for one in names)])
     about = f"In percent, mean ± standard deviation over {rows[0]['runs']} runs."
-    return Chapter("F1 by class", f"{about}\n\n{markdown_table(['arm', *names], lines)}")
-
-
-def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
-    """Return the table of fidelity scores: a row for every generator and seed."""
-    if not rows:
-        return Chapter("Fidelity")
-    scores = [name for name in rows[0]["scores"] if name not in ("kid_low", "kid_high")]
-    lines = [
-        [f"{row['images']}, seed {row['seed']}", str(row["generated"])]
-        + [_score(row["scores"], name) for name in scores]
-        for row in rows
-    ]
-    about = (
-        f"Features: {rows[0]['features']}. As many images of each class on both sides, drawn against real "
-        "images that the generator never saw; the row of real training images is what a perfect copy would "
-        "score."
-    )
-    warnings = " ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"]))
-    table = markdown_table(["images", "a side", *scores], lines)
-    return Chapter("Fidelity", "\n\n".join(part for part in (about, table, warnings) if part))
-
-
-def _score(scores: Mapping[str, float], name: str) -> str:
-    interval = f" [{scores['kid_low']:.4f}, {scores['kid_high']:.4f}]" if name == "kid" else ""
-    return f"{scores[name]:.4f}{interval}" if name != "fid" else f"{scores[name]:.1f}"
+    table = markdown_table(["arm", *names], lines)
+    return Chapter("F1 by class", f"{about}\n\n{table}", after="Scores")
 
 
 def detection_content(detections: Sequence[Detection], replicates: int) -> dict[str, Any]:
@@ -103,7 +79,8 @@ def detection_chapter(content: Mapping[str, Any], published: Sequence[Published]
         f"{accuracy['balanced_accuracy']} balanced; its recall of a class is the most that detection can be "
         "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
     )
-    return Chapter("Detection", f"{about}\n\n{detection_markdown(content['classes'], published)}")
+    table = detection_markdown(content["classes"], published)
+    return Chapter("Detection", f"{about}\n\n{table}", after="Scores")
 
 
 def _mean_and_deviation(value: Mapping[str, float | None]) -> str:
@@ -180,7 +157,7 @@ def beside_chapter(rows: Sequence[Mapping[str, Any]], about: str) -> Chapter:
         for row in rows
     ]
     table = markdown_table([*headings, *(["ours %, best test epoch"] if best else [])], lines)
-    return Chapter("Beside the paper", f"{about}\n\n{table}")
+    return Chapter("Beside the paper", f"{about}\n\n{table}", after="Beside the paper")
 
 
 def _numbers(

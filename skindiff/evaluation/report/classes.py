@@ -6,7 +6,7 @@ detection, and the published numbers beside ours.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,25 @@ from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.detection import Detection, DetectorOfSplit
 from skindiff.evaluation.downstream.experiment import Experiment
 from skindiff.evaluation.fidelity.by_class import class_fidelity
+from skindiff.evaluation.fidelity.chapter import fidelity_chapter
 from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.published.fitzpatrick import Published
-from skindiff.evaluation.report.chapter import Chapter
+from skindiff.evaluation.report.chapter import Chapter, ChapterOf
 from skindiff.evaluation.report.class_chapters import (
     beside_chapter,
     beside_rows,
     detection_chapter,
     detection_content,
-    fidelity_chapter,
     per_class_chapter,
     per_class_f1,
 )
-from skindiff.evaluation.report.class_pictures import ClassLine, class_lines, draw_class_grid
-from skindiff.evaluation.report.write import PICTURES, Report, environment, write_report
-from skindiff.runs import RunFolder, write_atomically
+from skindiff.evaluation.report.class_pictures import ClassLine, class_lines, classes_chapter
+from skindiff.evaluation.report.write import Report, environment, write_report
+from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
 
-_AFTER = "\n\n## Splits"
-"""Where chapters go in ``report.md``: before the splits, which every report has."""
 FEW_RUNS = 5
 
 
@@ -59,6 +57,8 @@ class ClassResults:
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
     fidelity: list[dict[str, Any]] = field(default_factory=list)
     detections: list[Detection] = field(default_factory=list)
+    trainings: dict[str, int] = field(default_factory=dict)
+    drawing_seconds: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     def add_split(self, experiment: Experiment) -> None:
@@ -131,6 +131,8 @@ class ClassResults:
         """Add a generator that learnt from ``train``, and what it drew."""
         log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))
         rest = {key: value for key, value in synthetic.summary.items() if key != "timings"}
+        self.trainings[f"{family}, seed {seed}"] = int(log[-1]["step"])
+        self.drawing_seconds[f"{family}, seed {seed}"] = synthetic.summary["timings"]["seconds"]
         diversity = pipeline.parent / DIVERSITY_FILE
         found = json.loads(diversity.read_text(encoding="utf-8")) if diversity.is_file() else None
         self.synthesis.append(
@@ -167,7 +169,7 @@ def report_classes(
     published: Sequence[Published] = (),
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write ``report.json``, ``report.md`` and the pictures of a study into ``folder``; return the text.
+    """Write the report of a study into ``folder`` and return the path of ``report.md``.
 
     Args:
         results: of all seeds.
@@ -189,6 +191,14 @@ def report_classes(
         "detection": detection,
         "paper": [row._asdict() for row in published],
     }
+    chapters: list[Chapter | ChapterOf] = [
+        # Where nothing was classified, the paper's numbers stand in the table of detection.
+        *([_beside(published, by_class, best)] if results.cells and published else []),
+        detection_chapter(detection, published),
+        per_class_chapter(by_class),
+        fidelity_chapter(results.fidelity),
+        classes_chapter(results.grids),
+    ]
     report = Report(
         recipe=recipe,
         title=title,
@@ -199,23 +209,13 @@ def report_classes(
         corpus={"name": config["corpus"]["name"], **results.corpus.counts()},
         curves={title: runs for title, runs in results.curves.items() if runs},
         notes=[*_own_notes(results, config), *notes],
+        chapters=chapters,
         sections={name: section for name, section in sections.items() if section},
-        timings={"seconds_of_last_call": results.seconds},
+        trainings=results.trainings,
+        timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": results.drawing_seconds},
     )
     surroundings = environment(accelerator.num_processes, accelerator.device.type)
-    write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
-    summary = json.loads((folder / "report.json").read_text(encoding="utf-8"))["summary"]
-    # Where nothing was classified, the paper's numbers stand in the table of detection.
-    beside = beside_rows(published, summary, by_class, best) if results.cells else []
-    chapters = [
-        beside_chapter(beside, f"Paper: {published[0].paper}. {_DIFFERENT}" if published else ""),
-        detection_chapter(detection, published),
-        per_class_chapter(by_class),
-        fidelity_chapter(results.fidelity),
-    ]
-    if config["include_images"]:
-        chapters.append(_samples_chapter(results.grids))
-    return insert_chapters(folder, [chapter for chapter in chapters if chapter.text or chapter.pictures])
+    return write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
 
 
 _DIFFERENT = (
@@ -224,30 +224,12 @@ _DIFFERENT = (
 )
 
 
-def insert_chapters(folder: Path, chapters: Sequence[Chapter]) -> Path:
-    """Draw the chapters' pictures and put them into the ``report.md`` of ``folder``; return its path."""
-    written = []
-    for chapter in chapters:
-        parts = [f"## {chapter.title}", chapter.text]
-        for name, caption, draw in chapter.pictures:
-            draw(folder / PICTURES / name)
-            parts.append(f"![{caption}]({PICTURES}/{name})")
-        written.append("\n\n".join(part for part in parts if part))
-    path = folder / "report.md"
-    before, rule, after = path.read_text(encoding="utf-8").partition(_AFTER)
-    write_atomically(path, "\n\n".join([before.rstrip("\n"), *written]) + (rule + after or "\n"))
-    return path
-
-
-def _samples_chapter(grids: Mapping[str, Sequence[ClassLine]]) -> Chapter:
-    def drawing(lines: Sequence[ClassLine]) -> Callable[[Path], None]:
-        return lambda path: draw_class_grid(lines, path)
-
-    pictures = tuple(
-        (f"samples-{family}.png", f"{family}: real images and what was drawn, by class.", drawing(lines))
-        for family, lines in grids.items()
-    )
-    return Chapter("Samples by class", pictures=pictures)
+def _beside(
+    published: Sequence[Published], by_class: Sequence[Mapping[str, Any]], best: Sequence[Mapping[str, Any]]
+) -> ChapterOf:
+    """Return what sets the paper's numbers beside those of the report's `summary`."""
+    about = f"Paper: {published[0].paper}. {_DIFFERENT}"
+    return lambda content: beside_chapter(beside_rows(published, content["summary"], by_class, best), about)
 
 
 def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ from skindiff.corpora.splits import Split
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment
 from skindiff.evaluation.published.fitzpatrick import published_rows
+from skindiff.evaluation.report.chapter import Chapter
+from skindiff.evaluation.report.class_pictures import types_chapter
 from skindiff.evaluation.report.pictures import SampleRow
 from skindiff.evaluation.report.write import Report, environment, write_report
 from skindiff.evaluation.skin.transfer import TransferPart, transfer_lesions, transfer_tone
@@ -65,6 +67,11 @@ class FitzResults:
             for seed, synthetic in self.synthetic[strategy].items()
         ]
 
+    def types(self) -> Chapter:
+        """Return samples of the first split by class and skin type, those that the last strategy drew."""
+        seed, synthetic = next(iter(list(self.synthetic.values())[-1].items()))
+        return types_chapter(self.corpus.dataset.select(self.splits[seed].train), synthetic.dataset)
+
     def samples(self) -> list[SampleRow]:
         """Return, for each class, one source of the first split and what the last strategy drew from it."""
         last = list(self.synthetic.values())[-1]
@@ -105,7 +112,7 @@ def _first_source(synthetic: Dataset, label: int) -> list[int]:
 def report_fitz_lora(
     results: FitzResults, config: dict[str, Any], folder: Path, accelerator: Accelerator
 ) -> Path:
-    """Write ``report.json``, ``report.md`` and the pictures of a study into ``folder``.
+    """Write the report of a study into ``folder`` and return the path of ``report.md``.
 
     Args:
         results: of all splits.
@@ -131,8 +138,10 @@ def report_fitz_lora(
         samples=results.samples() if strategies else (),
         published=published_rows(scenario, ablation=len(strategies) > 1),
         notes=_notes(config),
+        chapters=[results.types()] if strategies else [],
         sections={"synthesis": _synthesis(results)},
-        timings={"seconds_of_last_call": results.seconds},
+        trainings=_trainings(results),
+        timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
     )
     surroundings = environment(accelerator.num_processes, accelerator.device.type)
     return write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
@@ -150,6 +159,26 @@ def _synthesis(results: FitzResults) -> list[dict[str, Any]]:
         for strategy, by_seed in results.synthetic.items()
         for seed, synthetic in by_seed.items()
     ]
+
+
+def _trainings(results: FitzResults) -> dict[str, int]:
+    """Return the optimiser steps of every training; strategies share the words that they have in common."""
+    steps = {}
+    for strategy, by_seed in results.synthetic.items():
+        for seed, synthetic in by_seed.items():
+            for row in synthetic.adapter.log if synthetic.adapter else []:
+                stage = str(row["stage"]).replace("_", " ")
+                own = "" if stage == "textual inversion" else f", {strategy}"
+                steps[f"{stage}{own}, split {seed}"] = int(row["step"])
+    return steps
+
+
+def _drawing_seconds(results: FitzResults) -> dict[str, float]:
+    return {
+        f"{strategy}, split {seed}": synthetic.summary["timings"]["seconds"]
+        for strategy, by_seed in results.synthetic.items()
+        for seed, synthetic in by_seed.items()
+    }
 
 
 def _notes(config: dict[str, Any]) -> list[str]:

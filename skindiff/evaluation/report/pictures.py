@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import style
+from matplotlib import colormaps, style
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from skindiff.evaluation.downstream.cells import Cell, CellKey
+from skindiff.evaluation.report.judgement import deciding_interval
+from skindiff.evaluation.report.tables import HEADINGS
 from skindiff.evaluation.skin.tone import ToneShift
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
 from skindiff.evaluation.statistics.verdicts import judged_differences, series_name
@@ -27,9 +30,11 @@ ARM_COLOURS = {
     "real+duplicates": "#8793a1",
     "real+colour": "#a4589c",
 }
+"""Colours of the arms that most studies have."""
 _OTHER_COLOUR = "#3b6fb6"
 _SOURCE, _SYNTHETIC, _TARGET = "#d9a066", "#0b7a75", "#5b3a1e"
-_LINES = ("#0b7a75", "#e08e2b", "#a4589c", "#3b6fb6", "#8793a1", "#b5473c", "#5a8f3d", "#4c5663")
+LINES = ("#0b7a75", "#e08e2b", "#a4589c", "#3b6fb6", "#8793a1", "#b5473c", "#5a8f3d", "#4c5663")
+"""Colours of what has none of its own."""
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -62,12 +67,21 @@ class SampleRow:
 
 
 @contextmanager
-def _drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
+def drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
     """Give a figure in inches and save it without any trace of time or version."""
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
         yield figure
         figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def series_colours(names: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each series: its own where it is an arm that has one, else one that is left."""
+    free = [colour for colour in LINES if colour not in {ARM_COLOURS.get(name) for name in names}]
+    others = [name for name in names if name not in ARM_COLOURS]
+    if len(others) > len(free):
+        free = [to_hex(colormaps["tab20"](place)) for place in range(20)]
+    return {name: ARM_COLOURS.get(name) or free[others.index(name) % len(free)] for name in names}
 
 
 def _bare(axes: Axes) -> None:
@@ -81,7 +95,7 @@ def _bare(axes: Axes) -> None:
 def draw_samples(rows: Sequence[SampleRow], path: Path) -> None:
     """Draw a grid, one line per :class:`SampleRow`: the source, then what was drawn from it."""
     columns = 1 + max(len(row.synthetic) for row in rows)
-    with _drawing(1.35 * columns + 1.2, 1.45 * len(rows) + 0.4, path) as figure:
+    with drawing(1.35 * columns + 1.2, 1.45 * len(rows) + 0.4, path) as figure:
         grid = figure.subplots(len(rows), columns, squeeze=False)
         for line, row in enumerate(rows):
             for column in range(columns):
@@ -118,7 +132,7 @@ def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
     columns = min(3, len(groups))
     lines = -(-len(groups) // columns)
     side = 0.46 * len(names) + 0.9
-    with _drawing(columns * side + 1.3, lines * (side + 0.35) + 0.8, path) as figure:
+    with drawing(columns * side + 1.3, lines * (side + 0.35) + 0.8, path) as figure:
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes in grid[len(groups) :]:
             axes.set_visible(False)
@@ -180,24 +194,24 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
         if any(score in row for log in runs.values() for row in log):
             panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
     lines = -(-len(panels) // 2)
-    with _drawing(9.4 if len(panels) > 1 else 4.8, 2.6 * lines, path) as figure:
+    with drawing(9.4 if len(panels) > 1 else 4.8, 2.6 * lines, path) as figure:
         grid = figure.subplots(lines, min(2, len(panels)), squeeze=False).ravel()
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         for axes, (title, runs, keys) in zip(grid, panels, strict=False):
             for number, (label, log) in enumerate(runs.items()):
-                colour = ARM_COLOURS.get(label, _LINES[number % len(_LINES)])
+                colour = ARM_COLOURS.get(label, LINES[number % len(LINES)])
                 for key in keys:
                     _draw_log(axes, log, key, colour, label if key == keys[-1] else None)
             axes.set_title(title)
             axes.set_xlabel("optimiser step")
-            if 1 < len(runs) <= len(_LINES):
+            if 1 < len(runs) <= len(LINES):
                 axes.legend(fontsize=7)
 
 
 def draw_tone(tones: Mapping[str, ToneShift], path: Path) -> None:
     """Draw, for each transfer, the pairs source -> synthetic beside the target group's angles."""
-    with _drawing(7.6, 3.1 * len(tones), path) as figure:
+    with drawing(7.6, 3.1 * len(tones), path) as figure:
         grid = figure.subplots(len(tones), 2, squeeze=False, width_ratios=(3, 2), sharey="row")
         for (title, tone), (pairs, spread) in zip(tones.items(), grid, strict=True):
             _draw_pairs(pairs, tone)
@@ -247,16 +261,16 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
 
 
 def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path: Path) -> None:
-    """Draw paired differences with their intervals, in points, one panel per metric.
+    """Draw paired differences in points, with intervals and (thin) those corrected for the number of arms.
 
     Args:
         rows: rows of `summary`; full markers are differences to `real`, hollow ones to other reference arms.
-        metrics: one panel each.
+        metrics: a panel for each.
         path: the PNG file.
     """
     lines = [row for row in rows if row["metric"] == metrics[0] and row["delta"] is not None]
     names = [_forest_name(row, lines) for row in lines]
-    with _drawing(3.1 * len(metrics) + 1.8, 0.48 * len(lines) + 1.3, path) as figure:
+    with drawing(3.1 * len(metrics) + 1.8, 0.48 * len(lines) + 1.3, path) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for panel, metric in zip(panels, metrics, strict=True):
             panel.axvline(0, color="#4c5663", linewidth=1)
@@ -265,7 +279,7 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path:
                 row = find_row(rows, metric=metric, **key)
                 colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
                 _draw_difference(panel, -place, judged_differences(row, rows), colour)
-            panel.set_title(metric.replace("_", " "))
+            panel.set_title(HEADINGS[metric])
             panel.set_xlabel("points more than the reference")
             panel.grid(visible=False, axis="y")
         panels[0].set_yticks([-place for place in range(len(lines))], names)
@@ -294,9 +308,12 @@ def _draw_difference(
     for turn, (reference, value) in enumerate(differences.items()):
         height = place - 0.21 * turn
         full = reference == "real"
+        low, high = deciding_interval(value)
+        if low is not None and high is not None:
+            axes.plot([100 * low, 100 * high], [height, height], color=colour, linewidth=0.8)
         if value["delta_ci_low"] is not None:
             ends = [100 * value["delta_ci_low"], 100 * value["delta_ci_high"]]
-            axes.plot(ends, [height, height], color=colour, linewidth=2.2 if full else 1.0)
+            axes.plot(ends, [height, height], color=colour, linewidth=2.6 if full else 1.6)
         face = colour if full else "white"
         axes.plot(
             100 * value["delta"],

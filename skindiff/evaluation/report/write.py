@@ -1,8 +1,8 @@
-"""The report of a study: ``report.json`` for machines, ``report.md`` and pictures for people.
+"""The report of a study: ``report.json`` for machines; ``report.md``, pictures, ``report.html`` for people.
 
-Both are pure functions of a :class:`Report`, down to the byte, so that a resumed run can be compared with an
+All are pure functions of a :class:`Report`, down to the byte, so that a resumed run can be compared with an
 uninterrupted one. What differs between the two by nature (how long it took, on what) stands in the keys
-``timings`` and ``environment`` of ``report.json`` and nowhere else.
+``timings`` and ``environment`` of ``report.json``, at the end of ``report.html``, and nowhere else.
 """
 
 import json
@@ -21,6 +21,9 @@ import torch
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.leaks import comparison_flags
 from skindiff.evaluation.published.fitzpatrick import Published
+from skindiff.evaluation.report.chapter import Chapter, ChapterOf, Picture
+from skindiff.evaluation.report.cost import study_cost
+from skindiff.evaluation.report.page import render_page
 from skindiff.evaluation.report.pictures import (
     Log,
     SampleRow,
@@ -30,7 +33,21 @@ from skindiff.evaluation.report.pictures import (
     draw_samples,
     draw_tone,
 )
-from skindiff.evaluation.report.text import render_markdown
+from skindiff.evaluation.report.text import (
+    CONFUSIONS,
+    SAMPLES,
+    SCORES,
+    TITLES,
+    TONE,
+    TRAINING,
+    TYPES,
+    Section,
+    images,
+    paragraphs,
+    render_markdown,
+    report_sections,
+)
+from skindiff.evaluation.report.type_pictures import draw_bars, recall_bars
 from skindiff.evaluation.skin.lesion_structure import LesionPreservation
 from skindiff.evaluation.skin.tone import ToneShift
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
@@ -67,8 +84,11 @@ class Report:
         samples: lines of the sample grid.
         published: the paper's numbers to set beside ours.
         notes: sentences on how to read this study, in the order given.
+        chapters: sections that only this study has, or what makes one from the content of ``report.json``;
+            those with neither text nor pictures are left out.
         sections: further keys of ``report.json`` that a recipe adds (plain values).
-        timings: seconds by stage; kept out of ``report.md``.
+        trainings: optimiser steps of generators and detectors, by name.
+        timings: seconds by stage, or by stage and part; kept out of ``report.md``.
     """
 
     recipe: str
@@ -86,8 +106,10 @@ class Report:
     samples: Sequence[SampleRow] = ()
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
+    chapters: Sequence[Chapter | ChapterOf] = ()
     sections: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)
+    trainings: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def environment(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
@@ -142,6 +164,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
     present = {cell.key.arm for cell in report.cells}
     references = [arm for arm in report.references if arm in present]
     summary = summarise(report.cells, references=references, replicates=report.replicates)
+    results = [result_row(cell) for cell in report.cells]
     content = {
         "recipe": report.recipe,
         "title": report.title,
@@ -153,10 +176,11 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "summary": summary,
         "skin_tone": _tone_content(report.tones),
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
-        "results": [result_row(cell) for cell in report.cells],
+        "results": results,
         "published": [row._asdict() for row in report.published],
         "notes": list(report.notes),
         **report.sections,
+        "cost": study_cost(results, report.sections.get("synthesis", ()), report.trainings),
         "environment": surroundings,
         "timings": report.timings,
     }
@@ -173,39 +197,71 @@ def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
     return {"transfer": first, **by_transfer[first], "by_transfer": by_transfer}
 
 
+def includes_images(include_images: bool | None, corpus: str | None) -> bool:
+    """Return whether a report shows images of the corpus: as asked, or by default only drawings (phantom)."""
+    return corpus == "phantom" if include_images is None else include_images
+
+
 def write_report(
     folder: Path,
     report: Report,
     *,
-    include_images: bool = True,
+    include_images: bool | None = None,
     surroundings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``report.json``, ``report.md`` and ``pictures/`` into ``folder`` and return the path of the text.
+    """Write the report and ``pictures/`` into ``folder`` and return the path of ``report.md``.
 
     Pictures of an earlier report are replaced; each text file appears in one piece, ``report.md`` last.
 
     Args:
         folder: of the run; must exist.
         report: what was found.
-        include_images: draw the sample grid. With photographs of patients it must not leave the machine.
+        include_images: show images of the corpus and what was drawn after them. With photographs of patients
+            the report must not leave the machine then, so None shows them only if the corpus is phantom.
         surroundings: from :func:`environment`; that of this process if left out.
     """
     content = report_content(report, environment() if surroundings is None else surroundings)
+    shown = includes_images(include_images, content["corpus"].get("name"))
     pictures = folder / PICTURES
     fresh = folder / f".{PICTURES}.partial"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    drawn = _draw(report, content, fresh, include_images)
+    drawn = _draw(report, content, fresh, shown)
+    made = [one if isinstance(one, Chapter) else one(content) for one in report.chapters]
+    chapters = [_draw_chapter(chapter, fresh, shown) for chapter in made]
     shutil.rmtree(pictures, ignore_errors=True)
     fresh.rename(pictures)
+    left_out = [] if shown else _photographs(report, made)
+    sections = report_sections(content, drawn, chapters, left_out)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / "report.json", text + "\n")
-    write_atomically(folder / "report.md", render_markdown(content, drawn))
+    write_atomically(folder / "report.html", render_page(content, sections, folder))
+    write_atomically(folder / "report.md", render_markdown(content, sections))
     return folder / "report.md"
 
 
+_SAMPLES = "Sources and what was drawn from them."
+
+
+def _photographs(report: Report, chapters: Sequence[Chapter]) -> list[str]:
+    """Return the captions of all pictures that show images."""
+    own = [_SAMPLES] if report.samples else []
+    return own + [caption for chapter in chapters for _, caption, _ in chapter.photographs]
+
+
+def _draw_chapter(chapter: Chapter, folder: Path, shown: bool) -> Section:
+    """Draw a chapter's pictures and return its text with them, empty where there is neither."""
+    wanted: tuple[Picture, ...] = chapter.pictures + (chapter.photographs if shown else ())
+    for name, _, draw in wanted:
+        draw(folder / name)
+    if chapter.after not in TITLES:
+        raise ValueError(f"chapter {chapter.title!r} is to follow {chapter.after!r}, none of {TITLES}")
+    links = images([(f"{PICTURES}/{name}", caption) for name, caption, _ in wanted])
+    return Section(chapter.title, paragraphs(chapter.text, links), chapter.after)
+
+
 def _draw(
-    report: Report, content: Mapping[str, Any], folder: Path, include_images: bool
+    report: Report, content: Mapping[str, Any], folder: Path, shown: bool
 ) -> dict[str, list[tuple[str, str]]]:
     """Draw what there is to draw; return (path from the report, caption) by section."""
     drawn: dict[str, list[tuple[str, str]]] = {}
@@ -216,17 +272,24 @@ def _draw(
 
     summary = content["summary"]
     if any(row["delta"] is not None for row in summary):
-        path = add("differences", "differences.png", "Paired differences with 95% intervals.")
+        path = add(
+            SCORES,
+            "differences.png",
+            "Paired differences with 95% intervals; thin lines: corrected for the number of arms.",
+        )
         draw_forest(summary, _FOREST_METRICS, path)
     for name, groups in _confusion_groups(report.cells, summary).items():
-        path = add("confusions", f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
+        path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
         draw_confusions(groups, path)
+    bars = recall_bars(content["results"])
+    if bars:
+        draw_bars(bars, add(TYPES, "skin-types.png", "Recall by skin type; dots are single runs."))
     if report.tones:
-        draw_tone(report.tones, add("tone", "skin-tone.png", "Skin tone before and after the transfer."))
-    if report.samples and include_images:
-        draw_samples(report.samples, add("samples", "samples.png", "Sources and what was drawn from them."))
+        draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
+    if report.samples and shown:
+        draw_samples(report.samples, add(SAMPLES, "samples.png", _SAMPLES))
     if report.curves:
-        draw_curves(report.curves, add("curves", "training.png", "Training curves."))
+        draw_curves(report.curves, add(TRAINING, "training.png", "Training curves."))
     return drawn
 
 

@@ -13,7 +13,6 @@ from PIL import Image
 from skindiff.corpora.choice import PreparedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.published.ham import published_few_shot
-from skindiff.evaluation.report.chapter import Chapter
 from skindiff.evaluation.report.class_chapters import beside_chapter, beside_rows, per_class_f1
 from skindiff.evaluation.report.class_pictures import (
     DRAWN_COLUMNS,
@@ -23,7 +22,6 @@ from skindiff.evaluation.report.class_pictures import (
 )
 from skindiff.evaluation.report.classes import (
     ClassResults,
-    insert_chapters,
     player_logs,
     report_classes,
 )
@@ -92,22 +90,15 @@ def test_every_loss_of_a_log_gets_a_curve() -> None:
     }
 
 
-def test_chapters_come_before_the_splits(tmp_path: Path) -> None:
-    (tmp_path / "report.md").write_text("# Title\n\n## Scores\n\nfew\n\n## Splits\n\nnone\n")
-    chapters = [Chapter("One", "first"), Chapter("Two", "second")]
-    text = insert_chapters(tmp_path, chapters).read_text()
-    places = [text.index(f"## {name}") for name in ("Scores", "One", "Two", "Splits")]
-    assert places == sorted(places)
-    assert text.endswith("none\n")
-
-
 def made_up_results(folder: Path) -> ClassResults:
     real = rows(40, [0, 1, 2, 3])
     results = ClassResults(PreparedCorpus(real, [], [], "0"), replicates=100)
     results.splits = [{"seed": 0, "sizes": {"train": 40}, "dropped": {}, "groups_crossing": 0}]
     results.cells = make_cells({"real": 1.0, "real+syn": 1.5}, images=60, split_seeds=(0, 1))
     synthetic: Any = SimpleNamespace(
-        dataset=rows(30, [0, 1, 2]), generator="made-up@1", summary={"planned": 30, "timings": {"x": 1.0}}
+        dataset=rows(30, [0, 1, 2]),
+        generator="made-up@1",
+        summary={"planned": 30, "timings": {"seconds": 1.0}},
     )
     (folder / "training_log.json").write_text('[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]')
     collapse = {"collapse_below": 0.3, "of_real": {"alpha": 0.1}, "collapsed": ["alpha"]}
@@ -120,6 +111,7 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
     arguments: Any = ("made_up", "A made-up study", CONFIG, tmp_path, Accelerator(cpu=True))
     path = report_classes(made_up_results(tmp_path), *arguments)
     text = path.read_text()
+    assert (tmp_path / "report.html").is_file()
     for words in ("## F1 by class", "## Samples by class", "pictures/samples-ddpm.png"):
         assert words in text
     assert "ddpm draws no image of delta" in text

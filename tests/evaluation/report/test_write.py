@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skindiff.evaluation.downstream.metrics import METRICS
 from skindiff.evaluation.published.fitzpatrick import published_rows
+from skindiff.evaluation.report.chapter import Chapter
+from skindiff.evaluation.report.cost import study_cost, timing_rows
+from skindiff.evaluation.report.judgement import comparison_text, would_change
 from skindiff.evaluation.report.pictures import SampleRow
-from skindiff.evaluation.report.write import Report, environment, plain, write_report
+from skindiff.evaluation.report.write import Report, environment, plain, report_content, write_report
 from skindiff.evaluation.skin.lesion_structure import LesionPreservation
 from skindiff.evaluation.skin.tone import ToneShift, tone_shift
 from skindiff.evaluation.statistics.verdicts import call
@@ -19,6 +23,7 @@ from tests.evaluation.made_up import NAMES, make_cells
 PICTURES = {
     "differences.png",
     "confusions-scenario-iii-dark-resnet18-clean.png",
+    "skin-types.png",
     "skin-tone.png",
     "samples.png",
     "training.png",
@@ -62,7 +67,7 @@ def made_up_report(**overrides: Any) -> Report:
         ],
         cells=cells,
         replicates=100,
-        corpus={"images": 170, "missing": 1, "quarantined": 0},
+        corpus={"name": "phantom", "images": 170, "missing": 1, "quarantined": 0},
         tones={strategy: tone(), "real+colour": tone()},
         lesions={strategy: LesionPreservation((0.7, 0.6, 0.8), 0.1, (0.67, 0.5, 0.8), (0.9, 0.8, 1.0), 40)},
         curves={"LoRA": {"split 0": log, "split 1": log}, "resnet18": {"real": log}},
@@ -72,10 +77,17 @@ def made_up_report(**overrides: Any) -> Report:
         ],
         published=published_rows("iii"),
         notes=["The generator saw no beta."],
-        sections={"copying": {"nearest": 0.5}},
+        sections={"copying": {"nearest": 0.5}, "synthesis": [{"planned": 120, "drawn": 100}]},
+        trainings={"lora, split 0": 40, "lora, split 1": 50},
         timings={"total": 98765.4},
     )
     return replace(report, **overrides)
+
+
+def small_report(**overrides: Any) -> Report:
+    """A report that is written in a moment."""
+    cells = make_cells({"real": 1.0, "real+syn": 1.5}, images=40, split_seeds=(0,))
+    return made_up_report(**{"cells": cells, "tones": {}, "curves": {}, "published": [], **overrides})
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +149,14 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES
     assert all(f"(pictures/{name})" in text for name in PICTURES)
     assert "- **helps**: real+syn (img2img ti+lora) helps against real: +" in text
-    assert "- **lost**: syn (img2img ti+lora) lost against real: -" in text
+    assert "- **hurts**: syn (img2img ti+lora) hurts against real: -" in text
     assert "- **can't tell**: real+duplicates can't be told from real: " in text
     assert "helps against real+duplicates" in text
     assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
     assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text
-    assert "98765" not in text
+    assert "27 h 26 min" not in text
+    assert "27 h 26 min" in (folder / "report.html").read_text()
     assert {one["verdict"] for one in content["verdicts"]} == {"helps", "hurts", "can't tell"}
 
 
@@ -160,11 +173,116 @@ def test_the_same_content_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
     assert b"Software" not in picture
 
 
-def test_samples_stay_out_on_request(tmp_path: Path) -> None:
-    write_report(tmp_path, made_up_report(tones={}, curves={}), include_images=False)
-    left_out = {"samples.png", "skin-tone.png", "training.png"}
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == PICTURES - left_out
-    assert "Samples" not in (tmp_path / "report.md").read_text()
+@pytest.mark.parametrize(
+    ("corpus", "asked", "shown"),
+    [
+        ("phantom", None, True),
+        ("phantom", False, False),
+        ("fitzpatrick17k", None, False),
+        ("fitzpatrick17k", True, True),
+    ],
+)
+def test_photographs_are_shown_on_request_only(
+    corpus: str, asked: bool | None, shown: bool, tmp_path: Path
+) -> None:
+    gallery = Chapter(
+        "Closest pairs",
+        photographs=(("pairs.png", "The closest pairs.", lambda path: copy_picture(path)),),
+    )
+    report = small_report(corpus={"name": corpus}, chapters=[gallery])
+    write_report(tmp_path, report, include_images=asked)
+    numbers = PICTURES - {"samples.png", "skin-tone.png", "training.png"}
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == numbers | ({"samples.png", "pairs.png"} if shown else set())
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        assert ("Closest pairs" in text) == shown
+        assert ("--include_images true" in text) == (not shown)
+    text = (tmp_path / "report.md").read_text()
+    assert (f"they show images of the corpus {corpus}, which can be of patients" in text) == (not shown)
+    assert ("- The closest pairs." in text) == (not shown)
+
+
+def copy_picture(path: Path) -> None:
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(path)
+
+
+def test_chapters_stand_where_they_belong(tmp_path: Path) -> None:
+    chapters = [
+        Chapter("Copies", "few", after="Samples"),
+        Chapter("By class", pictures=(("classes.png", "Bars.", copy_picture),), after="Scores"),
+        lambda content: Chapter("Counted", f"{len(content['summary'])} rows"),
+        Chapter("Nothing to say"),
+    ]
+    text = write_report(
+        tmp_path, small_report(chapters=chapters, published=published_rows("iii"))
+    ).read_text()
+    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    wanted = ["Scores", "By class", "Confusions", "Samples", "Copies", "Counted", "Beside the paper"]
+    assert [title for title in titles if title in wanted] == wanted
+    assert "Nothing to say" not in text
+    assert f"{2 * len(METRICS)} rows" in text
+    assert "![Bars.](pictures/classes.png)" in text
+    with pytest.raises(ValueError, match="chapter 'Lost' is to follow 'Nowhere'"):
+        write_report(tmp_path, small_report(chapters=[Chapter("Lost", "x", after="Nowhere")]))
+
+
+def test_the_cost_is_counted(content: Mapping[str, Any], folder: Path) -> None:
+    # 5 arms of 3 split seeds at 100 steps; 20 of 120 images were refused; two trainings of a generator.
+    assert content["cost"] == {
+        "classifiers": 15,
+        "classifier_steps": 1500,
+        "trainings": 2,
+        "training_steps": 90,
+        "images_drawn": 120,
+        "images_refused": 20,
+    }
+    assert "| optimiser steps of all classifiers | 1,500 |" in (folder / "report.md").read_text()
+    twice = [{**row, "test_group": group} for row in content["results"] for group in ("dark", "light")]
+    assert study_cost(twice, [], {}) == {"classifiers": 15, "classifier_steps": 1500}
+
+
+def test_times_are_told_in_words() -> None:
+    timings = {"seconds_of_last_call": 4460.2, "seconds_of_drawing": {"a": 60.0, "b": 313.4}, "none": {}}
+    assert timing_rows(timings) == [("last call", "1 h 14 min"), ("drawing (2 times)", "6 min 13 s")]
+    assert timing_rows({"seconds_of_last_call": 15.91}) == [("last call", "15.9 s")]
+
+
+def test_a_comparison_is_called_fair_only_where_it_was_looked_at(content: Mapping[str, Any]) -> None:
+    (text,) = comparison_text(content)
+    assert "no group stands in training and test at once (2 splits)" in text
+    assert "same number of optimiser steps (100 of resnet18)" in text
+    assert "byte for byte" not in text
+    looked = [{**split, "copies_crossing": 0} for split in content["splits"]]
+    assert "byte for byte" in comparison_text({**content, "splits": looked})[0]
+    assert comparison_text({**content, "splits": []}) == []
+    leaky = [{"seed": 0, "sizes": {}, "dropped": {}, "groups_crossing": 3}]
+    flags = report_content(small_report(splits=leaky), {})["flags"]
+    (text,) = comparison_text({**content, "flags": flags})
+    assert text.startswith("- Leak: groups")
+    assert "Nothing was found against it" not in text
+
+
+def test_it_says_what_would_change_an_open_verdict() -> None:
+    row: dict[str, Any] = {
+        "delta": 0.02,
+        "delta_ci_low": -0.03,
+        "delta_ci_high": 0.07,
+        "paired_cells": 5,
+        "minimum_effect": 0.075,
+        "delta_seed_share": 0.8,
+    }
+    words = would_change(row)
+    assert "about 14 times as many seeds and test images of other patients" in words  # (7.5 / 2)^2
+    assert "(80% of the doubt is the seeds', 20% the images')" in words
+    assert "more than 100 times" in would_change(row | {"delta": 0.001})
+    assert "more than 100 times" in would_change(row | {"delta": 0.0})
+    assert "doubt" not in would_change(row | {"paired_cells": 1})
+    assert would_change(row | {"delta_ci_low": 0.01}) == ""
+    assert would_change({**row, "minimum_effect": None}) == ""
+    # Corrected for the number of arms it is open again.
+    corrected = {"delta_ci_low": 0.01, "delta_ci_low_corrected": -0.01, "delta_ci_high_corrected": 0.08}
+    assert "about 20 times" in would_change(row | corrected | {"minimum_effect_corrected": 0.09})
 
 
 def test_a_study_of_one_arm_and_one_seed_is_reported(tmp_path: Path) -> None:
