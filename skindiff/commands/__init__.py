@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "sample": "draw images by class and skin type, or re-draw a corpus as other skin types",
     "evaluate": "train classifiers with and without drawn images, and report who gained",
     "report": "show the verdicts and the scores of a run in the terminal",
+    "compare": "set runs side by side: where they differ, and what each says of every arm",
     "push": "put an adapter, pipeline, classifier, data set or run on the Hub",
     "demo": "open a page to draw, re-draw and compare, or write it as a Space",
     "run": "run a whole study, from the corpus to the report",

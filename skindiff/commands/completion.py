@@ -73,6 +73,7 @@ def _add_settings(parser: argparse.ArgumentParser, config_class: type) -> None:
 
 def _configs() -> dict[str, type]:
     from skindiff.commands.audit import AuditCommand
+    from skindiff.commands.compare import CompareCommand
     from skindiff.commands.demo import DemoCommand
     from skindiff.commands.evaluate import EvaluateCommand
     from skindiff.commands.push import PushCommand
@@ -84,6 +85,7 @@ def _configs() -> dict[str, type]:
         "sample": SampleCommand,
         "evaluate": EvaluateCommand,
         "report": ReportCommand,
+        "compare": CompareCommand,
         "push": PushCommand,
         "demo": DemoCommand,
         "completion": CompletionCommand,

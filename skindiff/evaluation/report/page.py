@@ -37,12 +37,13 @@ def render_page(content: Mapping[str, Any], sections: Sequence[Section], folder:
         sections: of :func:`~skindiff.evaluation.report.text.report_sections`.
         folder: that the pictures' paths start from; they are put into the page.
     """
-    return _template().render(
-        title=content["title"],
+    return fill_page(
+        content["title"],
+        sections,
+        folder,
         kicker=f"skindiff · {content['recipe']}",
         lead=lead(content),
         tally=_tally(content["verdicts"]),
-        sections=page_sections(sections, folder),
         found=FOUND,
         cards=_cards(content),
         cost=COST,
@@ -50,6 +51,19 @@ def render_page(content: Mapping[str, Any], sections: Sequence[Section], folder:
         environment=_surroundings(content["environment"]),
         closing=_markdown(folder).render(CLOSING),
     )
+
+
+def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any) -> str:
+    """Return a page of sections.
+
+    Args:
+        title: its heading.
+        sections: its contents.
+        folder: that the pictures' paths start from.
+        more: what the template shows besides: ``kicker``, ``lead``, and what a report alone has.
+    """
+    nothing = dict.fromkeys(("lead", "tally", "found", "cards", "cost", "timings", "environment", "closing"))
+    return _template().render(title=title, sections=page_sections(sections, folder), **{**nothing, **more})
 
 
 def page_sections(sections: Sequence[Section], folder: Path) -> list[dict[str, str]]:

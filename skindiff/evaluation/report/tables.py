@@ -14,6 +14,8 @@ _COMPARED = ("accuracy", "balanced_accuracy", "auroc")
 HEADINGS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "precision": "macro precision",
+    "recall": "macro recall",
     "f1": "macro F1",
     "auroc": "AUROC",
 }

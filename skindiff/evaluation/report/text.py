@@ -126,7 +126,7 @@ _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"]),
-    TYPES: lambda content: skin_type_table(content["results"]),
+    TYPES: lambda content: [] if content.get("fairness") else skin_type_table(content["results"]),
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(content["summary"], content["published"]),

@@ -30,21 +30,45 @@ Bars = Mapping[str, Mapping[str, Bar]]
 """Bars by series and group."""
 
 
-def recall_bars(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Bar]]]:
-    """Return recall by skin type as bars, for every population by series and type.
+def group_bars(content: Mapping[str, Any]) -> tuple[dict[str, dict[str, dict[str, Bar]]], str]:
+    """Return recall by group as bars, for every population by series, and a caption.
 
     Args:
-        results: rows of `results`; types that no run has a score of are left out.
+        content: of ``report.json``. Where it has ``fairness``, groups, intervals and what is suppressed are
+            those of :func:`skindiff.evaluation.fairness.content.fairness_content`; else the bars are means
+            over the runs in ``results``, by skin type.
     """
+    if content.get("fairness"):
+        return _fairness_bars(content["fairness"]), "Recall by group, with 95% intervals."
+    return _recall_bars(content["results"]), "Recall by skin type; dots are single runs."
+
+
+def _fairness_bars(fairness: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Bar]]]:
+    found = {}
+    for one in fairness["populations"]:
+        title = f"{one['architecture']}, scenario {one['scenario']}, preset {one['preset']}"
+        found[title] = {
+            series_name(arm, one["arms"]): {
+                _group_name(name): Bar(
+                    group["recall"]["value"], group["recall"]["low"], group["recall"]["high"]
+                )
+                for name, group in arm["groups"].items()
+                if group.get("recall")
+            }
+            for arm in one["arms"]
+        }
+    return {title: bars for title, bars in found.items() if any(bars.values())}
+
+
+def _recall_bars(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Bar]]]:
     found: dict[str, dict[str, dict[str, Bar]]] = {}
-    for key, rows in populations(results).items():
-        scenario, group, architecture, preset = key
+    for (scenario, group, architecture, preset), rows in populations(results).items():
         runs: dict[str, dict[str, list[float]]] = {}
         for row in rows:
-            for skin_type, recall in sorted(row["per_skin_type_recall"].items()):
+            for skin_type, recall in row["per_skin_type_recall"].items():
                 if recall is not None:
                     by_type = runs.setdefault(series_name(row, rows), {})
-                    by_type.setdefault(f"type {skin_type}", []).append(recall)
+                    by_type.setdefault(_group_name(skin_type), []).append(recall)
         if runs:
             title = f"{architecture}, scenario {scenario}, {group} test images, preset {preset}"
             found[title] = {
@@ -52,6 +76,10 @@ def recall_bars(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dic
                 for name, by_type in runs.items()
             }
     return found
+
+
+def _group_name(name: str) -> str:
+    return f"type {name}" if name in SKIN_TYPES else name
 
 
 def draw_bars(populations_of: Mapping[str, Bars], path: Path, what: str = "macro recall, percent") -> None:

@@ -47,7 +47,7 @@ from skindiff.evaluation.report.text import (
     render_markdown,
     report_sections,
 )
-from skindiff.evaluation.report.type_pictures import draw_bars, recall_bars
+from skindiff.evaluation.report.type_pictures import draw_bars, group_bars
 from skindiff.evaluation.skin.lesion_structure import LesionPreservation
 from skindiff.evaluation.skin.tone import ToneShift
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
@@ -281,9 +281,9 @@ def _draw(
     for name, groups in _confusion_groups(report.cells, summary).items():
         path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
         draw_confusions(groups, path)
-    bars = recall_bars(content["results"])
+    bars, caption = group_bars(content)
     if bars:
-        draw_bars(bars, add(TYPES, "skin-types.png", "Recall by skin type; dots are single runs."))
+        draw_bars(bars, add(TYPES, "skin-types.png", caption))
     if report.tones:
         draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
     if report.samples and shown:
