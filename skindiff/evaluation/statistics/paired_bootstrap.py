@@ -118,16 +118,13 @@ def mean_over_seeds(cells: Mapping[Seeds, FloatArray], groups: int) -> Estimate 
     return estimate(means, [len(members) for members in units.values()], groups)
 
 
-def _reference_of(series: Series, candidates: Sequence[Series]) -> Series | None:
+def nearest_reference(key: CellKey, candidates: Sequence[CellKey]) -> CellKey | None:
     """Return the candidate that shares most of generator, strategy and ratio; None if none is nearest."""
 
-    def agreement(other: Series) -> int:
-        pairs = zip(
-            (series.key.generator, series.key.strategy, series.key.ratio),
-            (other.key.generator, other.key.strategy, other.key.ratio),
-            strict=True,
-        )
-        return sum(mine == theirs for mine, theirs in pairs)
+    def agreement(other: CellKey) -> int:
+        mine = (key.generator, key.strategy, key.ratio)
+        theirs = (other.generator, other.strategy, other.ratio)
+        return sum(one == another for one, another in zip(mine, theirs, strict=True))
 
     ranked = sorted(candidates, key=agreement, reverse=True)
     if not ranked or (len(ranked) > 1 and agreement(ranked[0]) == agreement(ranked[1])):
@@ -179,11 +176,13 @@ class _Comparisons:
 
 def _others(one: Series, series: Sequence[Series], references: Sequence[str]) -> dict[str, Series | None]:
     """Return what a series is compared with, by arm; None where there is nothing or no one nearest."""
-    return {
-        arm: _reference_of(one, [other for other in series if other.key.arm == arm])
+    by_key = {other.key: other for other in series}
+    found = {
+        arm: nearest_reference(one.key, [key for key in by_key if key.arm == arm])
         for arm in (REFERENCE_ARM, *references)
-        if arm != one.key.arm and any(other.key.arm == arm for other in series)
+        if arm != one.key.arm and any(key.arm == arm for key in by_key)
     }
+    return {arm: by_key[key] if key else None for arm, key in found.items()}
 
 
 def _population_rows(
