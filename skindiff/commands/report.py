@@ -72,6 +72,8 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     for note in content["notes"]:
         say(f"\nnote: {note}")
     say(f"\nreport: {folder / 'report.md'}")
+    if (folder / "report.html").is_file():
+        say(f"page: {folder / 'report.html'}")
 
 
 def _populations(summary: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -159,11 +159,11 @@ def draw_grid(names: Sequence[str], blocks: Sequence[Block], path: Path) -> None
                 if image is not None:
                     down, across = number * cell, start + place * cell
                     sheet[down : down + tile, across : across + tile] = _sized(image, tile)
-    width = min(9.4, 1.6 + sheet.shape[1] / 65)
+    names_wide = 0.25 + 0.07 * max(map(len, names))  # inches, at 8 points
+    width = min(9.4 - names_wide, sheet.shape[1] / 65)
+    size = (names_wide + width, width * len(sheet) / sheet.shape[1] + 0.55)
     with style.context(["default", {"font.family": "DejaVu Sans", "font.size": 8}]):
-        figure = Figure(
-            figsize=(width, width * len(sheet) / sheet.shape[1] + 0.45), dpi=130, layout="constrained"
-        )
+        figure = Figure(figsize=size, dpi=130, layout="constrained")
         axes = figure.subplots()
         axes.imshow(sheet, interpolation="nearest")
         axes.set_yticks([number * cell + cell / 2 for number in range(len(names))], list(names))

@@ -291,13 +291,16 @@ def compare_sections(runs: Sequence[Run], metrics: Sequence[str]) -> list[Sectio
 
 def differences_of(runs: Sequence[Run], metric: str) -> dict[str, list[RunDifference]]:
     """Return the differences to `real` by place and arm, one for each run that has it."""
-    found: dict[str, list[RunDifference]] = {}
-    for run in runs:
-        for place, rows in _by_place(run.content).items():
+    by_run = [_by_place(run.content) for run in runs]
+    several = len({place for found in by_run for place in found}) > 1
+    differences: dict[str, list[RunDifference]] = {}
+    for run, found in zip(runs, by_run, strict=True):
+        for place, rows in found.items():
             for (name, of_metric), row in rows.items():
                 if of_metric == metric and row["delta"] is not None:
-                    found.setdefault(", ".join((name, *place[1:])), []).append(RunDifference(run.name, row))
-    return found
+                    arm = ", ".join((name, *place)) if several else name
+                    differences.setdefault(arm, []).append(RunDifference(run.name, row))
+    return differences
 
 
 def write_comparison(folder: Path, runs: Sequence[Run], metrics: Sequence[str]) -> Path:

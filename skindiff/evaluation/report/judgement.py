@@ -50,10 +50,13 @@ def would_change(found: Mapping[str, Any]) -> str:
         return ""
     factor = (least / abs(found["delta"])) ** 2 if found["delta"] else math.inf
     times = f"about {factor:.0f} times" if factor < _HOPELESS else f"more than {_HOPELESS} times"
-    share, more = found.get("delta_seed_share"), "seeds and test images of other patients"
+    share, why = found.get("delta_seed_share"), ""
     if share is not None and found["paired_cells"] > 1:  # one run says nothing about seeds
-        more += f" ({_percent(share)} of the doubt is the seeds', {_percent(1 - share)} the images')"
-    return f"What would change this: if no more is to be seen than was, {times} as many {more}."
+        why = f" ({_percent(share)} of the doubt is the seeds', {_percent(1 - share)} the patients')"
+    return (
+        f"What would change this: {times} as many seeds and tested patients, should the true difference be "
+        f"the one seen{why}."
+    )
 
 
 def _percent(share: float) -> str:

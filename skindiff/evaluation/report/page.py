@@ -16,6 +16,7 @@ from PIL import Image
 
 from skindiff.evaluation.report.cost import timing_rows
 from skindiff.evaluation.report.judgement import decided, deciding_interval, judged, would_change
+from skindiff.evaluation.report.tables import HEADINGS
 from skindiff.evaluation.report.text import CLOSING, COST, FOUND, Section, lead
 from skindiff.evaluation.statistics.verdicts import points, series_name
 
@@ -23,8 +24,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 _DENSITY = 130 / 96
 """Pixels of a picture for each CSS pixel that it is wide at most."""
-_LONG = 36
-"""Characters of a table's cell that may not break."""
+_LONG, _WORD, _MANY_ROWS = 36, 18, 18
+"""Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
+_FEW_CARDS = 6
+"""Verdicts that are given in words at once."""
 _HALF = 100.0
 """Half the width of a verdict's bar, in the units of its drawing."""
 
@@ -46,6 +49,7 @@ def render_page(content: Mapping[str, Any], sections: Sequence[Section], folder:
         tally=_tally(content["verdicts"]),
         found=FOUND,
         cards=_cards(content),
+        cards_open=sum(one["reference"] == "real" for one in content["verdicts"]) <= _FEW_CARDS,
         cost=COST,
         timings=timing_rows(content["timings"]),
         environment=_surroundings(content["environment"]),
@@ -62,7 +66,9 @@ def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any
         folder: that the pictures' paths start from.
         more: what the template shows besides: ``kicker``, ``lead``, and what a report alone has.
     """
-    nothing = dict.fromkeys(("lead", "tally", "found", "cards", "cost", "timings", "environment", "closing"))
+    nothing = dict.fromkeys(
+        ("lead", "tally", "found", "cards", "cards_open", "cost", "timings", "environment", "closing")
+    )
     return _template().render(title=title, sections=page_sections(sections, folder), **{**nothing, **more})
 
 
@@ -95,7 +101,7 @@ def _markdown(folder: Path) -> MarkdownIt:
     """Return what turns Markdown into HTML; HTML inside it is shown as text."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.core.ruler.push("figures", _figures)
-    markdown.core.ruler.push("long cells", _long_cells)
+    markdown.core.ruler.push("tables", _tables)
     markdown.add_render_rule("table_open", _table_open)
     markdown.add_render_rule("table_close", _table_close)
 
@@ -107,7 +113,8 @@ def _markdown(folder: Path) -> MarkdownIt:
 
 
 def _table_open(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-    return '<div class="scroll" tabindex="0" role="region" aria-label="table"><table>\n'
+    tall = tokens[place].attrs.get("class", "")
+    return f'<div class="{f"scroll {tall}".strip()}" tabindex="0" role="region" aria-label="table"><table>\n'
 
 
 def _table_close(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
@@ -122,11 +129,32 @@ def _figures(state: Any) -> None:
             before.hidden = after.hidden = True
 
 
-def _long_cells(state: Any) -> None:
-    """Mark the cells that are sentences rather than numbers, so that they may break into lines."""
-    for before, inline in zip(state.tokens, state.tokens[1:], strict=False):
-        if before.type == "td_open" and len(inline.content) > _LONG:
-            before.attrJoin("class", "long")
+def _tables(state: Any) -> None:
+    """Mark tables of many rows, columns of sentences, and long names, which are shown in other ways."""
+    opened: list[Token] = []
+    cells: list[tuple[int, Token, str]] = []
+    for token, inner in zip(state.tokens, [*state.tokens[1:], None], strict=True):
+        if token.type == "table_open":
+            opened, cells = [token], []
+        elif token.type == "tr_open":
+            opened.append(token)
+            column = 0
+        elif token.type in ("th_open", "td_open"):
+            cells.append((column, token, inner.content))
+            column += 1
+        elif token.type == "table_close":
+            _mark(opened[0], len(opened) - 2, cells)
+
+
+def _mark(table: Token, rows: int, cells: Sequence[tuple[int, Token, str]]) -> None:
+    if rows > _MANY_ROWS:
+        table.attrJoin("class", "tall")
+    long = {column for column, _, text in cells if len(text) > _LONG and " " in text}
+    for column, token, text in cells:
+        if column in long:
+            token.attrJoin("class", "long")
+        elif len(text) > _WORD and " " not in text:
+            token.attrJoin("class", "word")
 
 
 def _figure(path: Path, caption: str) -> str:
@@ -161,12 +189,19 @@ def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": _series(content["summary"], one),
             "reference": one["reference"],
             "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
+            "amount": _amount(value, one["metric"]),
             "change": would_change(value) if one["reference"] == "real" else "",
             "bar": _bar(value, limit),
             "limit": points(limit),
         }
         for one, value in zip(verdicts, found, strict=True)
     ]
+
+
+def _amount(found: Mapping[str, Any], metric: str) -> str:
+    low, high = deciding_interval(found)
+    interval = f" [{points(low)}, {points(high)}]" if low is not None else ""
+    return f"{points(found['delta'])}{interval} points of {HEADINGS[metric]}".replace(", ", ",\u00a0")
 
 
 def _unbroken(interval: re.Match[str]) -> str:

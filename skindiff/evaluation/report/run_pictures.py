@@ -46,6 +46,7 @@ def draw_runs(
                 axes.plot(100 * one.row["delta"], level, "o", color=colours[one.run], markersize=5)
         middles = [-place * height - _STEP * (len(runs) - 1) / 2 for place in range(len(differences))]
         axes.set_yticks(middles, list(differences))
+        axes.set_ylim(-len(differences) * height + 0.3, 0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.set_title(what)

@@ -18,14 +18,12 @@ from skindiff.evaluation.report.tables import (
 Pictures = Mapping[str, Sequence[tuple[str, str]]]
 """(path from the report, caption) of what was drawn, by section."""
 
-FOUND, FAIR, SCORES, CONFUSIONS, TYPES = (
-    *("What was found", "Is the comparison fair?", "Scores"),
-    *("Confusions", "By skin type"),
-)
+FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
+TYPES, CONFUSIONS = "By skin type", "Confusions"
 TONE, LESIONS, SAMPLES, PAPER = "Skin tone", "Lesions", "Samples", "Beside the paper"
 TRAINING, SPLITS, COST, READING = "Training", "Splits", "Cost", "How to read this"
 TITLES = (
-    *(FOUND, FAIR, SCORES, CONFUSIONS, TYPES, TONE, LESIONS),
+    *(FOUND, FAIR, SCORES, TYPES, CONFUSIONS, TONE, LESIONS),
     *(SAMPLES, PAPER, TRAINING, SPLITS, COST, READING),
 )
 """Sections of every report, in order; those with nothing to say are left out."""

@@ -112,7 +112,8 @@ def _draw_panel(axes: Axes, bars: Bars) -> None:
     axes.set_xlim(-0.55, len(groups) - 0.45)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
-    axes.set_ylim(0, 100)
+    highest = max(max(bar.height, bar.high or 0, *bar.runs) for one in bars.values() for bar in one.values())
+    axes.set_ylim(0, min(100, 10 * np.ceil(10.5 * highest)))
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

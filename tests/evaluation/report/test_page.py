@@ -130,6 +130,17 @@ def test_what_a_class_is_called_does_no_harm(tmp_path: Path) -> None:
     assert [cell.get("class") for cell in Page(third["html"]).all("td")] == [None, "long"]
 
 
+def test_long_tables_and_names_are_marked(tmp_path: Path) -> None:
+    def shown(rows: int, name: str = "x") -> Page:
+        table = "\n".join(["| a | b |", "| --- | ---: |", *(f"| {name} | {row} |" for row in range(rows))])
+        return Page(page_sections([Section("T", table)], tmp_path)[0]["html"])
+
+    assert shown(5).all("div")[0]["class"] == "scroll"
+    assert shown(40).all("div")[0]["class"] == "scroll tall"
+    cells = shown(1, "generator.textual_inversion.loop.steps").all("td")
+    assert [cell.get("class") for cell in cells] == ["word", None]
+
+
 def test_the_same_content_gives_the_same_page(folder: Path, tmp_path: Path) -> None:
     content = json.loads((folder / "report.json").read_text())
     sections = [Section("Cost", "none")]

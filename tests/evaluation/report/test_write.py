@@ -218,7 +218,16 @@ def test_chapters_stand_where_they_belong(tmp_path: Path) -> None:
         tmp_path, small_report(chapters=chapters, published=published_rows("iii"))
     ).read_text()
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    wanted = ["Scores", "By class", "Confusions", "Samples", "Copies", "Counted", "Beside the paper"]
+    wanted = [
+        "Scores",
+        "By class",
+        "By skin type",
+        "Confusions",
+        "Samples",
+        "Copies",
+        "Counted",
+        "Beside the paper",
+    ]
     assert [title for title in titles if title in wanted] == wanted
     assert "Nothing to say" not in text
     assert f"{2 * len(METRICS)} rows" in text
@@ -273,8 +282,8 @@ def test_it_says_what_would_change_an_open_verdict() -> None:
         "delta_seed_share": 0.8,
     }
     words = would_change(row)
-    assert "about 14 times as many seeds and test images of other patients" in words  # (7.5 / 2)^2
-    assert "(80% of the doubt is the seeds', 20% the images')" in words
+    assert "about 14 times as many seeds and tested patients" in words  # (7.5 / 2)^2
+    assert "(80% of the doubt is the seeds', 20% the patients')" in words
     assert "more than 100 times" in would_change(row | {"delta": 0.001})
     assert "more than 100 times" in would_change(row | {"delta": 0.0})
     assert "doubt" not in would_change(row | {"paired_cells": 1})
