@@ -144,3 +144,33 @@ def plant(design: Design, metric: str, difference: float, studies: int = 200) ->
 
     effect = float(optimize.brentq(missing, 0.0, 3.0, xtol=1e-3))
     return replace(design, effect=effect, name=f"{design.name}, planted {100 * difference:+.1f}")
+
+
+def naive_width(
+    design: Design, metric: str, studies: int, replicates: int = 200
+) -> tuple[float, float, float]:
+    """Return what becomes of the interval of a difference if every image is taken for a patient of its own.
+
+    Args:
+        design: whose groups repeat, without an effect.
+        metric: the score.
+        studies: to simulate.
+        replicates: of each study's bootstrap.
+
+    Returns:
+        The mean ratio of the width by group to that by image, and how often either interval holds zero.
+    """
+    ratios, held = [], []
+    for study in range(studies):
+        cells = simulate(design, "naive", study)
+        apart = [replace(cell, group_ids=cell.image_ids) for cell in cells]
+        ends = [
+            (row["delta_ci_low"], row["delta_ci_high"])
+            for kind in (cells, apart)
+            for row in summarise(kind, metrics=[metric], replicates=replicates, seed=study)[-1:]
+        ]
+        clustered, naive = (high - low for low, high in ends)
+        ratios.append(clustered / naive)
+        held.append([low <= 0 <= high for low, high in ends])
+    by_group, by_image = np.mean(held, axis=0)
+    return float(np.mean(ratios)), float(by_group), float(by_image)

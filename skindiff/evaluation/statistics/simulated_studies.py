@@ -74,6 +74,8 @@ LESIONS = replace(
     CLINICAL, name="lesions as in HAM10000", groups=250, classes=7, skew=0.8, sizes=HAM_LESIONS, evidence=1.5
 )
 
+LONG_TAIL_OF_GROUPS = replace(CLINICAL, name="long tail of groups", sizes=LONG_TAIL, within=0.9)
+
 DESIGNS: tuple[Design, ...] = (
     CLINICAL,
     replace(CLINICAL, name="clinical, 3 splits", splits=3),
@@ -82,7 +84,7 @@ DESIGNS: tuple[Design, ...] = (
     PHANTOM,
     replace(PHANTOM, name="phantom, 3 splits", splits=3),
     LESIONS,
-    replace(CLINICAL, name="long tail of groups", sizes=LONG_TAIL, within=0.9),
+    LONG_TAIL_OF_GROUPS,
     replace(CLINICAL, name="images dominate, 5 splits", arm=0.8, run=0.3, bias=0.0, split=0.0),
     replace(CLINICAL, name="image x run dominates, 3 splits", splits=3, arm=0.0, bias=0.0, split=0.0),
     replace(CLINICAL, name="image x run dominates, 5 splits", arm=0.0, bias=0.0, split=0.0),
@@ -97,6 +99,26 @@ DESIGNS: tuple[Design, ...] = (
     replace(CLINICAL, name="splits correlated by 0.2", split=0.3, overlap=0.2),
 )
 """The last three are what no interval from such data covers, and are listed to say by how much."""
+
+POWERED: tuple[Design, ...] = (
+    CLINICAL,
+    replace(CLINICAL, name="clinical, 3 splits", splits=3),
+    replace(CLINICAL, name="clinical, 10 splits", splits=10),
+    PHANTOM,
+    LESIONS,
+    replace(
+        CLINICAL, name="800 groups, 5 splits x 3 trainings", groups=800, trainings=3, bias=0.1, split=0.05
+    ),
+)
+"""Designs in which a planted effect is looked for; the last is large enough to find five points."""
+
+REPEATING: tuple[Design, ...] = (
+    LESIONS,
+    LONG_TAIL_OF_GROUPS,
+    replace(LONG_TAIL_OF_GROUPS, name="long tail, images dominate", arm=0.8, run=0.3, bias=0.0, split=0.0),
+    replace(LONG_TAIL_OF_GROUPS, name="long tail, one run", splits=1, bias=0.0, split=0.0),
+)
+"""Designs whose groups repeat: intervals by image are too narrow there, most where images matter most."""
 
 
 @dataclass(frozen=True)
