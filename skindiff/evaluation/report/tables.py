@@ -46,7 +46,7 @@ def difference(value: Mapping[str, Any] | None) -> str:
 
 
 def populations(rows: Rows) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
-    """Return rows of `summary` or `results` by scenario, test group, architecture and preset."""
+    """Return rows of `summary` by scenario, test group, architecture and preset."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         key = (row["scenario"], row["test_group"], row["architecture"], row["preset"])
@@ -192,31 +192,6 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
         "kept and 50% beaten: the lesion was repainted."
     )
     return [about, markdown_table(headings, lines)]
-
-
-def skin_type_table(results: Rows) -> list[str]:
-    """Return recall by skin type and arm, nothing where no test image has a type."""
-    types = sorted({name for row in results for name in row["per_skin_type_recall"]})
-    if not types:
-        return []
-    lines, several = [], len(populations(results)) > 1
-    for (scenario, group, architecture, preset), rows in populations(results).items():
-        where = f" ({architecture}, {scenario}, {group}, {preset})" if several else ""
-        groups: dict[str, list[Mapping[str, Any]]] = {}
-        for row in rows:
-            groups.setdefault(series_name(row, rows), []).append(row)
-        for name, members in groups.items():
-            lines.append([name + where, *(_mean_recall(members, skin_type) for skin_type in types)])
-    about = (
-        "Macro recall in percent, mean over runs; types with too few test images for a score are left blank."
-    )
-    return [about, markdown_table(["arm", *(f"type {name}" for name in types)], lines)]
-
-
-def _mean_recall(rows: Rows, skin_type: str) -> str:
-    values = [row["per_skin_type_recall"].get(skin_type) for row in rows]
-    known = [value for value in values if value is not None]
-    return percent(sum(known) / len(known)) if known else ""
 
 
 def split_table(splits: Rows) -> str:

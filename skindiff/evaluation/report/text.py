@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skindiff.evaluation.fairness.chapter import TITLE as FAIRNESS
+from skindiff.evaluation.fairness.chapter import fairness_chapter
 from skindiff.evaluation.report.cost import cost_table
 from skindiff.evaluation.report.judgement import comparison_text, verdict_text
 from skindiff.evaluation.report.tables import (
     beside_the_paper,
     lesion_table,
     score_tables,
-    skin_type_table,
     split_table,
     tone_table,
 )
@@ -19,11 +20,11 @@ Pictures = Mapping[str, Sequence[tuple[str, str]]]
 """(path from the report, caption) of what was drawn, by section."""
 
 FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
-TYPES, CONFUSIONS = "By skin type", "Confusions"
+CONFUSIONS = "Confusions"
 TONE, LESIONS, SAMPLES, PAPER = "Skin tone", "Lesions", "Samples", "Beside the paper"
 TRAINING, SPLITS, COST, READING = "Training", "Splits", "Cost", "How to read this"
 TITLES = (
-    *(FOUND, FAIR, SCORES, TYPES, CONFUSIONS, TONE, LESIONS),
+    *(FOUND, FAIR, SCORES, FAIRNESS, CONFUSIONS, TONE, LESIONS),
     *(SAMPLES, PAPER, TRAINING, SPLITS, COST, READING),
 )
 """Sections of every report, in order; those with nothing to say are left out."""
@@ -124,7 +125,7 @@ _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"]),
-    TYPES: lambda content: [] if content.get("fairness") else skin_type_table(content["results"]),
+    FAIRNESS: lambda content: [fairness_chapter(content["fairness"]).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(content["summary"], content["published"]),

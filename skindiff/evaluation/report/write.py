@@ -20,9 +20,11 @@ import torch
 
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.leaks import comparison_flags
+from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.published.fitzpatrick import Published
 from skindiff.evaluation.report.chapter import Chapter, ChapterOf, Picture
 from skindiff.evaluation.report.cost import study_cost
+from skindiff.evaluation.report.group_pictures import draw_bars, group_bars
 from skindiff.evaluation.report.page import render_page
 from skindiff.evaluation.report.pictures import (
     Log,
@@ -35,19 +37,18 @@ from skindiff.evaluation.report.pictures import (
 )
 from skindiff.evaluation.report.text import (
     CONFUSIONS,
+    FAIRNESS,
     SAMPLES,
     SCORES,
     TITLES,
     TONE,
     TRAINING,
-    TYPES,
     Section,
     images,
     paragraphs,
     render_markdown,
     report_sections,
 )
-from skindiff.evaluation.report.type_pictures import draw_bars, group_bars
 from skindiff.evaluation.skin.lesion_structure import LesionPreservation
 from skindiff.evaluation.skin.tone import ToneShift
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
@@ -77,6 +78,7 @@ class Report:
         references: arms besides `real` that others are compared with, where there are such cells.
         primary_metric: the score that the verdicts are about.
         replicates: of the bootstrap.
+        fairness: groups of skin types, and how few patients are not shown.
         corpus: counts of what was read, missing, quarantined.
         tones: shift in skin tone by the name of the transfer; the first is the study's own.
         lesions: preservation of lesions by the name of the transfer.
@@ -99,6 +101,7 @@ class Report:
     references: Sequence[str] = ("real+duplicates", "real+colour", "real+syn:random")
     primary_metric: str = "balanced_accuracy"
     replicates: int = 2000
+    fairness: FairnessConfig = field(default_factory=FairnessConfig)
     corpus: Mapping[str, Any] = field(default_factory=dict)
     tones: Mapping[str, ToneShift] = field(default_factory=dict)
     lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
@@ -174,6 +177,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "flags": comparison_flags(report.cells, report.splits),
         "verdicts": verdicts(summary, report.primary_metric),
         "summary": summary,
+        "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),
         "skin_tone": _tone_content(report.tones),
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
         "results": results,
@@ -281,9 +285,9 @@ def _draw(
     for name, groups in _confusion_groups(report.cells, summary).items():
         path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
         draw_confusions(groups, path)
-    bars, caption = group_bars(content)
+    bars = group_bars(content["fairness"])
     if bars:
-        draw_bars(bars, add(TYPES, "skin-types.png", caption))
+        draw_bars(bars, add(FAIRNESS, "fairness.png", "Recall by group, with 95% intervals."))
     if report.tones:
         draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
     if report.samples and shown:

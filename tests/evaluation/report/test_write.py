@@ -23,7 +23,7 @@ from tests.evaluation.made_up import NAMES, make_cells
 PICTURES = {
     "differences.png",
     "confusions-scenario-iii-dark-resnet18-clean.png",
-    "skin-types.png",
+    "fairness.png",
     "skin-tone.png",
     "samples.png",
     "training.png",
@@ -114,6 +114,7 @@ def test_report_json_keeps_its_contract(content: Mapping[str, Any]) -> None:
         "splits",
         "results",
         "summary",
+        "fairness",
         "skin_tone",
         "timings",
         "copying",
@@ -221,7 +222,7 @@ def test_chapters_stand_where_they_belong(tmp_path: Path) -> None:
     wanted = [
         "Scores",
         "By class",
-        "By skin type",
+        "Fairness",
         "Confusions",
         "Samples",
         "Copies",
