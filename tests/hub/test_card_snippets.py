@@ -1,0 +1,92 @@
+"""The Python of cards that no round trip fetches: run from a folder that holds what would be on the Hub."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline
+from skindiff.hub import push
+from skindiff.hub.client import Pushed
+from skindiff.hub.origin import Origin
+from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
+from tests.generators.test_adapter import train_both
+from tests.tiny import save_tiny_pipeline
+
+RunCard = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
+    """Push without a Hub, lay down the files as they would arrive, and run the Python of their card."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (80, 60), (180, 120, 100)).save("lesion.png")
+    place = tmp_path / "arrived"
+
+    def keep(files: dict[str, Path | bytes], repo_id: str, **_: Any) -> Pushed:
+        for name, content in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        return Pushed(repo_id, "model", "", "", True)
+
+    def run(pushes: Callable[..., Pushed], folder: str) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(push, "push_files", keep)
+            pushes(tmp_path / folder, "me/it", licence="apache-2.0", origin=Origin(["phantom"]))
+        (code,) = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text(), re.DOTALL)
+        assert "me/it" in code
+        names: dict[str, Any] = {}
+        local = code.replace("hf-hub:me/it", f"local-dir:{place}").replace("me/it", str(place))
+        exec(compile(local, "card", "exec"), names)
+        return names
+
+    return run
+
+
+def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
+    tmp_path: Path, run_card: RunCard
+) -> None:
+    save_tiny_pipeline(tmp_path / "base")
+    train_both(tmp_path, vectors=1, text_encoder=False)
+    settings = tmp_path / "lora" / "adapter" / "config.yaml"
+    content = yaml.safe_load(settings.read_text())
+    content["base_model"] = "base"
+    content["lora"]["zero_terminal_snr"] = True
+    settings.write_text(yaml.safe_dump(content))
+    pipeline = run_card(push.push_adapter, "lora/adapter")["pipeline"]
+    assert pipeline.scheduler.config.rescale_betas_zero_snr
+    assert pipeline.get_active_adapters()
+    with Image.open("drawn.png") as drawn:
+        assert drawn.size == (32, 32)
+
+
+def test_a_pipeline_that_redraws_images(tmp_path: Path, run_card: RunCard) -> None:
+    network = FcAutoencoder(image_size=28, channels=1, widths=(16,), latent_dim=4)
+    FcAutoencoderPipeline(network.eval(), ["one", "two"], 28, 1).save_pretrained(tmp_path / "fc")
+    assert len(run_card(push.push_pipeline, "fc")["images"]) == 2
+    assert Path("drawn.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [3, pytest.param(1, marks=pytest.mark.xfail(strict=True, reason="the card opens grey images in colour"))],
+)
+def test_a_network_that_skindiff_adds_to_timm(
+    tmp_path: Path, run_card: RunCard, capsys: pytest.CaptureFixture[str], channels: int
+) -> None:
+    shape = Architecture("medmnist_cnn", 28, ("benign", "malignant"), channels=channels)
+    model = build_classifier(shape, pretrained=False, weights=None, seed=1).eval()
+    save_classifier(tmp_path / "cnn", model)
+    probabilities = run_card(push.push_classifier, "cnn")["probabilities"]
+    assert probabilities.sum().item() == pytest.approx(1)
+    assert "'malignant': " in capsys.readouterr().out
+    lesion = Image.open("lesion.png").convert("L" if channels == 1 else "RGB").convert("RGB")
+    shown = lesion.crop((10, 0, 70, 60)).resize((28, 28))
+    pixels = torch.tensor(list(shown.getdata())).view(1, 28, 28, 3).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        torch.testing.assert_close(probabilities, model(pixels).softmax(-1)[0], atol=1e-2, rtol=0)
