@@ -1,6 +1,8 @@
 """The Python of cards that no round trip fetches: run from a folder that holds what would be on the Hub."""
 
+import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,18 @@ import torch
 import yaml
 from PIL import Image
 
+from skindiff.commands import COMMANDS
 from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline
 from skindiff.hub import push
 from skindiff.hub.client import Pushed
-from skindiff.hub.origin import Origin
+from skindiff.hub.origin import Origin, find_facts
 from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
+from tests.conftest import REPOSITORY
 from tests.generators.test_adapter import train_both
+from tests.hub.test_results import run_folder
 from tests.tiny import save_tiny_pipeline
 
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.py"))
 RunCard = Callable[..., dict[str, Any]]
 
 
@@ -90,3 +96,21 @@ def test_a_network_that_skindiff_adds_to_timm(
     pixels = torch.tensor(list(shown.getdata())).view(1, 28, 28, 3).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
         torch.testing.assert_close(probabilities, model(pixels).softmax(-1)[0], atol=1e-2, rtol=0)
+
+
+_NOT_YET = pytest.mark.xfail(strict=True, reason="the card names a recipe where a command made the run")
+
+
+@pytest.mark.parametrize("name", [*(path.stem for path in RECIPES), pytest.param("evaluate", marks=_NOT_YET)])
+def test_the_command_that_a_card_says_made_it_can_be_called(tmp_path: Path, name: str) -> None:
+    run = run_folder(tmp_path / "run", "phantom")
+    report = json.loads((run / "report.json").read_text())
+    (run / "report.json").write_text(json.dumps({**report, "recipe": name}))
+    (command,) = find_facts(None, run, "apache-2.0").commands
+    first, second, *rest = shlex.split(command)
+    assert rest[-2:] == ["--config", "config.yaml"]
+    if (first, second) == ("accelerate", "launch"):
+        assert (REPOSITORY / rest[0]).is_file()
+    else:
+        assert first == "skindiff"
+        assert second in COMMANDS
