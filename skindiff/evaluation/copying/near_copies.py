@@ -1,20 +1,13 @@
-"""Does a drawn image show the photograph it came from? Nearest-source similarity, without any weights.
+"""Does a drawn image show the photograph it came from, or another one? What the gate before a push asks.
 
-An image is reduced to the structure of its luminance on a grid of 16 x 16: the mean goes and the contrast is
-made one, so that neither tone, exposure nor a change of skin colour counts. The similarity of two images is
-the correlation of their structures, of the image or its mirror image, from -1 to 1.
-
-Measured on 610 photographs of Fitzpatrick17k at 64 px and 1,220 images that a tiny pipeline re-drew from them
-at strength 0.3: the photographs' nearest neighbours of other groups are at 0.74 (median), 0.87 (95th
-percentile) and 0.93 (one pair), while the re-drawn images are at 0.95 (median) of their own source, which is
-the nearest of all 610 for 98% of them. Above the threshold an image therefore shows its source rather than
-something like it. Below it nothing is proven: this is a sieve for near copies of the whole picture, not a
-proof of anonymity.
+Similarities are those of :mod:`.nearest`: structures laid over one another, whatever was done to colours,
+orientation or frame. Below the threshold nothing is proven: this is a sieve for copies of a picture or of the
+most of it, not a proof of anonymity.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,29 +15,27 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Image
 from numpy.typing import NDArray
-from PIL import Image as PILImage
-from tqdm.auto import tqdm
 
 from skindiff.errors import SynthesisError
+from skindiff.evaluation.copying.nearest import NONE, Found, Known, KnownStructures
+from skindiff.evaluation.copying.structure import comparable
+from skindiff.evaluation.copying.threshold import THRESHOLD
 from skindiff.runs import write_atomically
+from skindiff.seeding import numpy_generator
 
-THRESHOLD = 0.93
-"""Similarity from which an image counts as a near copy."""
-GRID = 16
-"""Side of the grid that images are reduced to."""
 REPORT_FILE = "near_copies.json"
-_CHUNK = 512
-
-Features = NDArray[np.float32]
+_SAMPLE = 500
 
 
 @dataclass(frozen=True)
 class Nearest:
     """One drawn image and the source that it is most like.
 
-    ``own_similarity`` is that with its own source (None where it was drawn from none), ``nearest_group`` the
-    group (patient, lesion, cluster of duplicates) of the nearest source, and ``of_own_group`` says whether
-    that is the group of its own source.
+    ``own_similarity`` is that with the nearest image of the group of its own source (None where it was drawn
+    from none, or none is known); ``other_source``, ``other_group`` and ``other_similarity`` are of the
+    nearest of any other group (patient, lesion, cluster of duplicates; None and -1 where there is none).
+    ``nearest_source``, ``nearest_group`` and ``similarity`` are the nearer one of the two, and
+    ``of_own_group`` says whether that is of its own source's group.
     """
 
     image_id: str
@@ -55,22 +46,27 @@ class Nearest:
     nearest_group: str
     similarity: float
     of_own_group: bool
+    other_source: str | None
+    other_group: str | None
+    other_similarity: float
 
 
 @dataclass(frozen=True)
 class NearCopies:
-    """What :func:`near_copies` found.
+    """Which drawn images show a source.
 
     Attributes:
         fingerprint: of the drawn images (see :func:`fingerprint`), so that a report speaks for no other set.
+        measure: name of the similarity.
         threshold: similarity from which an image counts as a near copy.
         sources: how many images were compared with.
-        between_sources: percentiles 50, 95 and 100 of each source's nearest source of another group: how
-            alike images of different people are.
+        between_sources: percentiles 50, 95 and 100 of how near real images come to a source of another
+            group (held-out ones, where there are such): how alike images of different people are.
         rows: one for each drawn image, in order.
     """
 
     fingerprint: str
+    measure: str
     threshold: float
     sources: int
     between_sources: dict[str, float]
@@ -86,15 +82,15 @@ class NearCopies:
         """Return counts and percentiles, without the id of any image or group."""
         own = [row.own_similarity for row in self.rows if row.own_similarity is not None]
         return {
-            "measure": f"correlation of luminance on a grid of {GRID} x {GRID}, or of its mirror image",
+            "measure": self.measure,
             "threshold": self.threshold,
             "images": len(self.rows),
             "sources": self.sources,
             "near_copies": len(self.copies),
             "near_copies_of_own_group": sum(row.of_own_group for row in self.copies),
             "groups_copied": len({row.nearest_group for row in self.copies}),
-            "nearest_similarity": _percentiles([row.similarity for row in self.rows]),
-            "own_similarity": _percentiles(own) if own else None,
+            "nearest_similarity": percentiles([row.similarity for row in self.rows]),
+            "own_similarity": percentiles(own) if own else None,
             "between_sources": self.between_sources,
         }
 
@@ -106,16 +102,22 @@ class NearCopies:
 
 
 def load_near_copies(folder: Path) -> NearCopies | None:
-    """Return the report that lies in a data set's folder, None if there is none."""
+    """Return the report that lies in a data set's folder, None if there is none (or one of another measure).
+
+    Reports that do not name their measure were made by one that took crops for something new.
+    """
     path = folder / REPORT_FILE
-    if not path.is_file():
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if "measure" not in content:
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
     return NearCopies(**{**content, "rows": [Nearest(**row) for row in content["rows"]]})
 
 
 def near_copies(drawn: Dataset, sources: Dataset, threshold: float = THRESHOLD) -> NearCopies:
-    """Compare every drawn image with every source.
+    """Compare every drawn image with every source, by structure.
+
+    :func:`~skindiff.evaluation.copying.memorisation.memorisation` sets the threshold on held-out images
+    instead, where there are such.
 
     Args:
         drawn: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
@@ -125,47 +127,75 @@ def near_copies(drawn: Dataset, sources: Dataset, threshold: float = THRESHOLD) 
     Raises:
         SynthesisError: there are no sources, or a drawn image's own source is not among them.
     """
-    ids, groups = list(sources["image_id"]), list(sources["group_id"])
-    own_ids = list(drawn["source_id"])
-    place = {image_id: row for row, image_id in enumerate(ids)}
-    missing = [source for source in own_ids if source is not None and source not in place]
-    if missing or not ids:
+    owned = own_groups(drawn, sources)
+    pixels, groups = comparable(sources["image"]), list(sources["group_id"])
+    known = KnownStructures(pixels, groups)
+    (found,) = known.nearest(comparable(drawn["image"]), owned)
+    return NearCopies(
+        fingerprint=fingerprint(drawn),
+        measure=known.name,
+        threshold=threshold,
+        sources=len(groups),
+        between_sources=between_groups(known, pixels),
+        rows=nearest_rows(drawn, sources, owned, found),
+    )
+
+
+def between_groups(known: Known, pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """Return percentiles of how near known images (500 of them, at most) come to one of another group."""
+    some = numpy_generator("between groups").permutation(len(known.groups))[:_SAMPLE]
+    (found,) = known.nearest(pixels[some], [known.groups[row] for row in some])
+    return percentiles(found.similarity)
+
+
+def own_groups(drawn: Dataset, sources: Dataset) -> list[str | None]:
+    """Return the group of each drawn image's source, None where it was drawn from none.
+
+    Raises:
+        SynthesisError: there are no sources, or a drawn image's own source is not among them.
+    """
+    groups = dict(zip(sources["image_id"], sources["group_id"], strict=True))
+    own = list(drawn["source_id"])
+    missing = [source for source in own if source is not None and source not in groups]
+    if missing or not groups:
         what = f"source {missing[0]!r} is not among them" if missing else "there are none"
         raise SynthesisError(f"sources: {what}; give the corpus that the images were drawn from")
-    known = structures(_images(sources, "sources"))
-    mirrored = known.reshape(-1, GRID, GRID)[:, :, ::-1].reshape(len(known), -1)
-    found = structures(_images(drawn, "drawn images"))
+    return [groups[source] if source is not None else None for source in own]
+
+
+def nearest_rows(
+    drawn: Dataset, sources: Dataset, owned: Sequence[str | None], found: Found
+) -> list[Nearest]:
+    """Put ids to what was found: a row for each drawn image, in order.
+
+    Args:
+        drawn: ``image_id``, ``source_id``.
+        sources: ``image_id``, ``group_id``.
+        owned: group of each drawn image's source, from :func:`own_groups`.
+        found: of the drawn images among the sources.
+    """
+    ids, groups = list(sources["image_id"]), list(sources["group_id"])
     rows = []
-    for start in range(0, len(found), _CHUNK):
-        chunk = found[start : start + _CHUNK]
-        similarity = np.maximum(chunk @ known.T, chunk @ mirrored.T)
-        for row, image_id in enumerate(drawn[start : start + _CHUNK]["image_id"]):
-            own, nearest = own_ids[start + row], int(similarity[row].argmax())
-            group = groups[place[own]] if own is not None else None
-            rows.append(
-                Nearest(
-                    image_id=image_id,
-                    own_source=own,
-                    own_group=group,
-                    own_similarity=_rounded(similarity[row, place[own]]) if own is not None else None,
-                    nearest_source=ids[nearest],
-                    nearest_group=groups[nearest],
-                    similarity=_rounded(similarity[row, nearest]),
-                    of_own_group=groups[nearest] == group,
-                )
+    named = zip(drawn["image_id"], drawn["source_id"], owned, strict=True)
+    for place, (image_id, own_source, own_group) in enumerate(named):
+        other, own = int(found.other[place]), int(found.own[place])
+        nearest = own if found.own_similarity[place] >= found.similarity[place] and own != NONE else other
+        rows.append(
+            Nearest(
+                image_id=image_id,
+                own_source=own_source,
+                own_group=own_group,
+                own_similarity=float(found.own_similarity[place]) if own != NONE else None,
+                nearest_source=ids[nearest],
+                nearest_group=groups[nearest],
+                similarity=float(max(found.own_similarity[place], found.similarity[place])),
+                of_own_group=groups[nearest] == own_group,
+                other_source=ids[other] if other != NONE else None,
+                other_group=groups[other] if other != NONE else None,
+                other_similarity=float(found.similarity[place]),
             )
-    return NearCopies(fingerprint(drawn), threshold, len(ids), _between(known, mirrored, groups), rows)
-
-
-def structures(images: Iterable[PILImage.Image]) -> Features:
-    """Return the structure of each image as a row of length one (of zeros, where an image shows nothing)."""
-    rows = [np.zeros((0, GRID * GRID), np.float32)]
-    for image in images:
-        small = image.convert("L").resize((GRID, GRID), PILImage.Resampling.BOX)
-        values = np.asarray(small, np.float32).reshape(1, -1)
-        values = values - values.mean()
-        rows.append(values / max(float(np.linalg.norm(values)), 1e-6))
-    return np.concatenate(rows)
+        )
+    return rows
 
 
 def fingerprint(drawn: Dataset) -> str:
@@ -177,26 +207,6 @@ def fingerprint(drawn: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _images(dataset: Dataset, name: str) -> Iterable[PILImage.Image]:
-    rows = dataset.select_columns(["image"])
-    return (row["image"] for row in tqdm(rows, desc=f"near copies: {name}", unit="image", delay=2))
-
-
-def _between(known: Features, mirrored: Features, groups: list[str]) -> dict[str, float]:
-    """Return how near each source comes to one of another group."""
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-    nearest = []
-    for start in range(0, len(known), _CHUNK):
-        chunk = known[start : start + _CHUNK]
-        similarity = np.maximum(chunk @ known.T, chunk @ mirrored.T)
-        similarity[codes[start : start + _CHUNK, None] == codes[None]] = -1.0
-        nearest.extend(similarity.max(axis=1).tolist())
-    return _percentiles(nearest)
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    return {f"p{share}": _rounded(np.percentile(values, share)) for share in (50, 95, 100)}
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)
+def percentiles(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+    """Return percentiles 50, 95 and 100 as ``p50``, ``p95`` and ``p100``, with four decimals."""
+    return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in (50, 95, 100)}

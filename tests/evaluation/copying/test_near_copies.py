@@ -1,38 +1,21 @@
 """A re-drawn photograph is told from one that is merely alike, whatever was done to its colours."""
 
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from datasets import Dataset
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from skindiff.errors import SynthesisError
 from skindiff.evaluation.copying.near_copies import (
-    THRESHOLD,
+    REPORT_FILE,
     fingerprint,
     load_near_copies,
     near_copies,
-    structures,
 )
-
-
-def photograph(seed: int, size: int = 48) -> Image.Image:
-    """Skin with a lesion of its own place, size and grain."""
-    stream = np.random.default_rng(seed)
-    grain = Image.fromarray(stream.integers(60, 200, (size, size, 3), dtype=np.uint8))
-    y, x = np.mgrid[:size, :size] / size
-    centre, width = stream.uniform(0.25, 0.75, 2), stream.uniform(0.05, 0.15)
-    lesion = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / width**2)[..., None]
-    ground = np.asarray(grain.filter(ImageFilter.GaussianBlur(3)), float)
-    return Image.fromarray((ground * (1 - 0.5 * lesion)).clip(0, 255).astype(np.uint8))
-
-
-def recoloured(image: Image.Image) -> Image.Image:
-    """The same picture on darker skin, with a little noise."""
-    values = np.asarray(image, float) * (0.6, 0.45, 0.4) + 10
-    noise = np.random.default_rng(9).normal(0, 3, values.shape)
-    return Image.fromarray((values + noise).clip(0, 255).astype(np.uint8))
+from skindiff.evaluation.copying.threshold import THRESHOLD
+from tests.evaluation.copying.photographs import drawn, photograph, recoloured
 
 
 @pytest.fixture
@@ -42,11 +25,6 @@ def sources() -> Dataset:
     return Dataset.from_dict(
         {"image": images, "image_id": [f"s{row}" for row in range(8)], "group_id": groups}
     )
-
-
-def drawn(images: list[Image.Image], source_ids: list[str | None]) -> Dataset:
-    names = [f"d{row}" for row in range(len(images))]
-    return Dataset.from_dict({"image": images, "image_id": names, "source_id": source_ids})
 
 
 def test_copies_are_found_with_the_group_they_show(sources: Dataset, tmp_path: Path) -> None:
@@ -76,6 +54,14 @@ def test_copies_are_found_with_the_group_they_show(sources: Dataset, tmp_path: P
     assert load_near_copies(tmp_path / "elsewhere") is None
 
 
+def test_a_report_of_the_former_measure_is_none(sources: Dataset, tmp_path: Path) -> None:
+    path = near_copies(drawn([photograph(0)], [None]), sources).save(tmp_path)
+    content = json.loads(path.read_text())
+    del content["measure"]
+    (tmp_path / REPORT_FILE).write_text(json.dumps(content))
+    assert load_near_copies(tmp_path) is None
+
+
 def test_images_of_no_source_are_compared_with_all(sources: Dataset) -> None:
     report = near_copies(drawn([recoloured(photograph(5)), photograph(101)], [None, None]), sources)
     assert [row.own_similarity for row in report.rows] == [None, None]
@@ -86,8 +72,19 @@ def test_images_of_no_source_are_compared_with_all(sources: Dataset) -> None:
 
 def test_an_image_that_shows_nothing_is_like_nothing(sources: Dataset) -> None:
     plain = Image.new("RGB", (48, 48), (120, 80, 60))
-    assert structures([plain]).tolist() == [[0.0] * 256]
     assert near_copies(drawn([plain], [None]), sources).rows[0].similarity == 0.0
+
+
+def test_its_own_group_is_set_aside_from_the_others(sources: Dataset) -> None:
+    # s0 and s1 are one patient's; what was drawn from s1 shows s0, and is like nobody else.
+    images = drawn([recoloured(photograph(0)), recoloured(photograph(4))], ["s1", "s0"])
+    own, foreign = near_copies(images, sources).rows
+    assert (own.nearest_source, own.of_own_group, own.own_similarity) == ("s0", True, own.similarity)
+    assert own.other_group not in ("patient-0", None)
+    assert own.other_similarity < THRESHOLD < own.similarity
+    assert (foreign.other_source, foreign.other_similarity) == ("s4", foreign.similarity)
+    assert foreign.own_similarity is not None
+    assert foreign.own_similarity < THRESHOLD < foreign.similarity
 
 
 def test_the_sources_must_be_those_it_was_drawn_from(sources: Dataset) -> None:
