@@ -49,7 +49,7 @@ def demo(generators: list[str], tmp_path_factory: pytest.TempPathFactory) -> Ite
         port=None,
         max_upload_mb=SMALL_MB,
         max_pixels=1_000_000,
-        max_images=12,
+        max_images=48,
         batch_size=2,
         tone_draws=2,
         tone_subject="skin",
