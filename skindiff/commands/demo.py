@@ -38,6 +38,8 @@ def main(words: Sequence[str]) -> int:
     say(f"the demo is at {app.local_url} (ctrl-c stops it)")
     try:
         app.block_thread()
+    except KeyboardInterrupt:
+        return 130
     finally:
         app.close(verbose=False)
     return 0

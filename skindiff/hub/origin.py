@@ -144,4 +144,6 @@ def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
 
 def _commands(report: Mapping[str, Any]) -> list[str]:
     recipe = report.get("recipe")
+    if recipe == "evaluate":  # a command, not a recipe
+        return ["skindiff evaluate --config config.yaml"]
     return [f"accelerate launch recipes/{recipe}.py --config config.yaml"] if recipe else []

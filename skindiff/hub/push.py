@@ -227,7 +227,9 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
     return Card(
         title=repo_id.split("/")[1],
         what=f"A {name} that tells {classes}. It sees images of {side} x {side} px.",
-        usage=usage.classifier_usage(repo_id, ours=name.split(".")[0] in _OUR_NETWORKS),
+        usage=usage.classifier_usage(
+            repo_id, ours=name.split(".")[0] in _OUR_NETWORKS, grey=architecture.channels == 1
+        ),
         results=eval_results(facts.report, architecture=name, arms=None if arm is None else [arm]),
         coverage=coverage_text(facts),
         limits=[

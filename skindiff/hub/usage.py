@@ -64,8 +64,9 @@ def pipeline_usage(repo_id: str, class_names: Sequence[str], image_shape: Sequen
     )
 
 
-def classifier_usage(repo_id: str, *, ours: bool) -> str:
+def classifier_usage(repo_id: str, *, ours: bool, grey: bool) -> str:
     """Return how plain timm classifies ``lesion.png``; ``ours`` are networks that skindiff adds to timm."""
+    mode = "L" if grey else "RGB"
     return "\n".join(
         [
             *(["import skindiff.training.small_cnns  # adds this network to timm"] if ours else []),
@@ -74,7 +75,8 @@ def classifier_usage(repo_id: str, *, ours: bool) -> str:
             "",
             f'model = timm.create_model("hf-hub:{repo_id}", pretrained=True).eval()',
             "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            'probabilities = model(transform(Image.open("lesion.png").convert("RGB"))[None]).softmax(-1)[0]',
+            f'image = Image.open("lesion.png").convert("{mode}")',
+            "probabilities = model(transform(image)[None]).softmax(-1)[0]",
             "print(dict(zip(model.pretrained_cfg['label_names'], probabilities.tolist())))",
         ]
     )

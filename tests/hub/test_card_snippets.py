@@ -80,7 +80,7 @@ def test_a_pipeline_that_redraws_images(tmp_path: Path, run_card: RunCard) -> No
 
 @pytest.mark.parametrize(
     "channels",
-    [3, pytest.param(1, marks=pytest.mark.xfail(strict=True, reason="the card opens grey images in colour"))],
+    [3, 1],
 )
 def test_a_network_that_skindiff_adds_to_timm(
     tmp_path: Path, run_card: RunCard, capsys: pytest.CaptureFixture[str], channels: int
@@ -98,10 +98,7 @@ def test_a_network_that_skindiff_adds_to_timm(
         torch.testing.assert_close(probabilities, model(pixels).softmax(-1)[0], atol=1e-2, rtol=0)
 
 
-_NOT_YET = pytest.mark.xfail(strict=True, reason="the card names a recipe where a command made the run")
-
-
-@pytest.mark.parametrize("name", [*(path.stem for path in RECIPES), pytest.param("evaluate", marks=_NOT_YET)])
+@pytest.mark.parametrize("name", [*(path.stem for path in RECIPES), "evaluate"])
 def test_the_command_that_a_card_says_made_it_can_be_called(tmp_path: Path, name: str) -> None:
     run = run_folder(tmp_path / "run", "phantom")
     report = json.loads((run / "report.json").read_text())
