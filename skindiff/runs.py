@@ -24,6 +24,7 @@ _OURS = (
     "pictures",
     "report.json",
     "report.md",
+    "report.html",
     "logs",
     *_LISTS,
     _PARTIAL_CONFIG,

@@ -26,7 +26,7 @@ def claim(folder: Path, accelerator: Accelerator, **flags: bool) -> RunFolder:
 def finished(folder: Path, accelerator: Accelerator) -> RunFolder:
     run = claim(folder, accelerator)
     run.stage("lora", rank=2).finish()
-    for name in ("report.json", "report.md", "audit.csv", "missing.txt", "quarantined.csv"):
+    for name in ("report.json", "report.md", "report.html", "audit.csv", "missing.txt", "quarantined.csv"):
         (folder / name).write_text("ours")
     for name in ("cache", "pictures", "logs"):
         (folder / name).mkdir()

@@ -12,7 +12,7 @@ from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words, refuse_file_names
 from skindiff.hub.origin import Facts, Origin, find_facts
 
-_SAFE_PICTURES = ("differences", "confusions", "skin-tone", "training")
+_SAFE_PICTURES = ("differences", "confusions", "skin-tone", "training", "fairness")
 """Beginnings of the names of a report's pictures that show numbers; any other may show photographs."""
 _PICTURE_LINK = re.compile(r"!\[([^\]]*)\]\(pictures/([^)]+)\)")
 
