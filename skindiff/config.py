@@ -83,7 +83,8 @@ def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
 
 def _switches(words: list[str], config_class: type) -> list[str]:
     """Return the command line with ``true`` after every yes-or-no setting that stands without a value."""
-    switches = {f"--{name}" for name, kind in setting_types(config_class).items() if kind in (bool, bool | None)}
+    kinds = (bool, bool | None)
+    switches = {f"--{name}" for name, kind in setting_types(config_class).items() if kind in kinds}
     filled: list[str] = []
     for word, following in zip(words, [*words, "--"][1:], strict=True):
         filled += [word, "true"] if word in switches and following.startswith("--") else [word]
