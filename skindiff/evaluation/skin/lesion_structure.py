@@ -7,6 +7,9 @@ from error visibility to structural similarity"): the local correlation of two l
 ones, so that neither lighting nor pixel noise counts, averaged with the source's local contrast as weight,
 so that smooth skin (where correlation is chance) hardly counts.
 
+Where it is looked for is the lesion of the *source*, estimated unless it is known: hair and folds around a
+lesion survive its removal, and over the middle of an image they count as if it were still there.
+
 A number of its own means little: any two photographs that centre on something dark correlate. So every
 synthetic image is also compared with the sources of *other* groups, and the report says where its own source
 stands among those.
@@ -20,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from skindiff.evaluation.skin.segmentation import segment
 from skindiff.evaluation.statistics.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import numpy_generator
 
@@ -28,6 +32,8 @@ Mask = NDArray[np.bool_]
 
 _FINE, _COARSE, _WINDOW = 1 / 64, 1 / 8, 1 / 16
 """Standard deviations of the band-pass's two Gaussians and of the local window, as shares of the side."""
+_SEGMENTATION_SIDE = 64
+"""Side in pixels at which lesions are looked for."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Weights of R, G, B in luminance (ITU-R BT.709), applied to the encoded values as in SSIM."""
 
@@ -40,7 +46,7 @@ def band_pass(pixels: NDArray[np.uint8]) -> FloatArray:
 
 
 def central_area(height: int, width: int) -> Mask:
-    """Return the ellipse over the middle 80% of an image: where a lesion is looked for without a mask."""
+    """Return the ellipse over the middle 80% of an image: what is compared where no lesion is found."""
     y = (np.arange(height) + 0.5) / height * 2 - 1
     x = (np.arange(width) + 0.5) / width * 2 - 1
     return np.asarray(y[:, None] ** 2 + x[None] ** 2 <= 0.8**2)
@@ -97,11 +103,16 @@ class LesionPreservation:
         parts = ("mean", "ci_low", "ci_high")
         rows: dict[str, Any] = {name: dict(zip(parts, value, strict=True)) for name, value in values.items()}
         return {
-            "measure": "structure term of SSIM on band-passed luminance, in the lesion or the central area",
+            "measure": "structure term of SSIM on band-passed luminance, in the source's lesion",
             **rows,
             "mismatched_similarity": self.other,
             "pairs": self.pairs,
         }
+
+
+def source_lesion(pixels: NDArray[np.uint8]) -> Mask:
+    """Return the estimated lesion of a source, RGB ``(height, width, 3)``, to compare structures in."""
+    return segment(pixels, largest_side=_SEGMENTATION_SIDE).lesion
 
 
 def lesion_preservation(
@@ -122,7 +133,8 @@ def lesion_preservation(
         synthetic: RGB of the synthetic images, same order and size.
         groups: the sources' ``group_id``; other sources are of other groups, and groups are resampled.
         labels: class codes; where given, other sources are of the same class, which is the harder test.
-        lesion_masks: true lesions of the sources where they are known.
+        lesion_masks: true lesions of the sources where they are known; None, or None in its place, has
+            :func:`~skindiff.evaluation.skin.segmentation.segment` find them.
         rivals: other sources per synthetic image.
         replicates: bootstrap replicates over groups for the 95% percentile intervals.
         seed: names the random streams.
@@ -130,8 +142,11 @@ def lesion_preservation(
     Returns:
         The scores, or None where no image has a source of another group to compare with.
     """
-    masks = lesion_masks or [None] * len(sources)
-    structures = [Structure(image, mask) for image, mask in zip(sources, masks, strict=True)]
+    known = lesion_masks or [None] * len(sources)
+    structures = [
+        Structure(image, source_lesion(image) if mask is None else mask)
+        for image, mask in zip(sources, known, strict=True)
+    ]
     codes = list(labels) if labels is not None else [0] * len(sources)
     rows: list[tuple[float, float, float]] = []
     names: list[str] = []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 
+from skindiff.evaluation.skin.segmentation import segment
 from skindiff.evaluation.statistics.group_bootstrap import (
     group_weights,
     percentile_interval,
@@ -37,6 +38,10 @@ _SPREAD_FLOOR = np.array([3.0, 2.0, 2.0])
 """Least standard deviation of L*, a*, b* allowed for, so that even skin keeps its own texture."""
 _LARGEST_SIDE = 128
 """Larger images are thinned to about this many pixels a side; medians over more say nothing else."""
+_SEGMENTATION_SIDE = 64
+"""Side in pixels at which the lesion is looked for: its outline to a pixel does not move a median."""
+_TRUSTED_OVERLAP = 0.5
+"""A lesion mask with a larger share of bare-skin colour follows a shadow or a fold and is left aside."""
 
 
 def ita_degrees(lightness: FloatArray | float, yellow: FloatArray | float) -> FloatArray:
@@ -94,20 +99,41 @@ def bare_skin(lab: FloatArray) -> Mask:
     return plausible & (distance < _SPREAD_LIMIT)
 
 
+def measurable_skin(pixels: NDArray[np.uint8]) -> Mask:
+    """Return the pixels that a tone is measured on: bare skin outside the estimated lesion and background.
+
+    On 883 Fitzpatrick17k photographs leaving every estimated lesion out lowered the rank correlation of the
+    angle with the skin type (-0.50 against -0.52): on limbs and faces the mask takes shadows for lesions. A
+    mask that mostly has the colour of bare skin is therefore left aside (-0.53).
+
+    Args:
+        pixels: sRGB, shape ``(height, width, 3)``, uint8.
+    """
+    skin = bare_skin(rgb2lab(pixels))
+    found = segment(pixels, largest_side=_SEGMENTATION_SIDE)
+    trusted = found.lesion.any() and skin[found.lesion].mean() < _TRUSTED_OVERLAP
+    left_out = found.background | found.lesion if trusted else found.background
+    return np.asarray(skin & ~left_out)
+
+
 def image_ita(pixels: NDArray[np.uint8], lesion_mask: Mask | None = None) -> float | None:
     """Return the ITA of an image's bare skin in degrees, or None where too little skin can be measured.
 
-    The angle is that of the median L* and the median b* over the bare skin.
+    The angle is that of the median L* and the median b* over the bare skin *as photographed*. On phantom
+    images the estimated mask moves it by less than a degree; the lamp, which no mask can take out, moves it
+    by 3 (type I) to 7 degrees (type IV) from the tone under white light.
 
     Args:
         pixels: sRGB, shape ``(height, width, 3)``, uint8.
         lesion_mask: the true lesion where it is known, shape ``(height, width)``; else it is estimated.
     """
     step = max(1, min(pixels.shape[:2]) // _LARGEST_SIDE)
-    lab = rgb2lab(pixels[::step, ::step])
-    if lesion_mask is not None:
-        lesion_mask = lesion_mask[::step, ::step]
-    skin = bare_skin(lab) if lesion_mask is None else plausible_skin(lab) & ~lesion_mask
+    thinned = pixels[::step, ::step]
+    lab = rgb2lab(thinned)
+    if lesion_mask is None:
+        skin = measurable_skin(thinned)
+    else:
+        skin = plausible_skin(lab) & ~lesion_mask[::step, ::step]
     if skin.mean() < MINIMUM_SKIN_SHARE:
         return None
     return float(ita_degrees(np.median(lab[..., 0][skin]), np.median(lab[..., 2][skin])))

@@ -97,8 +97,8 @@ def transfer_lesions(
 ) -> LesionPreservation | None:
     """Return how much of the lesions' structure the transferred rows kept.
 
-    A column ``lesion_mask`` of the sources (the phantom's truth) says where the lesion is; without one the
-    central area is compared.
+    A column ``lesion_mask`` of the sources (the phantom's truth) says where the lesion is; without one it is
+    estimated in the source.
 
     Args:
         parts: one for each split.
