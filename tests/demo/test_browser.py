@@ -113,6 +113,10 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
 def test_cancel(page: playwright.Page):
     page.get_by_label("number input for Images").fill("48")
     page.get_by_label("number input for Images").press("Enter")
+    page.get_by_text("How it is drawn").and_(page.locator(":visible")).first.click()
+    steps = page.get_by_label("number input for Steps").and_(page.locator(":visible"))
+    steps.fill("100")
+    steps.press("Enter")
     button(page, "Draw").click()
     page.get_by_text(re.compile(r"([2468]|1[02]) of 48")).wait_for()
     button(page, "Cancel").click()
