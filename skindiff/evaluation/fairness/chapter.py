@@ -10,7 +10,8 @@ TITLE = "Fairness"
 _HOW = (
     "Recall in percent, macro over the classes that a group has, over a run's test sets; 95% intervals "
     "over patients and seeds as in the tables above. Changes are paired with `real`; their verdicts are "
-    "corrected for all arms and groups of a table. Fitzpatrick types are judgements from photographs."
+    "corrected for all arms and groups of a table. The worst group is that of the least recall, by chance or "
+    "not. Fitzpatrick types are judgements from photographs."
 )
 
 

@@ -9,14 +9,45 @@ variance. The seeds' part comes from the spread between splits (between training
 split), which a handful of seeds is too few to resample. :mod:`.estimates` adds the two and chooses Student's
 quantile; intervals of means are made on the logit scale.
 
-Coverage. Two arms of equal distribution, 2,000 simulated studies each, groups as in the real data:
-{COVERAGE}
-(``scripts/calibrate_intervals.py`` prints the table again, with its own Monte-Carlo error.)
+Coverage. Two arms of equal distribution, 2,000 simulated studies of each design, 95% intervals of balanced
+accuracy, macro F1 and AUROC; two binomial standard errors are one point (``scripts/calibrate_intervals.py``
+prints this again, with the intervals of the means and the power):
 
-Limits, which ``caution`` repeats in the row. With one cell there is no spread between seeds: the interval
-speaks for that split and training run. With two splits it is too narrow where seeds and images matter alike.
-Training seeds are taken as repeats within a split. What all splits have in common, one corpus of training
-images above all, is not varied and not covered: the answer is for this corpus. Scores are averaged over the
+=============================================  ====  ====  =====
+design (:mod:`.simulated_studies`)             BA    F1    AUROC
+=============================================  ====  ====  =====
+clinical, 3 splits                             94.9  94.0  94.5
+clinical, 5 splits                             95.1  94.3  95.5
+clinical, 10 splits                            95.5  95.3  95.2
+clinical, 3 splits x 3 trainings               94.5  94.8  94.2
+phantom, 3 splits                              95.8  96.0  95.3
+phantom, 5 splits                              96.2  96.4  95.5
+lesions as in HAM10000, 5 splits               94.5  94.3  94.4
+long tail of groups, 5 splits                  94.5  94.5  94.8
+images dominate, 5 splits                      95.1  94.7  95.3
+what is particular to image and run, 3 splits  95.0  94.5  95.0
+what is particular to image and run, 5 splits  96.1  95.8  94.9
+seeds dominate, 3 splits                       94.6  94.7  94.4
+seeds dominate, 5 splits                       95.0  95.1  95.2
+one test set for 5 splits                      94.5  94.8  95.1
+one split x 5 trainings                        95.2  95.0  95.2
+one run, where seeds do nothing                94.4  94.0  95.2
+seven arms, 5 splits                           94.8  94.8  95.3
+two splits                                     95.2  94.4  94.8
+one run, where seeds matter                    85.8  85.9  77.1
+splits whose luck correlates by 0.2            87.6  87.8  85.6
+=============================================  ====  ====  =====
+
+After the correction, one of six null differences was called real in 5.3%, 5.3% and 4.8% of the studies with
+seven arms. Five points planted in the balanced accuracy were found in 22.4% of the clinical studies with 5
+splits (power stated in the median: 20.9%), 12.8% with 3 (11.1%), 42.4% with 10 (41.3%), 48.1% of the phantom
+studies (46.8%), 25.9% of those with lesions (24.5%) and 96.8% of clinical ones of 800 groups, 5 splits and 3
+trainings (96.5%).
+
+Limits. The last two lines of the table: with one run there is no spread between seeds, and ``caution`` says
+so in the row; and what all splits have in common, one corpus of training images above all, is not varied, so
+no interval from such data covers it, and the answer is for this corpus. Two splits are covered, by intervals
+too wide to be of use. Training seeds are taken as repeats within a split. Scores are averaged over the
 classes that occur in a resampled test set.
 """
 

@@ -98,7 +98,7 @@ DESIGNS: tuple[Design, ...] = (
     replace(CLINICAL, name="one run, seed effect", splits=1),
     replace(CLINICAL, name="splits correlated by 0.2", split=0.3, overlap=0.2),
 )
-"""The last three are what no interval from such data covers, and are listed to say by how much."""
+"""The last two are what no interval from such data covers; they are listed to say by how much."""
 
 POWERED: tuple[Design, ...] = (
     CLINICAL,
