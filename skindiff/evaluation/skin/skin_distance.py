@@ -92,14 +92,14 @@ def _log_table() -> FloatArray:
 
 
 def _never_skin(pixels: NDArray[np.uint8]) -> Mask:
-    """Return black, white, neutral grey, green, blue and violet: dark corners, paper, walls and cloth."""
+    """Return black, white, neutral grey, green and blue: dark corners, paper, walls and cloth."""
     lab = rgb2lab(pixels)
     lightness, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
     black = (lightness < 6) | ((lightness < 18) & (chroma < 6))
-    white = (lightness > 97) | ((lightness > 85) & (chroma < 6))
+    white = (lightness > 97) | ((lightness > 85) & (chroma < 4))
     grey = (lightness > 25) & (chroma < 2.5)
-    foreign = (chroma > 8) & ((hue < -40) | (hue > 110))
+    foreign = (chroma > 8) & ((hue < -60) | (hue > 110))
     return np.asarray(black | white | grey | foreign)
 
 
