@@ -17,10 +17,11 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
-from skindiff.config import parse_config
+from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
-from skindiff.errors import ConfigError, SkindiffError
+from skindiff.errors import SkindiffError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.report.fitz import FitzResults, report_fitz_lora
 from skindiff.generators.stable_diffusion import model_folder
@@ -60,6 +61,8 @@ class FitzLoraConfig:
     """How images are drawn; its strategy and mode are overruled by strategies."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
     patients' sake, does so only if the corpus is phantom."""
@@ -71,11 +74,10 @@ class FitzLoraConfig:
         self.generator.validate(f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
+        self.copying.validate(f"{path}copying.")
         check_strategies(self.strategies, f"{path}strategies")
-        if not self.split_seeds or len(set(self.split_seeds)) < len(self.split_seeds):
-            raise ConfigError(f"{path}split_seeds: {self.split_seeds} must name at least one, and each once")
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        check_seeds(self.split_seeds, f"{path}split_seeds")
+        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: FitzLoraConfig) -> Path:
@@ -94,14 +96,16 @@ def main(config: FitzLoraConfig) -> Path:
         splits = {seed: make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds}
     logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
     results = FitzResults(corpus=corpus)
+    key = {"data_key": corpus.fingerprint}
 
     for split_seed, split in splits.items():
         logger.info("split seed %d: %s", split_seed, split.sizes())
-        arguments = {"scenario": config.split.scenario, "data_key": corpus.fingerprint}
+        arguments = {"scenario": config.split.scenario, **key}
         experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
         generator = GeneratorOfSplit(
-            run, accelerator, config.generator, experiment.train, data_key=corpus.fingerprint, seed=split_seed
+            run, accelerator, config.generator, experiment.train, seed=split_seed, **key
         )
+        held_out = corpus.dataset.select(sorted({row for rows in split.test.values() for row in rows}))
         results.add_split(experiment)
 
         for strategy in config.strategies:
@@ -109,6 +113,18 @@ def main(config: FitzLoraConfig) -> Path:
             synthetic = generator.draw(strategy, config.synthesis)
             # 4. Train classifiers on every arm and score them.
             results.add_strategy(experiment, strategy, synthetic)
+            if config.copying:
+                results.copies.add(
+                    run,
+                    accelerator,
+                    config.copying,
+                    experiment.train,
+                    held_out,
+                    synthetic,
+                    strategy,
+                    seed=split_seed,
+                    **key,
+                )
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

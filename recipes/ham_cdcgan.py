@@ -17,10 +17,11 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
-from skindiff.config import parse_config
+from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.errors import ConfigError, SkindiffError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.detection import DetectionConfig, DetectorOfSplit
 from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.published.ham import DETECTION_NOTES, published_detection
@@ -64,6 +65,8 @@ class HamCdcganConfig:
     """The detector and its own test."""
     fidelity: FidelityConfig | None = None
     """Score drawn images against those that no generator saw, in these features; null does not."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
     patients' sake, does so only if the corpus is phantom."""
@@ -74,14 +77,13 @@ class HamCdcganConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.detection.validate(f"{path}detection.")
+        self.copying.validate(f"{path}copying.")
         if self.fidelity:
             self.fidelity.validate(f"{path}fidelity.")
         if not 0 < self.generator_share < 1:
             raise ConfigError(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"{path}seeds: {self.seeds} must name at least one, and each once")
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        check_seeds(self.seeds, f"{path}seeds")
+        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: HamCdcganConfig) -> Path:
@@ -115,10 +117,11 @@ def main(config: HamCdcganConfig) -> Path:
             # 3. Draw 100 images of each class.
             synthetic = draw_by_class(run, accelerator, folder, train, drawing, seed=seed)
             results.add_drawn(train, folder, synthetic, family, seed)
+            unseen = detectors[seed].unseen
             if config.fidelity:
                 images = {"real training": train, family: synthetic.dataset}
-                unseen = detectors[seed].unseen
                 results.add_fidelity(run, accelerator, config.fidelity, unseen, images, seed=seed, **key)
+            results.copies.add(run, config.copying, train, unseen, synthetic, family, seed, **key)
             # 4. Let the detector name them, and real images that neither has seen.
             judged = detectors[seed].judge(synthetic.dataset, family)
             results.add_detector(detectors[seed], judged, len(rows))

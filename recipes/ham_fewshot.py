@@ -17,10 +17,11 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
-from skindiff.config import parse_config
+from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split
-from skindiff.errors import ConfigError, SkindiffError
+from skindiff.errors import SkindiffError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.published.ham import FEW_SHOT_NOTES, published_few_shot
@@ -67,6 +68,8 @@ class HamFewShotConfig:
     """Arms and classifiers."""
     fidelity: FidelityConfig | None = None
     """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
     patients' sake, does so only if the corpus is phantom."""
@@ -78,12 +81,11 @@ class HamFewShotConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
+        self.copying.validate(f"{path}copying.")
         if self.fidelity:
             self.fidelity.validate(f"{path}fidelity.")
-        if not self.split_seeds or len(set(self.split_seeds)) < len(self.split_seeds):
-            raise ConfigError(f"{path}split_seeds: {self.split_seeds} must name at least one, and each once")
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        check_seeds(self.split_seeds, f"{path}split_seeds")
+        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: HamFewShotConfig) -> Path:
@@ -124,6 +126,7 @@ def main(config: HamFewShotConfig) -> Path:
             if config.fidelity:
                 images = {"real training": experiment.train, family: synthetic.dataset}
                 results.add_fidelity(run, accelerator, config.fidelity, held_out, images, seed=seed, **key)
+            results.copies.add(run, config.copying, shown, held_out, synthetic, family, seed, **key)
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

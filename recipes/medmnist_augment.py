@@ -16,11 +16,12 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
-from skindiff.config import parse_config
+from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import official_split
-from skindiff.errors import ConfigError, SkindiffError
+from skindiff.errors import SkindiffError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.published.medmnist import AUGMENT_NOTES, published_augment
 from skindiff.evaluation.report.classes import ClassResults, report_classes
@@ -61,6 +62,8 @@ class MedMNISTAugmentConfig:
     """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
     patients' sake, does so only if the corpus is phantom."""
@@ -72,10 +75,9 @@ class MedMNISTAugmentConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"{path}seeds: {self.seeds} must name at least one, and each once")
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        self.copying.validate(f"{path}copying.")
+        check_seeds(self.seeds, f"{path}seeds")
+        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: MedMNISTAugmentConfig) -> Path:
@@ -97,23 +99,25 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     drawing = replace(config.synthesis, output_size=config.corpus.image_size)
     logger.info("%s: %s, %s", name, corpus.counts(), split.sizes())
     results = ClassResults(corpus, config.experiment.bootstrap_replicates)
+    key, held_out = {"data_key": corpus.fingerprint}, corpus.dataset.select(split.test["all"])
 
     for seed in config.seeds:
         settings = replace(config.experiment, train_seeds=[seed])
-        arguments = {"scenario": name, "data_key": corpus.fingerprint}
+        arguments = {"scenario": name, **key}
         experiment = Experiment(run, accelerator, settings, corpus.dataset, split, **arguments)
         results.add_split(experiment)
 
         for family in config.families:
             # 2. Train the generator.
             generator = config.generator.of(family)
-            folder = train_from_scratch(
-                run, accelerator, generator, experiment.train, seed=seed, data_key=corpus.fingerprint
-            )
+            folder = train_from_scratch(run, accelerator, generator, experiment.train, seed=seed, **key)
             # 3. Draw more of rare classes; the Joint VAE re-draws every training image.
             synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
             # 4. Train classifiers on every arm and score them.
             results.add_generator(experiment, folder, synthetic, family, seed)
+            results.copies.add(
+                run, config.copying, experiment.train, held_out, synthetic, family, seed, **key
+            )
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

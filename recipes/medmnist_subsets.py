@@ -16,11 +16,12 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
-from skindiff.config import parse_config
+from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import random_subset
 from skindiff.errors import ConfigError, SkindiffError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.published.medmnist import SUBSET_NOTES, published_subsets
 from skindiff.evaluation.report.classes import ClassResults, report_classes
@@ -65,6 +66,8 @@ class MedMNISTSubsetsConfig:
     """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
     patients' sake, does so only if the corpus is phantom."""
@@ -76,12 +79,11 @@ class MedMNISTSubsetsConfig:
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
+        self.copying.validate(f"{path}copying.")
         if self.per_class < 1:
             raise ConfigError(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"{path}seeds: {self.seeds} must name at least one, and each once")
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        check_seeds(self.seeds, f"{path}seeds")
+        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: MedMNISTSubsetsConfig) -> Path:
@@ -103,23 +105,25 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
     drawing = replace(config.synthesis, output_size=config.corpus.image_size)
     logger.info("%s: %s, %s", name, corpus.counts(), split.sizes())
     results = ClassResults(corpus, config.experiment.bootstrap_replicates)
+    key, held_out = {"data_key": corpus.fingerprint}, corpus.dataset.select(split.test["all"])
 
     for seed in config.seeds:
         settings = replace(config.experiment, train_seeds=[seed])
-        arguments = {"scenario": name, "data_key": corpus.fingerprint}
+        arguments = {"scenario": name, **key}
         experiment = Experiment(run, accelerator, settings, corpus.dataset, split, **arguments)
         results.add_split(experiment)
 
         for family in config.families:
             # 2. Train the generator.
             generator = config.generator.of(family)
-            folder = train_from_scratch(
-                run, accelerator, generator, experiment.train, seed=seed, data_key=corpus.fingerprint
-            )
+            folder = train_from_scratch(run, accelerator, generator, experiment.train, seed=seed, **key)
             # 3. Draw 150 images of each class (the autoencoder re-draws what it learnt from).
             synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
             # 4. Train classifiers on every arm and score them.
             results.add_generator(experiment, folder, synthetic, family, seed)
+            results.copies.add(
+                run, config.copying, experiment.train, held_out, synthetic, family, seed, **key
+            )
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

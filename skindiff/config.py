@@ -64,6 +64,18 @@ def parse_config(
     return config
 
 
+def check_seeds(seeds: Sequence[int], name: str) -> None:
+    """Raise a :class:`ConfigError` that names the setting unless it has at least one seed, and each once."""
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{name}: {list(seeds)} must name at least one, and each once")
+
+
+def check_resume(resume: bool, overwrite: bool, path: str = "") -> None:
+    """Raise a :class:`ConfigError` if a run is to be gone on with and deleted."""
+    if resume and overwrite:
+        raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+
+
 def save_config(config: Any, path: Path) -> None:
     """Write a config as YAML that :func:`parse_config` reads back to an equal config."""
     path.write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

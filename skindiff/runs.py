@@ -12,8 +12,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from skindiff.config import save_config
-from skindiff.errors import ConfigError, RunFolderError, SkindiffError
+from skindiff.config import check_resume, save_config
+from skindiff.errors import RunFolderError, SkindiffError
 
 CONFIG_FILE, STAGES, DONE = "config.yaml", "stages", "done.json"
 _PARTIAL_CONFIG, _CACHE = f".{CONFIG_FILE}.partial", "cache"
@@ -76,8 +76,7 @@ class RunFolder:
         self, output_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, overwrite: bool
     ) -> None:
         self.path, self.accelerator = Path(output_dir), accelerator
-        if resume and overwrite:
-            raise ConfigError("resume and overwrite are both true: choose one")
+        check_resume(resume, overwrite)
         self._refuse(resume, overwrite)
         self._new = overwrite or not (self.path / CONFIG_FILE).is_file()
         accelerator.wait_for_everyone()

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.commands.generators import RECORD, trained_on
-from skindiff.config import parse_config, save_config
+from skindiff.config import check_resume, parse_config, save_config
 from skindiff.corpora.choice import CorpusConfig, PreparedCorpus, prepare_corpus
 from skindiff.corpora.few_shot import (
     FewShotConfig,
@@ -84,8 +84,7 @@ class RunSettings:
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
-        if self.resume and self.overwrite:
-            raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        check_resume(self.resume, self.overwrite, path)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from recipes.ham_fewshot import HamFewShotConfig, main
 from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import ConfigError, SkindiffError
+from skindiff.evaluation.copying.near_copies import load_near_copies
 from skindiff.training.ddpm import DDPMConfig
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import DCGANConfig
@@ -66,6 +67,23 @@ def test_three_generators_are_compared_on_every_split(study: HamFewShotConfig) -
     for row in report["per_class_f1"]:
         assert row["runs"] == 2
         assert set(row["f1"]) == {"nodule", "ring"}
+
+
+def test_copies_are_looked_for_in_what_every_generator_drew(study: HamFewShotConfig) -> None:
+    rows = report_of(study.output_dir)["copying"]
+    assert [(row["images"], row["seed"]) for row in rows] == [
+        (name, seed) for seed in (0, 1) for name in FAMILIES
+    ]
+    text = (Path(study.output_dir) / "report.md").read_text()
+    assert "Is it only copying?" in text
+    for row in rows:
+        assert row["training"] == 8
+        assert row["held_out"] > 0
+        assert f"| {row['images']}, seed {row['seed']} | {row['generated']} |" in text
+    for name in FAMILIES:
+        assert (Path(study.output_dir) / "pictures" / f"closest-pairs-{name}.png").is_file()
+    for folder in (Path(study.output_dir) / "stages").glob("synthesis-*"):
+        assert load_near_copies(folder / "data") is not None
 
 
 def test_the_report_sets_the_paper_beside_and_says_what_is_not_drawn(study: HamFewShotConfig) -> None:

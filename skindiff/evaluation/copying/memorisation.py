@@ -45,6 +45,8 @@ Pixels = NDArray[np.uint8]
 class CopyingConfig:
     """How copies of training images are looked for among generated ones."""
 
+    enabled: bool = True
+    """Look for copies at all."""
     features: FeatureConfig | None = None
     """The network in whose features images are compared; null compares structures, which needs no weights,
     and finds more (see scripts/plant_copies.py)."""
@@ -52,6 +54,8 @@ class CopyingConfig:
     """Share of unseen real images (by group) that may count as near copies; it sets the threshold."""
     confidence: float = 0.95
     """With which it is no more than that."""
+    held_out: int = 500
+    """Unseen real images that are compared at most; more would give a sharper threshold, and take longer."""
     planted: int = 25
     """Training images of which copies of every kind are planted, to tell what is found; 0 plants none."""
     closest_pairs: int = 24
@@ -66,7 +70,7 @@ class CopyingConfig:
         for name in ("false_flags", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{path}{name}: {getattr(self, name)} is no share between 0 and 1")
-        for name, least in (("planted", 0), ("closest_pairs", 0), ("replicates", 100)):
+        for name, least in (("held_out", 1), ("planted", 0), ("closest_pairs", 0), ("replicates", 100)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
 
@@ -168,10 +172,12 @@ def memorisation(
     Args:
         generated: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
         training: ``image``, ``image_id``, ``group_id``, ``label``: what the generator learnt from or re-drew.
-        held_out: real images of the same columns and classes; those of a group that is among the training
-            images are left out, and where none is left the threshold is the default one.
+        held_out: real images of the same columns and classes, of which ``config.held_out`` are compared;
+            those of a group that is among the training images are left out, and where none is left the
+            threshold is the default one.
         config: see :class:`CopyingConfig`.
-        seed: of the choice of planted copies, and of training images where there are more than held-out ones.
+        seed: of the choice of planted copies, of held-out images, and of training images where there are more
+            than those.
         device: that computes; None is the CPU.
 
     Raises:
@@ -182,7 +188,7 @@ def memorisation(
     if not len(generated):
         raise ConfigError("generated: there are no images; draw some first")
     owned = own_groups(generated, training)
-    held_out = _unseen(held_out, training)
+    held_out = _unseen(held_out, training, config.held_out, seed)
     groups = [*training["group_id"], *held_out["group_id"]]
     pixels = np.concatenate([comparable(one["image"]) for one in (training, held_out)])
     known = _known(config, pixels, groups, device)
@@ -277,10 +283,12 @@ def _known(
     return KnownFeatures(pixels, groups, load_feature_network(config.features, device or torch.device("cpu")))
 
 
-def _unseen(held_out: Dataset, training: Dataset) -> Dataset:
-    """Return the held-out images whose group the generator has not seen."""
+def _unseen(held_out: Dataset, training: Dataset, most: int, seed: int) -> Dataset:
+    """Return held-out images whose group the generator has not seen: all, or that many at random."""
     seen = set(training["group_id"])
-    return held_out.select([row for row, group in enumerate(held_out["group_id"]) if group not in seen])
+    rows = np.array([row for row, group in enumerate(held_out["group_id"]) if group not in seen], np.int64)
+    chosen = numpy_generator("unseen", seed).permutation(rows)[:most]
+    return held_out.select(np.sort(chosen))
 
 
 def _of_own_group(

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.evaluation.copying.memorisation import CopyingConfig, Memorisation, memorisation
+from skindiff.evaluation.copying.near_copies import load_near_copies
 from skindiff.runs import RunFolder, write_atomically
 
 COPYING_FILE, PAIRS_FILE = "copying.json", "closest_pairs.csv"
@@ -31,9 +32,9 @@ def find_copies(
 ) -> dict[str, Any]:
     """Look for copies of training images among generated ones; a stage of the run.
 
-    The stage keeps ``copying.json``, and ``closest_pairs.csv`` with ids, which name photographs and stay
-    there. The report by image goes beside the shards as ``near_copies.json``, where a push looks for it, so
-    that the threshold that was set here is the one of the gate.
+    The stage keeps ``copying.json``, and ``closest_pairs.csv`` and ``near_copies.json`` with ids, which name
+    photographs and stay there. A copy of the latter, the report by image, goes beside the shards, where a
+    push looks for it, so that the threshold that was set here is the one of the gate.
 
     Args:
         run: the stage is kept there.
@@ -69,14 +70,17 @@ def find_copies(
     if not stage.done:
         if accelerator.is_main_process:
             found = memorisation(generated, training, held_out, config, seed=seed, device=accelerator.device)
-            found.report.save(folder)
             _write(found, stage.folder)
         stage.finish()
+    report = load_near_copies(stage.folder)
+    if accelerator.is_main_process and report is not None and report != load_near_copies(folder):
+        report.save(folder)
     content: dict[str, Any] = json.loads((stage.folder / COPYING_FILE).read_text(encoding="utf-8"))
     return {"images": name, "seed": seed, **content}
 
 
 def _write(found: Memorisation, folder: Path) -> None:
+    found.report.save(folder)
     write_atomically(folder / COPYING_FILE, json.dumps(found.to_dict(), sort_keys=True) + "\n")
     pairs = found.pairs()
     if pairs:

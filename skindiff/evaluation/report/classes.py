@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.corpora.choice import PreparedCorpus
+from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.best_epoch import mean_best_epochs
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.detection import Detection, DetectorOfSplit
@@ -56,6 +57,7 @@ class ClassResults:
     undrawn: dict[str, list[str]] = field(default_factory=dict)
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
     fidelity: list[dict[str, Any]] = field(default_factory=list)
+    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
     detections: list[Detection] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
@@ -188,6 +190,7 @@ def report_classes(
         "per_class_f1": by_class,
         "best_test_epoch": best,
         "fidelity": results.fidelity,
+        "copying": results.copies.rows,
         "detection": detection,
         "paper": [row._asdict() for row in published],
     }
@@ -197,6 +200,7 @@ def report_classes(
         detection_chapter(detection, published),
         per_class_chapter(by_class),
         fidelity_chapter(results.fidelity),
+        results.copies.chapter(),
         classes_chapter(results.grids),
     ]
     report = Report(

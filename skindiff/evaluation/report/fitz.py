@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from skindiff.corpora.choice import PreparedCorpus
 from skindiff.corpora.splits import Split
+from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment
 from skindiff.evaluation.published.fitzpatrick import published_rows
@@ -33,6 +34,7 @@ class FitzResults:
     described_splits: list[dict[str, Any]] = field(default_factory=list)
     synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -138,8 +140,11 @@ def report_fitz_lora(
         samples=results.samples() if strategies else (),
         published=published_rows(scenario, ablation=len(strategies) > 1),
         notes=_notes(config),
-        chapters=[results.types()] if strategies else [],
-        sections={"synthesis": _synthesis(results)},
+        chapters=[*([results.types()] if strategies else []), results.copies.chapter()],
+        sections={
+            "synthesis": _synthesis(results),
+            **({"copying": results.copies.rows} if results.copies.rows else {}),
+        },
         trainings=_trainings(results),
         timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
     )

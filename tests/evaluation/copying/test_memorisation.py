@@ -14,7 +14,7 @@ from skindiff.errors import ConfigError, SynthesisError
 from skindiff.evaluation.copying import stage
 from skindiff.evaluation.copying.chapter import closest_pairs_picture, copying_chapter
 from skindiff.evaluation.copying.memorisation import CopyingConfig, Memorisation, memorisation
-from skindiff.evaluation.copying.near_copies import load_near_copies
+from skindiff.evaluation.copying.near_copies import REPORT_FILE, load_near_copies
 from skindiff.evaluation.copying.planted import KINDS, plant
 from skindiff.evaluation.copying.threshold import THRESHOLD
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig
@@ -182,6 +182,9 @@ def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
     assert report is not None
     assert [row.nearest_source for row in report.copies] == ["photo-4"]
     assert report.threshold == first["threshold"]["value"]  # type: ignore[index]
+    (tmp_path / REPORT_FILE).unlink()  # the images were drawn again, the same ones
+    assert find() == first
+    assert load_near_copies(tmp_path) == report
     (folder,) = (tmp_path / "run" / "stages").iterdir()
     assert (folder / stage.PAIRS_FILE).read_text().splitlines()[1].startswith("d0,,,photo-4,patient-2,")
     assert asdict(CONFIG) == json.loads((folder / "done.json").read_text())["config"]
