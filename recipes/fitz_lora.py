@@ -23,6 +23,7 @@ from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.report.fitz import FitzResults, report_fitz_lora
 from skindiff.generators.stable_diffusion import model_folder
 from skindiff.launch import start_accelerator
@@ -61,6 +62,8 @@ class FitzLoraConfig:
     """How images are drawn; its strategy and mode are overruled by strategies."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    fidelity: FidelityConfig | None = None
+    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
     copying: CopyingConfig = field(default_factory=CopyingConfig)
     """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
@@ -75,6 +78,8 @@ class FitzLoraConfig:
         self.synthesis.validate(f"{path}synthesis.")
         self.experiment.validate(f"{path}experiment.")
         self.copying.validate(f"{path}copying.")
+        if self.fidelity:
+            self.fidelity.validate(f"{path}fidelity.")
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
         check_resume(self.resume, self.overwrite, path)
@@ -98,13 +103,11 @@ def main(config: FitzLoraConfig) -> Path:
     results = FitzResults(corpus=corpus)
     key = {"data_key": corpus.fingerprint}
 
-    for split_seed, split in splits.items():
-        logger.info("split seed %d: %s", split_seed, split.sizes())
+    for seed, split in splits.items():
+        logger.info("split seed %d: %s", seed, split.sizes())
         arguments = {"scenario": config.split.scenario, **key}
         experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
-        generator = GeneratorOfSplit(
-            run, accelerator, config.generator, experiment.train, seed=split_seed, **key
-        )
+        generator = GeneratorOfSplit(run, accelerator, config.generator, experiment.train, seed=seed, **key)
         held_out = corpus.dataset.select(sorted({row for rows in split.test.values() for row in rows}))
         results.add_split(experiment)
 
@@ -113,18 +116,11 @@ def main(config: FitzLoraConfig) -> Path:
             synthetic = generator.draw(strategy, config.synthesis)
             # 4. Train classifiers on every arm and score them.
             results.add_strategy(experiment, strategy, synthetic)
-            if config.copying:
-                results.copies.add(
-                    run,
-                    accelerator,
-                    config.copying,
-                    experiment.train,
-                    held_out,
-                    synthetic,
-                    strategy,
-                    seed=split_seed,
-                    **key,
-                )
+            images = {"real training": experiment.train, strategy: synthetic.dataset}
+            results.fidelity.add(run, config.fidelity, held_out, images, seed, **key)
+            results.copies.add(
+                run, config.copying, experiment.train, held_out, synthetic, strategy, seed, **key
+            )
 
     # 5. Report.
     results.seconds = time.perf_counter() - started

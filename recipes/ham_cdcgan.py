@@ -118,9 +118,8 @@ def main(config: HamCdcganConfig) -> Path:
             synthetic = draw_by_class(run, accelerator, folder, train, drawing, seed=seed)
             results.add_drawn(train, folder, synthetic, family, seed)
             unseen = detectors[seed].unseen
-            if config.fidelity:
-                images = {"real training": train, family: synthetic.dataset}
-                results.add_fidelity(run, accelerator, config.fidelity, unseen, images, seed=seed, **key)
+            images = {"real training": train, family: synthetic.dataset}
+            results.fidelity.add(run, config.fidelity, unseen, images, seed, **key)
             results.copies.add(run, config.copying, train, unseen, synthetic, family, seed, **key)
             # 4. Let the detector name them, and real images that neither has seen.
             judged = detectors[seed].judge(synthetic.dataset, family)

@@ -123,9 +123,8 @@ def main(config: HamFewShotConfig) -> Path:
             synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
             # 4. Train classifiers on every arm and score them.
             results.add_generator(experiment, folder, synthetic, family, seed)
-            if config.fidelity:
-                images = {"real training": experiment.train, family: synthetic.dataset}
-                results.add_fidelity(run, accelerator, config.fidelity, held_out, images, seed=seed, **key)
+            images = {"real training": experiment.train, family: synthetic.dataset}
+            results.fidelity.add(run, config.fidelity, held_out, images, seed, **key)
             results.copies.add(run, config.copying, shown, held_out, synthetic, family, seed, **key)
 
     # 5. Report.

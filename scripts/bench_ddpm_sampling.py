@@ -6,9 +6,9 @@
 
 Trains a small class-conditional DDPM (or loads the one that --pipeline names), draws the same classes from
 the same noise by both samplers in turns, and compares speed and KID against real images of the same classes
-that the generator never saw (with --pipeline it may have seen some of them). What it aims at is stated before anything is measured: AIM times as fast, and the upper end of the
-95% interval of KID(fast) - KID(ancestral) below MARGIN times KID(ancestral). Called again, it goes on where
-it was.
+that the generator never saw (with --pipeline it may have seen some of them). What it aims at is stated before
+anything is measured: AIM times as fast, and the upper end of the 95% interval of KID(fast) - KID(ancestral)
+below MARGIN times KID(ancestral). Called again, it goes on where it was.
 
 Wall-clock ratios on a machine with other work on it are noisy; the ratio of CPU seconds beside it is hardly
 touched by that.

@@ -18,12 +18,14 @@ from skindiff.config import parse_config
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.errors import SkindiffError
+from skindiff.evaluation.copying.near_copies import load_near_copies
 from skindiff.evaluation.downstream import experiment
 from skindiff.evaluation.downstream.arm_names import ARMS
 from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.synthesis import strategies
 from skindiff.synthesis.writer import load_synthetic
 from tests.conftest import REPOSITORY
+from tests.recipes.tiny_class_study import tiny_fidelity
 from tests.recipes.tiny_study import reported, stage_files, tiny_study
 
 WORK = {
@@ -67,7 +69,8 @@ def test_a_study_runs_from_the_corpus_to_the_report(study: FitzLoraConfig) -> No
     folder = Path(study.output_dir)
     stages = sorted(path.name.rsplit("-", 1)[0] for path in (folder / "stages").iterdir())
     cells = [f"cell-{arm.replace('+', '-')}-test_resnet" for arm in ARMS]
-    assert stages == sorted([*cells, "textual-inversion", "lora", "synthesis-img2img-ti-lora"])
+    generator = ["textual-inversion", "lora", "synthesis-img2img-ti-lora", "copying-img2img-ti-lora"]
+    assert stages == sorted([*cells, *generator])
     assert all((path / "done.json").is_file() for path in (folder / "stages").iterdir())
     found = [load_cell(path) for path in sorted(folder.glob("stages/cell-*/dark.npz"))]
     assert {cell.key.arm for cell in found} == set(ARMS)
@@ -102,6 +105,24 @@ def test_the_report_has_what_the_design_promises(study: FitzLoraConfig) -> None:
     for row in report["summary"]:
         assert row["ci_low"] <= row["mean"] <= row["ci_high"]
     assert {row["arm"] for row in report["summary"]} == set(ARMS)
+    (copying,) = report["copying"]
+    assert copying["images"] == "img2img ti+lora"
+    assert copying["of_own_group"] is not None, "what was re-drawn from a photograph is held against it too"
+    (shards,) = folder.glob("stages/synthesis-*/data")
+    gate = load_near_copies(shards)
+    assert gate is not None
+    assert gate.threshold == copying["threshold"]["value"]
+    assert "## Copying" in (folder / "report.md").read_text()
+
+
+def test_fidelity_is_scored_by_class_and_skin_type(copied: FitzLoraConfig, counts: Counts) -> None:
+    fidelity = replace(tiny_fidelity(), by=["class", "skin_type"])
+    main(replace(copied, resume=True, fidelity=fidelity))
+    assert counts() == {}
+    rows = json.loads((Path(copied.output_dir) / "report.json").read_text())["fidelity"]
+    assert [row["images"] for row in rows] == ["real training", "img2img ti+lora"]
+    assert {(group["by"], group["name"]) for row in rows for group in row["groups"]} >= {("class", "nodule")}
+    assert "## Fidelity" in (Path(copied.output_dir) / "report.md").read_text()
 
 
 def test_resume_repeats_nothing(copied: FitzLoraConfig, counts: Counts) -> None:

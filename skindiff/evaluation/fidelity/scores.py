@@ -191,7 +191,7 @@ def feature_scores(
     shares = manifold_shares(real.double().numpy(), generated.double().numpy(), config.neighbours)
     intervals = manifold_intervals(shares, config.replicates, seed)
     replicates = kid_replicates(real, [generated], config.replicates, seed)[0]
-    intervals["kid"] = tuple(np.percentile(replicates, _INTERVAL).tolist())
+    intervals["kid"] = tuple(np.nanpercentile(replicates, _INTERVAL).tolist())
     scores = {
         "fid": frechet_distance(real, generated),
         "kid": float(kid["kernel_inception_distance_mean"]),
@@ -251,7 +251,7 @@ def kid_difference(
     """
     point = kid_replicates(real, [first, second], 0, seed)[:, 0]
     drawn = kid_replicates(real, [first, second], replicates, seed)
-    low, high = np.percentile(drawn[0] - drawn[1], _INTERVAL).tolist()
+    low, high = np.nanpercentile(drawn[0] - drawn[1], _INTERVAL).tolist()
     return float(point[0] - point[1]), low, high
 
 
@@ -294,8 +294,11 @@ def _multiplicities(
 
 
 def _mean_pair(kernel: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weighted mean of a kernel over pairs of different images, by column of ``weights``."""
+    """Return the weighted mean of a kernel over pairs of different images, by column of ``weights``.
+
+    NaN where a resample of few images holds no two different ones.
+    """
     off = kernel - np.diag(np.diag(kernel))
     pairs = weights.sum(0) ** 2 - (weights**2).sum(0)
-    total: NDArray[np.float64] = np.einsum("nr,nr->r", weights, off @ weights) / pairs
-    return total
+    total = np.einsum("nr,nr->r", weights, off @ weights)
+    return np.divide(total, pairs, out=np.full_like(total, np.nan), where=pairs > 0)

@@ -20,9 +20,7 @@ from skindiff.evaluation.downstream.best_epoch import mean_best_epochs
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.detection import Detection, DetectorOfSplit
 from skindiff.evaluation.downstream.experiment import Experiment
-from skindiff.evaluation.fidelity.by_class import class_fidelity
-from skindiff.evaluation.fidelity.chapter import fidelity_chapter
-from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.evaluation.fidelity.of_run import FidelityOfRun
 from skindiff.evaluation.published.fitzpatrick import Published
 from skindiff.evaluation.report.chapter import Chapter, ChapterOf
 from skindiff.evaluation.report.class_chapters import (
@@ -35,7 +33,6 @@ from skindiff.evaluation.report.class_chapters import (
 )
 from skindiff.evaluation.report.class_pictures import ClassLine, class_lines, classes_chapter
 from skindiff.evaluation.report.write import Report, environment, write_report
-from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
@@ -56,7 +53,7 @@ class ClassResults:
     grids: dict[str, list[ClassLine]] = field(default_factory=dict)
     undrawn: dict[str, list[str]] = field(default_factory=dict)
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
-    fidelity: list[dict[str, Any]] = field(default_factory=list)
+    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
     copies: CopiesOfRun = field(default_factory=CopiesOfRun)
     detections: list[Detection] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
@@ -99,35 +96,6 @@ class ClassResults:
             drawn = {name: log for name, log in experiment.logs.items() if "syn" in name}
             self.curves[f"classifiers, {family}"] = drawn
         self.add_drawn(experiment.train, pipeline, synthetic, family, seed)
-
-    def add_fidelity(
-        self,
-        run: RunFolder,
-        accelerator: Accelerator,
-        config: FidelityConfig,
-        held_out: Dataset,
-        images: Mapping[str, Dataset],
-        *,
-        seed: int,
-        data_key: str,
-    ) -> None:
-        """Score images against held-out ones, each name and seed once; see :func:`class_fidelity`.
-
-        Args:
-            run: the scores are kept there.
-            accelerator: its device; the main process computes.
-            config: features and scores.
-            held_out: real images that the generator never saw.
-            images: by name, what generators drew, and real training images for comparison.
-            seed: of the split.
-            data_key: fingerprint of the corpus.
-        """
-        for name, own in images.items():
-            if not any((row["images"], row["seed"]) == (name, seed) for row in self.fidelity):
-                row = class_fidelity(
-                    run, accelerator, config, held_out, own, name=name, seed=seed, data_key=data_key
-                )
-                self.fidelity.append(row)
 
     def add_drawn(self, train: Dataset, pipeline: Path, synthetic: Synthetic, family: str, seed: int) -> None:
         """Add a generator that learnt from ``train``, and what it drew."""
@@ -189,7 +157,7 @@ def report_classes(
         "synthesis": results.synthesis,
         "per_class_f1": by_class,
         "best_test_epoch": best,
-        "fidelity": results.fidelity,
+        "fidelity": results.fidelity.rows,
         "copying": results.copies.rows,
         "detection": detection,
         "paper": [row._asdict() for row in published],
@@ -199,7 +167,7 @@ def report_classes(
         *([_beside(published, by_class, best)] if results.cells and published else []),
         detection_chapter(detection, published),
         per_class_chapter(by_class),
-        fidelity_chapter(results.fidelity),
+        results.fidelity.chapter(),
         results.copies.chapter(),
         classes_chapter(results.grids),
     ]

@@ -13,6 +13,7 @@ from skindiff.corpora.splits import Split
 from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment
+from skindiff.evaluation.fidelity.of_run import FidelityOfRun
 from skindiff.evaluation.published.fitzpatrick import published_rows
 from skindiff.evaluation.report.chapter import Chapter
 from skindiff.evaluation.report.class_pictures import types_chapter
@@ -34,6 +35,7 @@ class FitzResults:
     described_splits: list[dict[str, Any]] = field(default_factory=list)
     synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
+    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
     copies: CopiesOfRun = field(default_factory=CopiesOfRun)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -125,6 +127,11 @@ def report_fitz_lora(
     strategies = list(results.synthetic)
     tones = {name: transfer_tone(results.parts(name), show_progress=True) for name in strategies}
     lesions = {name: transfer_lesions(results.parts(name), show_progress=True) for name in strategies}
+    sections = {
+        "synthesis": _synthesis(results),
+        "fidelity": results.fidelity.rows,
+        "copying": results.copies.rows,
+    }
     corpus_name, scenario = config["corpus"]["name"], config["split"]["scenario"]
     report = Report(
         recipe="fitz_lora",
@@ -140,11 +147,12 @@ def report_fitz_lora(
         samples=results.samples() if strategies else (),
         published=published_rows(scenario, ablation=len(strategies) > 1),
         notes=_notes(config),
-        chapters=[*([results.types()] if strategies else []), results.copies.chapter()],
-        sections={
-            "synthesis": _synthesis(results),
-            **({"copying": results.copies.rows} if results.copies.rows else {}),
-        },
+        chapters=[
+            *([results.types()] if strategies else []),
+            results.fidelity.chapter(),
+            results.copies.chapter(),
+        ],
+        sections={name: section for name, section in sections.items() if section or name == "synthesis"},
         trainings=_trainings(results),
         timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
     )
