@@ -45,6 +45,7 @@ SMALL = [
 TINY: dict[tuple[str, ...], list[str]] = {
     ("audit",): [],
     ("report",): [],
+    ("compare",): [],
     ("demo",): ["--port", "null"],
     ("sample",): [
         *("--images", "1", "--synthesis.steps", "4", "--synthesis.tone", "none"),
