@@ -49,6 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> HamCdcganConfig:
 
 def test_detection_stands_beside_the_detectors_own_recall(study: HamCdcganConfig) -> None:
     assert stage_names(study.output_dir) == [
+        *["copying-sn-dcgan"] * 2,
         *["detector"] * 2,
         *["generator-sn-dcgan"] * 2,
         *["synthesis-sn-dcgan"] * 2,
