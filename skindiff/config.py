@@ -108,6 +108,7 @@ def _one_line(message: str, config_class: type) -> str:
     message = re.sub(r"\s+", " ", message).strip()
     unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)", message)
     nested = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
+    nested = nested or re.search(r"Parser key \"([\w.]+)\": .*NestedArg\(key='([\w.]+)'", message)
     name = unknown[1] if unknown else f"{nested[1]}.{nested[2]}" if nested else None
     if name is None:
         name = next(

@@ -74,6 +74,10 @@ def test_audit_of_nothing_is_one_line_and_writes_nothing(
     [
         (["audit"], "data_dir is not given"),
         (["audit", "imagefolder", "--data_dir", ".", "--colour", "red"], "colour: there is no such setting"),
+        (
+            ["audit", "--corpus.name", "ham10000"],
+            "corpus.name: there is no such setting; did you mean 'corpus'?",
+        ),
         (["audit", "imagefolder", "more", "--data_dir", "."], "'more' belongs to no setting"),
         (["aduit"], "'aduit' is no command; choose from audit, train"),
         (["train", "loar"], "method: 'loar' is not one of textual-inversion, lora"),
