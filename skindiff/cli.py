@@ -11,6 +11,7 @@ from importlib import import_module
 
 from skindiff import __version__
 from skindiff.commands import COMMANDS
+from skindiff.commands.terminal import complain
 from skindiff.errors import SkindiffError
 
 _WHAT = "Diffusion-based augmentation for skin images. Not for clinical use."
@@ -30,18 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0].startswith("-"):
         _parser().parse_args(words or ["--help"])
     if words[0] not in COMMANDS:
-        print(f"error: {words[0]!r} is no command; choose from {', '.join(COMMANDS)}", file=sys.stderr)
+        complain(f"error: {words[0]!r} is no command; choose from {', '.join(COMMANDS)}")
         return 2
     try:
         status: int = import_module(f"skindiff.commands.{words[0]}").main(words[1:])
     except SkindiffError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 2
     except ChildProcessError as error:  # its own process has nothing more to say
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        complain("interrupted; the same command with --resume goes on")
         return 130
     return status
 

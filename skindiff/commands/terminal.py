@@ -1,4 +1,4 @@
-"""What commands say on the standard output; logs and progress bars go to the standard error."""
+"""What commands say: on the standard output, and what went wrong on the standard error, beside the logs."""
 
 import os
 import shlex
@@ -11,6 +11,11 @@ def say(text: str = "") -> None:
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print a line on the standard error."""
+    sys.stderr.write(f"{text}\n")
 
 
 def suggest(*commands: Sequence[str]) -> None:
