@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from skindiff.evaluation.skin.segmentation import segment
+from skindiff.evaluation.skin.skin_distance import FloatArray, Mask
 from skindiff.evaluation.statistics.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import numpy_generator
-
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 _FINE, _COARSE, _WINDOW = 1 / 64, 1 / 8, 1 / 16
 """Standard deviations of the band-pass's two Gaussians and of the local window, as shares of the side."""

@@ -18,14 +18,12 @@ from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 
 from skindiff.evaluation.skin.segmentation import segment
+from skindiff.evaluation.skin.skin_distance import FloatArray, Mask
 from skindiff.evaluation.statistics.group_bootstrap import (
     group_weights,
     percentile_interval,
     weighted_medians,
 )
-
-FloatArray = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 MINIMUM_SKIN_SHARE = 0.1
 """An image with a smaller share of measurable skin has no estimate."""
