@@ -220,21 +220,8 @@ def make_plan(
     subjects = _subjects(label_feature.names, set(columns["label"]), config, tokens)
     targets = _draw_targets(columns, config, seed)
     constant = {
-        "corpus": SYNTHETIC_CORPUS,
-        "strength": config.strength if config.mode == "img2img" else None,
-        "guidance_scale": config.guidance_scale,
-        "steps": config.steps,
+        **_drawn_with(config),
         "generator": generator,
-        "strategy": config.strategy,
-        "mode": config.mode,
-        "scheduler": config.scheduler,
-        "tone": _effective_tone(config),
-        "tone_strength": config.tone_strength,
-        "tone_subject": config.tone_subject,
-        "detail": config.detail if config.mode == "img2img" else 0.0,
-        "image_size": config.image_size,
-        "output_size": config.output_size,
-        "batch_size": config.batch_size,
         "threads": threads or torch.get_num_threads(),
     }
     rows: dict[str, list[Any]] = {name: [] for name in plan_features(label_feature.names)}
@@ -259,6 +246,26 @@ def make_plan(
             for name, value in row.items():
                 rows[name].append(value)
     return Dataset.from_dict(rows, features=plan_features(label_feature.names))
+
+
+def _drawn_with(config: SynthesisConfig) -> dict[str, Any]:
+    """Return the columns that are the same for every row of a plan, by its settings."""
+    return {
+        "corpus": SYNTHETIC_CORPUS,
+        "strength": config.strength if config.mode == "img2img" else None,
+        "guidance_scale": config.guidance_scale,
+        "steps": config.steps,
+        "strategy": config.strategy,
+        "mode": config.mode,
+        "scheduler": config.scheduler,
+        "tone": _effective_tone(config),
+        "tone_strength": config.tone_strength,
+        "tone_subject": config.tone_subject,
+        "detail": config.detail if config.mode == "img2img" else 0.0,
+        "image_size": config.image_size,
+        "output_size": config.output_size,
+        "batch_size": config.batch_size,
+    }
 
 
 def _check_sources(image_ids: list[str]) -> None:
