@@ -151,14 +151,7 @@ def train_lora(
     """
     config.validate()
     check_no_adapter(pipeline)
-    tokens = learnt.tokens if learnt else TokenMap({})
-    token_ids(pipeline, tokens)
-    unlearnt = set(dataset.features["label"].names) - set(tokens.tokens)
-    if learnt and unlearnt:
-        raise GeneratorError(
-            f"condition {min(unlearnt)!r} has no word in {str(learnt.folder)!r}: learn this corpus, "
-            "or train without words"
-        )
+    tokens = _words(pipeline, dataset, learnt)
     before = learnt.before if learnt else pipeline_state(pipeline)
     pipeline.to(accelerator.device)
     task = _task(
@@ -190,18 +183,26 @@ def train_lora(
         )
     for module in trainable_modules(pipeline):
         module.requires_grad_(False)
-    adapter = Adapter(
-        folder=folder / "adapter",
-        tokens=tokens,
-        config={**(learnt.config if learnt else {}), "base_model": base_model, NAME: asdict(config)},
-        log=[*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)],
-        has_lora=True,
-        before=before,
-    )
+    record = {**(learnt.config if learnt else {}), "base_model": base_model, NAME: asdict(config)}
+    stages = [*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)]
+    adapter = Adapter(folder / "adapter", tokens, config=record, log=stages, has_lora=True, before=before)
     if accelerator.is_main_process:
         save_adapter(adapter, pipeline)
     accelerator.wait_for_everyone()
     return adapter
+
+
+def _words(pipeline: StableDiffusionPipeline, dataset: Dataset, learnt: Adapter | None) -> TokenMap:
+    """Return the learnt words, after seeing that the pipeline and every condition of the corpus has one."""
+    tokens = learnt.tokens if learnt else TokenMap({})
+    token_ids(pipeline, tokens)
+    unlearnt = set(dataset.features["label"].names) - set(tokens.tokens)
+    if learnt and unlearnt:
+        raise GeneratorError(
+            f"condition {min(unlearnt)!r} has no word in {str(learnt.folder)!r}: learn this corpus, "
+            "or train without words"
+        )
+    return tokens
 
 
 def add_lora(pipeline: StableDiffusionPipeline, config: LoRAConfig) -> None:
