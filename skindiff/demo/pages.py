@@ -56,18 +56,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
     """Build the page that re-draws a photograph across the six skin types."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
-            photograph = _undecoded(
-                gr.Image(
-                    label="Photograph",
-                    sources=["upload", "clipboard"],
-                    type="filepath",
-                    image_mode=None,
-                    height=250,
-                    elem_id="photograph",
-                    buttons=[],
-                    placeholder=f"JPEG, PNG or WebP, up to {desk.config.max_upload_mb:g} MB",
-                )
-            )
+            photograph = _upload(desk)
             phantoms = gr.Dataset(
                 components=["image"],
                 samples=[[example] for example in examples],
@@ -92,20 +81,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             line = _line("Upload a photograph, or take one of the examples.")
             gallery = _gallery("Skin types I to VI", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
-            with gr.Group(visible=False) as pair:
-                slider = gr.ImageSlider(
-                    label="Before and after",
-                    show_label=False,
-                    height=340,
-                    interactive=False,
-                    buttons=[],
-                    elem_id="slider",
-                )
-                shown = gr.Radio(
-                    [(name, number) for number, name in enumerate(SKIN_TYPES)],
-                    value=5,
-                    label="After: skin type",
-                )
+            pair, slider, shown = _before_and_after()
             download = _download()
     pairs = gr.State([], time_to_live=desk.config.keep_minutes * 60)
     _describes(desk, generator, condition, skin_type, public=False)
@@ -116,15 +92,7 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
     )
     event = go.click(
         desk.transfer,
-        [
-            photograph,
-            generator,
-            condition,
-            skin_type,
-            strength,
-            *knobs,
-            tone,
-        ],
+        [photograph, generator, condition, skin_type, strength, *knobs, tone],
         [gallery, strip, download, line, pairs],
         api_name="transfer",
         concurrency_id=DRAWING,
@@ -134,6 +102,39 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
     for trigger in (pairs.change, shown.change):
         trigger(desk.pair, [shown, pairs], [pair, slider], **_QUIET)
     _after(event, cancel, line, download)
+
+
+def _upload(desk: Desk) -> gr.Image:
+    """Return where a photograph is given."""
+    return _undecoded(
+        gr.Image(
+            label="Photograph",
+            sources=["upload", "clipboard"],
+            type="filepath",
+            image_mode=None,
+            height=250,
+            elem_id="photograph",
+            buttons=[],
+            placeholder=f"JPEG, PNG or WebP, up to {desk.config.max_upload_mb:g} MB",
+        )
+    )
+
+
+def _before_and_after() -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
+    """Return the two pictures under a slider, hidden until there are some, and the choice of the second."""
+    with gr.Group(visible=False) as pair:
+        slider = gr.ImageSlider(
+            label="Before and after",
+            show_label=False,
+            height=340,
+            interactive=False,
+            buttons=[],
+            elem_id="slider",
+        )
+        shown = gr.Radio(
+            [(name, number) for number, name in enumerate(SKIN_TYPES)], value=5, label="After: skin type"
+        )
+    return pair, slider, shown
 
 
 def compare_page(desk: Desk) -> None:
