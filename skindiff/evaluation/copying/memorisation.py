@@ -28,6 +28,7 @@ from skindiff.evaluation.copying.nearest import Found, Known, KnownFeatures, Kno
 from skindiff.evaluation.copying.planted import KINDS, plant
 from skindiff.evaluation.copying.structure import comparable
 from skindiff.evaluation.copying.threshold import (
+    SAME,
     THRESHOLD,
     Threshold,
     held_out_threshold,
@@ -83,6 +84,9 @@ class Memorisation:
         report: every generated image with its nearest training images, for the gate before a push.
         threshold: and where it comes from.
         held_out: number of unseen real images.
+        held_out_alike: how many of them are likely a training image of another group, by
+            :data:`~skindiff.evaluation.copying.threshold.SAME`: a leak that no audit saw. None where features
+            are compared, whose similarities differ by network.
         near_copies: ``share``, ``low``, ``high`` of generated images that are a near copy of a training image
             of another group than their source's (of any, where they have no source).
         of_own_group: the same of near copies of the source or its group, among images that have a source;
@@ -98,6 +102,7 @@ class Memorisation:
     report: NearCopies
     threshold: Threshold
     held_out: int
+    held_out_alike: int | None
     near_copies: dict[str, float]
     of_own_group: dict[str, float] | None
     either_side: dict[str, float] | None
@@ -121,6 +126,7 @@ class Memorisation:
             "generated": len(self.report.rows),
             "training": self.report.sources,
             "held_out": self.held_out,
+            "held_out_alike": self.held_out_alike,
             "threshold": asdict(self.threshold),
             "near_copies": self.near_copies,
             "of_own_group": self.of_own_group,
@@ -217,6 +223,7 @@ def memorisation(
         report=report,
         threshold=threshold,
         held_out=len(held_out),
+        held_out_alike=int((of_unseen.similarity >= SAME).sum()) if config.features is None else None,
         near_copies=share_interval((found.similarity >= threshold.value).tolist(), clusters),
         of_own_group=_of_own_group(found, clusters, owned, threshold.value),
         either_side=_either_side(sides, parts, threshold.value, config.replicates, seed) if sides else None,

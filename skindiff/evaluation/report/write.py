@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skindiff.evaluation.copying.crossing import crossing_flags
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.leaks import comparison_flags
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
@@ -174,7 +175,10 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
         "corpus": report.corpus,
         "splits": report.splits,
-        "flags": comparison_flags(report.cells, report.splits),
+        "flags": [
+            *comparison_flags(report.cells, report.splits),
+            *crossing_flags(report.sections.get("copying", ())),
+        ],
         "verdicts": verdicts(summary, report.primary_metric),
         "summary": summary,
         "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),

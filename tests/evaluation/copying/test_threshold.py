@@ -41,8 +41,11 @@ def test_few_held_out_images_leave_the_default_threshold() -> None:
     enough = held_out_threshold(np.linspace(0, 0.8, 149).round(4), names(149), **SETTINGS)
     assert (enough.value, enough.source) == (0.8001, "held-out")
     assert enough.bound <= 0.02
-    near = held_out_threshold(np.append(few[1:], 0.97), names(148), **SETTINGS)
-    assert (near.value, near.source) == (0.9701, "held-out")
+    twice = held_out_threshold(np.append(few[2:], [0.97, 1.0]), names(148), **SETTINGS)
+    assert (twice.value, twice.source, twice.flagged_groups) == (THRESHOLD, "default", 2)
+    assert twice.bound > 0.04
+    near = held_out_threshold(np.append(few[3:], [0.97, 0.98, 1.0]), names(148), **SETTINGS)
+    assert (near.value, near.source, near.flagged_groups) == (0.9701, "held-out", 2)
     assert held_out_threshold(np.array([1.0]), ["a"], **SETTINGS).value == 1.0
     nothing = held_out_threshold(np.array([]), [], **SETTINGS)
     assert (nothing.value, nothing.source, nothing.groups, nothing.bound) == (THRESHOLD, "default", 0, 1.0)

@@ -77,7 +77,7 @@ def made_up_report(**overrides: Any) -> Report:
         ],
         published=published_rows("iii"),
         notes=["The generator saw no beta."],
-        sections={"copying": {"nearest": 0.5}, "synthesis": [{"planned": 120, "drawn": 100}]},
+        sections={"copying": [{"nearest": 0.5}], "synthesis": [{"planned": 120, "drawn": 100}]},
         trainings={"lora, split 0": 40, "lora, split 1": 50},
         timings={"total": 98765.4},
     )
