@@ -85,8 +85,8 @@ class Memorisation:
         threshold: and where it comes from.
         held_out: number of unseen real images.
         held_out_alike: how many of them are likely a training image of another group, by
-            :data:`~skindiff.evaluation.copying.threshold.SAME`: a leak that no audit saw. None where features
-            are compared, whose similarities differ by network.
+            :data:`~skindiff.evaluation.copying.threshold.SAME`: a leak that no audit saw. They are not unseen
+            and do not set the threshold. None where features are compared, as networks differ.
         near_copies: ``share``, ``low``, ``high`` of generated images that are a near copy of a training image
             of another group than their source's (of any, where they have no source).
         of_own_group: the same of near copies of the source or its group, among images that have a source;
@@ -200,9 +200,10 @@ def memorisation(
     known = _known(config, pixels, groups, device)
     parts = _Parts.of(training, held_out, seed)
     (of_unseen,) = known.nearest(pixels[len(training) :], among=[parts.training])
+    same = of_unseen.similarity >= (SAME if config.features is None else np.inf)
     threshold = held_out_threshold(
-        of_unseen.similarity,
-        held_out["group_id"],
+        of_unseen.similarity[~same],
+        [group for group, known_too in zip(held_out["group_id"], same, strict=True) if not known_too],
         false_flags=config.false_flags,
         confidence=config.confidence,
         default=THRESHOLD if config.features is None else 1.0,
@@ -223,7 +224,7 @@ def memorisation(
         report=report,
         threshold=threshold,
         held_out=len(held_out),
-        held_out_alike=int((of_unseen.similarity >= SAME).sum()) if config.features is None else None,
+        held_out_alike=int(same.sum()) if config.features is None else None,
         near_copies=share_interval((found.similarity >= threshold.value).tolist(), clusters),
         of_own_group=_of_own_group(found, clusters, owned, threshold.value),
         either_side=_either_side(sides, parts, threshold.value, config.replicates, seed) if sides else None,

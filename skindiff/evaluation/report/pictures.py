@@ -283,7 +283,7 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path:
             panel.set_xlabel("points more than the reference")
             panel.grid(visible=False, axis="y")
         panels[0].set_yticks([-place for place in range(len(lines))], names)
-        panels[0].set_ylim(-len(lines) + 0.35, 0.5)
+        panels[0].set_ylim(-len(lines) + 0.2, 0.5)
         panels[0].tick_params(axis="y", length=0)
         others = dict.fromkeys(
             arm for line in lines for arm in judged_differences(line, rows) if arm != "real"
