@@ -200,14 +200,7 @@ def memorisation(
     known = _known(config, pixels, groups, device)
     parts = _Parts.of(training, held_out, seed)
     (of_unseen,) = known.nearest(pixels[len(training) :], among=[parts.training])
-    same = of_unseen.similarity >= (SAME if config.features is None else np.inf)
-    threshold = held_out_threshold(
-        of_unseen.similarity[~same],
-        [group for group, known_too in zip(held_out["group_id"], same, strict=True) if not known_too],
-        false_flags=config.false_flags,
-        confidence=config.confidence,
-        default=THRESHOLD if config.features is None else 1.0,
-    )
+    threshold, alike = _threshold(of_unseen, held_out["group_id"], config)
     masks = [parts.training, parts.training_side, parts.held_out_side][: 3 if len(held_out) else 1]
     found, *sides = known.nearest(comparable(generated["image"]), owned, masks)
     between = percentiles(of_unseen.similarity) if len(held_out) else between_groups(known, pixels)
@@ -224,7 +217,7 @@ def memorisation(
         report=report,
         threshold=threshold,
         held_out=len(held_out),
-        held_out_alike=int(same.sum()) if config.features is None else None,
+        held_out_alike=alike,
         near_copies=share_interval((found.similarity >= threshold.value).tolist(), clusters),
         of_own_group=_of_own_group(found, clusters, owned, threshold.value),
         either_side=_either_side(sides, parts, threshold.value, config.replicates, seed) if sides else None,
@@ -297,6 +290,22 @@ def _unseen(held_out: Dataset, training: Dataset, most: int, seed: int) -> Datas
     rows = np.array([row for row, group in enumerate(held_out["group_id"]) if group not in seen], np.int64)
     chosen = numpy_generator("unseen", seed).permutation(rows)[:most]
     return held_out.select(np.sort(chosen))
+
+
+def _threshold(
+    of_unseen: Found, groups: Sequence[str], config: CopyingConfig
+) -> tuple[Threshold, int | None]:
+    """Set the threshold; return also how many held-out images are set aside as likely training images."""
+    by_structure = config.features is None
+    unseen = of_unseen.similarity < (SAME if by_structure else np.inf)
+    threshold = held_out_threshold(
+        of_unseen.similarity[unseen],
+        np.asarray(groups)[unseen].tolist(),
+        false_flags=config.false_flags,
+        confidence=config.confidence,
+        default=THRESHOLD if by_structure else 1.0,
+    )
+    return threshold, int((~unseen).sum()) if by_structure else None
 
 
 def _of_own_group(
