@@ -6,17 +6,19 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import torch
+from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 
 from skindiff.corpora.phantom import render_phantom
 from skindiff.demo import look
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.desk import Desk
-from skindiff.demo.files import SessionFiles
+from skindiff.demo.desk import Desk, refusal
+from skindiff.demo.files import APP, SessionFiles, Uploads
 from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
-from skindiff.demo.photographs import png_bytes
+from skindiff.demo.photographs import GONE, png_bytes
 from skindiff.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,17 @@ class DemoApp(gr.Blocks):
     """The app; ``folder`` holds what visitors upload and see, and goes when the app is closed."""
 
     folder: Path
+    files: SessionFiles
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **more: Any) -> list[Any]:
+        """Prepare what a client sends; Gradio touches no path that is not one of ``files``."""
+        traverse(inputs, self._refuse_foreign, is_file_obj)
+        found: list[Any] = await super().preprocess_data(block_fn, inputs, *args, **more)
+        return found
+
+    def _refuse_foreign(self, file: dict[str, Any]) -> None:
+        if not is_http_url_like(file["path"]) and not self.files.has(file["path"]):
+            raise refusal(GONE)
 
     def close(self, verbose: bool = True) -> None:
         """Stop serving and delete all files of the sessions."""
@@ -56,7 +69,9 @@ def build_app(config: DemoConfig) -> DemoApp:
     desk = Desk(config, files)
     age = config.keep_minutes * 60
     with DemoApp(title="skindiff", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, age)) as app:
-        app.folder = folder
+        app.folder, app.files = folder, files
+        app.upload_file_set = Uploads(files)
+        app.temp_file_sets.append(app.upload_file_set)
         gr.HTML(look.HEADER)
         with gr.Tab("Draw", id="draw"):
             draw_page(desk)
@@ -130,7 +145,7 @@ def _write_examples(files: SessionFiles) -> list[str]:
     """Render phantoms to try, which belong to the app rather than to a session."""
     return [
         files.keep(
-            "app",
+            APP,
             png_bytes(render_phantom(skin_type, lesion, _EXAMPLE_SIZE, "demo", number).pixels),
             f"{lesion}.png",
         )

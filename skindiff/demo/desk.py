@@ -87,8 +87,9 @@ class Desk:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
         if photograph is None:
             return None, look.said("Upload a photograph, or take one of the examples.")
+        path = self._claim(photograph, request)
         try:
-            pixels = self._read(photograph, request)
+            pixels = self._read(path, request)
         except gr.Error as error:
             gr.Warning(str(error.message), title="Not taken")
             return None, look.said(str(error.message), "Not taken.")
@@ -113,8 +114,8 @@ class Desk:
     ) -> Iterator[tuple[Shown, str, str | None, str, Shown]]:
         """Re-draw a photograph on skin types I to VI: a gallery, measured ITA, a zip, a line, and pairs."""
         if photograph is None:
-            raise _error("Please upload a photograph first, or take one of the examples.")
-        pixels = self._read(photograph, request)
+            raise refusal("Please upload a photograph first, or take one of the examples.")
+        pixels = self._read(self._claim(photograph, request), request)
         wanted = TransferRequest(
             pixels,
             generator,
@@ -168,7 +169,7 @@ class Desk:
     def report(self, run: str) -> str:
         """Return the report of a finished run as HTML."""
         if run not in self.runs:
-            raise _error("This run is not offered here.")
+            raise refusal("This run is not offered here.")
         with _in_words():
             return report_page(Path(self.runs[run]))
 
@@ -182,17 +183,20 @@ class Desk:
         """Delete the files of a session that has ended."""
         self.files.release(_session(request))
 
-    def _read(self, photograph: str, request: gr.Request) -> Pixels:
-        self.files.adopt(_session(request), photograph)
+    def _claim(self, photograph: str, request: gr.Request) -> Path:
+        with _in_words():
+            return self.files.claim(_session(request), photograph)
+
+    def _read(self, path: Path, request: gr.Request) -> Pixels:
         try:
             with _in_words():
                 return read_photograph(
-                    photograph,
+                    path,
                     max_bytes=int(self.config.max_upload_mb * 1e6),
                     max_pixels=self.config.max_pixels,
                 )
         except gr.Error:
-            self.files.drop(_session(request), photograph)
+            self.files.drop(_session(request), str(path))
             raise
 
     def _watch(self, work: Iterator[Progress]) -> Iterator[tuple[list[Picture], str, bool]]:
@@ -230,7 +234,8 @@ def _typed(skin_type: str) -> str | None:
     return skin_type if skin_type in SKIN_TYPES else None
 
 
-def _error(words: str) -> gr.Error:
+def refusal(words: str) -> gr.Error:
+    """Return the error that a visitor reads; nothing of it goes into the log."""
     return gr.Error(words, duration=15, title="That did not work", print_exception=False)
 
 
@@ -240,4 +245,4 @@ def _in_words() -> Iterator[None]:
     try:
         yield
     except SkindiffError as error:
-        raise _error(without_folders(str(error))) from None
+        raise refusal(without_folders(str(error))) from None

@@ -16,6 +16,8 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 """What is decoded; every other decoder of Pillow stays shut."""
 SMALLEST_SIDE = 16
 """A smaller photograph shows no skin to measure."""
+GONE = "The photograph is no longer here. Please upload it again."
+"""The one answer to every path that is not a file of the visitor's own."""
 _KEPT_SIDE = 1024
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +47,7 @@ def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pix
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise PhotographError("The photograph is no longer here. Please upload it again.") from error
+        raise PhotographError(GONE) from error
     if size > max_bytes:
         raise PhotographError(
             f"The file has {size / 1e6:.1f} MB, and at most {max_bytes / 1e6:g} MB are taken. "

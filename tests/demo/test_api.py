@@ -163,15 +163,63 @@ def test_no_other_file_of_the_machine_is_served(demo: DemoApp, photograph: Path)
     with httpx.Client(base_url=demo.local_url, timeout=60) as web:
         for path in ("/etc/passwd", str(Path("README.md").resolve()), str(photograph), str(demo.folder)):
             assert web.get(f"gradio_api/file={path}").status_code in (403, 404)
-        for path, said in ((str(photograph), ""), ("http://127.0.0.1:1/x.png", "as a file")):
-            file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-            call = "gradio_api/call/check_photograph"
-            event = web.post(call, json={"data": [file]}).json()["event_id"]
-            answer = web.get(f"{call}/{event}").text
-            assert "event: error" in answer
-            assert said in answer
-            assert "data:image" not in answer
-            assert "96 x 96" not in answer
+        answer = asked(web, "check_photograph", {"path": "http://127.0.0.1:1/x.png", **META})
+        assert "event: error" in answer
+        assert "as a file" in answer
+
+
+META = {"meta": {"_type": "gradio.FileData"}}
+
+
+def asked(web: httpx.Client, call: str, photograph: dict, **more: object) -> str:
+    """Return what the server says to a photograph given as raw JSON, as no well-meaning client gives it."""
+    settings = {"check_photograph": [], "transfer": ["tiny", "eczema", "any", 0.5, 2, 2, 0, "none"]}[call]
+    path = f"gradio_api/call/{call}"
+    event = web.post(path, json={"data": [photograph, *settings], **more}).json()["event_id"]
+    return web.get(f"{path}/{event}").text
+
+
+def upload(web: httpx.Client, photograph: Path) -> str:
+    return web.post("gradio_api/upload", files={"files": photograph.read_bytes()}).json()[0]
+
+
+@pytest.mark.parametrize("call", ["check_photograph", "transfer"])
+@pytest.mark.parametrize("more", [{}, META], ids=["without_meta", "with_meta"])
+def test_no_path_but_ones_own_upload_is_read(demo: DemoApp, photograph: Path, call: str, more: dict):
+    link = demo.folder / f"{call}-{len(more)}.jpg"
+    link.symlink_to(photograph)
+    with httpx.Client(base_url=demo.local_url, timeout=60) as web:
+        theirs = upload(web, photograph)
+        mine = {"path": theirs, **META}
+        assert "96 x 96" in asked(web, "check_photograph", mine, session_hash="ann")
+        shown = next(path for path in demo.folder.rglob("photograph.png"))  # what ann was given back
+        paths = [
+            photograph,
+            photograph.with_name("absent.jpg"),
+            "/etc/passwd",
+            link,
+            demo.folder / "absent" / "photograph.jpg",
+            f"{demo.folder}/../{photograph.name}",
+            shown,
+            f"{photograph}\0.jpg",
+            "x" * 5000,
+        ]
+        answers = {asked(web, call, {"path": str(path), **more}, session_hash="bob") for path in paths}
+    link.unlink()
+    assert len(answers) == 1, "the answer tells which paths exist"
+    answer = answers.pop()
+    assert "no longer here" in answer
+    assert "96 x 96" not in answer
+    assert ".png" not in answer
+
+
+def test_two_visitors_may_send_the_same_photograph(demo: DemoApp, photograph: Path):
+    with httpx.Client(base_url=demo.local_url, timeout=60) as web:
+        paths = [upload(web, photograph) for _ in range(2)]
+        for path, session in zip(paths, ("cid", "dan"), strict=True):
+            said = asked(web, "check_photograph", {"path": path, **META}, session_hash=session)
+            assert "96 x 96" in said
+        assert "no longer here" in asked(web, "check_photograph", {"path": paths[0], **META})
 
 
 def test_nothing_of_a_session_is_kept_when_it_ends(demo: DemoApp, photograph: Path, tmp_path: Path):

@@ -13,6 +13,7 @@ from skindiff.demo import look
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import Picture, Progress
 from skindiff.demo.files import SessionFiles
+from skindiff.demo.photographs import PhotographError
 from skindiff.demo.reports import report_page
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
@@ -28,10 +29,14 @@ def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
     upload = files.folder / "raw" / "upload.jpg"
     upload.parent.mkdir()
     upload.write_bytes(b"raw")
-    files.adopt("ann", str(upload))
+    files.uploaded([str(upload)])
+    assert files.claim("ann", str(upload)) == upload
     outside = tmp_path / "outside.txt"
     outside.write_text("stays")
-    files.adopt("ann", str(outside))
+    with pytest.raises(PhotographError, match="upload it again"):
+        files.claim("ann", str(outside))
+    with pytest.raises(PhotographError, match="upload it again"):
+        files.claim("bob", str(upload))
     files.drop("bob", str(other))
     assert other.exists()
     files.release("ann")
