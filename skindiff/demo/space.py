@@ -13,7 +13,7 @@ import skindiff
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.studio import short_names
 from skindiff.errors import RunFolderError
-from skindiff.hub.clean import clean_png, clean_text
+from skindiff.hub.clean import clean_png, clean_text, own_file
 
 _KEPT = (".json", ".safetensors", ".txt", ".yaml", ".csv")
 _APP = '''"""The demo of skindiff. For research and teaching; not for clinical use."""
@@ -123,7 +123,8 @@ def _copied_generators(folder: Path, generators: list[str]) -> list[str]:
             continue
         place = Path("generators") / name
         for path in sorted(source.rglob("*")):
-            if path.is_file() and path.suffix in _KEPT:
+            if path.suffix in _KEPT:
+                path = own_file(source, path.relative_to(source).as_posix())
                 copy = folder / place / path.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
@@ -137,8 +138,10 @@ def _copied_runs(folder: Path, runs: list[str]) -> list[str]:
     for name, target in short_names(runs).items():
         place = Path("runs") / name
         (folder / place / "pictures").mkdir(parents=True)
-        (folder / place / "report.md").write_bytes(clean_text(Path(target) / "report.md"))
+        (folder / place / "report.md").write_bytes(clean_text(own_file(Path(target), "report.md")))
         for picture in sorted((Path(target) / "pictures").glob("*.png")):
-            (folder / place / "pictures" / picture.name).write_bytes(clean_png(picture))
+            (folder / place / "pictures" / picture.name).write_bytes(
+                clean_png(own_file(Path(target), f"pictures/{picture.name}"))
+            )
         found.append(place.as_posix())
     return found

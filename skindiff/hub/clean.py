@@ -32,6 +32,28 @@ def shareable(value: Any) -> Any:
     return without_folders(value) if isinstance(value, str) else value
 
 
+def own_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that lies in ``folder`` itself: nothing else may leave with it.
+
+    Args:
+        folder: of an artefact or a run; it may be a link, as its user has named it.
+        name: path of the file inside.
+
+    Raises:
+        HubError: the file or a folder on the way to it is a link or leads outside, or there is no such file.
+    """
+    parts = Path(name).parts
+    below = [folder.joinpath(*parts[:number]) for number in range(1, len(parts) + 1)]
+    if Path(name).is_absolute() or ".." in parts or any(path.is_symlink() for path in below):
+        raise HubError(
+            f"folder: {name} is a link, or leads out of {folder.name}, and its target might be anybody's; "
+            "put the file itself there (cp -rL copies a folder without its links)"
+        )
+    if not below[-1].is_file():
+        raise HubError(f"folder: {folder} has no file {name}; give a folder that is finished")
+    return below[-1]
+
+
 def clean_text(path: Path) -> bytes:
     """Return a text file without paths of this machine."""
     return without_folders(path.read_text(encoding="utf-8")).encode()

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from skindiff.errors import HubError
-from skindiff.hub.clean import shareable, without_folders
+from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 
 
@@ -125,14 +125,15 @@ def _report(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = shareable(json.loads(path.read_text(encoding="utf-8")))
+        text = own_file(run, path.name).read_text(encoding="utf-8")
+        content: dict[str, Any] = shareable(json.loads(text))
     except ValueError as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
     return content
 
 
 def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
-    config = report.get("config") or yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config = report.get("config") or yaml.safe_load(own_file(run, "config.yaml").read_text(encoding="utf-8"))
     corpus = config.get("corpus") if isinstance(config, dict) else None
     if not isinstance(corpus, dict) or not corpus.get("name"):
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from skindiff.errors import HubError
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
-from skindiff.hub.clean import clean_text, clean_yaml, shareable
+from skindiff.hub.clean import clean_text, clean_yaml, own_file, shareable
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.origin import Facts, Origin, find_facts
 
@@ -65,14 +65,15 @@ def push_adapter(
     facts = find_facts(origin, folder, licence)
     card = _adapter_card(repo_id, adapter, facts)
     files: dict[str, Content] = {
-        f"learned_embeds/{Path(path).name}": Path(path) for path in embedding_files(folder)
+        name: own_file(folder, name)
+        for name in (f"learned_embeds/{Path(path).name}" for path in embedding_files(folder))
     }
     if adapter.has_lora:
-        files[LORA_FILE] = folder / LORA_FILE
+        files[LORA_FILE] = own_file(folder, LORA_FILE)
     files |= {
-        "tokens.json": clean_text(folder / "tokens.json"),
-        "config.yaml": clean_yaml(folder / "config.yaml"),
-        "training_log.csv": folder / "training_log.csv",
+        "tokens.json": clean_text(own_file(folder, "tokens.json")),
+        "config.yaml": clean_yaml(own_file(folder, "config.yaml")),
+        "training_log.csv": own_file(folder, "training_log.csv"),
         "README.md": model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"]),
     }
     return push_files(
@@ -242,21 +243,20 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
 
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:
+    """Return the index of a pipeline and the files of the components that it names."""
     from skindiff.generators.loading import INDEX
 
-    files: dict[str, Content] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if not path.is_file() or any(part.startswith(".") for part in relative.parts):
+    files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    components = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
+    for path in sorted(path for name in components for path in (folder / name).rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.name.startswith(".") or path.suffix not in (*_WEIGHTS, *_TEXTS):
             continue
-        if path.suffix in _WEIGHTS:
-            files[relative.as_posix()] = path
-        elif path.suffix in _TEXTS:
-            files[relative.as_posix()] = clean_text(path)
-    if INDEX not in files or not any(path.endswith(_WEIGHTS) for path in files):
-        raise HubError(
-            f"folder: {folder} lacks {INDEX} or weights in safetensors; save it by save_pretrained"
-        )
+        own = own_file(folder, name)
+        files[name] = own if path.suffix in _WEIGHTS else clean_text(own)
+    if not any(path.endswith(_WEIGHTS) for path in files):
+        raise HubError(f"folder: {folder} lacks weights in safetensors; save it by save_pretrained")
     return files
 
 

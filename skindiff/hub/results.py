@@ -4,10 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from skindiff.errors import HubError
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results
-from skindiff.hub.clean import clean_png, clean_text, clean_yaml
+from skindiff.hub.clean import clean_png, clean_text, clean_yaml, own_file
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words, refuse_file_names
 from skindiff.hub.origin import Facts, Origin, find_facts
@@ -29,7 +28,8 @@ def push_run(
 ) -> Pushed:
     """Push the results of a run: settings, report and pictures; weights, caches and lists of files stay.
 
-    Pictures that may show photographs of the corpus stay too, unless all images are computed (phantom).
+    The pictures are those that ``report.md`` shows. Those that may show photographs of the corpus stay at
+    home, unless all images are computed (phantom).
 
     Args:
         folder: the ``output_dir`` of a finished run.
@@ -46,8 +46,7 @@ def push_run(
     refuse_bad_id(repo_id)
     folder = Path(folder)
     for name in ("config.yaml", "report.json", "report.md"):
-        if not (folder / name).is_file():
-            raise HubError(f"folder: {folder} has no {name}; give the output_dir of a finished run")
+        own_file(folder, name)
     reason = in_words(override)
     facts = find_facts(origin, folder, licence)
     card = _card(repo_id.split("/")[1], repo_id, facts, reason)
@@ -65,12 +64,12 @@ def push_run(
 
 
 def _files(folder: Path, facts: Facts, *, all_pictures: bool) -> dict[str, Content]:
-    pictures = {
-        path.name: path
-        for path in sorted((folder / "pictures").glob("*.png"))
-        if all_pictures or path.name.startswith(_SAFE_PICTURES)
-    }
     text = clean_text(folder / "report.md").decode()
+    pictures = {
+        name: own_file(folder, f"pictures/{name}")
+        for name in sorted({link[2] for link in _PICTURE_LINK.finditer(text)})
+        if all_pictures or name.startswith(_SAFE_PICTURES)
+    }
     text = _PICTURE_LINK.sub(lambda link: link[0] if link[2] in pictures else _withheld(link[1]), text)
     content = json.dumps(facts.report, indent=1, ensure_ascii=False) + "\n"
     refuse_file_names(folder, [text, content])

@@ -23,7 +23,7 @@ from skindiff.evaluation.copying.near_copies import (
     near_copies,
 )
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
-from skindiff.hub.clean import clean_png, without_folders
+from skindiff.hub.clean import clean_png, own_file, without_folders
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words
 from skindiff.hub.origin import Facts, Origin, find_facts
@@ -76,6 +76,8 @@ def push_synthetic(
     refuse_bad_id(repo_id)
     folder = Path(folder)
     reason = in_words(override)
+    for path in (*folder.glob("synthetic-*.parquet"), *folder.glob(REPORT_FILE)):
+        own_file(folder, path.name)
     drawn = load_synthetic(folder)
     _refuse_unknown_columns(drawn)
     facts = find_facts(origin, folder, licence)

@@ -8,6 +8,7 @@ import timm
 from timm.models._hub import save_config_for_hf
 
 from skindiff.errors import HubError
+from skindiff.hub.clean import own_file
 from skindiff.hub.client import Content
 from skindiff.training.classifier_network import (
     DESCRIPTION_FILE,
@@ -38,9 +39,9 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
             "build; train one with head: linear to push it"
         )
     return {
-        WEIGHTS: folder / WEIGHTS_FILE,
+        WEIGHTS: own_file(folder, WEIGHTS_FILE),
         CONFIG: _timm_config(model),
-        DESCRIPTION_FILE: folder / DESCRIPTION_FILE,
+        DESCRIPTION_FILE: own_file(folder, DESCRIPTION_FILE),
     }
 
 
