@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from skindiff.commands.settings import parse_command
-from skindiff.commands.terminal import say, suggest
+from skindiff.commands.terminal import complain, say, suggest
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 from skindiff.corpora.fitzpatrick17k import image_files
 from skindiff.corpora.ham10000 import IMAGE_FOLDERS
@@ -65,4 +65,7 @@ def _paths(config: AuditCommand) -> dict[str, Path]:
         root = Path(config.data_dir)
         parts = [image_files(folder) for folder in (*(root / name for name in IMAGE_FOLDERS), root)]
         return {image_id: path for part in parts for image_id, path in part.items()}
-    return load_imagefolder(ImageFolderConfig(data_dir=config.data_dir)).paths()
+    corpus = load_imagefolder(ImageFolderConfig(data_dir=config.data_dir))
+    for warning in corpus.warnings:
+        complain(f"warning: {warning}")
+    return corpus.paths()

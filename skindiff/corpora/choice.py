@@ -1,5 +1,8 @@
 """Any corpus by name, read, audited, resized into the cache and ready to be split."""
 
+import logging
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +17,8 @@ from skindiff.corpora.loaded import LoadedCorpus
 from skindiff.corpora.medmnist import MedMNISTConfig, load_medmnist
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 FolderConfig = Fitzpatrick17kConfig | Ham10000Config | ImageFolderConfig
 
@@ -80,8 +85,8 @@ class PreparedCorpus:
     """A corpus in the cache: every image decoded, of one size, with its group.
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
-    used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say where an archive
-    is not the official one.
+    used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
+    and is not used; ``ungrouped`` images are of unknown patients.
     """
 
     dataset: Dataset
@@ -89,6 +94,7 @@ class PreparedCorpus:
     quarantined: list[tuple[str, str]]
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
+    ungrouped: int = 0
 
     @property
     def class_names(self) -> list[str]:
@@ -97,13 +103,17 @@ class PreparedCorpus:
         return names
 
     def counts(self) -> dict[str, int]:
-        """Return how many images were kept, missing and quarantined, and how many groups there are."""
-        return {
+        """Return how many images were kept, missing and quarantined, and how many groups there are.
+
+        ``ungrouped`` is among them where the patient or lesion of some images is not known.
+        """
+        counts = {
             "images": len(self.dataset),
             "groups": len(set(self.dataset["group_id"])),
             "missing": len(self.missing),
             "quarantined": len(self.quarantined),
         }
+        return counts | ({"ungrouped": self.ungrouped} if self.ungrouped else {})
 
 
 def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
@@ -121,18 +131,37 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
     """
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
-    warnings: list[str] = []
     if config.name == "phantom":
         loaded = LoadedCorpus(load_phantom(replace(config.phantom, image_size=config.image_size)), [], [])
     elif config.name == "medmnist":
         loaded = load_medmnist(config.medmnist)
-        warnings = loaded.warnings
     else:
         loaded = _audited(config, folder, cache_dir)
     cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
-    return PreparedCorpus(cached.dataset, loaded.missing, quarantined, cached.fingerprint, warnings)
+    ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
+    corpus = PreparedCorpus(
+        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped
+    )
+    if os.environ.get("RANK", "0") == "0":
+        for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
+            logger.warning("%s", warning)
+    return corpus
+
+
+def patients_unknown(counts: Mapping[str, int]) -> list[str]:
+    """Return what must be said of a corpus in which a split may cut through patients nobody has named.
+
+    Args:
+        counts: of :meth:`PreparedCorpus.counts`.
+    """
+    if not (ungrouped := counts.get("ungrouped")):
+        return []
+    return [
+        f"Patients unknown: leakage not excluded. {ungrouped} of {counts['images']} images come without a "
+        "patient or lesion (group_id), so images of one patient may stand in training and test at once."
+    ]
 
 
 def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpus:

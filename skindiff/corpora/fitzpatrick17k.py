@@ -9,7 +9,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.corpora.loaded import IMAGE_SUFFIXES, ImageRow, LoadedCorpus, assemble, read_csv, read_skin_type
+from skindiff.corpora.loaded import (
+    IMAGE_SUFFIXES,
+    ImageRow,
+    LoadedCorpus,
+    assemble,
+    read_csv,
+    read_skin_type,
+    table_warnings,
+)
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError, CorpusError
 
@@ -56,8 +64,9 @@ class Fitzpatrick17kConfig:
 def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
     """Read the rows of the chosen conditions and skin types; no image is opened.
 
-    ``image_id`` is the md5hash, and so is ``group_id`` unless an audit is given. Rows without a file are
-    in ``missing``. A class keeps its code (its place in ``conditions``) whatever files are absent.
+    ``image_id`` is the md5hash, and so is ``group_id`` unless an audit is given: the data set names no
+    patients, so every image is in ``ungrouped``. Rows without a file are in ``missing``. A
+    class keeps its code (its place in ``conditions``) whatever files are absent.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -88,7 +97,7 @@ def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
             raise CorpusError(f"csv: {table} lists image {image_id} twice; keep the row that is right")
         seen.add(image_id)
         if image_id in files:
-            rows.append(ImageRow(files[image_id], entry["label"], skin_type, image_id, group_id=image_id))
+            rows.append(ImageRow(files[image_id], entry["label"], skin_type, image_id, group_id=None))
         else:
             missing.append(image_id)
     if missing and not rows:
@@ -96,7 +105,15 @@ def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
             f"data_dir: {folder} has none of the {len(missing)} images asked for "
             f"(such as images/{missing[0]}.jpg); give the folder that holds them"
         )
-    return assemble(rows, config.conditions, "fitzpatrick17k", missing=missing, audit_csv=config.audit_csv)
+    unlisted = sorted(files.keys() - {entry["md5hash"] for entry in entries})
+    return assemble(
+        rows,
+        config.conditions,
+        "fitzpatrick17k",
+        missing=missing,
+        audit_csv=config.audit_csv,
+        warnings=table_warnings(table, len(seen), missing, unlisted),
+    )
 
 
 def image_files(folder: Path) -> dict[str, Path]:

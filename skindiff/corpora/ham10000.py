@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.loaded import ImageRow, LoadedCorpus, assemble, read_csv
+from skindiff.corpora.loaded import ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
 from skindiff.errors import ConfigError, CorpusError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -88,4 +88,12 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
             f"data_dir: {folder} has none of the {len(missing)} images asked for "
             f"(such as images/{missing[0]}.jpg); give the folder that holds them"
         )
-    return assemble(rows, config.classes, "ham10000", missing=missing, audit_csv=config.audit_csv)
+    unlisted = sorted(files.keys() - {entry["image_id"] for entry in entries})
+    return assemble(
+        rows,
+        config.classes,
+        "ham10000",
+        missing=missing,
+        audit_csv=config.audit_csv,
+        warnings=table_warnings(table, len(seen), missing, unlisted),
+    )

@@ -13,18 +13,30 @@ A data set on the Hub does as well, where its id is given instead of a folder.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets import ClassLabel, Dataset, Image, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 
-from skindiff.corpora.loaded import IMAGE_SUFFIXES, ImageRow, LoadedCorpus, assemble, read_csv, read_skin_type
+from skindiff.corpora.loaded import (
+    IMAGE_SUFFIXES,
+    ImageRow,
+    LoadedCorpus,
+    assemble,
+    one_class_warning,
+    read_csv,
+    read_skin_type,
+    table_warnings,
+)
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError, CorpusError
 
 METADATA_FILE = "metadata.csv"
+COLUMNS = ("file_name", "skin_type", "group_id")
+"""Columns of the table that are read."""
+_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -68,13 +80,15 @@ def load_imagefolder(config: ImageFolderConfig) -> LoadedCorpus:
     """Read a folder of class folders or a Hub data set; no image is opened.
 
     Of a folder, ``image_id`` is ``class/name.jpg``; of a Hub data set its column ``image_id``, or the row
-    number. ``group_id`` is that of the table if it has one, and the image id otherwise: without groups,
-    images of one patient can stand on both sides of a split. Hidden files are not seen, and rows of the
-    table without a file are in ``missing``.
+    number. ``group_id`` is that of the table if it has one, and the image id otherwise: images of one
+    patient can then stand on both sides of a split, so such images are in ``ungrouped``. Hidden files are not
+    seen, and rows of the table without a file are in ``missing``. Whatever else is given and not used (rows,
+    columns, files, other tables) is in ``warnings``.
 
     Raises:
         ConfigError: a setting cannot work.
-        CorpusError: there is neither such a folder nor such a data set, or it does not hold what is needed.
+        CorpusError: there is neither such a folder nor such a data set, it does not hold what is needed, or
+            no row of the table matches a file.
     """
     config.validate()
     folder = Path(config.data_dir)
@@ -91,9 +105,14 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
     missing: list[str] = []
     facts: dict[str, dict[str, str]] = {}
     table = Path(config.metadata) if config.metadata is not None else folder / METADATA_FILE
+    tables = [table, *([Path(config.audit_csv)] if config.audit_csv else [])]
+    warnings = _unused_files(folder, {path.resolve() for path in tables})
     if config.metadata is not None or table.exists():
         known = [f"{name}/{file.name}" for name, paths in files.items() for file in paths]
-        facts, missing = _read_metadata(table, known)
+        facts, missing, columns = _read_metadata(table, known)
+        unlisted = [image_id for image_id in known if image_id not in facts]
+        warnings += table_warnings(table, len(facts) + len(missing), missing, unlisted)
+        warnings += _ignored_columns(table.name, columns, COLUMNS)
     rows = []
     for name in class_names:
         for file in files[name]:
@@ -101,29 +120,66 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
             fact = facts.get(image_id, {})
             skin_type = read_skin_type(fact.get("skin_type", ""), "metadata", image_id)
             if config.skin_types is None or skin_type in config.skin_types:
-                rows.append(ImageRow(file, name, skin_type, image_id, fact.get("group_id") or image_id))
-    return assemble(rows, class_names, folder.resolve().name, missing=missing, audit_csv=config.audit_csv)
+                rows.append(ImageRow(file, name, skin_type, image_id, fact.get("group_id") or None))
+    return assemble(
+        rows,
+        class_names,
+        folder.resolve().name,
+        missing=missing,
+        audit_csv=config.audit_csv,
+        warnings=warnings,
+    )
 
 
 def _class_files(folder: Path) -> dict[str, list[Path]]:
     """Return the sorted image files of each class folder, by class name in sorted order."""
-    places = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    places = _visible(folder, folders=True)
     if not places:
         raise CorpusError(
             f"data_dir: {folder} has no folders; put the images of each class in one of its own"
         )
     files: dict[str, list[Path]] = {}
     for place in places:
-        files[place.name] = sorted(
-            file
-            for file in place.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
+        files[place.name] = sorted(file for file in _visible(place) if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files[place.name]:
             raise CorpusError(
                 f"data_dir: {place} has no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
             )
     return files
+
+
+def _unused_files(folder: Path, used: Collection[Path]) -> list[str]:
+    """Return warnings about what lies among the images and is not read."""
+    places = [folder, *_visible(folder, folders=True)]
+    files = [path for place in places for path in _visible(place) if path not in places]
+    tables = [path for path in files if path.suffix.lower() in _TABLES and path.resolve() not in used]
+    found = [
+        f"{path.relative_to(folder)} is not used: skin types and patients are read from {METADATA_FILE}, or "
+        f"from the table that the setting metadata names, with the columns {', '.join(COLUMNS)}"
+        for path in tables
+    ]
+    other = [
+        path.relative_to(folder)
+        for path in files
+        if path.suffix.lower() not in _TABLES
+        and (path.parent == folder or path.suffix.lower() not in IMAGE_SUFFIXES)
+    ]
+    if other:
+        found.append(
+            f"{len(other)} files or folders in {folder.name} are not used (such as {other[0]}): images are "
+            f"read from <class>/<name> and end in {', '.join(IMAGE_SUFFIXES)}"
+        )
+    return found
+
+
+def _visible(folder: Path, *, folders: bool = False) -> list[Path]:
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return [path for path in paths if path.is_dir()] if folders else paths
+
+
+def _ignored_columns(source: str, columns: Sequence[str], known: Sequence[str]) -> list[str]:
+    ignored = [name for name in columns if name not in known]
+    return [f"columns of {source} are not used: {', '.join(ignored)}"] if ignored else []
 
 
 def _choose_classes(known: Sequence[str], config: ImageFolderConfig) -> list[str]:
@@ -135,15 +191,18 @@ def _choose_classes(known: Sequence[str], config: ImageFolderConfig) -> list[str
     return list(config.conditions or known)
 
 
-def _read_metadata(table: Path, known: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Return the row of each image that has one, and the file names for which there is no image."""
+def _read_metadata(
+    table: Path, known: Sequence[str]
+) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
+    """Return the row of each image that has one, the file names without an image, and all columns."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for image_id in known:
         by_name[image_id].append(image_id)
         by_name[PurePosixPath(image_id).name].append(image_id)
     facts: dict[str, dict[str, str]] = {}
     missing: list[str] = []
-    for row in read_csv(table, "metadata", ("file_name",)):
+    rows = read_csv(table, "metadata", ("file_name",))
+    for row in rows:
         name = PurePosixPath(row["file_name"].replace("\\", "/")).as_posix()
         found = by_name.get(name, [])
         if len(found) > 1:
@@ -156,7 +215,13 @@ def _read_metadata(table: Path, known: Sequence[str]) -> tuple[dict[str, dict[st
             raise CorpusError(f"metadata: {table} lists {name!r} twice; keep the row that is right")
         else:
             facts[found[0]] = row
-    return facts, missing
+    if not facts:
+        named = f"the first names {missing[0]!r}" if missing else "it has no row"
+        raise CorpusError(
+            f"metadata: no row of {table} matches an image ({named}, the first image is {known[0]!r}); write "
+            "the names of the files, with their endings, or take the table away"
+        )
+    return facts, missing, list(rows[0])
 
 
 def _load_hub(config: ImageFolderConfig) -> LoadedCorpus:
@@ -194,7 +259,7 @@ def _adopt(source: Dataset, config: ImageFolderConfig) -> LoadedCorpus:
     known = feature.names if isinstance(feature, ClassLabel) else sorted(set(labels))
     class_names = _choose_classes(known, config)
     image_ids = _texts(source, "image_id") or [f"{row:06d}" for row in range(len(source))]
-    groups = _texts(source, "group_id") or image_ids
+    groups = _texts(source, "group_id") or [""] * len(source)
     types = _texts(source, "skin_type") or [""] * len(source)
     skin_types = [
         read_skin_type(cell, "skin_type", image_id) for cell, image_id in zip(types, image_ids, strict=True)
@@ -221,7 +286,15 @@ def _adopt(source: Dataset, config: ImageFolderConfig) -> LoadedCorpus:
         images = images.rename_column(config.image_column, "image")
     other = Dataset.from_dict(facts, features=type(features)({name: features[name] for name in facts}))
     dataset = concatenate_datasets([images.cast_column("image", Image()), other], axis=1)
-    return LoadedCorpus(dataset, missing=[], quarantined=[])
+    read = (config.image_column, config.label_column, "image_id", "group_id", "skin_type")
+    warnings = _ignored_columns(config.data_dir, source.column_names, read)
+    return LoadedCorpus(
+        dataset,
+        missing=[],
+        quarantined=[],
+        warnings=[*warnings, *one_class_warning(class_names)],
+        ungrouped=frozenset(image_ids[row] for row in kept if not groups[row]),
+    )
 
 
 def _texts(source: Dataset, column: str) -> list[str]:

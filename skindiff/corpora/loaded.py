@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
@@ -25,6 +25,10 @@ class LoadedCorpus:
     """Ids that the corpus' own table lists and for which there is no file; they are never fetched."""
     quarantined: list[tuple[str, str]]
     """``(image_id, reason)`` of the images that the audit found unfit."""
+    warnings: list[str] = field(default_factory=list)
+    """What was given and is not used, or is not what one would expect; said on the console and in reports."""
+    ungrouped: frozenset[str] = frozenset()
+    """Ids of the images of which no patient or lesion is known: a split may cut through their patients."""
 
     def paths(self) -> dict[str, Path]:
         """Return the file of every image that is a file, by image id (what the audit wants)."""
@@ -52,7 +56,8 @@ class ImageRow:
     label: str
     skin_type: str | None
     image_id: str
-    group_id: str
+    group_id: str | None
+    """Patient or lesion, None where it is not known: the image is then a group of its own."""
 
 
 def assemble(
@@ -62,6 +67,7 @@ def assemble(
     *,
     missing: Sequence[str] = (),
     audit_csv: str | None = None,
+    warnings: Sequence[str] = (),
 ) -> LoadedCorpus:
     """Make the table of a corpus, with the groups and the quarantine of an audit if there is one.
 
@@ -69,8 +75,9 @@ def assemble(
         CorpusError: no row is left, the audit cannot be read, or it does not cover the images.
     """
     quarantined: list[tuple[str, str]] = []
+    groups = _own_groups(rows)
     if audit_csv is not None:
-        rows, quarantined = _apply_audit(rows, audit_csv)
+        rows, groups, quarantined = _apply_audit(rows, audit_csv)
     if not rows:
         raise CorpusError(
             f"data_dir: no image of {corpus} is left ({len(missing)} missing, {len(quarantined)} unfit); "
@@ -81,11 +88,40 @@ def assemble(
         "label": [row.label for row in rows],
         "skin_type": [row.skin_type for row in rows],
         "image_id": [row.image_id for row in rows],
-        "group_id": [row.group_id for row in rows],
+        "group_id": groups,
         "corpus": [corpus] * len(rows),
     }
     dataset = Dataset.from_dict(columns, features=corpus_features(class_names))
-    return LoadedCorpus(dataset, list(missing), quarantined)
+    warnings = [*warnings, *one_class_warning(class_names)]
+    ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
+    return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
+
+
+def one_class_warning(class_names: Sequence[str]) -> list[str]:
+    """Return a warning about a corpus in which there is nothing to tell apart."""
+    if len(class_names) > 1:
+        return []
+    return [f"there is a single class, {class_names[0]!r}: a classifier has nothing to tell apart"]
+
+
+def table_warnings(table: Path, rows: int, missing: Sequence[str], unlisted: Sequence[str]) -> list[str]:
+    """Return warnings about rows of a corpus' table without a file, and about files without a row.
+
+    Args:
+        table: that lists the images.
+        rows: how many of its rows were looked for.
+        missing: those without a file.
+        unlisted: image files without a row.
+    """
+    found = []
+    if missing:
+        found.append(
+            f"{len(missing)} of {rows} rows of {table.name} have no image (such as {missing[0]}); they are "
+            "listed in missing.txt"
+        )
+    if unlisted:
+        found.append(f"{len(unlisted)} images have no row in {table.name} (such as {unlisted[0]})")
+    return found
 
 
 def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -135,8 +171,14 @@ def read_skin_type(cell: str, setting: str, image_id: str) -> str | None:
     )
 
 
-def _apply_audit(rows: Sequence[ImageRow], audit_csv: str) -> tuple[list[ImageRow], list[tuple[str, str]]]:
-    """Return the rows fit for use, with joined groups, and (image_id, reason) of the others."""
+def _own_groups(rows: Sequence[ImageRow]) -> list[str]:
+    return [row.image_id if row.group_id is None else row.group_id for row in rows]
+
+
+def _apply_audit(
+    rows: Sequence[ImageRow], audit_csv: str
+) -> tuple[list[ImageRow], list[str], list[tuple[str, str]]]:
+    """Return the rows fit for use, their groups joined to the audit's, and (image_id, reason) of others."""
     table = read_csv(Path(audit_csv), "audit_csv", ("image_id", "status", "group_id", "reason"))
     audit = {entry["image_id"]: entry for entry in table}
     if unknown := [row.image_id for row in rows if row.image_id not in audit]:
@@ -151,8 +193,8 @@ def _apply_audit(rows: Sequence[ImageRow], audit_csv: str) -> tuple[list[ImageRo
             kept.append(row)
         else:
             quarantined.append((row.image_id, f"{entry['status']}: {entry['reason']}"))
-    groups = _join_groups([row.group_id for row in kept], [audit[row.image_id]["group_id"] for row in kept])
-    return [replace(row, group_id=group) for row, group in zip(kept, groups, strict=True)], quarantined
+    groups = _join_groups(_own_groups(kept), [audit[row.image_id]["group_id"] for row in kept])
+    return kept, groups, quarantined
 
 
 def _join_groups(own: Sequence[str], audited: Sequence[str]) -> list[str]:

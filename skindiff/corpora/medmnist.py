@@ -14,7 +14,6 @@ organ sets a little smaller than both papers knew them (``EARLIER_SIZES``).
 import hashlib
 import importlib
 import io
-import logging
 import math
 import os
 import re
@@ -36,8 +35,6 @@ from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, CorpusError, SplitError
-
-logger = logging.getLogger(__name__)
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")
 GREY_DATASETS = (
@@ -96,14 +93,6 @@ class MedMNISTConfig:
         return 3 if self.dataset in RGB_DATASETS else 1
 
 
-@dataclass(frozen=True)
-class MedMNISTCorpus(LoadedCorpus):
-    """A corpus whose archive may not be the official one."""
-
-    warnings: list[str]
-    """What differs from the package's record though the images can be used (also logged)."""
-
-
 def official_sizes(dataset: str) -> dict[str, int]:
     """Return the number of images of ``train``, ``val`` and ``test`` as the installed package records them.
 
@@ -114,7 +103,7 @@ def official_sizes(dataset: str) -> dict[str, int]:
     return sizes
 
 
-def load_medmnist(config: MedMNISTConfig) -> MedMNISTCorpus:
+def load_medmnist(config: MedMNISTConfig) -> LoadedCorpus:
     """Read an archive into the schema; grey images become RGB with three equal channels.
 
     ``image_id`` is ``<dataset>-<part>-<number>``, such as ``breastmnist-train-00012`` (``train``, ``val`` or
@@ -148,8 +137,6 @@ def load_medmnist(config: MedMNISTConfig) -> MedMNISTCorpus:
             f"data_dir: {file} cannot be read as an archive of arrays ({error}); fetch it again"
         ) from error
     warnings = _compare(sizes, file, config, record)
-    for warning in warnings:
-        logger.warning(warning)
     rows = len(columns["image_id"])
     columns |= {
         "skin_type": [None] * rows,
@@ -158,7 +145,8 @@ def load_medmnist(config: MedMNISTConfig) -> MedMNISTCorpus:
     }
     features = corpus_features(names)
     dataset = Dataset.from_dict({name: columns[name] for name in features}, features=features)
-    return MedMNISTCorpus(dataset, missing=[], quarantined=[], warnings=warnings)
+    ungrouped = frozenset(columns["image_id"])
+    return LoadedCorpus(dataset, missing=[], quarantined=[], warnings=warnings, ungrouped=ungrouped)
 
 
 def official_split(dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], seed: int) -> Split:

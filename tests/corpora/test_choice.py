@@ -1,6 +1,7 @@
 """Any corpus by name: read, audited, cached, with its lists of what cannot be used."""
 
 import csv
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from skindiff.corpora import choice
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
+from skindiff.corpora.choice import CorpusConfig, patients_unknown, prepare_corpus
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.loaded import LoadedCorpus
@@ -60,7 +61,7 @@ def test_duplicates_share_a_group_and_a_damaged_image_is_set_aside(photographs: 
     corpus = prepare_corpus(fitzpatrick(photographs), tmp_path / "run")
     groups = dict(zip(corpus.dataset["image_id"], corpus.dataset["group_id"], strict=True))
     assert groups == {"a": "a", "b": "b", "c": "a", "d": "d"}
-    assert corpus.counts() == {"images": 4, "groups": 3, "missing": 2, "quarantined": 1}
+    assert corpus.counts() == {"images": 4, "groups": 3, "missing": 2, "quarantined": 1, "ungrouped": 4}
     assert (tmp_path / "run" / "missing.txt").read_text() == "f\ng\n"
     with (tmp_path / "run" / "quarantined.csv").open(newline="") as lines:
         (row,) = csv.DictReader(lines)
@@ -71,9 +72,21 @@ def test_duplicates_share_a_group_and_a_damaged_image_is_set_aside(photographs: 
 
 def test_without_an_audit_the_cache_sets_the_damaged_image_aside(photographs: Path, tmp_path: Path) -> None:
     corpus = prepare_corpus(replace(fitzpatrick(photographs), audit=False), tmp_path / "run")
-    assert corpus.counts() == {"images": 4, "groups": 4, "missing": 2, "quarantined": 1}
+    assert corpus.counts() == {"images": 4, "groups": 4, "missing": 2, "quarantined": 1, "ungrouped": 4}
     assert corpus.quarantined[0][0] == "e"
     assert not (tmp_path / "run" / "audit.csv").exists()
+
+
+def test_what_was_not_used_is_said_on_the_console(
+    photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        corpus = prepare_corpus(replace(fitzpatrick(photographs), audit=False), tmp_path / "run")
+    assert any("2 of 7 rows of fitzpatrick17k.csv have no image" in warning for warning in corpus.warnings)
+    said = [record.message for record in caplog.records if record.name == "skindiff.corpora.choice"]
+    assert said == [*corpus.warnings, *patients_unknown(corpus.counts())]
+    assert said[-1].startswith("Patients unknown: leakage not excluded. 4 of 4 images")
+    assert patients_unknown(prepare_corpus(PHANTOM, tmp_path / "phantom").counts()) == []
 
 
 def test_an_audit_that_was_made_before_is_taken(photographs: Path, tmp_path: Path) -> None:

@@ -77,6 +77,55 @@ def test_metadata_gives_skin_types_and_groups(folder):
     assert corpus.missing == ["keloid/9.jpg"]
 
 
+def test_what_is_given_and_not_used_is_said(folder):
+    write_metadata(
+        folder / "metadata.csv",
+        ("acne/1.jpg", "V", "p", "61"),
+        ("acne/9.jpg", "V", "q", "8"),
+        header=("file_name", "skin_type", "patient", "age"),
+    )
+    (folder / "clinic.csv").write_text("patient\n7\n")
+    (folder / "keloid" / "more").mkdir()
+    corpus = load(folder)
+    said = [
+        "clinic.csv is not used",
+        "2 files or folders in mine are not used (such as acne/notes.txt)",
+        "1 of 2 rows of metadata.csv have no image (such as acne/9.jpg)",
+        "3 images have no row in metadata.csv (such as acne/3.jpeg)",
+        "columns of metadata.csv are not used: patient, age",
+    ]
+    assert len(corpus.warnings) == len(said)
+    assert all(one.startswith(start) for one, start in zip(corpus.warnings, said, strict=True))
+    assert corpus.ungrouped == {"acne/1.jpg", "acne/3.jpeg", "keloid/1.jpg", "keloid/2.PNG"}
+
+
+def test_a_csv_beside_one_folder_of_images_is_not_passed_over(tmp_path):
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    Image.new("RGB", (20, 16)).save(tmp_path / "mine" / "images" / "1.jpg")
+    write_metadata(tmp_path / "mine" / "clinic.csv", ("1.jpg", "V", "p"))
+    warnings = load(tmp_path / "mine").warnings
+    assert warnings[0].startswith(
+        "clinic.csv is not used: skin types and patients are read from metadata.csv"
+    )
+    assert warnings[1] == "there is a single class, 'images': a classifier has nothing to tell apart"
+
+
+@pytest.mark.parametrize("rows", [[("acne/1.png", "V", "p"), ("keloid/2.jpg", "V", "p")], []])
+def test_a_table_that_matches_nothing_is_an_error(folder, rows):
+    write_metadata(folder / "metadata.csv", *rows)
+    named = "the first names 'acne/1.png'" if rows else "it has no row"
+    with pytest.raises(
+        CorpusError, match=rf"^metadata: no row of .* matches an image \({named}, .*'acne/1.jpg'"
+    ):
+        load(folder)
+
+
+def test_patients_are_unknown_where_no_row_names_them(folder):
+    assert len(load(folder).ungrouped) == 4
+    write_metadata(folder / "metadata.csv", ("acne/1.jpg", "V", "p"), ("acne/3.jpeg", "V", ""))
+    assert load(folder).ungrouped == {"acne/3.jpeg", "keloid/1.jpg", "keloid/2.PNG"}
+
+
 def test_metadata_may_lie_elsewhere_and_hold_file_names_only(folder, tmp_path):
     table = write_metadata(tmp_path / "table.csv", ("acne/1.jpg",), header=("file_name",))
     assert len(load(folder, metadata=table).dataset) == 4

@@ -5,6 +5,7 @@ from typing import Any
 
 from datasets import Dataset, Image
 
+from skindiff.corpora.choice import patients_unknown
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
 from skindiff.evaluation.downstream.cells import Cell
@@ -64,15 +65,18 @@ def _bytes(row: Mapping[str, Any]) -> Any:
     return row["image"]["bytes"] or row["image"]["path"]
 
 
-def comparison_flags(cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]]) -> list[str]:
+def comparison_flags(
+    cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
+) -> list[str]:
     """Return in words what a reader must know before believing a difference between arms.
 
     Args:
         cells: all of a study.
         splits: rows of the report's ``splits``, with ``seed``, ``groups_crossing`` and, where it was counted,
             ``copies_crossing``.
+        corpus: the report's ``corpus``.
     """
-    flags = []
+    flags = patients_unknown(corpus)
     for name, what in (
         ("groups_crossing", "groups (patients, lesions, duplicates) stand in training and test at once"),
         ("copies_crossing", "held-out images are byte for byte a training image, under another group"),

@@ -146,7 +146,7 @@ def report_fitz_lora(
         curves=results.curves,
         samples=results.samples() if strategies else (),
         published=published_rows(scenario, ablation=len(strategies) > 1),
-        notes=_notes(config),
+        notes=[*results.corpus.warnings, *_notes(config)],
         chapters=[
             *([results.types()] if strategies else []),
             results.fidelity.chapter(),

@@ -194,7 +194,7 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
     return [about, markdown_table(headings, lines)]
 
 
-def split_table(splits: Rows) -> str:
+def split_table(splits: Rows, *, patients_known: bool) -> str:
     """Return sizes, groups that cross and rows that are not used, by seed; empty where nothing was split."""
     if not splits:
         return ""
@@ -209,6 +209,9 @@ def split_table(splits: Rows) -> str:
         crossing = [str(split["groups_crossing"])]
         crossing += [str(split.get("copies_crossing", ""))] if counted else []
         lines.append([str(split["seed"]), *sizes, *crossing, dropped or "none"])
-    crossings = ["groups crossing", *(["copies crossing"] if counted else [])]
+    crossings = [
+        "groups crossing" if patients_known else "known groups crossing",
+        *(["copies crossing"] if counted else []),
+    ]
     headings = ["seed", *(name.replace("_", " ") for name in names), *crossings, "not used"]
     return markdown_table(headings, lines)

@@ -118,7 +118,7 @@ def _splits(content: Mapping[str, Any]) -> list[str]:
     about = ""
     if content["corpus"].get("quarantined") or content["corpus"].get("missing"):
         about = "What is missing or could not be used is listed in `missing.txt` and `quarantined.csv`."
-    return [split_table(content["splits"]), about]
+    return [split_table(content["splits"], patients_known="ungrouped" not in content["corpus"]), about]
 
 
 _PARTS = {

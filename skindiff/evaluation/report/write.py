@@ -176,7 +176,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "corpus": report.corpus,
         "splits": report.splits,
         "flags": [
-            *comparison_flags(report.cells, report.splits),
+            *comparison_flags(report.cells, report.splits, report.corpus),
             *crossing_flags(report.sections.get("copying", ())),
         ],
         "verdicts": verdicts(summary, report.primary_metric),

@@ -215,10 +215,12 @@ def test_copies_across_the_split_and_unequal_steps_are_flagged(corpus: Dataset, 
     assert copies_crossing(planted, split) == 1
     cells = make_cells({"real": 0.0, "real+syn": 0.0})
     fair = [{"seed": 5, "groups_crossing": 0, "copies_crossing": 0}]
-    assert comparison_flags(cells, fair) == []
+    assert comparison_flags(cells, fair, {"images": 9}) == []
+    (unknown,) = comparison_flags(cells, fair, {"images": 9, "ungrouped": 4})
+    assert unknown.startswith("Patients unknown: leakage not excluded. 4 of 9 images")
     unfair = [{"seed": 5, "groups_crossing": 2, "copies_crossing": 1}]
     longer = [replace(c, optimiser_steps=700) if c.key.arm != "real" else c for c in cells]
-    first, second, third = comparison_flags(longer, unfair)
+    first, second, third = comparison_flags(longer, unfair, {})
     assert "2 in split 5" in first
     assert "1 in split 5" in second
     assert "byte for byte" in second

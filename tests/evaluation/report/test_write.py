@@ -14,6 +14,7 @@ from skindiff.evaluation.report.chapter import Chapter
 from skindiff.evaluation.report.cost import study_cost, timing_rows
 from skindiff.evaluation.report.judgement import comparison_text, would_change
 from skindiff.evaluation.report.pictures import SampleRow
+from skindiff.evaluation.report.tables import split_table
 from skindiff.evaluation.report.write import Report, environment, plain, report_content, write_report
 from skindiff.evaluation.skin.lesion_structure import LesionPreservation
 from skindiff.evaluation.skin.tone import ToneShift, tone_shift
@@ -266,6 +267,11 @@ def test_a_comparison_is_called_fair_only_where_it_was_looked_at(content: Mappin
     looked = [{**split, "copies_crossing": 0} for split in content["splits"]]
     assert "byte for byte" in comparison_text({**content, "splits": looked})[0]
     assert comparison_text({**content, "splits": []}) == []
+    unknown = report_content(small_report(corpus={"images": 120, "ungrouped": 7}), {})
+    (text,) = comparison_text(unknown)
+    assert text.startswith("- Patients unknown: leakage not excluded. 7 of 120 images")
+    assert "no group stands in training and test" not in text
+    assert "known groups crossing" in split_table(unknown["splits"], patients_known=False)
     leaky = [{"seed": 0, "sizes": {}, "dropped": {}, "groups_crossing": 3}]
     flags = report_content(small_report(splits=leaky), {})["flags"]
     (text,) = comparison_text({**content, "flags": flags})
