@@ -1,6 +1,5 @@
 """Any generator by one word: bundled, a folder, a run of ``skindiff train``, or a model of the Hub."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from diffusers import StableDiffusionPipeline
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.adapter import Adapter, load_adapter, read_adapter
+from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load
 from skindiff.generators.stable_diffusion import (
@@ -94,7 +93,7 @@ def choose_generator(
     base, base_revision = _base_of(folder, base_model)
     pipeline = load_pipeline(base, revision=base_revision, device=device)
     adapter = load_adapter(pipeline, folder, fuse=True)
-    name = f"{model_revision(base, base_revision)}+adapter@{_digest(folder)}"
+    name = f"{model_revision(base, base_revision)}+adapter@{adapter_digest(folder)}"
     return ChosenGenerator(pipeline, name, base, base_revision, adapter)
 
 
@@ -118,14 +117,6 @@ def trained_on(generator: str) -> Path | None:
     """Return the record of the images that ``skindiff train`` showed to a generator, if there is one."""
     folder = Path(generator)
     return next((path for path in (folder / RECORD, folder.parent / RECORD) if path.is_file()), None)
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _artefact(generator: str, revision: str | None) -> Path | None:

@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 from skindiff.commands.data import (
     CorpusSettings,
-    Data,
     open_run,
     prepare_data,
     publish,
@@ -18,19 +15,14 @@ from skindiff.commands.data import (
 from skindiff.commands.generators import adapter_folder
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
-from skindiff.generators.adapter import load_adapter
 from skindiff.generators.stable_diffusion import (
     BUNDLED_NAMES,
     DEFAULT_MODEL,
-    load_pipeline,
     model_folder,
-    model_revision,
 )
-from skindiff.runs import RunFolder, Stage
-from skindiff.training.lora import LoRAConfig, train_lora
-from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-
-ADAPTER = "adapter"
+from skindiff.training.adapters import ADAPTER, learn_adapter
+from skindiff.training.lora import LoRAConfig
+from skindiff.training.textual_inversion import TextualInversionConfig
 
 
 @dataclass
@@ -95,11 +87,12 @@ def main(method: str, words: Sequence[str]) -> int:
     learnt = adapter_folder(config.words) if isinstance(config, TrainLoRA) and config.words else None
     run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
-    stage = _stage(config, run, data, learnt)
-    if not stage.done:
-        _train(config, stage, data, learnt, run.path / "cache")
-        stage.finish()
-    folder = publish(stage.folder / ADAPTER, run.path / ADAPTER, accelerator)
+    own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
+    adapter = learn_adapter(
+        run, own, data.part("train"), data.validation,
+        model=config.model, revision=config.revision, data_key=data.corpus.fingerprint, words=learnt,
+    )  # fmt: skip
+    folder = publish(adapter.folder, run.path / ADAPTER, accelerator)
     record_rows(run, data, accelerator, data.part("train"), learnt)
     accelerator.end_training()
     say(f"{len(data.split.train)} images of {len(data.corpus.class_names)} classes; adapter: {folder}")
@@ -111,33 +104,3 @@ def main(method: str, words: Sequence[str]) -> int:
     classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
     return 0
-
-
-def _stage(config: TrainAdapter, run: RunFolder, data: Data, learnt: Path | None) -> Stage:
-    own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
-    train = data.part("train")
-    return run.stage(
-        "lora" if isinstance(config, TrainLoRA) else "textual-inversion",
-        config=asdict(own),
-        base=model_revision(config.model, config.revision),
-        words=str(learnt.resolve()) if learnt else None,
-        data=data.corpus.fingerprint,
-        rows=list(train["image_id"]),
-        validation=data.split.validation,
-    )
-
-
-def _train(config: TrainAdapter, stage: Stage, data: Data, learnt: Path | None, cache: Path) -> None:
-    accelerator, base = stage.accelerator, model_revision(config.model, config.revision)
-    pipeline = load_pipeline(config.model, revision=config.revision, device=accelerator.device)
-    places: dict[str, Any] = {"validation": data.validation, "base_model": base, "latent_cache": cache}
-    if isinstance(config, TrainLoRA):
-        words = load_adapter(pipeline, learnt) if learnt else None
-        train_lora(
-            accelerator, pipeline, config.lora, data.part("train"), stage.folder, learnt=words, **places
-        )
-    else:
-        assert isinstance(config, TrainTextualInversion)
-        train_textual_inversion(
-            accelerator, pipeline, config.textual_inversion, data.part("train"), stage.folder, **places
-        )

@@ -5,6 +5,7 @@ then ``load_lora_weights`` with the folder.
 """
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -67,6 +68,15 @@ class Adapter:
 def embedding_files(folder: Path) -> list[str]:
     """Return the embedding files of an adapter: the list that diffusers' ``load_textual_inversion`` takes."""
     return [str(path) for path in sorted((folder / _EMBEDDINGS).glob("*.safetensors"))]
+
+
+def adapter_digest(folder: Path) -> str:
+    """Return the first 12 hex digits of the SHA-256 of an adapter's weight files, wherever it lies."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def save_adapter(adapter: Adapter, pipeline: StableDiffusionPipeline) -> None:

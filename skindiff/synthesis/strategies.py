@@ -16,13 +16,14 @@ from datasets import Dataset
 from diffusers import StableDiffusionPipeline
 
 from skindiff.errors import ConfigError
-from skindiff.generators.adapter import Adapter, load_adapter, read_adapter
+from skindiff.generators.adapter import Adapter, load_adapter
 from skindiff.generators.stable_diffusion import load_pipeline, model_revision
 from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
-from skindiff.training.lora import LoRAConfig, train_lora
-from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
+from skindiff.training.adapters import learn_adapter
+from skindiff.training.lora import LoRAConfig
+from skindiff.training.textual_inversion import TextualInversionConfig
 
 logger = get_logger(__name__)
 
@@ -105,6 +106,7 @@ class GeneratorOfSplit:
         seed: int,
     ) -> None:
         self.run, self.accelerator, self.config, self.train, self.seed = run, accelerator, config, train, seed
+        self.data_key = data_key
         self.base = model_revision(config.model, config.revision)
         self.inputs = {"base": self.base, "data": data_key, "rows": list(train["image_id"]), "seed": seed}
 
@@ -112,8 +114,8 @@ class GeneratorOfSplit:
         """Return the adapter with what a strategy has learnt: vanilla (none), ti, lora or ti+lora."""
         if learnt == "vanilla":
             return None
-        words = None if learnt == "lora" else self._textual_inversion()
-        return words if learnt == "ti" else self._lora(words)
+        words = None if learnt == "lora" else self._learn(self.config.textual_inversion)
+        return words if learnt == "ti" else self._learn(self.config.lora, words.folder if words else None)
 
     def draw(self, strategy: str, config: SynthesisConfig) -> Synthetic:
         """Draw the synthetic data set of one of :data:`STRATEGIES` with the other settings of ``config``."""
@@ -152,32 +154,12 @@ class GeneratorOfSplit:
     def _pipeline(self) -> StableDiffusionPipeline:
         return load_pipeline(self.config.model, revision=self.config.revision, device=self.accelerator.device)
 
-    def _textual_inversion(self) -> Adapter:
-        config = self.config.textual_inversion
+    def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
         config = replace(config, loop=replace(config.loop, seed=self.seed))
-        stage = self.run.stage("textual-inversion", config=asdict(config), **self.inputs)
-        if not stage.done:
-            train_textual_inversion(
-                self.accelerator, self._pipeline(), config, self.train, stage.folder,
-                base_model=self.base, latent_cache=self.run.path / "cache",
-            )  # fmt: skip
-            stage.finish()
-        return read_adapter(stage.folder / "adapter")
-
-    def _lora(self, words: Adapter | None) -> Adapter:
-        config = self.config.lora
-        config = replace(config, loop=replace(config.loop, seed=self.seed))
-        inputs = {"words": words.folder.parent.name if words else None, **self.inputs}
-        stage = self.run.stage("lora", config=asdict(config), **inputs)
-        if not stage.done:
-            pipeline = self._pipeline()
-            learnt = load_adapter(pipeline, words.folder) if words else None
-            train_lora(
-                self.accelerator, pipeline, config, self.train, stage.folder,
-                learnt=learnt, base_model=self.base, latent_cache=self.run.path / "cache",
-            )  # fmt: skip
-            stage.finish()
-        return read_adapter(stage.folder / "adapter")
+        return learn_adapter(
+            self.run, config, self.train, None,
+            model=self.config.model, revision=self.config.revision, data_key=self.data_key, words=words,
+        )  # fmt: skip
 
 
 def _read_summary(folder: Path) -> dict[str, Any]:

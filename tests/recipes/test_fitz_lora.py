@@ -24,13 +24,14 @@ from skindiff.evaluation.downstream.arm_names import ARMS
 from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.synthesis import strategies
 from skindiff.synthesis.writer import load_synthetic
+from skindiff.training import adapters
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_class_study import tiny_fidelity
 from tests.recipes.tiny_study import reported, stage_files, tiny_study
 
 WORK = {
-    "textual inversion": (strategies, "train_textual_inversion"),
-    "lora": (strategies, "train_lora"),
+    "textual inversion": (adapters, "train_textual_inversion"),
+    "lora": (adapters, "train_lora"),
     "synthesis": (strategies, "write_synthetic"),
     "classifier": (experiment, "train_classifier"),
 }

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 
 from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
-from skindiff.synthesis import strategies
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import STRATEGIES, GeneratorConfig, GeneratorOfSplit, check_strategies
+from skindiff.training import adapters
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -59,7 +59,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return call
 
     for name in ("train_textual_inversion", "train_lora"):
-        monkeypatch.setattr(strategies, name, told(name, getattr(strategies, name)))
+        monkeypatch.setattr(adapters, name, told(name, getattr(adapters, name)))
     return begun
 
 
