@@ -107,7 +107,8 @@ def main(config: FitzLoraConfig) -> Path:
         logger.info("split seed %d: %s", seed, split.sizes())
         arguments = {"scenario": config.split.scenario, **key}
         experiment = Experiment(run, accelerator, config.experiment, corpus.dataset, split, **arguments)
-        generator = GeneratorOfSplit(run, accelerator, config.generator, experiment.train, seed=seed, **key)
+        rows = (experiment.train, corpus.dataset.select(split.validation) if split.validation else None)
+        generator = GeneratorOfSplit(run, accelerator, config.generator, *rows, seed=seed, **key)
         held_out = corpus.dataset.select(sorted({row for rows in split.test.values() for row in rows}))
         results.add_split(experiment)
 

@@ -91,6 +91,7 @@ class GeneratorOfSplit:
         accelerator: device, precision, processes.
         config: base model and trainings.
         train: training rows of the split, which are also the sources.
+        validation: its validation rows, which the trainings' validation loss is taken on.
         data_key: fingerprint of the corpus those rows come from.
         seed: of all trainings and draws of this split.
     """
@@ -101,12 +102,13 @@ class GeneratorOfSplit:
         accelerator: Accelerator,
         config: GeneratorConfig,
         train: Dataset,
+        validation: Dataset | None,
         *,
         data_key: str,
         seed: int,
     ) -> None:
         self.run, self.accelerator, self.config, self.train, self.seed = run, accelerator, config, train, seed
-        self.data_key = data_key
+        self.validation, self.data_key = validation, data_key
         self.base = model_revision(config.model, config.revision)
         self.inputs = {"base": self.base, "data": data_key, "rows": list(train["image_id"]), "seed": seed}
 
@@ -157,7 +159,7 @@ class GeneratorOfSplit:
     def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
         config = replace(config, loop=replace(config.loop, seed=self.seed))
         return learn_adapter(
-            self.run, config, self.train, None,
+            self.run, config, self.train, self.validation,
             model=self.config.model, revision=self.config.revision, data_key=self.data_key, words=words,
         )  # fmt: skip
 

@@ -14,7 +14,10 @@ import PIL.Image
 import pytest
 
 from recipes.fitz_lora import FitzLoraConfig, main
-from skindiff.config import parse_config
+from skindiff.commands import train_adapter
+from skindiff.commands.data import PartsConfig
+from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
+from skindiff.config import parse_config, save_config
 from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.errors import SkindiffError
@@ -162,6 +165,33 @@ def test_a_folder_in_use_is_refused_and_stays(study: FitzLoraConfig, counts: Cou
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     assert times(stage_files(study.output_dir)) == before
     assert counts() == {}
+
+
+def test_the_commands_train_the_adapters_of_the_recipe(study: FitzLoraConfig, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "threads": 1,
+        "model": study.generator.model,
+        "corpus": study.corpus,
+        "split": PartsConfig("scenario", study.split_seeds[0], scenario=study.split),
+    }
+    words, lora = tmp_path / "words", tmp_path / "lora"
+    made = {
+        "textual-inversion": TrainTextualInversion(
+            output_dir=str(words), textual_inversion=study.generator.textual_inversion, **settings
+        ),
+        "lora": TrainLoRA(output_dir=str(lora), words=str(words), lora=study.generator.lora, **settings),
+    }
+    for method, config in made.items():
+        save_config(config, tmp_path / f"{method}.yaml")
+        train_adapter.main(method, ["--config", str(tmp_path / f"{method}.yaml")])
+        (of_recipe,) = Path(study.output_dir).glob(f"stages/{method}-*/adapter")
+        files = [path.relative_to(of_recipe) for path in sorted(of_recipe.rglob("*")) if path.is_file()]
+        of_command = Path(config.output_dir) / "adapter"
+        assert files == [path.relative_to(of_command) for path in sorted(of_command.rglob("*.*"))]
+        different = [
+            one for one in files if (of_recipe / one).read_bytes() != (of_command / one).read_bytes()
+        ]
+        assert not different, f"{method}: another adapter by command"
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.tiny import TINY_CLASSES, save_tiny_pipeline, tiny_corpus
 
 LOOP = LoopConfig(steps=2, batch_size=2, learning_rate=0.01)
 SYNTHESIS = SynthesisConfig(images_per_source=1, steps=4, batch_size=4, tone="none")
-TRAIN = tiny_corpus(6).select([0, 1, 2, 3])
+TRAIN, VALIDATION = tiny_corpus(6).select([0, 1, 2, 3]), tiny_corpus(6).select([4, 5])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def generator(folder: Path, model: Path, **changes: Any) -> GeneratorOfSplit:
     accelerator = Accelerator(cpu=True)
     run = RunFolder(str(folder), SYNTHESIS, accelerator, resume=True, overwrite=False)
     arguments = {"data_key": "0", "seed": 5} | changes
-    return GeneratorOfSplit(run, accelerator, config, TRAIN, **arguments)
+    return GeneratorOfSplit(run, accelerator, config, TRAIN, VALIDATION, **arguments)
 
 
 @pytest.fixture
