@@ -93,7 +93,7 @@ class GeneratorOfSplit:
         train: training rows of the split, which are also the sources.
         validation: its validation rows, which the trainings' validation loss is taken on.
         data_key: fingerprint of the corpus those rows come from.
-        seed: of all trainings and draws of this split.
+        seed: of this split: that of its draws, and of the trainings that ask for none of their own.
     """
 
     def __init__(
@@ -157,10 +157,10 @@ class GeneratorOfSplit:
         return load_pipeline(self.config.model, revision=self.config.revision, device=self.accelerator.device)
 
     def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
-        config = replace(config, loop=replace(config.loop, seed=self.seed))
         return learn_adapter(
             self.run, config, self.train, self.validation,
-            model=self.config.model, revision=self.config.revision, data_key=self.data_key, words=words,
+            model=self.config.model, revision=self.config.revision, data_key=self.data_key,
+            split_seed=self.seed, words=words,
         )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """An adapter as a stage of a run: the one way from settings and rows to learnt words or a LoRA."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -23,6 +23,7 @@ def learn_adapter(
     model: str,
     revision: str | None,
     data_key: str,
+    split_seed: int,
     words: Path | None = None,
 ) -> Adapter:
     """Train an adapter once and return it as it stands in the folder of its stage.
@@ -35,6 +36,7 @@ def learn_adapter(
         model: what :func:`skindiff.generators.stable_diffusion.load_pipeline` takes.
         revision: branch, tag or commit of a Hub model.
         data_key: fingerprint of the corpus that the rows come from.
+        split_seed: seed of the split that the rows come from, for a training whose own seed is 0.
         words: adapter of textual inversion whose words a LoRA is trained with.
 
     Raises:
@@ -42,6 +44,7 @@ def learn_adapter(
         GeneratorError: the model or the words cannot be loaded, or do not fit.
         TrainingError: a class without rows, or a loss that is not finite.
     """
+    config = replace(config, loop=config.loop.in_split(split_seed))
     base = model_revision(model, revision)
     stage = run.stage(
         "lora" if isinstance(config, LoRAConfig) else "textual-inversion",

@@ -8,7 +8,7 @@ LoRA, a classifier) brings a module, a loss on a :class:`MicroBatch` and a sampl
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,7 +76,8 @@ class LoopConfig:
     validate_every: int = 0
     """Optimiser steps between validations; 0 validates only after the last step."""
     seed: int = 0
-    """Root of everything random in this training."""
+    """Root of everything random in a training by textual inversion or LoRA; 0 is the seed of the split, so
+    that each split of a study has its own. Other trainings are given theirs beside these settings."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -94,6 +95,10 @@ class LoopConfig:
             )
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"{path}ema_decay is {self.ema_decay}: set it to at least 0 and below 1")
+
+    def in_split(self, split_seed: int) -> "LoopConfig":
+        """Return these settings with the seed that a split trains with: their own, or the split's for 0."""
+        return self if self.seed else replace(self, seed=split_seed)
 
     def global_batch(self, processes: int) -> int:
         """Return the rows of one optimiser step over all processes and micro-steps."""

@@ -51,7 +51,7 @@ def tiny_study(output_dir: Path, model: Path, **changes: Any) -> FitzLoraConfig:
             textual_inversion=TextualInversionConfig(
                 loop=loop(max_grad_norm=0.0), steps_per_condition=False, validation_examples=4
             ),
-            lora=LoRAConfig(loop=loop(), rank=2, alpha=2.0, prompt_dropout=0.1, validation_examples=4),
+            lora=LoRAConfig(loop=loop(seed=7), rank=2, alpha=2.0, prompt_dropout=0.1, validation_examples=4),
         ),
         "synthesis": SynthesisConfig(images_per_source=1, steps=4, batch_size=4, rows_per_shard=4),
         "experiment": ExperimentConfig(

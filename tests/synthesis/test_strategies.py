@@ -102,6 +102,15 @@ def test_what_was_drawn_is_found_again_unless_something_changed(
     assert len(trained) == 3
 
 
+def test_a_training_has_the_seed_asked_for_and_the_splits_where_none_is(tmp_path: Path, model: Path) -> None:
+    drawer = generator(tmp_path, model)
+    drawer.config.lora.loop = replace(LOOP, seed=7)
+    adapter = drawer.learn("ti+lora")
+    assert adapter is not None
+    seeds = {stage: adapter.config[stage]["loop"]["seed"] for stage in ("textual_inversion", "lora")}
+    assert seeds == {"textual_inversion": 5, "lora": 7}
+
+
 def test_the_mode_of_the_strategy_overrules_the_setting(tmp_path: Path, model: Path) -> None:
     config = replace(SYNTHESIS, mode="txt2img", strategy="lora")
     drawn = generator(tmp_path, model).draw("img2img vanilla", config)
