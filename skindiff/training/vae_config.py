@@ -46,6 +46,8 @@ class VAEConfig:
     """Random views of the training images: flips, or with crops of 80 to 100% and rotation by 15 degrees."""
     loop: LoopConfig = field(default_factory=_convolutional_loop)
     """Steps, batch, rates; its seed is the one given to train_vae."""
+    family: str = ""
+    """Set by the family's own config."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
