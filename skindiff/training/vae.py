@@ -35,13 +35,7 @@ from skindiff.training.generator_data import (
 )
 from skindiff.training.loop import Log, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
-from skindiff.training.vae_config import (
-    CvaeConvConfig,
-    CvaeResNetConfig,
-    FcCvaeConfig,
-    JointVAEConfig,
-    VAEConfig,
-)
+from skindiff.training.vae_config import VAEConfig
 
 NAME = "vae"
 RowNoise = Callable[[Sequence[torch.Generator]], torch.Tensor]
@@ -137,19 +131,14 @@ def vae_loss(config: VAEConfig, found: Reconstruction, images: torch.Tensor, ste
     """Return the mean loss of a batch, per value of an image.
 
     Args:
-        config: its KL weight, or the Joint VAE's capacities and weights.
+        config: the family's, with its penalties.
         found: what the network made of the batch.
         images: (batch, channels, height, width) in [-1, 1].
         step: optimiser steps done, on which capacities depend.
     """
     loss = (found.images.float() - images).square().flatten(1).sum(1).mean()
-    if isinstance(config, JointVAEConfig):
-        weights = (config.continuous_weight, config.discrete_weight)
-        nats = found.divergences.mean(0)
-        for weight, carried, capacity in zip(weights, nats, config.capacities(step), strict=True):
-            loss = loss + weight * (carried - capacity).abs()
-    elif isinstance(config, (FcCvaeConfig, CvaeConvConfig, CvaeResNetConfig)):
-        loss = loss + config.kl_weight * found.divergences.sum(1).mean()
+    for penalty in config.penalties(found.divergences, step):
+        loss = loss + penalty
     return loss / images[0].numel()
 
 
