@@ -42,7 +42,7 @@ def load(folder_or_id: str | Path, revision: str | None = None) -> DiffusionPipe
         known = [known.pipeline.partition(":")[2] for known in FAMILIES.values()]
         raise GeneratorError(
             f"model {model!r} is a {name or 'pipeline without a class name'}, which skindiff does not know; "
-            f"give one of {', '.join((*known, STABLE_DIFFUSION[0]))}"
+            f"give one of {', '.join((*known, STABLE_DIFFUSION[0]))}, or load its plugin first"
         )
     kind = imported(family.pipeline)
     try:
