@@ -4,7 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -45,19 +45,20 @@ def parse_config(
         ConfigError: a file that is missing or no YAML, a setting that does not exist (with the nearest that
             does), a value of the wrong type, or one that the config itself refuses.
     """
+    known = _current(config_class)
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
-    parser.add_class_arguments(config_class, as_group=False)
+    parser.add_class_arguments(known, as_group=False)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         named = [word for word in given if word == "--config" or word.startswith("--config=")]
-        given = _switches(given, config_class)
+        given = _switches(given, known)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         settings = parser.instantiate_classes(parsed)
     except ConfigError:
         raise
     except Exception as error:  # jsonargparse raises its own, argparse's, yaml's and type errors alike
-        raise ConfigError(_one_line(str(error), config_class)) from error
+        raise ConfigError(_one_line(str(error), known)) from error
     values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
     config = config_class(**values)
     config.validate()
@@ -91,6 +92,19 @@ def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
             if isinstance(part, type) and is_dataclass(part):
                 types |= setting_types(part, f"{name}.")
     return types
+
+
+def _current(config_class: type) -> type:
+    """Return a config class whose open parts, those with a method ``current``, have the fields of by now."""
+    parts = [
+        (item.name, item.type.current()) for item in fields(config_class) if hasattr(item.type, "current")
+    ]
+    if not parts:
+        return config_class
+    own: Any = [(name, kind, field(default_factory=kind)) for name, kind in parts]
+    made = make_dataclass(config_class.__name__, own, bases=(config_class,))
+    made.__doc__ = config_class.__doc__
+    return made
 
 
 def _switches(words: list[str], config_class: type) -> list[str]:

@@ -6,11 +6,34 @@ from PIL import Image
 
 from skindiff.corpora.schema import corpus_features
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
+from skindiff.generators.families import find_family, imported
 from skindiff.training.classifier_data import ImageTable
 from skindiff.training.ddpm import DDPMConfig, build_ddpm
+from skindiff.training.from_scratch import FamilySettings
 from skindiff.training.loop import LoopConfig
 
 CLASSES = ("one", "two")
+_TINY_GAN = {"image_size": 16, "latent_size": 4, "width": 4, "diversity_images": 2}
+TINY: dict[str, dict[str, object]] = {
+    "cvae_resnet": {"image_size": 32, "latent_dim": 3, "decoder_width": 16},
+    "cvae_conv": {"image_size": 16, "latent_dim": 3, "widths": [4, 8, 8]},
+    "joint_vae": {"image_size": 16, "continuous_dim": 3, "discrete_dim": 3, "widths": [4, 8, 8]},
+    "fc_autoencoder": {"image_size": 9, "latent_dim": 3, "widths": [8, 4]},
+    "fc_cvae": {"image_size": 9, "latent_dim": 3, "widths": [8]},
+    "dcgan": {**_TINY_GAN, "channels": 1},
+    "sn_dcgan": _TINY_GAN,
+    "attention_gan": {**_TINY_GAN, "width": 16, "image_size": 14},
+    "fc_gan": {**_TINY_GAN, "image_size": 9},
+    "ddpm": {"image_size": 8, "widths": [32], "validation_examples": 0},
+}
+"""What makes each family's settings small; a family that is not named is small by its defaults."""
+
+
+def tiny_settings(family: str) -> FamilySettings:
+    """Settings of a family with which it trains in a second."""
+    kind = imported(find_family(family).settings)
+    loop = {"loop": LoopConfig(steps=3, batch_size=4, learning_rate=1e-2)} if family in TINY else {}
+    return kind(**TINY.get(family, {}), **loop)
 
 
 def tiny_ddpm_config(**loop: int | float) -> DDPMConfig:

@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
 def command_tree() -> argparse.ArgumentParser:
     """Return a parser that knows the words of every command; it is for completion alone."""
     from skindiff.commands.run import recipes
-    from skindiff.commands.train import METHODS
+    from skindiff.commands.train import methods as known_methods
 
     parser = argparse.ArgumentParser(prog="skindiff")
     parser.add_argument("--version", action="store_true")
@@ -54,7 +54,7 @@ def command_tree() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=says)
         if name == "train":
             methods = command.add_subparsers(dest="method")
-            for method, explained in METHODS.items():
+            for method, explained in known_methods().items():
                 _add_settings(methods.add_parser(method, help=explained), _method_config(method))
         elif name == "run":
             command.add_argument("recipe", choices=list(recipes()))

@@ -18,6 +18,7 @@ def parse_command(
     command: str,
     *,
     positional: Sequence[str] = (),
+    default: Path | None = None,
 ) -> ConfigT:
     """Read a command's config: YAML of its defaults, or of ``--config``, then dotted settings.
 
@@ -26,6 +27,7 @@ def parse_command(
         words: what was typed after ``command``.
         command: as the user typed it, such as ``"train lora"``.
         positional: settings that may be given without their names, in this order, before all others.
+        default: the file that is read without ``--config``; that of the command when left out.
 
     Raises:
         ConfigError: a setting is unknown, of the wrong type, or cannot work.
@@ -34,7 +36,7 @@ def parse_command(
     named = _positional(words, positional)
     rest = list(words[len(named) :])
     given = [word for name, value in named for word in (f"--{name}", value)]
-    default = DEFAULTS / f"{command.replace(' ', '-')}.yaml"
+    default = default or DEFAULTS / f"{command.replace(' ', '-')}.yaml"
     given += [_shipped(word, before, default) for word, before in zip(rest, ["", *rest], strict=False)]
     if {"-h", "--help"} & set(given):
         _help(config_class, command, positional, default)

@@ -6,28 +6,22 @@ from importlib import import_module
 from skindiff.commands.launching import launched
 from skindiff.commands.terminal import say
 from skindiff.errors import ConfigError
+from skindiff.generators.families import FAMILIES
 
-METHODS = {
+_OTHERS = {
     "textual-inversion": "a new word per condition for a Stable Diffusion pipeline",
     "lora": "low-rank updates of its U-Net, with or without such words",
-    "ddpm": "a class-conditional diffusion model, from scratch",
-    "cvae": "a conditional VAE, from scratch: cvae-resnet",
-    "cvae-resnet": "the one with a ResNet-18 encoder",
-    "cvae-conv": "the convolutional one",
-    "joint-vae": "a VAE with continuous and discrete codes, which re-draws images",
-    "fc-cvae": "the fully connected one",
-    "fc-autoencoder": "a fully connected autoencoder, which re-draws images",
-    "cgan": "a conditional GAN, from scratch: dcgan",
-    "dcgan": "the convolutional one",
-    "sn-dcgan": "with spectral normalisation and gradient penalty",
-    "attention-gan": "with self-attention",
-    "fc-gan": "the fully connected one",
     "classifier": "a timm classifier, on real images, drawn ones, or both",
 }
-"""What each method trains."""
 GROUPS = {"cvae": "cvae-resnet", "cgan": "dcgan"}
-"""Names that stand for one of several."""
+"""Names that stand for one family of several."""
 _ROOMS = {"textual-inversion": "train_adapter", "lora": "train_adapter", "classifier": "train_classifier"}
+
+
+def methods() -> dict[str, str]:
+    """Return every method, and what it trains: every family of generators, from scratch, and the others."""
+    own = {name.replace("_", "-"): f"{family.what}, from scratch" for name, family in FAMILIES.items()}
+    return {**_OTHERS, **own, **{name: f"the same as {family}" for name, family in GROUPS.items()}}
 
 
 def main(words: Sequence[str]) -> int:
@@ -37,8 +31,8 @@ def main(words: Sequence[str]) -> int:
         return 0 if words else 2
     method = words[0].replace("_", "-")
     method = GROUPS.get(method, method)
-    if method not in METHODS:
-        raise ConfigError(f"method: {words[0]!r} is not one of {', '.join(METHODS)}")
+    if method not in methods():
+        raise ConfigError(f"method: {words[0]!r} is not one of {', '.join(methods())}")
 
     room = f"skindiff.commands.{_ROOMS.get(method, 'train_from_scratch')}"
 
@@ -53,9 +47,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _help() -> None:
-    width = max(map(len, METHODS))
+    width = max(map(len, methods()))
     say("usage: skindiff train METHOD [--config FILE] [--SETTING VALUE ...]\n\nmethods:")
-    for name, says in METHODS.items():
+    for name, says in methods().items():
         say(f"  {name:{width}}  {says}")
     say(
         "\nSettings of a method: skindiff train METHOD --help. Several processes or GPUs:\n"

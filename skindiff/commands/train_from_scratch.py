@@ -1,8 +1,8 @@
 """``skindiff train ddpm`` and the other families: a generator that knows its corpus alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Any, ClassVar
 
 from skindiff.commands.data import (
     CorpusSettings,
@@ -12,8 +12,10 @@ from skindiff.commands.data import (
     record_rows,
     same_data,
 )
-from skindiff.commands.settings import parse_command
+from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.errors import ConfigError
+from skindiff.generators.families import find_family, imported
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families
 
 PIPELINE = "pipeline"
@@ -26,6 +28,7 @@ class TrainFromScratch(CorpusSettings):
     The pipeline comes to output_dir/pipeline, which skindiff.load and its own class's from_pretrained load.
     """
 
+    family: ClassVar[str]
     output_dir: str = "runs/from_scratch"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     seed: int = 0
@@ -34,8 +37,7 @@ class TrainFromScratch(CorpusSettings):
     @property
     def generator(self) -> FromScratchConfig:
         """The family and its settings, which stand under the family's name."""
-        family = next(name for name in vars(FromScratchConfig()) if hasattr(self, name) and name != "family")
-        own: Any = {"family": family, family: getattr(self, family)}
+        own: Any = {"family": self.family, self.family: getattr(self, self.family)}
         return FromScratchConfig(**own)
 
     def validate(self, path: str = "") -> None:
@@ -46,8 +48,14 @@ class TrainFromScratch(CorpusSettings):
 
 
 def command_config(family: str) -> type[TrainFromScratch]:
-    """Return the config of the command that trains one family, with that family's settings alone."""
-    settings = type(getattr(FromScratchConfig(), family))
+    """Return the config of the command that trains one family, with that family's settings alone.
+
+    Raises:
+        ConfigError: there is no such family, or its name is that of another setting.
+    """
+    settings = imported(find_family(family).settings)
+    if family in {item.name for item in fields(TrainFromScratch)}:
+        raise ConfigError(f"family: {family!r} is the name of another setting; rename the family")
     made = make_dataclass(
         f"Train_{family}",
         [
@@ -55,6 +63,7 @@ def command_config(family: str) -> type[TrainFromScratch]:
             (family, settings, field(default_factory=settings)),
         ],
         bases=(TrainFromScratch,),
+        namespace={"family": family},
     )
     made.__doc__ = TrainFromScratch.__doc__
     return made
@@ -62,7 +71,11 @@ def command_config(family: str) -> type[TrainFromScratch]:
 
 def settings(method: str, words: Sequence[str]) -> TrainFromScratch:
     """Return what the words of a training say."""
-    return parse_command(command_config(method.replace("-", "_")), words, f"train {method}")
+    own = f"train-{method}.yaml"
+    default = own if (DEFAULTS / own).is_file() else "train-family.yaml"  # a plugin's brings no file
+    return parse_command(
+        command_config(method.replace("-", "_")), words, f"train {method}", default=DEFAULTS / default
+    )
 
 
 def main(method: str, words: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """What the GAN families share: the verdict of a discriminator, sizes that double, and how to draw."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from diffusers import ModelMixin
@@ -86,10 +86,10 @@ class GANPipeline(ClassConditionalPipeline):
                 "trained on"
             )
 
-    def draw(
-        self, labels: torch.Tensor, generators: Sequence[torch.Generator | None], **options: Any
+    def draw(  # type: ignore[override]
+        self, labels: torch.Tensor, generators: Sequence[torch.Generator | None]
     ) -> torch.Tensor:
-        """Return ``(batch, channels, image_size, image_size)`` images; there are no options.
+        """Return ``(batch, channels, image_size, image_size)`` images.
 
         A generator whose own size is another one (S3's works at 32 pixels for 28) is resampled, as its
         training images were.

@@ -21,6 +21,7 @@ from skindiff.generators.vae_parts import (
     ConvDecoder,
     Reconstruction,
     RedrawPipeline,
+    ShownImages,
     conv_encoder,
     gaussian_divergence,
     gaussian_sample,
@@ -101,6 +102,24 @@ class JointVAEPipeline(RedrawPipeline):
     """Re-draws images with :class:`JointVAE`."""
 
     family = "joint_vae"
+
+    def draw(  # type: ignore[override]
+        self,
+        labels: torch.Tensor,
+        generators: Sequence[torch.Generator | None],
+        *,
+        images: ShownImages,
+        code: Code = "sample",
+    ) -> torch.Tensor:
+        """Return (batch, channels, height, width) reconstructions in [-1, 1].
+
+        Args:
+            labels: (batch,) class codes of the images.
+            generators: one per image.
+            images: one per label; see :func:`~skindiff.generators.vae_parts.shown_images`.
+            code: see :meth:`JointVAE.redraw`.
+        """
+        return self._redrawn(labels, generators, images, code=code)
 
 
 def gumbel_noise(size: int, generator: torch.Generator | None) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Finding the class of a saved pipeline, which stock diffusers cannot do without remote code."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,22 +9,10 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
+from skindiff.generators.families import FAMILIES, family_of_pipeline, imported
 from skindiff.generators.stable_diffusion import load_pipeline, model_folder, quiet_loading
 
 INDEX = "model_index.json"
-PIPELINES = {
-    "ConditionalDDPMPipeline": "ddpm",
-    "CvaeResNetPipeline": "cvae_resnet",
-    "CvaeConvPipeline": "cvae_conv",
-    "JointVAEPipeline": "joint_vae",
-    "FcAutoencoderPipeline": "fully_connected",
-    "FcCvaePipeline": "fully_connected",
-    "DCGANPipeline": "dcgan",
-    "SNDCGANPipeline": "dcgan",
-    "AttentionGANPipeline": "attention_gan",
-    "FullyConnectedGANPipeline": "fully_connected_gan",
-}
-"""Module of each of our pipeline classes, by the name that ``model_index.json`` says."""
 STABLE_DIFFUSION = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 
 
@@ -50,12 +37,14 @@ def load(folder_or_id: str | Path, revision: str | None = None) -> DiffusionPipe
     name = pipeline_class_name(model, revision)
     if name in STABLE_DIFFUSION:
         return load_pipeline(model, revision=revision)
-    if name not in PIPELINES:
+    family = family_of_pipeline(name)
+    if family is None:
+        known = [known.pipeline.partition(":")[2] for known in FAMILIES.values()]
         raise GeneratorError(
             f"model {model!r} is a {name or 'pipeline without a class name'}, which skindiff does not know; "
-            f"give one of {', '.join((*PIPELINES, STABLE_DIFFUSION[0]))}"
+            f"give one of {', '.join((*known, STABLE_DIFFUSION[0]))}, or load its plugin first"
         )
-    kind = getattr(import_module(f"skindiff.generators.{PIPELINES[name]}"), name)
+    kind = imported(family.pipeline)
     try:
         with quiet_loading():
             pipeline = kind.from_pretrained(

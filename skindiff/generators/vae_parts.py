@@ -204,7 +204,6 @@ class RedrawPipeline(_VAEPipeline):
         generators: Sequence[torch.Generator | None],
         *,
         images: ShownImages,
-        **options: Any,
     ) -> torch.Tensor:
         """Return (batch, channels, height, width) reconstructions in [-1, 1].
 
@@ -212,8 +211,17 @@ class RedrawPipeline(_VAEPipeline):
             labels: (batch,) class codes of the images.
             generators: one per image.
             images: one per label; see :func:`shown_images`.
-            options: of the network's ``redraw``.
         """
+        return self._redrawn(labels, generators, images)
+
+    def _redrawn(
+        self,
+        labels: torch.Tensor,
+        generators: Sequence[torch.Generator | None],
+        images: ShownImages,
+        **options: Any,
+    ) -> torch.Tensor:
+        """Draw with options of the network's ``redraw``."""
         shown = shown_images(images, self.config.image_size, self.config.channels).to(labels.device)
         noise = self.vae.row_noise(generators).to(labels.device)
         drawn: torch.Tensor = self.vae.redraw(shown, noise, **options)

@@ -262,20 +262,20 @@ def _pipeline_files(folder: Path) -> dict[str, Content]:
 
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
-    from importlib import import_module
+    from skindiff.generators.families import family_of_pipeline, imported
+    from skindiff.generators.loading import INDEX
 
-    from skindiff.generators.loading import INDEX, PIPELINES
-
-    if name not in PIPELINES:
+    family = family_of_pipeline(name)
+    if family is None:
         raise HubError(
             f"folder: {folder} holds a {name}, which skindiff does not know; give one of its own kinds"
         )
-    kind = getattr(import_module(f"skindiff.generators.{PIPELINES[name]}"), name)
+    kind = imported(family.pipeline)
     index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     names: Sequence[str] = index["class_names"]
     size, channels = index["image_size"], index["channels"]
     verb = "re-draws images" if kind.needs_images else "draws images"
-    what = f"A class-conditional generator ({kind.family}) that {verb} of {size} x {size} px: "
+    what = f"A class-conditional generator ({family.name}) that {verb} of {size} x {size} px: "
     what += f"{', '.join(names)}."
     shape = (channels, size, size) if kind.needs_images else None
     return what, usage.pipeline_usage(repo_id, names, shape)

@@ -12,13 +12,13 @@ from PIL import Image as PILImage
 from skindiff.corpora.cache import pixels
 from skindiff.errors import SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.families import SAMPLER_COLUMNS
 from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
 from skindiff.training.classifier_data import ImageTable
 
 logger = logging.getLogger(__name__)
 
-_DIFFUSION = ("steps", "guidance_scale", "scheduler")
-_BATCH_SETTINGS = ("family", *_DIFFUSION, "options", "output_size", "batch_size")
+_BATCH_SETTINGS = ("family", *SAMPLER_COLUMNS, "options", "output_size", "batch_size")
 """Columns in which the rows of one batch agree."""
 
 
@@ -47,11 +47,7 @@ class ClassDrawer:
             SynthesisError: a row is of another family, or a source is unknown.
         """
         self._check(rows)
-        steps = {
-            f"{row['family']}, {row['scheduler']}, {row['steps']} steps": row["steps"]
-            for row in rows
-            if row["steps"] is not None
-        }
+        steps = {_sampling(row): row["steps"] for row in rows if row["steps"] is not None}
         return draw_in_batches(rows, _BATCH_SETTINGS, self._draw_batch, on_images, steps)
 
     def _check(self, rows: Sequence[Row]) -> None:
@@ -70,7 +66,7 @@ class ClassDrawer:
     def _draw_batch(self, batch: list[Row]) -> torch.Tensor:
         first = batch[0]
         options: dict[str, Any] = json.loads(first["options"])
-        options |= {name: first[name] for name in _DIFFUSION if first[name] is not None}
+        options |= {name: first[name] for name in SAMPLER_COLUMNS if first[name] is not None}
         if self._pipeline.needs_images:
             options["images"] = [self._source(row["source_id"]) for row in batch]
         (images,) = self._pipeline(
@@ -93,6 +89,10 @@ class ClassDrawer:
             sized = table.resized(self._pipeline.config.image_size)
             self._shown[source_id] = PILImage.fromarray(sized.pixels[0])
         return self._shown[source_id]
+
+
+def _sampling(row: Row) -> str:
+    return ", ".join(filter(None, (row["family"], row["scheduler"], f"{row['steps']} steps")))
 
 
 def redraw_class(

@@ -14,6 +14,7 @@ from datasets import Dataset, Features, Image, Value
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.ddpm import DEFAULT_GUIDANCE, DEFAULT_SAMPLER, DEFAULT_STEPS
+from skindiff.generators.families import SAMPLER_COLUMNS, find_family
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.plan import SYNTHETIC_CORPUS
 
@@ -39,11 +40,11 @@ class ClassSynthesisConfig:
     redraws: Redraws = "budget"
     """What families that re-draw images make: the same budget, or every real image once (S3's Joint VAE)."""
     steps: int = DEFAULT_STEPS
-    """Sampler steps of the DDPM."""
+    """Sampler steps of the families that take any, such as the DDPM."""
     scheduler: str = DEFAULT_SAMPLER
-    """Sampler of the DDPM: dpmsolver++, ddim, ddpm, unipc, euler, or a scheduler class of diffusers."""
+    """Of those that take one: dpmsolver++, ddim, ddpm, unipc, euler, or a scheduler class of diffusers."""
     guidance_scale: float = DEFAULT_GUIDANCE
-    """Classifier-free guidance of the DDPM; 1 turns it off and halves the work."""
+    """Classifier-free guidance of those that take any; 1 turns it off and halves the work."""
     options: dict[str, dict[str, float | str]] = field(default_factory=dict)
     """What else a family's draw takes, by family, such as {cvae_conv: {temperature: 0.8}}."""
     batch_size: int = 64
@@ -75,6 +76,14 @@ class ClassSynthesisConfig:
             raise ConfigError(
                 f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more"
             )
+        for family, given in self.options.items():
+            takes = find_family(family, f"{path}options").options
+            unknown = [name for name in given if name not in takes]
+            if unknown:
+                known = ", ".join(takes) or "no option"
+                raise ConfigError(
+                    f"{path}options.{family}: {unknown[0]!r} is unknown; this family takes {known}"
+                )
         if self.output_size is not None and self.output_size < 8:
             raise ConfigError(f"{path}output_size: {self.output_size} pixels are too few; use 8 or more")
 
@@ -131,7 +140,7 @@ def class_plan_features(class_names: Sequence[str]) -> Features:
     """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to draw.
 
     ``prompt`` and ``strength`` are always null; ``source_id`` is null where an image is drawn from noise;
-    ``steps``, ``guidance_scale`` and ``scheduler`` are null for all families but the DDPM. ``options`` is a
+    ``steps``, ``guidance_scale`` and ``scheduler`` are null where the family takes none. ``options`` is a
     JSON object of what else the family's ``draw`` was given.
     """
     features = corpus_features(class_names)
@@ -189,7 +198,7 @@ def make_class_plan(
         A table with the columns of :func:`class_plan_features`, class by class.
 
     Raises:
-        ConfigError: a setting cannot work with this corpus.
+        ConfigError: the family is unknown, or a setting cannot work with this corpus.
         SynthesisError: nothing is to be drawn, or a class to be re-drawn has no source.
     """
     config.validate()
@@ -200,16 +209,14 @@ def make_class_plan(
     if planned == 0:
         raise SynthesisError("the plan has no rows: raise the budget of a class")
     # A batch is always drawn full, so a larger one than there are rows would be wasted.
-    batch_size, diffusion = min(config.batch_size, planned), family == "ddpm"
+    batch_size, takes = min(config.batch_size, planned), find_family(family).sampler
     constant = {
         "corpus": SYNTHETIC_CORPUS,
         "prompt": None,
         "strength": None,
-        "guidance_scale": config.guidance_scale if diffusion else None,
-        "steps": config.steps if diffusion else None,
+        **{name: getattr(config, name) if name in takes else None for name in SAMPLER_COLUMNS},
         "generator": generator,
         "family": family,
-        "scheduler": config.scheduler if diffusion else None,
         "options": json.dumps(config.options.get(family, {}), sort_keys=True),
         "output_size": config.output_size,
         "batch_size": batch_size,

@@ -1,9 +1,10 @@
 """Any from-scratch generator by the name of its family: its settings, and its training as a stage."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from accelerate import Accelerator
@@ -11,88 +12,64 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.errors import ConfigError
+from skindiff.generators.families import FAMILIES, Family, find_family, imported
 from skindiff.runs import RunFolder
 from skindiff.training.classifier_data import ImageTable
-from skindiff.training.ddpm import DDPMConfig, train_ddpm
-from skindiff.training.gan import train_gan
-from skindiff.training.gan_config import (
-    AttentionGANConfig,
-    DCGANConfig,
-    FullyConnectedGANConfig,
-    GANConfig,
-    SNDCGANConfig,
-)
-from skindiff.training.vae import train_vae
-from skindiff.training.vae_config import (
-    CvaeConvConfig,
-    CvaeResNetConfig,
-    FcAutoencoderConfig,
-    FcCvaeConfig,
-    JointVAEConfig,
-    VAEConfig,
-)
 
 logger = get_logger(__name__)
 
-Family = Literal[
-    "cvae_resnet",
-    "cvae_conv",
-    "joint_vae",
-    "fc_autoencoder",
-    "fc_cvae",
-    "dcgan",
-    "sn_dcgan",
-    "attention_gan",
-    "fc_gan",
-    "ddpm",
-]
-FamilyConfig = VAEConfig | GANConfig | DDPMConfig
-FAMILIES: tuple[str, ...] = get_args(Family)
 PIPELINE, LOG_FILE = "pipeline", "training_log.json"
+
+
+class FamilySettings(Protocol):
+    """What the settings of every family have, besides being a dataclass."""
+
+    channels: Any
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` on the first setting that cannot work."""
 
 
 @dataclass
 class FromScratchConfig:
-    """A generator that is trained on the corpus alone, and the settings of each family it can be of."""
+    """A generator that is trained on the corpus alone, and the settings of each family it can be of.
 
-    family: Family = "ddpm"
+    An instance has one field more for each family in :data:`skindiff.generators.families.FAMILIES`, named
+    after it: ``FromScratchConfig(family="ddpm", ddpm=DDPMConfig(image_size=64))``.
+    """
+
+    family: str = "ddpm"
     """Which family is trained; a recipe that compares several overrules it."""
-    cvae_resnet: CvaeResNetConfig = field(default_factory=CvaeResNetConfig)
-    """S1's conditional VAE with a ResNet-18 encoder."""
-    cvae_conv: CvaeConvConfig = field(default_factory=CvaeConvConfig)
-    """S3's convolutional conditional VAE."""
-    joint_vae: JointVAEConfig = field(default_factory=JointVAEConfig)
-    """S3's Joint VAE, which re-draws images."""
-    fc_autoencoder: FcAutoencoderConfig = field(default_factory=FcAutoencoderConfig)
-    """S2's fully connected autoencoder, which re-draws images."""
-    fc_cvae: FcCvaeConfig = field(default_factory=FcCvaeConfig)
-    """S2's fully connected conditional VAE."""
-    dcgan: DCGANConfig = field(default_factory=DCGANConfig)
-    """S1's conditional DCGAN."""
-    sn_dcgan: SNDCGANConfig = field(default_factory=SNDCGANConfig)
-    """S4's conditional DCGAN with spectral normalisation and gradient penalty."""
-    attention_gan: AttentionGANConfig = field(default_factory=AttentionGANConfig)
-    """S3's conditional GAN with self-attention."""
-    fc_gan: FullyConnectedGANConfig = field(default_factory=FullyConnectedGANConfig)
-    """S2's fully connected conditional GAN."""
-    ddpm: DDPMConfig = field(default_factory=DDPMConfig)
-    """The conditional diffusion model."""
+
+    def __new__(cls, *arguments: Any, **settings: Any) -> "FromScratchConfig":
+        """Make one of the class with all families' settings."""
+        return super().__new__(cls.current() if cls is FromScratchConfig else cls)
+
+    @classmethod
+    def current(cls) -> type["FromScratchConfig"]:
+        """Return the class with a field for the settings of each family that is in the table by now."""
+        return _with_families(tuple(FAMILIES.values()))
 
     @property
-    def own(self) -> FamilyConfig:
+    def own(self) -> FamilySettings:
         """The settings of the chosen family."""
-        settings: FamilyConfig = getattr(self, self.family)
+        settings: FamilySettings = getattr(self, self.family)
         return settings
 
     def of(self, family: str) -> "FromScratchConfig":
-        """Return the same settings for another family, one of :data:`FAMILIES`."""
-        return replace(self, family=cast(Family, family))
+        """Return the same settings for another family."""
+        return replace(self, family=family)
 
-    def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting of the chosen family that cannot work."""
-        if self.family not in FAMILIES:
-            raise ConfigError(f"{path}family: {self.family!r} is not one of {', '.join(FAMILIES)}")
-        self.own.validate(f"{path}{self.family}.")
+
+@cache
+def _with_families(families: tuple[Family, ...]) -> type[FromScratchConfig]:
+    names: Any = Literal.__getitem__(tuple(family.name for family in families))
+    chosen: Any = ("family", names, field(default="ddpm"))
+    kinds = [(family.name, imported(family.settings)) for family in families]
+    own = [(name, kind, field(default_factory=kind)) for name, kind in kinds]
+    made = make_dataclass(FromScratchConfig.__name__, [chosen, *own], bases=(FromScratchConfig,))
+    made.__doc__ = "A generator that is trained on the corpus alone, and the settings of each family."
+    return made
 
 
 def validate_families(
@@ -101,7 +78,7 @@ def validate_families(
     """Check the families that a recipe compares, each with its own settings.
 
     Args:
-        families: names out of :data:`FAMILIES`.
+        families: names of the table.
         config: with the settings of all of them.
         channels: of the corpus: 1 where it is grey.
         path: goes before the name of the recipe's setting ``families``.
@@ -110,15 +87,14 @@ def validate_families(
     Raises:
         ConfigError: one is unknown or named twice, none is named, or a setting cannot work.
     """
-    unknown = [name for name in families if name not in FAMILIES]
-    if unknown or not families:
-        raise ConfigError(
-            f"{path}families: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(FAMILIES)}"
-        )
+    if not families:
+        raise ConfigError(f"{path}families: the list is empty; name one or more of {', '.join(FAMILIES)}")
+    for family in families:
+        find_family(family, f"{path}families")
     if len(set(families)) < len(families):
         raise ConfigError(f"{path}families: {list(families)} names a family twice; name each once")
     for family in families:
-        own: FamilyConfig = getattr(config, family)
+        own = config.of(family).own
         own.validate(f"{generator}{family}.")
         if own.channels != channels:
             kind = "grey" if channels == 1 else "in colour"
@@ -146,13 +122,13 @@ def train_from_scratch(
         data_key: fingerprint of the corpus that the rows come from.
 
     Raises:
-        ConfigError: the corpus is grey and the network is not, or the other way round.
+        ConfigError: an unknown family, or a corpus that is grey where the network is not, or the other way.
         TrainingError: a class has no image, or the training has diverged (what was kept is said).
     """
-    own = config.own
+    trainer, own = find_family(config.family).trainer, config.own
     stage = run.stage(
         f"generator-{config.family.replace('_', '-')}",
-        config=asdict(own),
+        config=asdict(own),  # type: ignore[call-overload]
         data=data_key,
         rows=list(train["image_id"]),
         seed=seed,
@@ -161,17 +137,6 @@ def train_from_scratch(
         table = ImageTable.from_dataset(train)
         counts = np.bincount(table.labels, minlength=len(table.class_names)).tolist()
         logger.info("%s learns from %s images by class", config.family, counts)
-        _train(accelerator, own, table, stage.folder, seed)
+        imported(trainer)(accelerator, own, table, stage.folder, seed)
         stage.finish()
     return stage.folder / PIPELINE
-
-
-def _train(
-    accelerator: Accelerator, config: FamilyConfig, table: ImageTable, folder: Path, seed: int
-) -> None:
-    if isinstance(config, DDPMConfig):
-        train_ddpm(accelerator, config, table, folder, seed)
-    elif isinstance(config, VAEConfig):
-        train_vae(accelerator, config, table, folder, seed)
-    else:
-        train_gan(accelerator, config, table, folder, seed)

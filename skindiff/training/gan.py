@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from skindiff.generators.adversarial import GANPipeline, Verdict
+from skindiff.generators.families import find_family, imported
 from skindiff.seeding import derive_seed, torch_generator
 from skindiff.training.adversarial_loop import Player, train_players
 from skindiff.training.classifier_data import Augmenter, ImageTable, balancing_weights
@@ -69,7 +70,7 @@ def train_gan(
 
     Args:
         accelerator: device, precision (bf16 or none) and processes.
-        config: one of this module's, by family.
+        config: of the family to train.
         table: real images of the classes to draw, resampled to the networks' size.
         folder: ``pipeline``, ``discriminator``, ``training_log.json`` (per step both losses and gradient
             norms, and each class's diversity where it was measured) and ``diversity.json`` (the last measure
@@ -107,7 +108,8 @@ def train_gan(
         context=_context(config, table),
     )
     settle_statistics(generator, config.latent_size, table.labels, seed)
-    pipeline = config.pipeline(generator, list(table.class_names))
+    kind: type[GANPipeline] = imported(find_family(config.family).pipeline)
+    pipeline = kind(generator, list(table.class_names), config.image_size, config.channels)
     if accelerator.is_main_process:
         _save(folder, config, pipeline, discriminator, log)
     accelerator.wait_for_everyone()

@@ -1,28 +1,24 @@
 """The settings of the conditional GANs of S1 to S4: one class each, the published ones as defaults."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from diffusers import ModelMixin
 
 from skindiff.errors import ConfigError
-from skindiff.generators.adversarial import GANPipeline, doublings
+from skindiff.generators.adversarial import doublings
 from skindiff.generators.attention_gan import (
     AttentionDiscriminator,
-    AttentionGANPipeline,
     AttentionGenerator,
     working_size,
 )
 from skindiff.generators.dcgan import (
     DCGANDiscriminator,
     DCGANGenerator,
-    DCGANPipeline,
     DiscriminatorNorm,
-    SNDCGANPipeline,
 )
 from skindiff.generators.fully_connected_gan import (
     FullyConnectedDiscriminator,
-    FullyConnectedGANPipeline,
     FullyConnectedGenerator,
 )
 from skindiff.training.classifier_data import Balance
@@ -108,10 +104,6 @@ class GANConfig:
         """Return a generator and a discriminator with fresh weights from the global generator."""
         raise NotImplementedError
 
-    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
-        """Return the family's pipeline around a generator."""
-        raise NotImplementedError
-
 
 @dataclass
 class DCGANConfig(GANConfig):
@@ -148,10 +140,6 @@ class DCGANConfig(GANConfig):
         )
         return generator, discriminator
 
-    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
-        """Return S1's pipeline."""
-        return DCGANPipeline(generator, class_names, self.image_size, self.channels)
-
 
 @dataclass
 class SNDCGANConfig(DCGANConfig):
@@ -167,10 +155,6 @@ class SNDCGANConfig(DCGANConfig):
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
         """Return S4's players."""
         return self._networks(classes, "transposed", spectral_norm=True)
-
-    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
-        """Return S4's pipeline."""
-        return SNDCGANPipeline(generator, class_names, self.image_size, self.channels)
 
 
 @dataclass
@@ -212,10 +196,6 @@ class AttentionGANConfig(GANConfig):
         generator = AttentionGenerator(*shape, self.latent_size, self.width, self.dropout)
         return generator, AttentionDiscriminator(*shape, self.width // 2, self.dropout, self.spectral_norm)
 
-    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
-        """Return S3's pipeline."""
-        return AttentionGANPipeline(generator, class_names, self.image_size, self.channels)
-
 
 @dataclass
 class FullyConnectedGANConfig(GANConfig):
@@ -248,7 +228,3 @@ class FullyConnectedGANConfig(GANConfig):
         widths = [self.width, 2 * self.width, 4 * self.width]
         generator = FullyConnectedGenerator(*shape, self.latent_size, widths)
         return generator, FullyConnectedDiscriminator(*shape, widths, self.dropout)
-
-    def pipeline(self, generator: Any, class_names: list[str]) -> GANPipeline:
-        """Return S2's pipeline."""
-        return FullyConnectedGANPipeline(generator, class_names, self.image_size, self.channels)

@@ -5,13 +5,13 @@ divided by the number of values of the image, so that one learning rate fits eve
 of variance v per value corresponds to ``kl_weight`` = 2 v.
 """
 
+import inspect
 import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,7 @@ from torch import nn
 
 from skindiff.errors import TrainingError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.cvae_conv import CvaeConv, CvaeConvPipeline
-from skindiff.generators.cvae_resnet import CvaeResNet, CvaeResNetPipeline
-from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline, FcCvae, FcCvaePipeline
-from skindiff.generators.joint_vae import JointVAE, JointVAEPipeline
+from skindiff.generators.families import find_family, imported
 from skindiff.generators.vae_parts import Reconstruction
 from skindiff.seeding import derive_seed, torch_generator
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
@@ -38,14 +35,7 @@ from skindiff.training.generator_data import (
 )
 from skindiff.training.loop import Log, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
-from skindiff.training.vae_config import (
-    CvaeConvConfig,
-    CvaeResNetConfig,
-    FcAutoencoderConfig,
-    FcCvaeConfig,
-    JointVAEConfig,
-    VAEConfig,
-)
+from skindiff.training.vae_config import VAEConfig
 
 NAME = "vae"
 RowNoise = Callable[[Sequence[torch.Generator]], torch.Tensor]
@@ -121,12 +111,19 @@ def train_vae(
 
 
 def vae_pipeline(config: VAEConfig, class_names: tuple[str, ...]) -> ClassConditionalPipeline:
-    """Return an untrained pipeline whose weights depend on ``config.loop.seed`` alone."""
-    described = {"class_names": list(class_names), **_size(config)}
+    """Return an untrained pipeline whose weights depend on ``config.loop.seed`` alone.
+
+    The family's network takes the settings that are called as its arguments are, and ``classes``.
+    """
+    family = find_family(config.family)
+    kind, pipeline = imported(family.network), imported(family.pipeline)
+    settings = vars(config) | {"classes": len(class_names)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(NAME, "weights", config.loop.seed))
-        network, pipeline = _family(config, len(class_names))
-    built: ClassConditionalPipeline = pipeline(network, **described)
+        network = kind(**{name: settings[name] for name in inspect.signature(kind).parameters})
+    built: ClassConditionalPipeline = pipeline(
+        network, list(class_names), image_size=config.image_size, channels=config.channels
+    )
     return built
 
 
@@ -134,52 +131,15 @@ def vae_loss(config: VAEConfig, found: Reconstruction, images: torch.Tensor, ste
     """Return the mean loss of a batch, per value of an image.
 
     Args:
-        config: its KL weight, or the Joint VAE's capacities and weights.
+        config: the family's, with its penalties.
         found: what the network made of the batch.
         images: (batch, channels, height, width) in [-1, 1].
         step: optimiser steps done, on which capacities depend.
     """
     loss = (found.images.float() - images).square().flatten(1).sum(1).mean()
-    if isinstance(config, JointVAEConfig):
-        weights = (config.continuous_weight, config.discrete_weight)
-        nats = found.divergences.mean(0)
-        for weight, carried, capacity in zip(weights, nats, config.capacities(step), strict=True):
-            loss = loss + weight * (carried - capacity).abs()
-    elif isinstance(config, (FcCvaeConfig, CvaeConvConfig, CvaeResNetConfig)):
-        loss = loss + config.kl_weight * found.divergences.sum(1).mean()
+    for penalty in config.penalties(found.divergences, step):
+        loss = loss + penalty
     return loss / images[0].numel()
-
-
-def _family(config: VAEConfig, classes: int) -> tuple[nn.Module, type[ClassConditionalPipeline]]:
-    size = _size(config)
-    if isinstance(config, FcAutoencoderConfig):
-        return FcAutoencoder(
-            **size, latent_dim=config.latent_dim, widths=config.widths
-        ), FcAutoencoderPipeline
-    if isinstance(config, FcCvaeConfig):
-        fully = FcCvae(classes, **size, latent_dim=config.latent_dim, widths=config.widths)
-        return fully, FcCvaePipeline
-    if isinstance(config, CvaeConvConfig):
-        convolutional = CvaeConv(classes, **size, latent_dim=config.latent_dim, widths=config.widths)
-        return convolutional, CvaeConvPipeline
-    if isinstance(config, CvaeResNetConfig):
-        residual = CvaeResNet(
-            classes, **size, latent_dim=config.latent_dim, decoder_width=config.decoder_width
-        )
-        return residual, CvaeResNetPipeline
-    assert isinstance(config, JointVAEConfig)
-    joint = JointVAE(
-        **size,
-        continuous_dim=config.continuous_dim,
-        discrete_dim=config.discrete_dim,
-        widths=config.widths,
-        temperature=config.temperature,
-    )
-    return joint, JointVAEPipeline
-
-
-def _size(config: VAEConfig) -> dict[str, Any]:
-    return {"image_size": config.image_size, "channels": config.channels}
 
 
 def _settled(config: VAEConfig, rows: int, seed: int, processes: int) -> VAEConfig:

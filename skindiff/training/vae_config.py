@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.grid_sizes import conv_grid, start_grid
 from skindiff.training.classifier_data import Balance
@@ -46,6 +48,8 @@ class VAEConfig:
     """Random views of the training images: flips, or with crops of 80 to 100% and rotation by 15 degrees."""
     loop: LoopConfig = field(default_factory=_convolutional_loop)
     """Steps, batch, rates; its seed is the one given to train_vae."""
+    family: str = ""
+    """Set by the family's own config."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -54,6 +58,15 @@ class VAEConfig:
         if self.channels not in (1, 3):
             raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
         self.loop.validate(f"{path}loop.")
+
+    def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
+        """Return what the loss of a batch has besides its squared error; nothing, unless a family says so.
+
+        Args:
+            divergences: (batch, codes) in nats, as the network returns them.
+            step: optimiser steps done.
+        """
+        return []
 
 
 @dataclass
@@ -102,6 +115,10 @@ class FcCvaeConfig(VAEConfig):
         _at_least(self, path, 0, "kl_weight")
         _refuse_widths(self.widths, path)
 
+    def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
+        """Return the weighted divergence; it does not depend on the step."""
+        return [self.kl_weight * divergences.sum(1).mean()]
+
 
 @dataclass
 class CvaeConvConfig(VAEConfig):
@@ -122,6 +139,10 @@ class CvaeConvConfig(VAEConfig):
         _at_least(self, path, 1, "latent_dim")
         _at_least(self, path, 0, "kl_weight")
         _refuse_convolutional(self, self.widths, path)
+
+    def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
+        """Return the weighted divergence; it does not depend on the step."""
+        return [self.kl_weight * divergences.sum(1).mean()]
 
 
 @dataclass
@@ -172,6 +193,15 @@ class JointVAEConfig(VAEConfig):
         discrete = min(share * self.discrete_capacity, math.log(self.discrete_dim))
         return share * self.continuous_capacity, discrete
 
+    def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
+        """Return how far each code's mean divergence is from its capacity, weighted."""
+        codes = zip(divergences.mean(0), self.capacities(step), strict=True)
+        weights = (self.continuous_weight, self.discrete_weight)
+        return [
+            weight * (carried - capacity).abs()
+            for weight, (carried, capacity) in zip(weights, codes, strict=True)
+        ]
+
 
 @dataclass
 class CvaeResNetConfig(VAEConfig):
@@ -199,6 +229,10 @@ class CvaeResNetConfig(VAEConfig):
             start_grid(self.image_size)
         except GeneratorError as error:
             raise ConfigError(f"{path}{error}") from error
+
+    def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
+        """Return the weighted divergence; it does not depend on the step."""
+        return [self.kl_weight * divergences.sum(1).mean()]
 
 
 def _at_least(config: VAEConfig, path: str, least: int, name: str) -> None:

@@ -1,10 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import skindiff
+from skindiff.commands.train_from_scratch import command_config
+from skindiff.errors import ConfigError, GeneratorError
+from skindiff.generators import families
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import CORPUS, Run
+from tests.toy_family import TOY
 
 
 def test_a_pipeline_is_trained_and_drawn_with(
@@ -43,3 +48,38 @@ def test_a_family_that_redraws_takes_its_corpus(work: Path, run_command: Run) ->
     drawn = load_synthetic(work / "redrawn" / "data")
     assert len(drawn) == 4
     assert all(drawn["source_id"])
+
+
+def test_a_registered_family_is_a_method_whose_pipeline_is_drawn_and_loaded(
+    work: Path, run_command: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = ["train", "toy", "--threads", "1", *CORPUS]
+    run_command(*toy, "--output_dir", work / "none", status=2)
+    assert "method: 'toy' is not one of textual-inversion" in capsys.readouterr().err
+    monkeypatch.setitem(families.FAMILIES, TOY.name, TOY)
+    assert "  toy  " in run_command("train", "--help")
+    run_command(*toy, "--output_dir", work / "bad", "--toy.noise", "-1", status=2)
+    assert capsys.readouterr().err == "error: toy.noise is -1.0: set it to 0 or more\n"
+    assert not (work / "bad").exists()
+    run_command(*toy, "--output_dir", work / "toy", "--toy.noise", "0.2")
+    pipeline = skindiff.load(work / "toy" / "pipeline")
+    assert (pipeline.family, pipeline.network.config.noise) == ("toy", 0.2)
+    run_command(
+        "sample", "--threads", "1", "--generator", work / "toy", "--output_dir", work / "toys",
+        "--images", "3", "--class_synthesis.steps", "4",
+        "--class_synthesis.options", "{toy: {fade: 0.5}}",
+    )  # fmt: skip
+    drawn = load_synthetic(work / "toys" / "data")
+    assert list(drawn["label"]) == [0, 0, 0, 1, 1, 1]
+    recorded = {name: set(drawn[name]) for name in ("family", "steps", "scheduler", "options")}
+    expected = {"family": {"toy"}, "steps": {4}, "scheduler": {None}, "options": {'{"fade": 0.5}'}}
+    assert recorded == expected
+    monkeypatch.delitem(families.FAMILIES, TOY.name)
+    with pytest.raises(GeneratorError, match="is a ToyPipeline, which skindiff does not know"):
+        skindiff.load(work / "toy" / "pipeline")
+
+
+def test_a_family_may_not_be_called_as_a_setting_of_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(families.FAMILIES, "seed", replace(TOY, name="seed"))
+    with pytest.raises(ConfigError, match="family: 'seed' is the name of another setting"):
+        command_config("seed")

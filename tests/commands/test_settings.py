@@ -5,15 +5,16 @@ import yaml
 
 from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import suggest, table
-from skindiff.commands.train import GROUPS, METHODS
+from skindiff.commands.train import GROUPS, methods
 from skindiff.commands.train_adapter import TrainLoRA
 from skindiff.commands.train_from_scratch import TrainFromScratch, command_config
-from skindiff.training.from_scratch import FAMILIES
+from skindiff.generators.families import FAMILIES, RESERVED
 from skindiff.training.lora import paper_lora
 
 
 def test_every_family_is_a_method_with_settings_of_its_own() -> None:
-    assert {method.replace("-", "_") for method in METHODS} >= set(FAMILIES)
+    words = {method.replace("-", "_") for method in methods()}
+    assert words == set(FAMILIES) | RESERVED - {"family"}
     for family in FAMILIES:
         config = parse_command(command_config(family), [], f"train {family.replace('_', '-')}")
         assert isinstance(config, TrainFromScratch)

@@ -3,12 +3,11 @@ import torch
 
 from skindiff.generators.attention_gan import (
     AttentionDiscriminator,
-    AttentionGANPipeline,
     AttentionGenerator,
     SelfAttention,
     working_size,
 )
-from tests.generators.gan_checks import check_pipeline, parameters, seeded
+from tests.generators.gan_checks import parameters, seeded
 
 # Fig. 25 and Fig. 26 of S3, for PathMNIST, top to bottom; a row is a module with its weight and bias.
 FIGURE_25 = [896, 32_832, 512, 512, 4_096, 131_200, 524_544, 4_097, 36_864, 36_873]
@@ -80,11 +79,3 @@ def test_the_networks_work_at_the_next_power_of_two(image_size, side):
     assert images.shape == (1, 1, side, side)
     discriminator = AttentionDiscriminator(2, image_size, 1, width=16)
     assert discriminator(images, torch.zeros(1, dtype=torch.int64)).scores.shape == (1,)
-
-
-@pytest.mark.parametrize(("image_size", "channels"), [(28, 3), (32, 1)])
-def test_the_pipeline_draws_at_the_pictures_size(tmp_path, image_size, channels):
-    generator = seeded(AttentionGenerator, 2, image_size, channels, 16, width=16)
-    for block in generator.blocks:
-        torch.nn.init.normal_(block.norm.offset.weight)
-    check_pipeline(AttentionGANPipeline(generator, ["a", "b"], image_size, channels), tmp_path)

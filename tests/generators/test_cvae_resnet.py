@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import timm
 import torch
@@ -9,10 +7,7 @@ from skindiff.generators.cvae_resnet import CvaeResNet, CvaeResNetPipeline
 from skindiff.generators.grid_sizes import start_grid
 from tests.generators.vae_contract import (
     check_every_weight_moves,
-    check_round_trip,
-    check_rows_are_independent,
     count,
-    drawn,
 )
 
 
@@ -48,15 +43,3 @@ def test_a_size_without_a_grid_is_refused(size: int) -> None:
 
 def test_every_weight_moves() -> None:
     check_every_weight_moves(tiny())
-
-
-def test_save_and_load_draw_the_same(tmp_path: Path) -> None:
-    check_round_trip(tiny(), tmp_path)
-
-
-def test_a_row_does_not_depend_on_its_batch_mates() -> None:
-    check_rows_are_independent(tiny())
-
-
-def test_the_class_reaches_the_image() -> None:
-    assert not torch.equal(drawn(tiny(), [0], [1]), drawn(tiny(), [1], [1]))

@@ -1,13 +1,11 @@
-import pytest
 import torch
 from torch import nn
 
 from skindiff.generators.fully_connected_gan import (
     FullyConnectedDiscriminator,
-    FullyConnectedGANPipeline,
     FullyConnectedGenerator,
 )
-from tests.generators.gan_checks import check_pipeline, seeded
+from tests.generators.gan_checks import seeded
 
 
 def test_three_hidden_layers_in_both_players_as_s2_section_3_2_says():
@@ -24,9 +22,3 @@ def test_the_discriminator_looks_at_the_class():
     module = seeded(FullyConnectedDiscriminator, 3, widths=(8, 8, 8)).eval()
     images = torch.zeros(3, 1, 28, 28)
     assert len(module(images, torch.tensor([0, 1, 2])).scores.unique()) == 3
-
-
-@pytest.mark.parametrize(("size", "channels"), [(28, 1), (64, 3)])
-def test_the_pipeline(tmp_path, size, channels):
-    generator = seeded(FullyConnectedGenerator, 2, size, channels, 16, widths=(8, 16, 32))
-    check_pipeline(FullyConnectedGANPipeline(generator, ["a", "b"], size, channels), tmp_path)

@@ -1,6 +1,4 @@
-"""What every VAE pipeline must keep, asserted on the pipeline that a test gives."""
-
-from pathlib import Path
+"""What every VAE pipeline must keep beyond the contract of families, asserted on what a test gives."""
 
 import pytest
 import torch
@@ -32,16 +30,6 @@ def drawn(pipeline: ClassConditionalPipeline, labels: list[int], seeds: list[int
     return pipeline(labels, generator=generators(*seeds), output_type="pt", **options).images
 
 
-def settle_batch_norm(pipeline: ClassConditionalPipeline) -> None:
-    """Let the running statistics see images, as training would; fresh ones hide a lapse into train mode."""
-    network = pipeline.vae.train()
-    with torch.no_grad():
-        for seed in range(3):
-            labels = torch.tensor([0, 1, 0, 1])
-            network(pictures(pipeline, 4, seed), labels, network.row_noise(generators(1, 2, 3, 4)))
-    network.eval()
-
-
 def check_every_weight_moves(pipeline: ClassConditionalPipeline) -> None:
     network = pipeline.vae.train()
     before = {name: part.detach().clone() for name, part in network.named_parameters()}
@@ -55,23 +43,6 @@ def check_every_weight_moves(pipeline: ClassConditionalPipeline) -> None:
     still = [name for name, part in network.named_parameters() if torch.equal(part, before[name])]
     assert still == []
     network.eval()
-
-
-def check_round_trip(pipeline: ClassConditionalPipeline, folder: Path) -> None:
-    settle_batch_norm(pipeline)
-    pipeline.save_pretrained(folder)
-    assert not list(folder.rglob("*.bin")), "weights are safetensors only"
-    loaded = type(pipeline).from_pretrained(folder)
-    assert loaded.class_codes(["b", "a"]) == [1, 0]
-    assert torch.equal(drawn(loaded, [0, 1], [5, 6]), drawn(pipeline, [0, 1], [5, 6]))
-
-
-def check_rows_are_independent(pipeline: ClassConditionalPipeline) -> None:
-    settle_batch_norm(pipeline)
-    first = drawn(pipeline, [0, 1, 1], [1, 2, 3])
-    mates = drawn(pipeline, [0, 0, 1], [1, 9, 8])
-    assert torch.equal(first[0], mates[0])
-    torch.testing.assert_close(drawn(pipeline, [0], [1])[0], first[0], atol=1e-5, rtol=0)
 
 
 def check_shown_images(pipeline: ClassConditionalPipeline) -> None:
@@ -91,4 +62,5 @@ def check_shown_images(pipeline: ClassConditionalPipeline) -> None:
     flat = torch.stack([torch.full((channels, size, size), value) for value in (-1.0, 1.0)])
     from_pil = pipeline([0, 1], images=grey, generator=generators(1, 2), output_type="pt").images
     from_tensor = pipeline([0, 1], images=flat, generator=generators(1, 2), output_type="pt").images
-    assert torch.equal(from_pil, from_tensor)
+    # The last bit may follow the layout in memory, which differs between the two.
+    torch.testing.assert_close(from_pil, from_tensor, atol=1e-6, rtol=0)

@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.families import FAMILIES
 from skindiff.generators.loading import load
 from skindiff.synthesis import writer
 from skindiff.synthesis.class_draw import ClassDrawer, redraw_class
@@ -21,6 +22,7 @@ from skindiff.synthesis.writer import load_synthetic, write_rows
 from tests.synthesis.class_drawing import CONFIG, draw, sources
 from tests.tiny import save_tiny_pipeline
 from tests.tiny_generators import CLASSES, tiny_corpus_of_classes, tiny_ddpm
+from tests.toy_family import TOY
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -45,9 +47,10 @@ class Smearing(ClassConditionalPipeline):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _one_thread_and_a_smearing_family(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    monkeypatch.setitem(FAMILIES, "smearing", replace(TOY, name="smearing", sampler=("amount",)))
     yield
     torch.set_num_threads(before)
 
