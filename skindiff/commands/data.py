@@ -243,29 +243,33 @@ def _link_or_copy(source: str, target: str) -> str:
 
 
 @dataclass
-class _CorpusAlone:
-    """A corpus."""
+class _Parts:
+    """A corpus and its split."""
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """The images."""
+    split: PartsConfig = field(default_factory=PartsConfig)
+    """Who trains and who is tested."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         self.corpus.validate(f"{path}corpus.")
+        self.split.validate(f"{path}split.")
 
 
-def corpus_of_run(folder: Path) -> Dataset | None:
-    """Return the corpus that a run of :func:`prepare_data` has read; None where it read none.
+def data_of_run(folder: Path) -> Data | None:
+    """Return the corpus that a run of :func:`prepare_data` has read, and its parts; None where it read none.
 
     Raises:
-        ConfigError, CorpusError: the corpus is no longer where it was.
+        ConfigError, CorpusError, SplitError: the corpus is no longer where it was, or not what it was.
     """
-    file = folder / CORPUS_FILE
-    if not file.is_file():
+    files = {"corpus": folder / CORPUS_FILE, "split": folder / SPLIT_FILE}
+    if not all(file.is_file() for file in files.values()):
         return None
-    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings = {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in files.items()}
     with tempfile.TemporaryDirectory() as place:
         nested = Path(place) / "nested.yaml"
-        nested.write_text(yaml.safe_dump({"corpus": settings}), encoding="utf-8")
-        config = parse_config(_CorpusAlone, [], default=nested)
-    return prepare_corpus(config.corpus, folder).dataset
+        nested.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        config = parse_config(_Parts, [], default=nested)
+    corpus = prepare_corpus(config.corpus, folder)
+    return Data(corpus, config.split.split(corpus.dataset))

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -83,11 +83,8 @@ def refuse_leaks(drawn: Dataset, data: Data, record: Path) -> None:
     groups = dict(zip(table["image_id"], table["group_id"], strict=True))
     held_groups = set(table.select(held)["group_id"])
     sources = {source for source in drawn["source_id"] if source is not None}
-    taught: set[str] = set()
-    if record.is_file():
-        content = json.loads(record.read_text(encoding="utf-8"))
-        taught = set(content["image_ids"])
-    for what, ids in (("were re-drawn from", sources), ("come from a generator that learnt from", taught)):
+    taught = ("come from a generator that learnt from", taught_by(record))
+    for what, ids in (("were re-drawn from", sources), taught):
         leaked = sorted(image_id for image_id in ids if groups.get(image_id) in held_groups)
         if leaked:
             raise SynthesisError(
@@ -96,9 +93,46 @@ def refuse_leaks(drawn: Dataset, data: Data, record: Path) -> None:
             )
 
 
+def taught_by(record: Path) -> set[str]:
+    """Return the ids of the images that taught a generator; none where there is no such record."""
+    return set(json.loads(record.read_text(encoding="utf-8"))["image_ids"]) if record.is_file() else set()
+
+
+def images_shown(drawn: Dataset, data: Data, record: Path) -> Dataset:
+    """Return what may have been copied: training images, those that taught the generator, and sources.
+
+    Args:
+        drawn: rows with ``source_id``.
+        data: the corpus and its split.
+        record: of the images that the generator has learnt from; absent where that is not known.
+    """
+    shown = {*drawn["source_id"], *taught_by(record)}
+    ids = data.corpus.dataset["image_id"]
+    rows = {*data.split.train, *(row for row, image_id in enumerate(ids) if image_id in shown)}
+    return data.corpus.dataset.select(sorted(rows))
+
+
+def with_sources_of(synthetic: Synthetic, data: Data) -> tuple[Synthetic, int]:
+    """Return what was drawn with sources in the corpus alone, and how many rows lost one that is not in it.
+
+    Args:
+        synthetic: rows with ``source_id``.
+        data: the corpus.
+    """
+    known = set(data.corpus.dataset["image_id"])
+    sources = list(synthetic.dataset["source_id"])
+    kept = [source if source in known else None for source in sources]
+    lost = sum(source is not None for source in sources) - sum(source is not None for source in kept)
+    if lost:
+        column = synthetic.dataset.features["source_id"]
+        dataset = synthetic.dataset.remove_columns("source_id").add_column("source_id", kept)
+        synthetic = replace(synthetic, dataset=dataset.cast_column("source_id", column))
+    return synthetic, lost
+
+
 def is_recorded(synthetic: Synthetic) -> bool:
     """Whether it is known which images taught the generator."""
-    return os.path.isfile(synthetic.folder / RECORD)
+    return (synthetic.folder / RECORD).is_file()
 
 
 def _fitting(drawn: Dataset, data: Data, folder: Path) -> Dataset:

@@ -11,14 +11,19 @@ from tqdm.auto import tqdm
 
 from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, Data, open_run, prepare_data
-from skindiff.commands.drawn import is_recorded, keep_drawn
+from skindiff.commands.drawn import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
+from skindiff.evaluation.copying.memorisation import CopyingConfig
+from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.arm_names import parse_arm
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
+from skindiff.evaluation.fidelity.of_run import FidelityOfRun
+from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.evaluation.report.chapter import Chapter, ChapterOf
 from skindiff.evaluation.report.class_chapters import per_class_chapter, per_class_f1
 from skindiff.evaluation.report.class_pictures import class_lines, classes_chapter, types_chapter
 from skindiff.evaluation.report.write import Report, environment, write_report
@@ -43,6 +48,10 @@ class EvaluateCommand(CorpusSettings):
     """Run of skindiff sample, or a folder of its shards; only arms of real images can do without."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms, networks, training seeds."""
+    fidelity: FidelityConfig | None = None
+    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None
     """Put samples of the training images, and of those drawn, into the report; with photographs of patients
     it must then stay where they are. null does so only if the corpus is phantom."""
@@ -51,6 +60,14 @@ class EvaluateCommand(CorpusSettings):
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
         self.experiment.validate(f"{path}experiment.")
+        self.copying.validate(f"{path}copying.")
+        if self.fidelity:
+            self.fidelity.validate(f"{path}fidelity.")
+            if self.synthetic is None:
+                raise ConfigError(
+                    f"{path}fidelity: there are no drawn images to score; name the output_dir of skindiff "
+                    "sample by --synthetic, or leave fidelity out"
+                )
         needy = [arm for arm in self.experiment.arms if parse_arm(arm).needs_synthetic]
         if self.synthetic is None and needy:
             raise ConfigError(
@@ -77,6 +94,7 @@ def _evaluate(words: list[str]) -> int:
     data = prepare_data(config, run, accelerator)
     with run.withdrawn_on_error():
         synthetic = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
+        judged = _judge(config, run, data, synthetic)
     cells: list[Cell] = []
     logs: dict[str, list[dict[str, float]]] = {}
     # Several processes share the classifiers of one call out among them.
@@ -93,7 +111,7 @@ def _evaluate(words: list[str]) -> int:
             logs.setdefault(name, log)
     if accelerator.is_main_process:
         described, seconds = experiment.described_split(), time.perf_counter() - started
-        _report(config, run, accelerator, data, described, synthetic, cells, logs, seconds)
+        _report(config, run, accelerator, data, described, synthetic, judged, cells, logs, seconds)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     say()
@@ -101,6 +119,35 @@ def _evaluate(words: list[str]) -> int:
     say()
     suggest(["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"])
     return 0
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the drawn images are like beside real ones, and what to know about it."""
+
+    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
+    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
+    notes: list[str] = field(default_factory=list)
+
+
+def _judge(config: EvaluateCommand, run: RunFolder, data: Data, synthetic: Synthetic | None) -> _Judged:
+    """Score fidelity and look for copies, as recipes do; before any classifier, since both may be refused."""
+    judged = _Judged()
+    if synthetic is None:
+        return judged
+    held_out, seed, key = data.part("test"), data.split.seed, data.corpus.fingerprint
+    images = {"real training": data.part("train"), "drawn": synthetic.dataset}
+    judged.fidelity.add(run, config.fidelity, held_out, images, seed, key)
+    shown = images_shown(synthetic.dataset, data, synthetic.folder / RECORD)
+    traced, lost = with_sources_of(synthetic, data)
+    judged.copies.add(run, config.copying, shown, held_out, traced, "drawn", seed, key)
+    if lost and judged.copies.rows:
+        judged.notes.append(
+            f"{lost} images were re-drawn from photographs that are not in this corpus: copies of those are "
+            "not looked for."
+        )
+    judged.notes.extend(judged.copies.notes())
+    return judged
 
 
 def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
@@ -118,6 +165,7 @@ def _report(
     data: Data,
     described: dict[str, Any],
     synthetic: Synthetic | None,
+    judged: _Judged,
     cells: Sequence[Cell],
     logs: dict[str, list[dict[str, float]]],
     seconds: float,
@@ -128,7 +176,7 @@ def _report(
     by_class = per_class_f1(cells)
     drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
     drawn.pop("timings", None)
-    chapters = [per_class_chapter(by_class)]
+    chapters: list[Chapter | ChapterOf] = [per_class_chapter(by_class)]
     if synthetic:
         train, images = data.part("train"), synthetic.dataset
         chapters += [classes_chapter({"drawn": class_lines(train, images)}), types_chapter(train, images)]
@@ -143,9 +191,14 @@ def _report(
         tones={"drawn": tone} if tone else {},
         lesions={"drawn": lesion} if lesion else {},
         curves={"classifiers": logs},
-        notes=[*data.corpus.warnings, *_notes(config, synthetic)],
-        chapters=chapters,
-        sections={"synthesis": [drawn] if drawn else [], "per_class_f1": by_class},
+        notes=[*data.corpus.warnings, *_notes(config, synthetic), *judged.notes],
+        chapters=[*chapters, judged.fidelity.chapter(), judged.copies.chapter()],
+        sections={
+            "synthesis": [drawn] if drawn else [],
+            "per_class_f1": by_class,
+            **({"fidelity": judged.fidelity.rows} if judged.fidelity.rows else {}),
+            **({"copying": judged.copies.rows} if judged.copies.rows else {}),
+        },
         timings={"seconds_of_last_call": seconds},
     )
     surroundings = environment(accelerator.num_processes, accelerator.device.type)
@@ -174,6 +227,6 @@ def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
     if synthetic and not is_recorded(synthetic):
         notes.append(
             "It is not recorded which images taught the generator: if tested ones did, the scores of "
-            "arms with drawn images are too good."
+            "arms with drawn images are too good, and copies of them are not looked for."
         )
     return notes

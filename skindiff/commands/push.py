@@ -71,6 +71,8 @@ def main(words: Sequence[str]) -> int:
     pushed = _push(config, kind, folder)
     seen = "anybody may see it" if pushed.private is False else "private"
     say(f"{kind} {folder} is at {pushed.url} ({seen}), commit {pushed.revision}")
+    if kind == "synthetic":
+        _say_what_was_asked(Path(folder))
     if kind in ("adapter", "pipeline"):
         suggest(["skindiff", "sample", "--generator", pushed.repo_id, "--revision", pushed.revision])
     return 0
@@ -139,7 +141,7 @@ def _push(config: PushCommand, kind: Kind, folder: str) -> Pushed:
         folder,
         config.repo_id,
         licence=config.licence,
-        sources=_sources(Path(folder)),
+        **_real_images(Path(folder)),
         override=config.override,
         leave_out_copies=config.leave_out_copies,
         origin=config.origin,
@@ -147,8 +149,35 @@ def _push(config: PushCommand, kind: Kind, folder: str) -> Pushed:
     )
 
 
-def _sources(folder: Path) -> "Dataset | None":
-    """Return the corpus that a drawn data set was re-drawn from, if the run of it lies around the folder."""
-    from skindiff.commands.data import corpus_of_run
+def _say_what_was_asked(folder: Path) -> None:
+    """Say how many images are near copies of sources, and where the threshold comes from."""
+    from skindiff.evaluation.copying.near_copies import load_near_copies
 
-    return corpus_of_run(folder.parent)
+    report = load_near_copies(folder)
+    if report is not None and any(row.own_source for row in report.rows):
+        say(
+            f"near copies of sources: {len(report.copies)} of {len(report.rows)} images, at similarity "
+            f"{report.threshold} or more ({report.basis})"
+        )
+
+
+def _real_images(folder: Path) -> "dict[str, Dataset | None]":
+    """Return what a drawn data set is compared with, if the run that read the corpus lies around its folder.
+
+    Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
+    """
+    from skindiff.commands.data import data_of_run
+    from skindiff.commands.drawn import images_shown
+    from skindiff.commands.generators import RECORD
+    from skindiff.synthesis.writer import load_synthetic
+
+    run = folder.parent
+    data = data_of_run(run)
+    if data is None:
+        return {"sources": None, "held_out": None}
+    if not (run / RECORD).is_file():
+        return {"sources": data.part("all"), "held_out": None}
+    return {
+        "sources": images_shown(load_synthetic(folder), data, run / RECORD),
+        "held_out": data.part("test"),
+    }

@@ -15,12 +15,12 @@ from datasets import ClassLabel, Dataset, Image
 
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
+from skindiff.evaluation.copying.memorisation import near_copies
 from skindiff.evaluation.copying.near_copies import (
     REPORT_FILE,
     NearCopies,
     fingerprint,
     load_near_copies,
-    near_copies,
 )
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
 from skindiff.hub.clean import clean_png, own_file, without_folders
@@ -44,6 +44,7 @@ def push_synthetic(
     *,
     licence: str,
     sources: Dataset | None = None,
+    held_out: Dataset | None = None,
     override: str | None = None,
     leave_out_copies: bool = False,
     origin: Origin | None = None,
@@ -55,14 +56,17 @@ def push_synthetic(
     Ids of images, sources and groups are replaced by numbers (row ``n`` stays row ``n`` of the local set),
     but for corpora whose ids are no file names (phantom, MedMNIST). Images are written anew from pixels.
 
-    Images that were re-drawn from others need a report on near copies: pass ``sources``, or save
-    :func:`skindiff.evaluation.copying.near_copies.near_copies` beside the shards first.
+    Images that were re-drawn from others need a report on near copies. One that lies beside the shards, is
+    about these images and has a threshold set on held-out images is taken as it is; otherwise ``sources``
+    make a new one. Without ``sources`` any report about these images will do.
 
     Args:
         folder: of the shards, as :mod:`skindiff.synthesis.writer` wrote them.
         repo_id: ``owner/name`` of a data set repository.
         licence: of the images, as the Hub names it.
-        sources: the corpus that was re-drawn (``image``, ``image_id``, ``group_id``); makes the report.
+        sources: what the generator learnt from or re-drew (``image``, ``image_id``, ``group_id``).
+        held_out: real images of the same columns that it never saw, which set the threshold; without them it
+            is the default one, as the report and the card then say.
         override: in words, why near copies of sources may leave; it goes into the card.
         leave_out_copies: push the other images only.
         origin: corpora, run, base model; what is left out is read from the run around ``folder``.
@@ -81,7 +85,7 @@ def push_synthetic(
     drawn = load_synthetic(folder)
     _refuse_unknown_columns(drawn)
     facts = find_facts(origin, folder, licence)
-    drawn, report = _past_the_gate(drawn, folder, sources, reason, leave_out_copies)
+    drawn, report = _past_the_gate(drawn, folder, (sources, held_out), reason, leave_out_copies)
     aliases = Aliases(keep=_ids_may_leave(facts))
     with tempfile.TemporaryDirectory() as place:
         files = _files(drawn, aliases, report, Path(place))
@@ -142,10 +146,14 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
 
 
 def _past_the_gate(
-    drawn: Dataset, folder: Path, sources: Dataset | None, reason: str | None, leave_out_copies: bool
+    drawn: Dataset,
+    folder: Path,
+    real: tuple[Dataset | None, Dataset | None],
+    reason: str | None,
+    leave_out_copies: bool,
 ) -> tuple[Dataset, NearCopies | None]:
     """Return what may leave, with the report on near copies that it needs."""
-    report = _near_copy_report(drawn, folder, sources)
+    report = _near_copy_report(drawn, folder, *real)
     if report is None or not report.copies:
         return drawn, report
     if leave_out_copies:
@@ -166,25 +174,26 @@ def _files(drawn: Dataset, aliases: Aliases, report: NearCopies | None, folder: 
     return files
 
 
-def _near_copy_report(drawn: Dataset, folder: Path, sources: Dataset | None) -> NearCopies | None:
+def _near_copy_report(
+    drawn: Dataset, folder: Path, sources: Dataset | None, held_out: Dataset | None
+) -> NearCopies | None:
     """Return the report that images re-drawn from others need, None where none were."""
     if all(source is None for source in drawn["source_id"]):
         return None
+    saved = load_near_copies(folder)
+    speaks = saved is not None and saved.fingerprint == fingerprint(drawn)
+    if saved is not None and speaks and (sources is None or saved.threshold_source == "held-out"):
+        return saved
     if sources is not None:
-        report = near_copies(drawn, sources)
+        report = near_copies(drawn, sources, held_out)
         report.save(folder)
         return report
-    saved = load_near_copies(folder)
     if saved is None:
         raise HubError(
             "near copies: these images were re-drawn from others, and no report says how near they are to "
             "them; give sources, the corpus that they were drawn from"
         )
-    if saved.fingerprint != fingerprint(drawn):
-        raise HubError(
-            f"near copies: {REPORT_FILE} is about other images than these; give sources for a new one"
-        )
-    return saved
+    raise HubError(f"near copies: {REPORT_FILE} is about other images than these; give sources for a new one")
 
 
 def _refusal(report: NearCopies) -> str:
@@ -192,9 +201,10 @@ def _refusal(report: NearCopies) -> str:
     whose = "its own group" if nearest.of_own_group else f"while its own is {nearest.own_group}"
     return (
         f"near copies: {len(report.copies)} of {len(report.rows)} images show a source (similarity "
-        f"{report.threshold} or more); the nearest, {nearest.image_id}, is at {nearest.similarity:.3f} of "
-        f"source {nearest.nearest_source} of group {nearest.nearest_group}, {whose}: push with "
-        "leave_out_copies=True, draw with more strength, or say by override, in words, why they may leave"
+        f"{report.threshold} or more, {report.basis}); the nearest, {nearest.image_id}, is at "
+        f"{nearest.similarity:.3f} of source {nearest.nearest_source} of group {nearest.nearest_group}, "
+        f"{whose}: push with leave_out_copies=True, draw with more strength, or say by override, in words, "
+        "why they may leave"
     )
 
 
@@ -303,10 +313,10 @@ def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:
     lines = [
         f"{found['near_copies']} of {found['images']} images are at {found['threshold']} or more of one of "
         f"{found['sources']} sources ({found['near_copies_of_own_group']} of them of their own source's "
-        f"group; {found['groups_copied']} groups). The nearest source is at {nearest['p50']} (median), "
-        f"{nearest['p95']} (95th percentile) and {nearest['p100']} (maximum); sources of different groups "
-        f"come to {between['p50']}, {between['p95']} and {between['p100']} of each other. Measure: "
-        f"{found['measure']}. By row: `{REPORT_FILE}`."
+        f"group; {found['groups_copied']} groups). That threshold is {report.basis}. The nearest source is "
+        f"at {nearest['p50']} (median), {nearest['p95']} (95th percentile) and {nearest['p100']} (maximum); "
+        f"real images come to {between['p50']}, {between['p95']} and {between['p100']} of a source of "
+        f"another group. Measure: {found['measure']}. By row: `{REPORT_FILE}`."
     ]
     if reason and report.copies:
         lines += ["", f"Near copies are included because: {reason}"]

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,4 +50,44 @@ def test_push_hands_over_what_was_typed(
     settings = calls.pop()[2]
     assert settings["leave_out_copies"]
     assert settings["private"] is True
-    assert len(settings["sources"]) == 32
+    taught = json.loads((transfer_run[0] / "trained_on.json").read_text())["image_ids"]
+    assert set(settings["sources"]["image_id"]) == set(taught)
+    assert len(settings["held_out"]) > 0
+    assert not set(settings["sources"]["group_id"]) & set(settings["held_out"]["group_id"])
+
+
+def test_a_push_says_where_its_threshold_comes_from(
+    monkeypatch: pytest.MonkeyPatch, run_command: Run, transfer_run: Made
+) -> None:
+    sent: dict[str, object] = {}
+
+    def push_files(files: dict[str, object], repo_id: str, **_: object) -> SimpleNamespace:
+        sent.update(files)
+        return SimpleNamespace(repo_id=repo_id, url=f"https://hub/{repo_id}", revision="c0", private=True)
+
+    monkeypatch.setattr(synthetic, "push_files", push_files)
+    said = run_command(
+        "push", transfer_run[0], "me/set", "--licence", "mit", "--override", "all of them are drawings",
+        "--origin.base_model", "a/b",
+    )  # fmt: skip
+    images = len(synthetic.load_synthetic(transfer_run[0] / "data"))
+    held_out = json.loads(sent["near_copies.json"])["held_out_groups"]
+    assert held_out > 0
+    assert f"of {images} images, at similarity 0.93 or more (the default, as {held_out} groups of" in said
+
+
+def test_nothing_is_held_out_where_it_is_not_recorded_what_taught_the_generator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_command: Run, transfer_run: Made
+) -> None:
+    calls: list[dict] = []
+
+    def pushed(folder: str, repo_id: str, **settings: object) -> SimpleNamespace:
+        calls.append(settings)
+        return SimpleNamespace(repo_id=repo_id, url=f"https://hub/{repo_id}", revision="c0", private=True)
+
+    monkeypatch.setattr(synthetic, "push_synthetic", pushed)
+    shutil.copytree(transfer_run[0], tmp_path / "run")
+    (tmp_path / "run" / "trained_on.json").unlink()
+    run_command("push", tmp_path / "run", "me/set", "--licence", "mit")
+    assert len(calls[0]["sources"]) == 32
+    assert calls[0]["held_out"] is None

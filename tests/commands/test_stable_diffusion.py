@@ -94,12 +94,26 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
         "--experiment.classifier.loop.steps", "2", "--experiment.classifier.loop.batch_size", "4",
         "--experiment.classifier.loop.warmup_steps", "0", "--experiment.classifier.loop.validate_every", "1",
     ]  # fmt: skip
-    said = run_command(*words, "--output_dir", work / "evaluate")
+    said = run_command(
+        *words, "--output_dir", work / "evaluate", "--copying.planted", "2", "--copying.false_flags", "0.5",
+        "--copying.confidence", "0.5", "--fidelity.features.network", "test_resnet",
+        "--fidelity.features.image_size", "32", "--fidelity.neighbours", "1", "--fidelity.replicates", "100",
+    )  # fmt: skip
     content = json.loads((work / "evaluate" / "report.json").read_text())
     assert {row["arm"] for row in content["results"]} == {"real", "real+syn"}
     assert len(content["results"]) == 4
     assert content["skin_tone"] is not None
     assert not any("not recorded" in note for note in content["notes"])
+    (copying,) = content["copying"]
+    taught = json.loads((folder / "trained_on.json").read_text())["image_ids"]
+    assert (copying["images"], copying["training"]) == ("drawn", len(taught))
+    assert copying["threshold"]["source"] == "held-out"
+    assert copying["threshold"]["groups"] == copying["held_out"] == content["splits"][0]["sizes"]["test_all"]
+    assert copying["of_own_group"] is not None
+    assert [row["images"] for row in content["fidelity"]] == ["real training", "drawn"]
+    page = (work / "evaluate" / "report.md").read_text()
+    assert "Is it only copying?" in page
+    assert "the row of real training images is what a perfect copy would score" in page
     assert content["verdicts"][0]["sentence"] in said
     assert "\nreal+syn  " in said
     assert f"report: {work / 'evaluate' / 'report.md'}" in said

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from accelerate import Accelerator
 from huggingface_hub import DatasetCard
 from PIL import Image
 
-from skindiff.evaluation.copying.near_copies import near_copies
+from skindiff.evaluation.copying.memorisation import near_copies
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
 from tests.hub.server import Hub
@@ -78,7 +79,7 @@ def build(folder: Path) -> None:
         report = near_copies(drawn, sources)
         # The tiny pipeline draws noise; a threshold between its images lets some of them be copies.
         middle = float(np.median([row.similarity for row in report.rows]))
-        near_copies(drawn, sources, threshold=middle).save(folder / name)
+        replace(report, threshold=middle).save(folder / name)
 
 
 def check(hub: Hub, folder: Path, said: list[str]) -> None:

@@ -28,6 +28,7 @@ from skindiff.evaluation.copying.nearest import Found, Known, KnownFeatures, Kno
 from skindiff.evaluation.copying.planted import KINDS, plant
 from skindiff.evaluation.copying.structure import comparable
 from skindiff.evaluation.copying.threshold import (
+    FEATURES_THRESHOLD,
     SAME,
     THRESHOLD,
     Threshold,
@@ -190,40 +191,57 @@ def memorisation(
         ConfigError: a setting cannot work, or there are no generated images.
         SynthesisError: there are no training images, or a generated image's source is not among them.
     """
-    config.validate()
-    if not len(generated):
-        raise ConfigError("generated: there are no images; draw some first")
-    owned = own_groups(generated, training)
-    held_out = _unseen(held_out, training, config.held_out, seed)
-    groups = [*training["group_id"], *held_out["group_id"]]
-    pixels = np.concatenate([comparable(one["image"]) for one in (training, held_out)])
-    known = _known(config, pixels, groups, device)
-    parts = _Parts.of(training, held_out, seed)
-    (of_unseen,) = known.nearest(pixels[len(training) :], among=[parts.training])
-    threshold, alike = _threshold(of_unseen, held_out["group_id"], config)
-    masks = [parts.training, parts.training_side, parts.held_out_side][: 3 if len(held_out) else 1]
-    found, *sides = known.nearest(comparable(generated["image"]), owned, masks)
-    between = percentiles(of_unseen.similarity) if len(held_out) else between_groups(known, pixels)
-    report = NearCopies(
-        fingerprint=fingerprint(generated),
-        measure=known.name,
-        threshold=threshold.value,
-        sources=len(training),
-        between_sources=between,
-        rows=nearest_rows(generated, training, owned, found),
-    )
+    compared = _Compared.of(generated, training, held_out, config, seed, device)
+    known, pixels, owned = compared.known, compared.pixels, compared.owned
+    held_out, threshold = compared.held_out, compared.threshold
+    sides = _sides(training, held_out, seed)
+    a_side = int(sides[1].sum())
+    masks = [compared.among, *(sides if len(held_out) else ())]
+    found, *either = known.nearest(comparable(generated["image"]), owned, masks)
     clusters = [group or image_id for group, image_id in zip(owned, generated["image_id"], strict=True)]
     return Memorisation(
-        report=report,
+        report=compared.report(generated, training, found),
         threshold=threshold,
         held_out=len(held_out),
-        held_out_alike=alike,
+        held_out_alike=compared.held_out_alike,
         near_copies=share_interval((found.similarity >= threshold.value).tolist(), clusters),
         of_own_group=_of_own_group(found, clusters, owned, threshold.value),
-        either_side=_either_side(sides, parts, threshold.value, config.replicates, seed) if sides else None,
-        planted=planted_found(known, pixels, parts.training, threshold.value, config.planted, KINDS, seed),
+        either_side=_either_side(either, a_side, threshold.value, config.replicates, seed)
+        if either
+        else None,
+        planted=planted_found(known, pixels, compared.among, threshold.value, config.planted, KINDS, seed),
         closest=tuple(np.argsort(-found.similarity, kind="stable")[: config.closest_pairs].tolist()),
     )
+
+
+def near_copies(
+    generated: Dataset,
+    training: Dataset,
+    held_out: Dataset | None = None,
+    config: CopyingConfig | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> NearCopies:
+    """Return the report of :func:`memorisation` alone, which is what the gate before a push asks for.
+
+    Args:
+        generated: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
+        training: ``image``, ``image_id``, ``group_id``: what the generator learnt from or re-drew.
+        held_out: real images of the same columns that it never saw, which set the threshold; None has none.
+        config: see :class:`CopyingConfig`; None is the default.
+        seed: of the choice of held-out images.
+        device: that computes; None is the CPU.
+
+    Raises:
+        ConfigError: a setting cannot work, or there are no generated images.
+        SynthesisError: there are no training images, or a generated image's source is not among them.
+    """
+    unseen = training.select([]) if held_out is None else held_out
+    compared = _Compared.of(generated, training, unseen, config or CopyingConfig(), seed, device)
+    pixels = comparable(generated["image"])
+    (found,) = compared.known.nearest(pixels, compared.owned, [compared.among])
+    return compared.report(generated, training, found)
 
 
 def planted_found(
@@ -261,19 +279,64 @@ def planted_found(
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Masks of the known images, training before held-out ones: ``*_side`` are as many of every class."""
+class _Compared:
+    """The known images, training before held-out ones, and the threshold that the held-out ones set.
 
-    training: NDArray[np.bool_]
-    training_side: NDArray[np.bool_]
-    held_out_side: NDArray[np.bool_]
+    ``owned`` has the group of each generated image's source, and ``among`` is the mask of training images.
+    """
+
+    known: Known
+    pixels: Pixels
+    owned: list[str | None]
+    held_out: Dataset
+    threshold: Threshold
+    held_out_alike: int | None
+    between: dict[str, float]
+    among: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, training: Dataset, held_out: Dataset, seed: int) -> "_Parts":
-        both = len(training) + len(held_out)
-        sides = same_mix(training["label"], held_out["label"], seed)
-        rows = (np.arange(len(training)), np.asarray(sides[0]), len(training) + np.asarray(sides[1]))
-        return cls(*(np.isin(np.arange(both), part) for part in rows))
+    def of(
+        cls,
+        generated: Dataset,
+        training: Dataset,
+        held_out: Dataset,
+        config: CopyingConfig,
+        seed: int,
+        device: torch.device | None,
+    ) -> "_Compared":
+        config.validate()
+        if not len(generated):
+            raise ConfigError("generated: there are no images; draw some first")
+        owned = own_groups(generated, training)
+        held_out = _unseen(held_out, training, config.held_out, seed)
+        groups = [*training["group_id"], *held_out["group_id"]]
+        pixels = np.concatenate([comparable(one["image"]) for one in (training, held_out)])
+        known = _known(config, pixels, groups, device)
+        among = np.arange(len(pixels)) < len(training)
+        (of_unseen,) = known.nearest(pixels[len(training) :], among=[among])
+        threshold, alike = _threshold(of_unseen, held_out["group_id"], config)
+        between = percentiles(of_unseen.similarity) if len(held_out) else between_groups(known, pixels)
+        return cls(known, pixels, owned, held_out, threshold, alike, between, among)
+
+    def report(self, generated: Dataset, training: Dataset, found: Found) -> NearCopies:
+        """Return what was found of the generated images among the training images."""
+        return NearCopies(
+            fingerprint=fingerprint(generated),
+            measure=self.known.name,
+            threshold=self.threshold.value,
+            sources=len(training),
+            between_sources=self.between,
+            rows=nearest_rows(generated, training, self.owned, found),
+            threshold_source=self.threshold.source,
+            held_out_groups=self.threshold.groups,
+        )
+
+
+def _sides(training: Dataset, held_out: Dataset, seed: int) -> list[NDArray[np.bool_]]:
+    """Return masks of as many training as held-out images of every class."""
+    both = np.arange(len(training) + len(held_out))
+    rows = same_mix(training["label"], held_out["label"], seed)
+    return [np.isin(both, rows[0]), np.isin(both, len(training) + np.asarray(rows[1], np.int64))]
 
 
 def _known(
@@ -303,7 +366,7 @@ def _threshold(
         np.asarray(groups)[unseen].tolist(),
         false_flags=config.false_flags,
         confidence=config.confidence,
-        default=THRESHOLD if by_structure else 1.0,
+        default=THRESHOLD if by_structure else FEATURES_THRESHOLD,
     )
     return threshold, int((~unseen).sum()) if by_structure else None
 
@@ -319,7 +382,7 @@ def _of_own_group(
 
 
 def _either_side(
-    sides: Sequence[Found], parts: _Parts, threshold: float, replicates: int, seed: int
+    sides: Sequence[Found], a_side: int, threshold: float, replicates: int, seed: int
 ) -> dict[str, float]:
     """Compare with as many training as held-out images.
 
@@ -332,7 +395,7 @@ def _either_side(
     means = group_means(nearer[None], nearest.astype(str).tolist(), replicates, "nearer training", seed)[:, 0]
     share, low, high = percentile_interval(means)
     return {
-        "a_side": int(parts.held_out_side.sum()),
+        "a_side": a_side,
         "near_training": float(np.mean(training.similarity >= threshold)),
         "near_held_out": float(np.mean(held_out.similarity >= threshold)),
         "nearer_training": share,

@@ -10,16 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset, Image
 from numpy.typing import NDArray
 
 from skindiff.errors import SynthesisError
-from skindiff.evaluation.copying.nearest import NONE, Found, Known, KnownStructures
-from skindiff.evaluation.copying.structure import comparable
-from skindiff.evaluation.copying.threshold import THRESHOLD
+from skindiff.evaluation.copying.nearest import NONE, Found, Known
+from skindiff.evaluation.copying.threshold import FEATURES_THRESHOLD, THRESHOLD
 from skindiff.runs import write_atomically
 from skindiff.seeding import numpy_generator
 
@@ -63,6 +62,8 @@ class NearCopies:
         between_sources: percentiles 50, 95 and 100 of how near real images come to a source of another
             group (held-out ones, where there are such): how alike images of different people are.
         rows: one for each drawn image, in order.
+        threshold_source: whether the threshold was set on held-out images or is the default one.
+        held_out_groups: number of groups of those images; None in reports that did not count them.
     """
 
     fingerprint: str
@@ -71,6 +72,8 @@ class NearCopies:
     sources: int
     between_sources: dict[str, float]
     rows: list[Nearest]
+    threshold_source: Literal["held-out", "default"]
+    held_out_groups: int | None
 
     @property
     def copies(self) -> list[Nearest]:
@@ -78,12 +81,22 @@ class NearCopies:
         found = [row for row in self.rows if row.similarity >= self.threshold]
         return sorted(found, key=lambda row: -row.similarity)
 
+    @property
+    def basis(self) -> str:
+        """Where the threshold comes from, in words."""
+        groups = "" if self.held_out_groups is None else f"{self.held_out_groups} groups of "
+        if self.threshold_source == "held-out":
+            return f"set on {groups}held-out images"
+        return f"the default, as {groups}held-out images are too few to set it"
+
     def summary(self) -> dict[str, Any]:
         """Return counts and percentiles, without the id of any image or group."""
         own = [row.own_similarity for row in self.rows if row.own_similarity is not None]
         return {
             "measure": self.measure,
             "threshold": self.threshold,
+            "threshold_source": self.threshold_source,
+            "held_out_groups": self.held_out_groups,
             "images": len(self.rows),
             "sources": self.sources,
             "near_copies": len(self.copies),
@@ -104,41 +117,16 @@ class NearCopies:
 def load_near_copies(folder: Path) -> NearCopies | None:
     """Return the report that lies in a data set's folder, None if there is none (or one of another measure).
 
-    Reports that do not name their measure were made by one that took crops for something new.
+    Reports that do not name their measure were made by one that took crops for something new. Those that do
+    not say where their threshold comes from have the default one or one that was set on held-out images.
     """
     path = folder / REPORT_FILE
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if "measure" not in content:
         return None
-    return NearCopies(**{**content, "rows": [Nearest(**row) for row in content["rows"]]})
-
-
-def near_copies(drawn: Dataset, sources: Dataset, threshold: float = THRESHOLD) -> NearCopies:
-    """Compare every drawn image with every source, by structure.
-
-    :func:`~skindiff.evaluation.copying.memorisation.memorisation` sets the threshold on held-out images
-    instead, where there are such.
-
-    Args:
-        drawn: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
-        sources: ``image``, ``image_id``, ``group_id``: the corpus that the generator learnt from or re-drew.
-        threshold: similarity from which an image counts as a near copy.
-
-    Raises:
-        SynthesisError: there are no sources, or a drawn image's own source is not among them.
-    """
-    owned = own_groups(drawn, sources)
-    pixels, groups = comparable(sources["image"]), list(sources["group_id"])
-    known = KnownStructures(pixels, groups)
-    (found,) = known.nearest(comparable(drawn["image"]), owned)
-    return NearCopies(
-        fingerprint=fingerprint(drawn),
-        measure=known.name,
-        threshold=threshold,
-        sources=len(groups),
-        between_sources=between_groups(known, pixels),
-        rows=nearest_rows(drawn, sources, owned, found),
-    )
+    source = "default" if content["threshold"] in (THRESHOLD, FEATURES_THRESHOLD) else "held-out"
+    former = {"threshold_source": source, "held_out_groups": None}
+    return NearCopies(**{**former, **content, "rows": [Nearest(**row) for row in content["rows"]]})
 
 
 def between_groups(known: Known, pixels: NDArray[np.uint8]) -> dict[str, float]:

@@ -58,6 +58,16 @@ class CopiesOfRun:
         if report and row["closest_pairs"] and name not in self.pictures:
             self.pictures[name] = closest_pairs_picture(name, report, drawn, training)
 
+    def notes(self) -> list[str]:
+        """Return in words where the threshold is the default one, for want of held-out images."""
+        return [
+            f"Near copies among {row['images']} (seed {row['seed']}): {row['threshold']['groups']} groups of "
+            "held-out images are too few to set the threshold, so it is the default one, "
+            f"{row['threshold']['value']}."
+            for row in self.rows
+            if row["threshold"]["source"] == "default"
+        ]
+
     def chapter(self) -> Chapter | ChapterOf:
         """Return the chapter, empty where nothing was looked for."""
         return copying_chapter({"copying": self.rows}, list(self.pictures.values()))

@@ -18,6 +18,8 @@ from scipy.stats import beta
 
 THRESHOLD = 0.93
 """Similarity of structures from which an image counts as a near copy where no held-out images say better."""
+FEATURES_THRESHOLD = 1.0
+"""The same where features of a network are compared: no more than what is equal in them."""
 SAME = 0.98
 """Similarity of structures from which two real images are likely one photograph: in four conditions of
 Fitzpatrick17k one in another size has 0.9997, two of one patient have 0.90; of 500 unseen lesions of HAM10000

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from skindiff.errors import ConfigError
-from skindiff.evaluation.copying.near_copies import near_copies
+from skindiff.evaluation.copying.memorisation import near_copies
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig, load_feature_network
 from skindiff.evaluation.skin.transfer import measure_ita
 from skindiff.seeding import numpy_generator

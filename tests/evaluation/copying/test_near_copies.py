@@ -8,12 +8,8 @@ from datasets import Dataset
 from PIL import Image
 
 from skindiff.errors import SynthesisError
-from skindiff.evaluation.copying.near_copies import (
-    REPORT_FILE,
-    fingerprint,
-    load_near_copies,
-    near_copies,
-)
+from skindiff.evaluation.copying.memorisation import near_copies
+from skindiff.evaluation.copying.near_copies import REPORT_FILE, fingerprint, load_near_copies
 from skindiff.evaluation.copying.threshold import THRESHOLD
 from tests.evaluation.copying.photographs import drawn, photograph, recoloured
 
