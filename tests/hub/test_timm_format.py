@@ -6,7 +6,7 @@ import timm
 
 from skindiff.errors import HubError
 from skindiff.hub.timm_format import classifier_files
-from skindiff.training.classifier_network import Architecture, build_classifier
+from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
 
 
 def test_a_head_that_timm_cannot_build_is_refused(tmp_path: Path) -> None:
@@ -21,6 +21,7 @@ def test_the_config_builds_the_network_again(tmp_path: Path, name: str) -> None:
     model = build_classifier(
         Architecture(name, 28, ("a", "b"), channels=1), pretrained=False, weights=None, seed=0
     )
+    save_classifier(tmp_path, model)
     config = classifier_files(tmp_path, model)["config.json"]
     assert isinstance(config, bytes)
     content = json.loads(config)
