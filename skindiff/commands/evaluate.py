@@ -15,6 +15,7 @@ from skindiff.commands.drawn import is_recorded, keep_drawn
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.corpora.registry import shows_patients
 from skindiff.errors import ConfigError
 from skindiff.evaluation.downstream.arm_names import parse_arm
 from skindiff.evaluation.downstream.cells import Cell
@@ -164,7 +165,7 @@ def _transfer(data: Data, synthetic: Synthetic | None) -> TransferPart | None:
 
 def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
     notes = ["One split: the intervals say nothing of how another cut of the corpus would come out."]
-    if config.corpus.name == "phantom":
+    if not shows_patients(config.corpus.name):
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."

@@ -15,8 +15,8 @@ import pytest
 
 from recipes.fitz_lora import FitzLoraConfig, main
 from skindiff.config import parse_config
-from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
+from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.copying.near_copies import load_near_copies
 from skindiff.evaluation.downstream import experiment

@@ -1,34 +1,65 @@
-"""Any corpus by name, read, audited, resized into the cache and ready to be split."""
+"""The table of corpora, and any of them by name: read, audited, resized into the cache, ready to be split."""
 
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
 from skindiff.corpora.cache import resize_to_cache
-from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
-from skindiff.corpora.ham10000 import Ham10000Config, load_ham10000
-from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
-from skindiff.corpora.loaded import LoadedCorpus
-from skindiff.corpora.medmnist import MedMNISTConfig, load_medmnist
-from skindiff.corpora.phantom import PhantomConfig, load_phantom
+from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
+from skindiff.corpora.ham10000 import HAM10000
+from skindiff.corpora.imagefolder import IMAGEFOLDER
+from skindiff.corpora.loaded import Corpus, LoadedCorpus
+from skindiff.corpora.medmnist import MEDMNIST
+from skindiff.corpora.phantom import PHANTOM
 from skindiff.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-FolderConfig = Fitzpatrick17kConfig | Ham10000Config | ImageFolderConfig
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        PHANTOM,
+        FITZPATRICK17K,
+        HAM10000,
+        MEDMNIST,
+        IMAGEFOLDER,
+    )
+}
+"""Every corpus by name; each is declared at the end of its own file."""
+
+
+def find_corpus(name: str, setting: str = "corpus.name") -> Corpus:
+    """Return a corpus of the table.
+
+    Args:
+        name: of the corpus.
+        setting: that names it, for the message.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in CORPORA:
+        raise ConfigError(f"{setting}: {name!r} is no corpus; choose from {', '.join(CORPORA)}")
+    return CORPORA[name]
+
+
+def shows_patients(name: str | None) -> bool:
+    """Return whether images of a corpus may show patients; those of a corpus that is not known may."""
+    return name not in CORPORA or CORPORA[name].shows_patients
 
 
 @dataclass
-class CorpusConfig:
+class _CommonSettings:
     """Where the images come from, and at which size they are kept."""
 
-    name: Literal["phantom", "fitzpatrick17k", "ham10000", "medmnist", "imagefolder"] = "phantom"
-    """phantom is bundled; the others read a folder of yours."""
+    name: str = "phantom"
+    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder read a folder of yours; plugins
+    bring others."""
     image_size: int = 64
     """Side in pixels of the centre square that is kept of each image."""
     audit: bool = True
@@ -37,47 +68,77 @@ class CorpusConfig:
     small for it, for data sets of the Hub, which must bring a group_id, and where an audit_csv is given."""
     cache_dir: str | None = None
     """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
-    phantom: PhantomConfig = field(default_factory=PhantomConfig)
-    """The corpus phantom; its image_size is that of the corpus."""
-    fitzpatrick17k: Fitzpatrick17kConfig | None = None
-    """The corpus fitzpatrick17k."""
-    ham10000: Ham10000Config | None = None
-    """The corpus ham10000."""
-    medmnist: MedMNISTConfig = field(default_factory=MedMNISTConfig)
-    """The corpus medmnist; image_size resizes what its archive holds."""
-    imagefolder: ImageFolderConfig | None = None
-    """The corpus imagefolder."""
+
+
+class CorpusConfig(_CommonSettings):
+    """Where the images come from, and at which size they are kept; each corpus of the table has a field."""
+
+    if TYPE_CHECKING:  # what _give_fields makes from the table
+
+        def __init__(
+            self,
+            name: str = "phantom",
+            image_size: int = 64,
+            audit: bool = True,
+            cache_dir: str | None = None,
+            **settings: Any,
+        ) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def validate(self, path: str = "") -> None:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
-        if self.name == "phantom":
-            self.phantom.validate(f"{path}phantom.")
-            return
-        if self.name == "medmnist":
-            self.medmnist.validate(f"{path}medmnist.")
-            return
-        if self.folder is None:
-            raise ConfigError(
-                f"{path}{self.name}.data_dir is not given: name the folder that holds the images"
-            )
-        self.folder.validate(f"{path}{self.name}.")
+        corpus = find_corpus(self.name, f"{path}name")
+        if self.own is None:
+            needed = _needed(corpus)[0]
+            hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
+            raise ConfigError(f"{path}{self.name}.{needed} is not given: {hint}")
+        self.own.validate(f"{path}{self.name}.")
 
     @property
-    def folder(self) -> FolderConfig | None:
-        """The chosen corpus' own settings, if it is a folder of image files."""
-        folders: dict[str, FolderConfig | None] = {
-            "fitzpatrick17k": self.fitzpatrick17k,
-            "ham10000": self.ham10000,
-            "imagefolder": self.imagefolder,
-        }
-        return folders.get(self.name)
+    def own(self) -> Any:
+        """The chosen corpus' own settings; None where it needs some and none are given."""
+        return getattr(self, self.name)
 
     @property
     def channels(self) -> int:
         """1 for a corpus known to be grey (its table holds three equal channels), and 3 otherwise."""
-        return self.medmnist.channels if self.name == "medmnist" else 3
+        return find_corpus(self.name).channels(self.own)
+
+
+def _needed(corpus: Corpus) -> list[str]:
+    """Return the settings without which a corpus cannot be read."""
+    return [
+        item.name
+        for item in fields(corpus.config_class)
+        if item.default is MISSING and item.default_factory is MISSING
+    ]
+
+
+def _give_fields() -> None:
+    """Give :class:`CorpusConfig` a field for each corpus of the table, in its order.
+
+    In place, so that a config that was declared with it before a corpus was registered has the new field.
+    """
+    own: list[tuple[str, Any, Any]] = []
+    for corpus in CORPORA.values():
+        if _needed(corpus):
+            own.append((corpus.name, corpus.config_class | None, field(default=None)))
+        else:
+            own.append((corpus.name, corpus.config_class, field(default_factory=corpus.config_class)))
+    made = make_dataclass("CorpusConfig", own, bases=(_CommonSettings,))
+    for name in ("__init__", "__repr__", "__eq__", "__match_args__", "__dataclass_fields__"):
+        setattr(CorpusConfig, name, getattr(made, name))
+    CorpusConfig.__annotations__ = dict(made.__annotations__)
+    said = "".join(f"\n    {name}: The corpus {name}." for name in CORPORA)
+    CorpusConfig.__doc__ = f"{_CommonSettings.__doc__}\n\nArgs:{said}"
+
+
+_give_fields()
 
 
 @dataclass(frozen=True)
@@ -131,12 +192,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
     """
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
-    if config.name == "phantom":
-        loaded = LoadedCorpus(load_phantom(replace(config.phantom, image_size=config.image_size)), [], [])
-    elif config.name == "medmnist":
-        loaded = load_medmnist(config.medmnist)
-    else:
-        loaded = _audited(config, folder, cache_dir)
+    loaded = _audited(config, folder, cache_dir)
     cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
@@ -165,23 +221,18 @@ def patients_unknown(counts: Mapping[str, int]) -> list[str]:
 
 
 def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpus:
-    """Read a folder of image files, twice if it is to be audited in between."""
-    chosen = config.folder
-    assert chosen is not None
-    loaded = _read(chosen)
+    """Read a corpus, twice if its images are files that are to be audited in between."""
+    corpus, chosen = CORPORA[config.name], config.own
+    if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is drawn, at any size
+        chosen = replace(chosen, image_size=config.image_size)
+    loaded = corpus.load(chosen)
+    if not config.audit or corpus.not_audited or chosen.audit_csv:
+        return loaded
     paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
-    if config.audit and paths and not chosen.audit_csv:
+    if paths:
         from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 
         audit_csv = folder / "audit.csv"
         write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
-        loaded = _read(replace(chosen, audit_csv=str(audit_csv)))
+        loaded = corpus.load(replace(chosen, audit_csv=str(audit_csv)))
     return loaded
-
-
-def _read(chosen: FolderConfig) -> LoadedCorpus:
-    if isinstance(chosen, Fitzpatrick17kConfig):
-        return load_fitzpatrick17k(chosen)
-    if isinstance(chosen, Ham10000Config):
-        return load_ham10000(chosen)
-    return load_imagefolder(chosen)
