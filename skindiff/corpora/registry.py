@@ -17,6 +17,7 @@ from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
 from skindiff.errors import ConfigError
+from skindiff.plugins import note_registered
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,42 @@ def find_corpus(name: str, setting: str = "corpus.name") -> Corpus:
         ConfigError: there is none of that name.
     """
     if name not in CORPORA:
-        raise ConfigError(f"{setting}: {name!r} is no corpus; choose from {', '.join(CORPORA)}")
+        raise ConfigError(
+            f"{setting}: {name!r} is no corpus; choose from {', '.join(CORPORA)}, or add --plugin "
+            "MODULE if a plugin brings it"
+        )
     return CORPORA[name]
 
 
 def shows_patients(name: str | None) -> bool:
     """Return whether images of a corpus may show patients; those of a corpus that is not known may."""
     return name not in CORPORA or CORPORA[name].shows_patients
+
+
+def register_corpus(corpus: Corpus) -> None:
+    """Add a corpus to the table; its settings are then ``corpus.<name>.*`` in YAML and on the command line.
+
+    A plugin calls this when it is imported (see :mod:`skindiff.plugins`).
+
+    Raises:
+        ConfigError: the name is taken or cannot be one, or settings that an audit needs are not declared.
+    """
+    where = f"register_corpus: {corpus.name!r}"
+    if corpus.name in CORPORA:
+        raise ConfigError(f"{where} is taken by a corpus that is there; choose another name")
+    if not corpus.name.isidentifier() or hasattr(CorpusConfig, corpus.name):
+        raise ConfigError(f"{where} cannot be the name of a setting; choose another of letters and _")
+    declared = {item.name for item in fields(corpus.config_class)}
+    if corpus.name in {item.name for item in fields(_CommonSettings)}:
+        raise ConfigError(f"{where} is a setting of every corpus; choose another name")
+    if not corpus.not_audited and not {"data_dir", "audit_csv"} <= declared:
+        raise ConfigError(
+            f"{where} is audited, so its settings need data_dir and audit_csv; declare them, or say in "
+            "not_audited why it is not"
+        )
+    CORPORA[corpus.name] = corpus
+    _give_fields()
+    note_registered(corpus.name)
 
 
 @dataclass
