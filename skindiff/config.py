@@ -51,7 +51,7 @@ def parse_config(
         RunFolderError: the run that is to go on used a plugin that is not loaded.
     """
     given = load_plugins(sys.argv[1:] if arguments is None else arguments)
-    _refuse_missing_plugins(given, default)
+    _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
     parser.add_class_arguments(config_class, as_group=False)
@@ -99,7 +99,7 @@ def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
     return types
 
 
-def _refuse_missing_plugins(words: Sequence[str], default: Path) -> None:
+def _refuse_missing_plugins(words: Sequence[str], default: Path, output_dir: str | None) -> None:
     """Refuse the settings of a run, or a run to go on with, by the plugin that is missing."""
 
     def last(flag: str) -> str | None:
@@ -109,7 +109,7 @@ def _refuse_missing_plugins(words: Sequence[str], default: Path) -> None:
 
     config = Path(last("--config") or default)
     refuse_missing_plugins(config.parent)
-    if "--resume" in words and (folder := last("--output_dir") or _output_dir(config)):
+    if "--resume" in words and (folder := last("--output_dir") or _output_dir(config) or output_dir):
         refuse_missing_plugins(Path(folder))
 
 

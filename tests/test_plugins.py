@@ -99,7 +99,7 @@ def test_a_run_names_its_plugin_and_goes_on_with_it_alone(home: Path) -> None:
             "error: plugin: the run in run used the plugin 'toy_squares', which is not loaded; add --plugin "
             "toy_squares, or install the package that brings it"
         )
-    again = python(home, "study.py", "--resume", "--config", "run/config.yaml", *PLUGIN)
+    again = python(home, "study.py", "--config", "run/config.yaml", "--resume", *PLUGIN)
     assert again.returncode == 0, again.stderr[-3000:]
 
 
