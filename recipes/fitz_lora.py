@@ -18,7 +18,7 @@ from pathlib import Path
 from accelerate.logging import get_logger
 
 from skindiff.config import check_resume, check_seeds, parse_config
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.copying.memorisation import CopyingConfig

@@ -18,8 +18,8 @@ from pathlib import Path
 from accelerate.logging import get_logger
 
 from skindiff.config import check_resume, check_seeds, parse_config
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig

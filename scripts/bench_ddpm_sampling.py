@@ -31,7 +31,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 from jsonargparse import auto_cli, set_parsing_settings
 
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.evaluation.fidelity.by_class import same_mix
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig, load_feature_network

@@ -26,7 +26,7 @@ from PIL import Image
 
 from recipes.fitz_lora import FitzLoraConfig
 from skindiff.config import parse_config
-from skindiff.corpora.choice import prepare_corpus
+from skindiff.corpora.registry import prepare_corpus
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.report.pictures import ARM_COLOURS
 from skindiff.evaluation.skin.tone import image_ita

@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.ham10000 import Ham10000Config
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.evaluation.copying.nearest import Known, KnownFeatures, KnownStructures
 from skindiff.evaluation.copying.planted import HARDER, KINDS, plant
 from skindiff.evaluation.copying.structure import comparable

@@ -13,10 +13,12 @@ from skindiff import __version__
 from skindiff.commands import COMMANDS
 from skindiff.commands.terminal import complain
 from skindiff.errors import SkindiffError
+from skindiff.plugins import load_plugins
 
 _WHAT = "Diffusion-based augmentation for skin images. Not for clinical use."
 _EXAMPLES = """
 each command explains itself: skindiff COMMAND --help
+a corpus or generator of your own:  skindiff COMMAND ... --plugin MODULE
 
 for a start, on what is bundled (no network, no GPU, minutes):
   skindiff sample                            draw skin of all types
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"error: {words[0]!r} is no command; choose from {', '.join(COMMANDS)}")
         return 2
     try:
+        load_plugins(words[1:])  # left in place: the processes that a command starts import them too
         status: int = import_module(f"skindiff.commands.{words[0]}").main(words[1:])
     except SkindiffError as error:
         complain(f"error: {error}")

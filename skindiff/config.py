@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -12,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
+from skindiff.plugins import load_plugins, refuse_missing_plugins
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -37,19 +39,23 @@ def parse_config(
 
     Args:
         config_class: a dataclass whose fields carry their help as attribute docstrings.
-        arguments: the command line; ``sys.argv`` when left out. ``--config FILE`` replaces ``default``.
+        arguments: the command line; ``sys.argv`` when left out. ``--config FILE`` replaces ``default``,
+            ``--plugin MODULE`` imports a plugin first (see :mod:`skindiff.plugins`).
         default: YAML file that is read where no ``--config`` is given.
         prog: name of the program in the help text.
 
     Raises:
         ConfigError: a file that is missing or no YAML, a setting that does not exist (with the nearest that
-            does), a value of the wrong type, or one that the config itself refuses.
+            does), a value of the wrong type, or one that the config itself refuses; a plugin that cannot be
+            imported.
+        RunFolderError: the run that is to go on used a plugin that is not loaded.
     """
+    given = load_plugins(sys.argv[1:] if arguments is None else arguments)
+    _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     known = _current(config_class)
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
     parser.add_class_arguments(known, as_group=False)
-    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         named = [word for word in given if word == "--config" or word.startswith("--config=")]
         given = _switches(given, known)
@@ -107,6 +113,28 @@ def _current(config_class: type) -> type:
     return made
 
 
+def _refuse_missing_plugins(words: Sequence[str], default: Path, output_dir: str | None) -> None:
+    """Refuse the settings of a run, or a run to go on with, by the plugin that is missing."""
+
+    def last(flag: str) -> str | None:
+        values = [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
+        values += [value for word, value in pairwise(words) if word == flag]
+        return values[-1] if values else None
+
+    config = Path(last("--config") or default)
+    refuse_missing_plugins(config.parent)
+    if "--resume" in words and (folder := last("--output_dir") or _output_dir(config) or output_dir):
+        refuse_missing_plugins(Path(folder))
+
+
+def _output_dir(config: Path) -> str | None:
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None  # said when the settings are read
+    return settings.get("output_dir") if isinstance(settings, dict) else None
+
+
 def _switches(words: list[str], config_class: type) -> list[str]:
     """Return the command line with ``true`` after every yes-or-no setting that stands without a value."""
     kinds = (bool, bool | None)
@@ -128,6 +156,8 @@ def _one_line(message: str, config_class: type) -> str:
         name = next(
             iter(re.findall(r"(?:Key|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message)), None
         )
+    if name is not None and name.split(".")[-1] == "plugin":
+        return f"{name}: a settings file imports no code; type --plugin MODULE on the command line"
     if name is not None:
         near = difflib.get_close_matches(name, list(setting_types(config_class)), n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from accelerate import Accelerator
 
 from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
+from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 
 CONFIG_FILE, STAGES, DONE = "config.yaml", "stages", "done.json"
 _PARTIAL_CONFIG, _CACHE = f".{CONFIG_FILE}.partial", "cache"
-_LISTS = ("audit.csv", "missing.txt", "quarantined.csv")
+_LISTS = ("audit.csv", "missing.txt", "quarantined.csv", PLUGINS_FILE)
 # The config says that the folder holds a run, so it goes last: a deletion that is cut off can be repeated.
 _OURS = (
     STAGES,
@@ -69,7 +70,8 @@ class RunFolder:
 
     Raises:
         ConfigError: both ``resume`` and ``overwrite`` are asked for.
-        RunFolderError: the folder holds a run and neither is asked for, or files that are no run.
+        RunFolderError: the folder holds a run and neither is asked for, or files that are no run; or the run
+            used a plugin that is not loaded.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class RunFolder:
         self.path, self.accelerator = Path(output_dir), accelerator
         check_resume(resume, overwrite)
         self._refuse(resume, overwrite)
+        earlier = [] if overwrite else refuse_missing_plugins(self.path)
+        plugins = sorted({*earlier, *used_plugins(asdict(config))})
         self._new = overwrite or not (self.path / CONFIG_FILE).is_file()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -85,6 +89,8 @@ class RunFolder:
                 if overwrite:
                     self._clear(_OURS)
                 self.path.mkdir(parents=True, exist_ok=True)
+                if plugins:
+                    write_atomically(self.path / PLUGINS_FILE, json.dumps(plugins) + "\n")
                 save_config(config, self.path / _PARTIAL_CONFIG)
                 os.replace(self.path / _PARTIAL_CONFIG, self.path / CONFIG_FILE)
                 (self.path / STAGES).mkdir(exist_ok=True)

@@ -5,10 +5,15 @@ was killed therefore resumes exactly without any saved generator state, and what
 on the number of processes.
 """
 
+from __future__ import annotations
+
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(*parts: str | int) -> int:
@@ -19,6 +24,8 @@ def derive_seed(*parts: str | int) -> int:
 
 def torch_generator(*parts: str | int) -> torch.Generator:
     """Return a CPU generator seeded by :func:`derive_seed`; move what it draws, not the generator."""
+    import torch  # here, so that corpora load without it
+
     return torch.Generator("cpu").manual_seed(derive_seed(*parts))
 
 

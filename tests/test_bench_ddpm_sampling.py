@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from jsonargparse import auto_cli
 
-from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
+from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig
 from skindiff.training.ddpm import DDPMConfig

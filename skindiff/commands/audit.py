@@ -4,14 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
-from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.ham10000 import IMAGE_FOLDERS
-from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
+from skindiff.corpora.registry import CORPORA, find_corpus
 from skindiff.errors import ConfigError, CorpusError
 
 
@@ -23,8 +20,8 @@ class AuditCommand:
     skindiff audit imagefolder --data_dir DIR --output audit.csv
     """
 
-    corpus: Literal["fitzpatrick17k", "ham10000", "imagefolder"] = "imagefolder"
-    """How the folder is laid out."""
+    corpus: str = "imagefolder"
+    """How the folder is laid out: fitzpatrick17k, ham10000, imagefolder, or as a plugin's corpus."""
     data_dir: str = ""
     """Folder of the corpus."""
     output: str = "audit.csv"
@@ -36,6 +33,9 @@ class AuditCommand:
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
+        if reason := find_corpus(self.corpus, f"{path}corpus").not_audited:
+            audited = ", ".join(name for name, corpus in CORPORA.items() if not corpus.not_audited)
+            raise ConfigError(f"{path}corpus: {self.corpus} is not audited: {reason}; choose from {audited}")
         if not self.data_dir:
             raise ConfigError(f"{path}data_dir is not given: name the folder that holds the images")
         self.audit.validate(f"{path}audit.")
@@ -59,13 +59,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def _paths(config: AuditCommand) -> dict[str, Path]:
-    if config.corpus == "fitzpatrick17k":
-        return image_files(Path(config.data_dir))
-    if config.corpus == "ham10000":
-        root = Path(config.data_dir)
-        parts = [image_files(folder) for folder in (*(root / name for name in IMAGE_FOLDERS), root)]
-        return {image_id: path for part in parts for image_id, path in part.items()}
-    corpus = load_imagefolder(ImageFolderConfig(data_dir=config.data_dir))
-    for warning in corpus.warnings:
+    corpus = find_corpus(config.corpus)
+    if corpus.files is not None:
+        return corpus.files(Path(config.data_dir))
+    loaded = corpus.load(corpus.config_class(data_dir=config.data_dir))
+    for warning in loaded.warnings:
         complain(f"warning: {warning}")
-    return corpus.paths()
+    return loaded.paths()

@@ -15,7 +15,6 @@ from datasets import Dataset
 
 from skindiff.commands.generators import RECORD, trained_on
 from skindiff.config import check_resume, parse_config, save_config
-from skindiff.corpora.choice import CorpusConfig, PreparedCorpus, prepare_corpus
 from skindiff.corpora.few_shot import (
     FewShotConfig,
     FractionSplitConfig,
@@ -23,6 +22,7 @@ from skindiff.corpora.few_shot import (
     make_fraction_split,
 )
 from skindiff.corpora.medmnist import official_split
+from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, find_corpus, prepare_corpus
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError, SplitError
 from skindiff.launch import start_accelerator
@@ -228,9 +228,9 @@ def record_rows(
 def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     """Return the settings of a corpus that find its cache and its audit again."""
     found = replace(corpus, cache_dir=corpus.cache_dir or str(folder / "cache"))
-    audit_csv, chosen = folder / "audit.csv", corpus.folder
-    if chosen is not None and not chosen.audit_csv and audit_csv.is_file():
-        setattr(found, corpus.name, replace(chosen, audit_csv=str(audit_csv)))
+    audit_csv, audited = folder / "audit.csv", not find_corpus(corpus.name).not_audited
+    if audited and not corpus.own.audit_csv and audit_csv.is_file():
+        setattr(found, corpus.name, replace(corpus.own, audit_csv=str(audit_csv)))
     return found
 
 

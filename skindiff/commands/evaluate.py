@@ -15,6 +15,7 @@ from skindiff.commands.drawn import RECORD, images_shown, is_recorded, keep_draw
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.corpora.registry import shows_patients
 from skindiff.errors import ConfigError
 from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.copying.of_run import CopiesOfRun
@@ -217,7 +218,7 @@ def _transfer(data: Data, synthetic: Synthetic | None) -> TransferPart | None:
 
 def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
     notes = ["One split: the intervals say nothing of how another cut of the corpus would come out."]
-    if config.corpus.name == "phantom":
+    if not shows_patients(config.corpus.name):
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."

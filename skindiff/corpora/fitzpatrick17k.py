@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skindiff.corpora.loaded import (
     IMAGE_SUFFIXES,
+    Corpus,
     ImageRow,
     LoadedCorpus,
     assemble,
@@ -135,3 +136,6 @@ def _refuse_unknown_conditions(conditions: list[str], known: set[str], table: Pa
                 f"conditions: {condition!r} is not in {table} ({len(known)} conditions; the closest are "
                 f"{', '.join(repr(name) for name in closest)}); correct it or leave it out"
             )
+
+
+FITZPATRICK17K = Corpus("fitzpatrick17k", Fitzpatrick17kConfig, load_fitzpatrick17k, files=image_files)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.loaded import ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
+from skindiff.corpora.loaded import Corpus, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
 from skindiff.errors import ConfigError, CorpusError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -64,9 +64,7 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
         raise CorpusError(
             f"classes: {absent[0]!r} has no row in {table}; leave it out or give the whole table"
         )
-    files: dict[str, Path] = {}
-    for place in (folder, *(folder / name for name in IMAGE_FOLDERS)):
-        files = image_files(place) | files
+    files = _all_files(folder)
     rows: list[ImageRow] = []
     missing: list[str] = []
     seen: set[str] = set()
@@ -97,3 +95,14 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
         audit_csv=config.audit_csv,
         warnings=table_warnings(table, len(seen), missing, unlisted),
     )
+
+
+def _all_files(folder: Path) -> dict[str, Path]:
+    """Return every image file of an unpacked archive by image id."""
+    files: dict[str, Path] = {}
+    for place in (folder, *(folder / name for name in IMAGE_FOLDERS)):
+        files = image_files(place) | files
+    return files
+
+
+HAM10000 = Corpus("ham10000", Ham10000Config, load_ham10000, files=_all_files)

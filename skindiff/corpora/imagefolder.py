@@ -22,6 +22,7 @@ from datasets.exceptions import DatasetsError
 
 from skindiff.corpora.loaded import (
     IMAGE_SUFFIXES,
+    Corpus,
     ImageRow,
     LoadedCorpus,
     assemble,
@@ -306,3 +307,6 @@ def _texts(source: Dataset, column: str) -> list[str]:
     if isinstance(feature, ClassLabel):
         return ["" if value is None else feature.int2str(value) for value in values]
     return ["" if value is None else str(value) for value in values]
+
+
+IMAGEFOLDER = Corpus("imagefolder", ImageFolderConfig, load_imagefolder)

@@ -1,9 +1,10 @@
-"""What every loader of a corpus gives back, and the reading of csv files that loaders share."""
+"""What a corpus declares of itself, what its loader gives back, and how loaders read csv files."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
@@ -46,6 +47,33 @@ class LoadedCorpus:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image_id", "reason"))
             writer.writerows(self.quarantined)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a corpus declares of itself: a line of the table in :mod:`skindiff.corpora.registry`."""
+
+    name: str
+    """In the setting ``corpus.name``, and of the field ``corpus.<name>`` that holds its settings."""
+    config_class: type[Any]
+    """Dataclass of its settings with ``validate(path)``, and help texts as attribute docstrings. A field
+    ``image_size`` is given the size that is kept. If images are audited, it has ``data_dir`` and
+    ``audit_csv``."""
+    load: Callable[[Any], LoadedCorpus]
+    """Reads it; takes the settings."""
+    not_audited: str = ""
+    """Why its images are not files that an audit can look at; empty where they are."""
+    files: Callable[[Path], dict[str, Path]] | None = None
+    """Finds every image file in a folder, by image id, without the corpus' table; None where the loader is to
+    look, since it needs no table."""
+    shows_patients: bool = True
+    """Whether its images are photographs, which must not leave the machine unasked."""
+    public_ids: bool = False
+    """Whether its image ids are computed or published, and no names of a user's files."""
+    channels: Callable[[Any], int] = lambda settings: 3
+    """1 where its settings say that it is grey."""
+    licence_by: str | None = None
+    """The setting on which its licence depends; its terms are then those of ``<name>/<value>``."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from datasets import Dataset
 from PIL import Image
 from tqdm.auto import tqdm
 
-from skindiff.corpora.loaded import LoadedCorpus
+from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
@@ -356,3 +356,14 @@ def _compare(sizes: list[int], file: Path, config: MedMNISTConfig, record: Mappi
 
 def _spoken(sizes: Sequence[int]) -> str:
     return "/".join(f"{size:,}" for size in sizes)
+
+
+MEDMNIST = Corpus(
+    "medmnist",
+    MedMNISTConfig,
+    load_medmnist,
+    not_audited="its images are too small for it",
+    public_ids=True,
+    channels=lambda settings: settings.channels,
+    licence_by="dataset",
+)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from skimage.color import rgb2lab
 
+from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.phantom_lesions import (
     LESION_CLASSES,
     Fields,
@@ -235,3 +236,13 @@ def load_phantom(config: PhantomConfig) -> Dataset:
     """
     config.validate("phantom.")
     return Dataset.from_list(list(_rows(config)), features=phantom_features(config))
+
+
+PHANTOM = Corpus(
+    "phantom",
+    PhantomConfig,
+    lambda settings: LoadedCorpus(load_phantom(settings), [], []),
+    not_audited="its groups are known",
+    shows_patients=False,
+    public_ids=True,
+)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skindiff.corpora.phantom_optics import FloatArray
@@ -59,6 +58,8 @@ class Plane:
 
         The lattices do not depend on the resolution, so one seed gives one picture at any size.
         """
+        import torch  # here, so that the table of corpora loads without it
+
         size = self.x.shape[0]
         total = np.zeros((size, size), dtype=np.float32)
         for octave in range(octaves):

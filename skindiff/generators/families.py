@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from skindiff.errors import ConfigError, GeneratorError
+from skindiff.errors import ConfigError
+from skindiff.plugins import GeneratorError, note_registered
 
 SAMPLER_COLUMNS = ("steps", "guidance_scale", "scheduler")
 """What samplers take that has a column of its own in a plan; the rest goes into the column ``options``."""
@@ -161,6 +162,7 @@ def register_family(family: Family) -> None:
             "pipelines are found; rename the class"
         )
     FAMILIES[family.name] = family
+    note_registered(family.name)
 
 
 def find_family(name: str, setting: str = "family") -> Family:

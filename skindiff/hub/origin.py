@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
@@ -58,7 +59,7 @@ class Facts:
     @property
     def shows_nobody(self) -> bool:
         """Whether all images behind it are computed."""
-        return self.corpora == ("phantom",)
+        return not any(shows_patients(corpus) for corpus in self.corpora)
 
 
 def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
@@ -138,9 +139,8 @@ def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
     if not isinstance(corpus, dict) or not corpus.get("name"):
         return None
     name = str(corpus["name"])
-    if name == "medmnist":
-        return f"medmnist/{(corpus.get('medmnist') or {}).get('dataset', '')}".rstrip("/")
-    return name
+    setting = CORPORA[name].licence_by if name in CORPORA else None
+    return f"{name}/{(corpus.get(name) or {}).get(setting, '')}".rstrip("/") if setting else name
 
 
 def _commands(report: Mapping[str, Any]) -> list[str]:

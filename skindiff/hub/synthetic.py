@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Image
 
+from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
 from skindiff.evaluation.copying.memorisation import near_copies
@@ -132,7 +133,8 @@ class Aliases:
 
 def _ids_may_leave(facts: Facts) -> bool:
     """Whether no corpus names its images by their files."""
-    return all(corpus.partition("/")[0] in ("phantom", "medmnist") for corpus in facts.corpora)
+    named = [corpus.partition("/")[0] for corpus in facts.corpora]
+    return all(name in CORPORA and CORPORA[name].public_ids for name in named)
 
 
 def _refuse_unknown_columns(drawn: Dataset) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.few_shot import FewShotConfig, make_few_shot_split
 from skindiff.corpora.ham10000 import DIAGNOSES, Ham10000Config, load_ham10000
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, CorpusError
 

@@ -8,7 +8,6 @@ from medmnist import INFO
 
 from skindiff.corpora import medmnist
 from skindiff.corpora.cache import pixels
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.medmnist import (
     EARLIER_SIZES,
     GREY_DATASETS,
@@ -21,6 +20,7 @@ from skindiff.corpora.medmnist import (
     official_split,
     random_subset,
 )
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, CorpusError, SplitError
 

@@ -18,8 +18,8 @@ from skindiff.commands import train_adapter
 from skindiff.commands.data import PartsConfig
 from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
 from skindiff.config import parse_config, save_config
-from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.imagefolder import ImageFolderConfig
+from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.copying.near_copies import load_near_copies
 from skindiff.evaluation.downstream import experiment

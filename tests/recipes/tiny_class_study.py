@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
+from skindiff.corpora.registry import CorpusConfig
 from skindiff.evaluation.downstream.experiment import ExperimentConfig
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig
 from skindiff.evaluation.fidelity.scores import FidelityConfig

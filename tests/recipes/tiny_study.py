@@ -14,8 +14,8 @@ from typing import Any
 
 from recipes.fitz_lora import FitzLoraConfig, main
 from skindiff.config import parse_config
-from skindiff.corpora.choice import CorpusConfig
 from skindiff.corpora.phantom import PhantomConfig
+from skindiff.corpora.registry import CorpusConfig
 from skindiff.corpora.splits import SplitConfig
 from skindiff.evaluation.downstream.experiment import ExperimentConfig
 from skindiff.synthesis.plan import SynthesisConfig

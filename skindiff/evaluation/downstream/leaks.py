@@ -5,7 +5,7 @@ from typing import Any
 
 from datasets import Dataset, Image
 
-from skindiff.corpora.choice import patients_unknown
+from skindiff.corpora.registry import patients_unknown
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
 from skindiff.evaluation.downstream.cells import Cell

@@ -14,7 +14,7 @@ from typing import Any
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.corpora.choice import PreparedCorpus
+from skindiff.corpora.registry import PreparedCorpus, shows_patients
 from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.best_epoch import mean_best_epochs
 from skindiff.evaluation.downstream.cells import Cell
@@ -206,7 +206,7 @@ def _beside(
 
 def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:
     notes = list(results.corpus.warnings)
-    if config["corpus"]["name"] == "phantom":
+    if not shows_patients(config["corpus"]["name"]):
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."

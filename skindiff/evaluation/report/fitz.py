@@ -8,7 +8,7 @@ import numpy as np
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.corpora.choice import PreparedCorpus
+from skindiff.corpora.registry import PreparedCorpus, shows_patients
 from skindiff.corpora.splits import Split
 from skindiff.evaluation.copying.of_run import CopiesOfRun
 from skindiff.evaluation.downstream.cells import Cell
@@ -196,7 +196,7 @@ def _drawing_seconds(results: FitzResults) -> dict[str, float]:
 
 def _notes(config: dict[str, Any]) -> list[str]:
     notes = []
-    if config["corpus"]["name"] == "phantom":
+    if not shows_patients(config["corpus"]["name"]):
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."

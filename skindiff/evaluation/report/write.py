@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.copying.crossing import crossing_flags
 from skindiff.evaluation.downstream.cells import Cell
 from skindiff.evaluation.downstream.leaks import comparison_flags
@@ -206,8 +207,8 @@ def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
 
 
 def includes_images(include_images: bool | None, corpus: str | None) -> bool:
-    """Return whether a report shows images of the corpus: as asked, or by default only drawings (phantom)."""
-    return corpus == "phantom" if include_images is None else include_images
+    """Return whether a report shows images of the corpus: as asked, or only if it shows no patients."""
+    return not shows_patients(corpus) if include_images is None else include_images
 
 
 def write_report(
@@ -225,7 +226,8 @@ def write_report(
         folder: of the run; must exist.
         report: what was found.
         include_images: show images of the corpus and what was drawn after them. With photographs of patients
-            the report must not leave the machine then, so None shows them only if the corpus is phantom.
+            the report must not leave the machine then, so None shows them only if no patient is on them
+            (phantom).
         surroundings: from :func:`environment`; that of this process if left out.
     """
     content = report_content(report, environment() if surroundings is None else surroundings)

@@ -13,8 +13,8 @@ from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform
 
-from skindiff.corpora.choice import CorpusConfig, prepare_corpus
 from skindiff.corpora.phantom import PhantomConfig
+from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.evaluation.fidelity.by_class import class_fidelity
 from skindiff.evaluation.fidelity.feature_network import FeatureConfig
 from skindiff.evaluation.fidelity.scores import FidelityConfig

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from datasets import Dataset, Features, Value
 from PIL import Image
 
-from skindiff.corpora.choice import PreparedCorpus
+from skindiff.corpora.registry import PreparedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.published.ham import published_few_shot
 from skindiff.evaluation.report.class_chapters import beside_chapter, beside_rows, per_class_f1

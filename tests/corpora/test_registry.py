@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skindiff.corpora import choice
-from skindiff.corpora.choice import CorpusConfig, patients_unknown, prepare_corpus
+from skindiff.corpora import registry
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
-from skindiff.corpora.imagefolder import ImageFolderConfig
+from skindiff.corpora.imagefolder import IMAGEFOLDER, ImageFolderConfig
 from skindiff.corpora.loaded import LoadedCorpus
 from skindiff.corpora.phantom import PhantomConfig
+from skindiff.corpora.registry import CorpusConfig, patients_unknown, prepare_corpus
 from skindiff.errors import ConfigError, CorpusError
 from tests.tiny import tiny_corpus
 
@@ -83,7 +83,7 @@ def test_what_was_not_used_is_said_on_the_console(
     with caplog.at_level(logging.WARNING):
         corpus = prepare_corpus(replace(fitzpatrick(photographs), audit=False), tmp_path / "run")
     assert any("2 of 7 rows of fitzpatrick17k.csv have no image" in warning for warning in corpus.warnings)
-    said = [record.message for record in caplog.records if record.name == "skindiff.corpora.choice"]
+    said = [record.message for record in caplog.records if record.name == "skindiff.corpora.registry"]
     assert said == [*corpus.warnings, *patients_unknown(corpus.counts())]
     assert said[-1].startswith("Patients unknown: leakage not excluded. 4 of 4 images")
     assert patients_unknown(prepare_corpus(PHANTOM, tmp_path / "phantom").counts()) == []
@@ -100,7 +100,8 @@ def test_an_audit_that_was_made_before_is_taken(photographs: Path, tmp_path: Pat
 
 
 def test_a_data_set_of_the_hub_is_not_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "load_imagefolder", lambda config: LoadedCorpus(tiny_corpus(4), [], []))
+    own = replace(IMAGEFOLDER, load=lambda config: LoadedCorpus(tiny_corpus(4), [], []))
+    monkeypatch.setitem(registry.CORPORA, "imagefolder", own)
     config = CorpusConfig("imagefolder", 32, imagefolder=ImageFolderConfig("owner/name"))
     assert prepare_corpus(config, tmp_path).counts()["images"] == 4
 

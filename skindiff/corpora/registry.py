@@ -1,0 +1,268 @@
+"""The table of corpora, and any of them by name: read, audited, resized into the cache, ready to be split."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset
+
+from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
+from skindiff.corpora.ham10000 import HAM10000
+from skindiff.corpora.imagefolder import IMAGEFOLDER
+from skindiff.corpora.loaded import Corpus, LoadedCorpus
+from skindiff.corpora.medmnist import MEDMNIST
+from skindiff.corpora.phantom import PHANTOM
+from skindiff.errors import ConfigError
+from skindiff.plugins import note_registered
+
+logger = logging.getLogger(__name__)
+
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        PHANTOM,
+        FITZPATRICK17K,
+        HAM10000,
+        MEDMNIST,
+        IMAGEFOLDER,
+    )
+}
+"""Every corpus by name; each is declared at the end of its own file."""
+
+
+def find_corpus(name: str, setting: str = "corpus.name") -> Corpus:
+    """Return a corpus of the table.
+
+    Args:
+        name: of the corpus.
+        setting: that names it, for the message.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in CORPORA:
+        raise ConfigError(
+            f"{setting}: {name!r} is no corpus; choose from {', '.join(CORPORA)}, or add --plugin "
+            "MODULE if a plugin brings it"
+        )
+    return CORPORA[name]
+
+
+def shows_patients(name: str | None) -> bool:
+    """Return whether images of a corpus may show patients; those of a corpus that is not known may."""
+    return name not in CORPORA or CORPORA[name].shows_patients
+
+
+def register_corpus(corpus: Corpus) -> None:
+    """Add a corpus to the table; its settings are then ``corpus.<name>.*`` in YAML and on the command line.
+
+    A plugin calls this when it is imported (see :mod:`skindiff.plugins`).
+
+    Raises:
+        ConfigError: the name is taken or cannot be one, or settings that an audit needs are not declared.
+    """
+    where = f"register_corpus: {corpus.name!r}"
+    if corpus.name in CORPORA:
+        raise ConfigError(f"{where} is taken by a corpus that is there; choose another name")
+    if not corpus.name.isidentifier() or hasattr(CorpusConfig, corpus.name):
+        raise ConfigError(f"{where} cannot be the name of a setting; choose another of letters and _")
+    declared = {item.name for item in fields(corpus.config_class)}
+    if corpus.name in {item.name for item in fields(_CommonSettings)}:
+        raise ConfigError(f"{where} is a setting of every corpus; choose another name")
+    if not corpus.not_audited and not {"data_dir", "audit_csv"} <= declared:
+        raise ConfigError(
+            f"{where} is audited, so its settings need data_dir and audit_csv; declare them, or say in "
+            "not_audited why it is not"
+        )
+    CORPORA[corpus.name] = corpus
+    _give_fields()
+    note_registered(corpus.name)
+
+
+@dataclass
+class _CommonSettings:
+    """Where the images come from, and at which size they are kept."""
+
+    name: str = "phantom"
+    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder read a folder of yours; plugins
+    bring others."""
+    image_size: int = 64
+    """Side in pixels of the centre square that is kept of each image."""
+    audit: bool = True
+    """Look for near-duplicates first and keep each cluster on one side of every split; needs
+    "skindiff[audit]" and is skipped for phantom, whose groups are known, for medmnist, whose images are too
+    small for it, for data sets of the Hub, which must bring a group_id, and where an audit_csv is given."""
+    cache_dir: str | None = None
+    """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
+
+
+class CorpusConfig(_CommonSettings):
+    """Where the images come from, and at which size they are kept; each corpus of the table has a field."""
+
+    if TYPE_CHECKING:  # what _give_fields makes from the table
+
+        def __init__(
+            self,
+            name: str = "phantom",
+            image_size: int = 64,
+            audit: bool = True,
+            cache_dir: str | None = None,
+            **settings: Any,
+        ) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        if not 16 <= self.image_size <= 1024:
+            raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
+        corpus = find_corpus(self.name, f"{path}name")
+        if self.own is None:
+            needed = _needed(corpus)[0]
+            hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
+            raise ConfigError(f"{path}{self.name}.{needed} is not given: {hint}")
+        self.own.validate(f"{path}{self.name}.")
+
+    @property
+    def own(self) -> Any:
+        """The chosen corpus' own settings; None where it needs some and none are given."""
+        return getattr(self, self.name)
+
+    @property
+    def channels(self) -> int:
+        """1 for a corpus known to be grey (its table holds three equal channels), and 3 otherwise."""
+        return find_corpus(self.name).channels(self.own)
+
+
+def _needed(corpus: Corpus) -> list[str]:
+    """Return the settings without which a corpus cannot be read."""
+    return [
+        item.name
+        for item in fields(corpus.config_class)
+        if item.default is MISSING and item.default_factory is MISSING
+    ]
+
+
+def _give_fields() -> None:
+    """Give :class:`CorpusConfig` a field for each corpus of the table, in its order.
+
+    In place, so that a config that was declared with it before a corpus was registered has the new field.
+    """
+    own: list[tuple[str, Any, Any]] = []
+    for corpus in CORPORA.values():
+        if _needed(corpus):
+            own.append((corpus.name, corpus.config_class | None, field(default=None)))
+        else:
+            own.append((corpus.name, corpus.config_class, field(default_factory=corpus.config_class)))
+    made = make_dataclass("CorpusConfig", own, bases=(_CommonSettings,))
+    for name in ("__init__", "__repr__", "__eq__", "__match_args__", "__dataclass_fields__"):
+        setattr(CorpusConfig, name, getattr(made, name))
+    CorpusConfig.__annotations__ = dict(made.__annotations__)
+    said = "".join(f"\n    {name}: The corpus {name}." for name in CORPORA)
+    CorpusConfig.__doc__ = f"{_CommonSettings.__doc__}\n\nArgs:{said}"
+
+
+_give_fields()
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus in the cache: every image decoded, of one size, with its group.
+
+    ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
+    used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
+    and is not used; ``ungrouped`` images are of unknown patients.
+    """
+
+    dataset: Dataset
+    missing: list[str]
+    quarantined: list[tuple[str, str]]
+    fingerprint: str
+    warnings: list[str] = field(default_factory=list)
+    ungrouped: int = 0
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes in the order of their codes."""
+        names: list[str] = self.dataset.features["label"].names
+        return names
+
+    def counts(self) -> dict[str, int]:
+        """Return how many images were kept, missing and quarantined, and how many groups there are.
+
+        ``ungrouped`` is among them where the patient or lesion of some images is not known.
+        """
+        counts = {
+            "images": len(self.dataset),
+            "groups": len(set(self.dataset["group_id"])),
+            "missing": len(self.missing),
+            "quarantined": len(self.quarantined),
+        }
+        return counts | ({"ungrouped": self.ungrouped} if self.ungrouped else {})
+
+
+def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
+    """Read, audit and cache a corpus; lists of what is missing or quarantined are written to ``folder``.
+
+    Args:
+        config: which corpus.
+        folder: of the run; ``audit.csv``, ``missing.txt`` and ``quarantined.csv`` come here, and the cache
+            where the config names no other.
+
+    Raises:
+        ConfigError: a setting cannot work.
+        CorpusError: the folder, the csv, the archive or a column is missing, a class is unknown, or no image
+            is left.
+    """
+    config.validate("corpus.")
+    cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
+    loaded = _audited(config, folder, cache_dir)
+    cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
+    quarantined = [*loaded.quarantined, *cached.quarantined]
+    replace(loaded, quarantined=quarantined).write_lists(folder)
+    ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
+    corpus = PreparedCorpus(
+        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped
+    )
+    if os.environ.get("RANK", "0") == "0":
+        for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
+            logger.warning("%s", warning)
+    return corpus
+
+
+def patients_unknown(counts: Mapping[str, int]) -> list[str]:
+    """Return what must be said of a corpus in which a split may cut through patients nobody has named.
+
+    Args:
+        counts: of :meth:`PreparedCorpus.counts`.
+    """
+    if not (ungrouped := counts.get("ungrouped")):
+        return []
+    return [
+        f"Patients unknown: leakage not excluded. {ungrouped} of {counts['images']} images come without a "
+        "patient or lesion (group_id), so images of one patient may stand in training and test at once."
+    ]
+
+
+def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpus:
+    """Read a corpus, twice if its images are files that are to be audited in between."""
+    corpus, chosen = CORPORA[config.name], config.own
+    if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is drawn, at any size
+        chosen = replace(chosen, image_size=config.image_size)
+    loaded = corpus.load(chosen)
+    if not config.audit or corpus.not_audited or chosen.audit_csv:
+        return loaded
+    paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
+    if paths:
+        from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
+
+        audit_csv = folder / "audit.csv"
+        write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
+        loaded = corpus.load(replace(chosen, audit_csv=str(audit_csv)))
+    return loaded
