@@ -15,13 +15,14 @@ from skindiff.commands.data import (
     record_rows,
     same_data,
 )
-from skindiff.commands.generators import adapter_folder
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
-from skindiff.generators.adapter import load_adapter
+from skindiff.errors import ConfigError
+from skindiff.generators.adapter import TOKENS_FILE, load_adapter
 from skindiff.generators.stable_diffusion import (
     BUNDLED_NAMES,
     DEFAULT_MODEL,
+    check_stable_diffusion,
     load_pipeline,
     model_folder,
     model_revision,
@@ -91,8 +92,8 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    model_folder(config.model)  # a wrong path is an error now, not after the corpus
-    learnt = adapter_folder(config.words) if isinstance(config, TrainLoRA) and config.words else None
+    check_stable_diffusion(config.model, config.revision)  # an error now, not after the corpus
+    learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
     run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
     stage = _stage(config, run, data, learnt)
@@ -111,6 +112,14 @@ def main(method: str, words: Sequence[str]) -> int:
     classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
     return 0
+
+
+def _learnt(words: str) -> Path:
+    """Return the folder of an adapter, which a run holds under its name."""
+    for path in (Path(words), Path(words) / ADAPTER):
+        if (path / TOKENS_FILE).is_file():
+            return path
+    raise ConfigError(f"words: {words} holds no adapter; give a run of skindiff train textual-inversion")
 
 
 def _stage(config: TrainAdapter, run: RunFolder, data: Data, learnt: Path | None) -> Stage:

@@ -112,8 +112,7 @@ def push_pipeline(
         HubError: a gate refuses it, or the Hub does not take it.
         GeneratorError: the folder holds no pipeline that is known here.
     """
-    from skindiff.generators.loading import STABLE_DIFFUSION, pipeline_class_name
-    from skindiff.generators.stable_diffusion import model_folder
+    from skindiff.generators.stable_diffusion import STABLE_DIFFUSION, model_folder, pipeline_class_name
 
     refuse_bad_id(repo_id)
     found = model_folder(str(folder))
@@ -244,7 +243,7 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:
     """Return the index of a pipeline and the files of the components that it names."""
-    from skindiff.generators.loading import INDEX
+    from skindiff.generators.stable_diffusion import INDEX
 
     files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -264,7 +263,8 @@ def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
     from importlib import import_module
 
-    from skindiff.generators.loading import INDEX, PIPELINES
+    from skindiff.generators.loading import PIPELINES
+    from skindiff.generators.stable_diffusion import INDEX
 
     if name not in PIPELINES:
         raise HubError(
