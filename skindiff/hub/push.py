@@ -72,7 +72,7 @@ def push_adapter(
         files[LORA_FILE] = own_file(folder, LORA_FILE)
     files |= {
         "tokens.json": clean_text(own_file(folder, "tokens.json")),
-        "config.yaml": clean_yaml(own_file(folder, "config.yaml")),
+        "config.yaml": clean_yaml(own_file(folder, "config.yaml"), base_model=card.base_model),
         "training_log.csv": own_file(folder, "training_log.csv"),
         "README.md": model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"]),
     }
