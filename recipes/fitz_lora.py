@@ -25,7 +25,7 @@ from skindiff.evaluation.copying.memorisation import CopyingConfig
 from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
 from skindiff.evaluation.fidelity.scores import FidelityConfig
 from skindiff.evaluation.report.fitz import FitzResults, report_fitz_lora
-from skindiff.generators.stable_diffusion import model_folder
+from skindiff.generators.stable_diffusion import check_stable_diffusion
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig
@@ -88,7 +88,7 @@ class FitzLoraConfig:
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     started = time.perf_counter()
-    model_folder(config.generator.model)  # a wrong path is an error now, not after the corpus
+    check_stable_diffusion(config.generator.model, config.generator.revision)  # before the corpus is read
     accelerator = start_accelerator(config.threads, config.trackers, config.output_dir)
     run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
     accelerator.init_trackers("skindiff")

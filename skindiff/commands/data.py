@@ -13,7 +13,6 @@ import yaml
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.commands.generators import RECORD, trained_on
 from skindiff.config import check_resume, parse_config, save_config
 from skindiff.corpora.few_shot import (
     FewShotConfig,
@@ -29,6 +28,8 @@ from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder, write_atomically
 
 CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
+RECORD = "trained_on.json"
+"""File beside an artefact: the ids of the images it has learnt from, and the fingerprint of their corpus."""
 
 
 @dataclass
@@ -223,6 +224,12 @@ def record_rows(
         ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])
     record = {"corpus": data.corpus.fingerprint, "image_ids": sorted(ids)}
     write_atomically(run.path / RECORD, json.dumps(record) + "\n")
+
+
+def trained_on(generator: str) -> Path | None:
+    """Return the record of the images that ``skindiff train`` showed to a generator, if there is one."""
+    folder = Path(generator)
+    return next((path for path in (folder / RECORD, folder.parent / RECORD) if path.is_file()), None)
 
 
 def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:

@@ -13,7 +13,7 @@ from skindiff.errors import ConfigError
 class DemoCommand(DemoConfig):
     """Open a page to draw, re-draw a photograph, compare generators and look at runs. Not for clinical use.
 
-    skindiff demo --generators "[bundled, runs/lora/adapter]" --runs "[runs/evaluate]"
+    skindiff demo --generators "[bundled, runs/lora]" --runs "[runs/evaluate]"
     """
 
     space: str | None = None

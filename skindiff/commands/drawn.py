@@ -9,8 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
 
-from skindiff.commands.data import Data
-from skindiff.commands.generators import RECORD
+from skindiff.commands.data import RECORD, Data
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.runs import RunFolder

@@ -166,9 +166,8 @@ def _real_images(folder: Path) -> "dict[str, Dataset | None]":
 
     Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
     """
-    from skindiff.commands.data import data_of_run
+    from skindiff.commands.data import RECORD, data_of_run
     from skindiff.commands.drawn import images_shown
-    from skindiff.commands.generators import RECORD
     from skindiff.synthesis.writer import load_synthetic
 
     run = folder.parent

@@ -8,9 +8,17 @@ from typing import Any, Literal
 from accelerate import Accelerator
 from datasets import Dataset, Features
 
-from skindiff.commands.data import CORPUS_FILE, CorpusSettings, Data, open_run, prepare_data, same_data
+from skindiff.commands.data import (
+    CORPUS_FILE,
+    RECORD,
+    CorpusSettings,
+    Data,
+    open_run,
+    prepare_data,
+    same_data,
+    trained_on,
+)
 from skindiff.commands.drawn import DATA
-from skindiff.commands.generators import RECORD, ChosenGenerator, choose_generator, trained_on
 from skindiff.commands.grid import GRID, draw_drawn
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
@@ -18,6 +26,7 @@ from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.generators.stable_diffusion import BUNDLED_NAMES
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_draw import ClassDrawer
@@ -42,7 +51,8 @@ class SampleCommand(CorpusSettings):
     output_dir: str = "runs/sample"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     generator: str = "bundled"
-    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; or the Hub id of the like."""
+    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; or the Hub id of a pipeline or
+    an adapter, with @revision or without."""
     revision: str | None = None
     """Branch, tag or commit of a Hub id."""
     base_model: str | None = None
@@ -98,7 +108,10 @@ def _sample(words: list[str]) -> int:
     config = _settings(words)
     run, accelerator = open_run(config, DATA, GRID, RECORD, trackers=config.trackers)
     with run.withdrawn_on_error():
-        generator = choose_generator(config.generator, config.revision, config.base_model, accelerator.device)
+        place = find_generator(config.generator, config.revision, config.base_model)
+        if config.base_model and not place.adapter:
+            raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
+        generator = load_generator(place, accelerator.device, fuse=True)
         by_class = isinstance(generator.pipeline, ClassConditionalPipeline)
         draw = _draw_from_scratch if by_class else _draw_stable_diffusion
         sources = draw(config, generator, run, accelerator)
@@ -119,7 +132,7 @@ def _sample(words: list[str]) -> int:
 
 
 def _draw_stable_diffusion(
-    config: SampleCommand, generator: ChosenGenerator, run: RunFolder, accelerator: Accelerator
+    config: SampleCommand, generator: Generator, run: RunFolder, accelerator: Accelerator
 ) -> Dataset | None:
     """Draw a plan of Stable Diffusion; return the images that were re-drawn, if any were."""
     transfer = config.mode == "transfer"
@@ -148,7 +161,7 @@ def _draw_stable_diffusion(
 
 
 def _draw_from_scratch(
-    config: SampleCommand, generator: ChosenGenerator, run: RunFolder, accelerator: Accelerator
+    config: SampleCommand, generator: Generator, run: RunFolder, accelerator: Accelerator
 ) -> Dataset | None:
     """Draw a plan of a class-conditional generator; return the images that were re-drawn, if any were."""
     pipeline = generator.pipeline
@@ -186,7 +199,7 @@ def _draw_from_scratch(
     return redrawn
 
 
-def _classes(config: SampleCommand, generator: ChosenGenerator) -> list[str]:
+def _classes(config: SampleCommand, generator: Generator) -> list[str]:
     """Return the classes to draw.
 
     Raises:

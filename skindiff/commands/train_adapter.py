@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from skindiff.commands.data import (
     CorpusSettings,
@@ -12,12 +13,14 @@ from skindiff.commands.data import (
     record_rows,
     same_data,
 )
-from skindiff.commands.generators import adapter_folder
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.errors import ConfigError
+from skindiff.generators.adapter import TOKENS_FILE
 from skindiff.generators.stable_diffusion import (
     BUNDLED_NAMES,
     DEFAULT_MODEL,
+    check_stable_diffusion,
     model_folder,
 )
 from skindiff.training.adapters import ADAPTER, learn_adapter
@@ -83,8 +86,8 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    model_folder(config.model)  # a wrong path is an error now, not after the corpus
-    learnt = adapter_folder(config.words) if isinstance(config, TrainLoRA) and config.words else None
+    check_stable_diffusion(config.model, config.revision)  # an error now, not after the corpus
+    learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
     run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
     data = prepare_data(config, run, accelerator)
     own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
@@ -105,3 +108,11 @@ def main(method: str, words: Sequence[str]) -> int:
     classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
     return 0
+
+
+def _learnt(words: str) -> Path:
+    """Return the folder of an adapter, which a run holds under its name."""
+    for path in (Path(words), Path(words) / ADAPTER):
+        if (path / TOKENS_FILE).is_file():
+            return path
+    raise ConfigError(f"words: {words} holds no adapter; give a run of skindiff train textual-inversion")

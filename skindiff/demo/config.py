@@ -23,8 +23,8 @@ class DemoConfig:
     """What the demo offers, to whom, and how much of it at once."""
 
     generators: list[str] = field(default_factory=lambda: ["bundled"])
-    """Generators to choose from, the first being shown first: bundled, a pipeline's folder, an adapter's
-    folder, or the Hub id of a pipeline."""
+    """Generators to choose from, the first being shown first: bundled; a folder of a pipeline, an adapter or
+    a run of skindiff train; or the Hub id of a pipeline or an adapter, with @revision or without."""
     adapter_base: str | None = None
     """Base model of the adapters; null takes the one that each adapter names."""
     open_choice: bool = True

@@ -117,10 +117,10 @@ def draw(studio: Studio, request: DrawRequest) -> Iterator[Progress]:
     loaded = studio.generator(request.generator)
     if loaded.takes_words:
         rows = _text_rows(studio, loaded, request)
-        drawer: Drawer | ClassDrawer = Drawer(loaded.pipeline)
+        drawer: Drawer | ClassDrawer = Drawer(loaded.generator.pipeline)
     else:
         rows = _class_rows(studio, loaded, request)
-        drawer = ClassDrawer(loaded.pipeline)
+        drawer = ClassDrawer(loaded.generator.pipeline)
     yield from _in_batches(studio, drawer, rows, request.condition, request.skin_type)
 
 
@@ -139,8 +139,8 @@ def transfer(studio: Studio, request: TransferRequest) -> Iterator[Progress]:
             yield Progress([], len(SKIN_TYPES), f"asking the generator for its own skin of type {skin_type}")
     source_id = photograph_id(request.photograph)
     source = _source(source_id, request.condition, request.photograph)
-    template = make_plan(source, settings, seed=request.seed, generator=loaded.revision)[0]
-    subject = loaded.tokens.get(request.condition, request.condition)
+    template = make_plan(source, settings, seed=request.seed, generator=loaded.generator.name)[0]
+    subject = loaded.generator.subjects.get(request.condition, request.condition)
     rows = [
         template
         | {
@@ -149,12 +149,12 @@ def transfer(studio: Studio, request: TransferRequest) -> Iterator[Progress]:
             "source_skin_type": request.skin_type,
             "subject": subject,
             "prompt": prompt_for(subject, skin_type),
-            "strategy": loaded.strategy,
+            "strategy": loaded.generator.strategy,
             "batch_position": place % settings.batch_size,
         }
         for place, skin_type in enumerate(SKIN_TYPES)
     ]
-    drawer = Drawer(loaded.pipeline, source, loaded.prototypes)
+    drawer = Drawer(loaded.generator.pipeline, source, loaded.prototypes)
     yield from _in_batches(studio, drawer, rows, request.condition, None)
 
 
@@ -168,8 +168,10 @@ def before(photograph: Pixels, size: int) -> Picture:
 def image_size(loaded: Loaded) -> int:
     """Return the side of a generator's images in pixels."""
     if loaded.takes_words:
-        return int(loaded.pipeline.unet.config.sample_size * loaded.pipeline.vae_scale_factor)
-    return int(loaded.pipeline.config.image_size)
+        return int(
+            loaded.generator.pipeline.unet.config.sample_size * loaded.generator.pipeline.vae_scale_factor
+        )
+    return int(loaded.generator.pipeline.config.image_size)
 
 
 def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
@@ -185,19 +187,21 @@ def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dic
         batch_size=min(studio.config.batch_size, request.count),
     )
     # The source's name is part of the seeds: one for all, so that generators are compared on equal noises.
-    plan = make_plan(_source(_SOURCE, condition), settings, seed=request.seed, generator=loaded.revision)
-    subject = loaded.tokens.get(condition, condition)
+    plan = make_plan(
+        _source(_SOURCE, condition), settings, seed=request.seed, generator=loaded.generator.name
+    )
+    subject = loaded.generator.subjects.get(condition, condition)
     own = {
         "skin_type": request.skin_type,
         "subject": subject,
         "prompt": prompt_for(subject, request.skin_type),
-        "strategy": loaded.strategy,
+        "strategy": loaded.generator.strategy,
     }
     return [row | own for row in plan.to_list()]
 
 
 def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
-    pipeline = loaded.pipeline
+    pipeline = loaded.generator.pipeline
     if pipeline.needs_images:
         raise GeneratorError(
             f"generator {request.generator!r} is a {pipeline.family}, which re-draws training images and "
@@ -224,7 +228,7 @@ def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[di
         features=corpus_features(loaded.conditions),
     )
     plan = make_class_plan(
-        classes, settings, seed=request.seed, family=pipeline.family, generator=loaded.revision
+        classes, settings, seed=request.seed, family=pipeline.family, generator=loaded.generator.name
     )
     return list(plan.to_list())
 

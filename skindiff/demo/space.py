@@ -13,6 +13,7 @@ import skindiff
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.studio import short_names
 from skindiff.errors import RunFolderError
+from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import clean_png, clean_text, own_file
 
 _KEPT = (".json", ".safetensors", ".txt", ".yaml", ".csv")
@@ -121,6 +122,7 @@ def _copied_generators(folder: Path, generators: list[str]) -> list[str]:
         if not source.is_dir():
             found.append(target)
             continue
+        source = artefact_folder(source)  # of a run, the corpus and its caches stay here
         place = Path("generators") / name
         for path in sorted(source.rglob("*")):
             if path.suffix in _KEPT:

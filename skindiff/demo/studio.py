@@ -1,26 +1,20 @@
 """The generators of the demo: loaded when first asked for, kept while there is room."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from diffusers import StableDiffusionPipeline
 
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
 from skindiff.errors import GeneratorError
-from skindiff.generators.adapter import load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.loading import load
-from skindiff.generators.stable_diffusion import load_pipeline, model_revision
+from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
-
-_TOKENS = "tokens.json"
 
 
 @dataclass
@@ -28,28 +22,23 @@ class Loaded:
     """A generator at work.
 
     Attributes:
-        pipeline: Stable Diffusion (takes any words and a skin type) or a from-scratch family.
-        revision: what provenance calls it, ``id@revision``.
+        generator: Stable Diffusion (takes any words and a skin type), with or without an adapter, or a
+            from-scratch family.
         conditions: what it is offered to draw.
-        tokens: learnt word of each condition of an adapter.
-        strategy: what it has learnt, as plans call it.
         base: model to ask for the colours of the skin types: an adapter learnt from light skin alone draws
             dark skin too light.
         prototypes: those colours, as far as they were asked for.
     """
 
-    pipeline: Any
-    revision: str
+    generator: Generator
     conditions: list[str]
-    tokens: dict[str, str] = field(default_factory=dict)
-    strategy: str = "vanilla"
     base: StableDiffusionPipeline | None = None
     prototypes: TonePrototypes = field(default_factory=lambda: TonePrototypes({}, {}))
 
     @property
     def takes_words(self) -> bool:
         """Whether it draws any condition on any skin type, and re-draws photographs."""
-        return not isinstance(self.pipeline, ClassConditionalPipeline)
+        return not isinstance(self.generator.pipeline, ClassConditionalPipeline)
 
 
 def short_names(targets: Sequence[str]) -> dict[str, str]:
@@ -97,7 +86,8 @@ class Studio:
         """Return a generator, loading it if it is not in memory.
 
         Args:
-            name: one of :attr:`offered`, or (where the config leaves the choice open) a folder or a Hub id.
+            name: one of :attr:`offered`, or (where the config leaves the choice open) a word of
+                :func:`skindiff.load`.
 
         Raises:
             GeneratorError: it is none of those offered and no other may be chosen, or it cannot be loaded.
@@ -128,7 +118,7 @@ class Studio:
             yield skin_type
             with self._busy:
                 own = estimate_prototypes(
-                    loaded.base or loaded.pipeline,
+                    loaded.base or loaded.generator.pipeline,
                     [skin_type],
                     [self.config.tone_subject],
                     draws=self.config.tone_draws,
@@ -138,31 +128,7 @@ class Studio:
         # An adapter's base has done its work.
         loaded.base = None
 
-    def _load(self, name: str) -> Loaded:
-        if (Path(name) / _TOKENS).is_file():
-            return self._load_adapter(Path(name))
-        pipeline = load(name)
-        if isinstance(pipeline, ClassConditionalPipeline):
-            return Loaded(pipeline, model_revision(name), list(pipeline.config.class_names))
-        return Loaded(pipeline, model_revision(name), list(self.config.conditions))
-
-    def _load_adapter(self, folder: Path) -> Loaded:
-        adapter = read_adapter(folder)
-        base = self.config.adapter_base or str(adapter.config.get("base_model", "")).partition("@")[0]
-        if not base:
-            raise GeneratorError(f"adapter {folder.name!r} names no base model; set adapter_base")
-        pipeline = load_pipeline(base)
-        load_adapter(pipeline, folder, fuse=True)
-        digest = hashlib.sha256()
-        for path in sorted(folder.rglob("*.safetensors")):
-            digest.update(path.read_bytes())
-        tokens = {name: adapter.tokens.subject(name) for name in adapter.tokens.tokens}
-        learnt = [name for name, has in (("ti", bool(tokens)), ("lora", adapter.has_lora)) if has]
-        return Loaded(
-            pipeline,
-            f"{model_revision(base)}+{folder.resolve().name}@{digest.hexdigest()[:12]}",
-            list(tokens) or list(self.config.conditions),
-            tokens,
-            "+".join(learnt) or "vanilla",
-            load_pipeline(base),
-        )
+    def _load(self, word: str) -> Loaded:
+        found = load_generator(find_generator(word, base_model=self.config.adapter_base), fuse=True)
+        base = found.load_base() if found.adapter else None
+        return Loaded(found, found.class_names or list(self.config.conditions), base)

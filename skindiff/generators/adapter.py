@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -31,7 +31,9 @@ ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
-_EMBEDDINGS, _TOKENS, _CONFIG, _LOG = "learned_embeds", "tokens.json", "config.yaml", "training_log.csv"
+TOKENS_FILE = "tokens.json"
+"""What is in every folder of an adapter, and nowhere else."""
+_EMBEDDINGS, _CONFIG, _LOG = "learned_embeds", "config.yaml", "training_log.csv"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class Adapter:
     has_lora: bool
     fused: bool = False
     before: _Before | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def strategy(self) -> Literal["ti", "lora", "ti+lora"]:
+        """What was learnt, as plans call it."""
+        if not self.has_lora:
+            return "ti"
+        return "ti+lora" if self.tokens.tokens else "lora"
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """What stands in prompts for each class with a word of its own."""
+        return {name: self.tokens.subject(name) for name in self.tokens.tokens}
 
 
 def embedding_files(folder: Path) -> list[str]:
@@ -110,7 +124,7 @@ def read_adapter(folder: Path) -> Adapter:
         GeneratorError: ``folder`` is not a complete adapter.
     """
     try:
-        entries = json.loads((folder / _TOKENS).read_text(encoding="utf-8"))
+        entries = json.loads((folder / TOKENS_FILE).read_text(encoding="utf-8"))
         config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
         with (folder / _LOG).open(newline="", encoding="utf-8") as stream:
             log = [_typed(row) for row in csv.DictReader(stream)]
@@ -218,7 +232,7 @@ def _save_embeddings(folder: Path, pipeline: StableDiffusionPipeline, tokens: To
         for condition, token in tokens.tokens.items()
     }
     text = json.dumps(entries, indent=2, ensure_ascii=False)
-    (folder / _TOKENS).write_text(text + "\n", encoding="utf-8")
+    (folder / TOKENS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def _save_lora(folder: Path, pipeline: StableDiffusionPipeline) -> None:

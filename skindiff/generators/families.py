@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from skindiff.errors import ConfigError
-from skindiff.plugins import GeneratorError, note_registered
+from skindiff.errors import ConfigError, GeneratorError
+from skindiff.plugins import note_registered
 
 SAMPLER_COLUMNS = ("steps", "guidance_scale", "scheduler")
 """What samplers take that has a column of its own in a plan; the rest goes into the column ``options``."""

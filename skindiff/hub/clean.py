@@ -59,9 +59,9 @@ def clean_text(path: Path) -> bytes:
     return without_folders(path.read_text(encoding="utf-8")).encode()
 
 
-def clean_yaml(path: Path) -> bytes:
-    """Return a YAML file of plain values without paths of this machine."""
-    content = shareable(yaml.safe_load(path.read_text(encoding="utf-8")))
+def clean_yaml(path: Path, **settings: Any) -> bytes:
+    """Return a YAML file of plain values without paths of this machine, with ``settings`` in their place."""
+    content = shareable({**yaml.safe_load(path.read_text(encoding="utf-8")), **settings})
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 
 

@@ -1,8 +1,10 @@
 """Bringing artefacts back from the Hub, without running anything that comes with them.
 
-Pipelines come by :func:`skindiff.load`; what is here are the other kinds.
+Generators come by :func:`skindiff.load`; what is here are the other kinds, and the folder of an adapter.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +33,12 @@ def load_adapter_folder(repo_id: str, *, revision: str | None = None, token: str
     Raises:
         HubError: there is no such repository, it holds no adapter, or the Hub is not reached.
     """
-    folder = _fetch(repo_id, "model", revision, token)
-    return _with(folder, repo_id, "tokens.json", "an adapter")
+    from skindiff.generators.adapter import TOKENS_FILE
+    from skindiff.generators.resolve import fetch_adapter
+
+    with _explained(repo_id, token):
+        folder = fetch_adapter(repo_id, revision=revision, token=token)
+    return _with(folder, repo_id, TOKENS_FILE, "an adapter")
 
 
 def load_run(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
@@ -56,24 +62,26 @@ def load_synthetic(repo_id: str, *, revision: str | None = None, token: str | No
     """Load a synthetic data set with all its columns (arguments and errors as above)."""
     from datasets import load_dataset
 
-    refuse_bad_id(repo_id)
-    secret = token or get_token()
-    try:
+    with _explained(repo_id, token):
         return load_dataset(repo_id, split="train", revision=revision, token=token)
-    except Exception as error:  # of the Hub, of files and of formats: all end in one line without a token
-        raise explain(error, repo_id, secret) from None
 
 
 def _fetch(repo_id: str, repo_type: RepoType, revision: str | None, token: str | None) -> Path:
-    refuse_bad_id(repo_id)
-    secret = token or get_token()
-    try:
+    with _explained(repo_id, token):
         place = snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, token=token, allow_patterns=list(_KINDS)
         )
-    except Exception as error:  # as above
-        raise explain(error, repo_id, secret) from None
     return Path(place)
+
+
+@contextmanager
+def _explained(repo_id: str, token: str | None) -> Iterator[None]:
+    refuse_bad_id(repo_id)
+    secret = token or get_token()
+    try:
+        yield
+    except Exception as error:  # of the Hub, of files and of formats: all end in one line without a token
+        raise explain(error, repo_id, secret) from None
 
 
 def _with(folder: Path, repo_id: str, name: str, what: str) -> Path:

@@ -72,7 +72,7 @@ def push_adapter(
         files[LORA_FILE] = own_file(folder, LORA_FILE)
     files |= {
         "tokens.json": clean_text(own_file(folder, "tokens.json")),
-        "config.yaml": clean_yaml(own_file(folder, "config.yaml")),
+        "config.yaml": clean_yaml(own_file(folder, "config.yaml"), base_model=card.base_model),
         "training_log.csv": own_file(folder, "training_log.csv"),
         "README.md": model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"]),
     }
@@ -112,8 +112,7 @@ def push_pipeline(
         HubError: a gate refuses it, or the Hub does not take it.
         GeneratorError: the folder holds no pipeline that is known here.
     """
-    from skindiff.generators.loading import STABLE_DIFFUSION, pipeline_class_name
-    from skindiff.generators.stable_diffusion import model_folder
+    from skindiff.generators.stable_diffusion import STABLE_DIFFUSION, model_folder, pipeline_class_name
 
     refuse_bad_id(repo_id)
     found = model_folder(str(folder))
@@ -244,7 +243,7 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:
     """Return the index of a pipeline and the files of the components that it names."""
-    from skindiff.generators.loading import INDEX
+    from skindiff.generators.stable_diffusion import INDEX
 
     files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -263,7 +262,7 @@ def _pipeline_files(folder: Path) -> dict[str, Content]:
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
     from skindiff.generators.families import family_of_pipeline, imported
-    from skindiff.generators.loading import INDEX
+    from skindiff.generators.stable_diffusion import INDEX
 
     family = family_of_pipeline(name)
     if family is None:

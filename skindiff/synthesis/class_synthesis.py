@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.loading import load
+from skindiff.generators.loading import load_by_class
 from skindiff.generators.stable_diffusion import model_revision
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_draw import ClassDrawer
@@ -88,7 +88,7 @@ def load_class_pipeline(folder: Path, corpus: Dataset) -> ClassConditionalPipeli
         GeneratorError: the folder holds no class-conditional generator.
         SynthesisError: its classes are not those of the corpus, in the same order.
     """
-    pipeline = load(folder)
+    pipeline = load_by_class(str(folder))
     if not isinstance(pipeline, ClassConditionalPipeline):
         raise GeneratorError(
             f"model {str(folder)!r} is a {type(pipeline).__name__}, which does not draw by class: give a "

@@ -137,7 +137,7 @@ class GeneratorOfSplit:
             pipeline = self._pipeline()
             if adapter:
                 load_adapter(pipeline, adapter.folder, fuse=True)
-            tokens = {name: adapter.tokens.subject(name) for name in adapter.tokens.tokens} if adapter else {}
+            tokens = adapter.subjects if adapter else {}
             plan = make_plan(self.train, config, seed=self.seed, generator=generator, tokens=tokens)
             sources = self.train if mode == "img2img" else None
             summary = write_synthetic(

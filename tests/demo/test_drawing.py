@@ -39,14 +39,14 @@ def drawn(studio: Studio, request: DrawRequest) -> list[Picture]:
 
 def test_every_image_can_be_drawn_again_from_its_row(studio: Studio):
     pictures = drawn(studio, DrawRequest("tiny", "eczema", "V", count=3, steps=3, seed=4))
-    pipeline = studio.generator("tiny").pipeline
+    pipeline = studio.generator("tiny").generator.pipeline
     for picture in pictures:
         assert (np.array(redraw(picture.row, pipeline)) == picture.pixels).all()
     plain = drawn(studio, DrawRequest("tiny", "eczema", None, count=1, steps=3, seed=4))[0]
     assert plain.row["skin_type"] is None
     assert plain.row["prompt"] == "An image of eczema"
     (classes,) = drawn(studio, DrawRequest("ddpm", "two", count=1, steps=2))
-    again = redraw_class({"label": 1, **classes.row}, studio.generator("ddpm").pipeline)
+    again = redraw_class({"label": 1, **classes.row}, studio.generator("ddpm").generator.pipeline)
     assert (np.array(again) == classes.pixels).all()
 
 

@@ -25,7 +25,7 @@ from skindiff.generators.families import (
     imported,
     register_family,
 )
-from skindiff.generators.loading import load
+from skindiff.generators.resolve import load
 from skindiff.synthesis.class_plan import make_class_plan
 from skindiff.synthesis.writer import load_synthetic
 from tests.conftest import REPOSITORY

@@ -25,6 +25,8 @@ PUSH = """
     origin = Origin(corpora=["phantom"], skin_types={"I": 30, "VI": 2})
     base = push_pipeline("base", "me/base", licence="apache-2.0", origin=origin)
     print(base.private)
+    newer = push_pipeline("newer", "me/base", licence="apache-2.0", origin=origin)
+    assert newer.revision != base.revision
     command = "skindiff train lora --data_dir /home/alice/photos --token hf_abcdefghijklmnopqrstuv"
     learnt = Origin(["phantom"], base_model=f"me/base@{base.revision}", commands=[command])
     push_adapter("lora/adapter", "me/adapter", licence="apache-2.0", origin=learnt)
@@ -38,6 +40,7 @@ LOAD = """
     import numpy as np
     import torch
     import skindiff
+    import yaml
     from skindiff.generators.adapter import load_adapter
     from skindiff.hub.load import load_adapter_folder
 
@@ -47,14 +50,16 @@ LOAD = """
 
     prompt = "An image of <skindiff-squamous-cell-carcinoma> on the skin of a dark-skinned individual"
     from_card = run_the_card("me/adapter")["pipeline"]
-    ours = skindiff.load("me/base")
+    recorded = yaml.safe_load((load_adapter_folder("me/adapter") / "config.yaml").read_text())["base_model"]
+    ours, first = skindiff.load(recorded), skindiff.load("me/base", recorded.partition("@")[2])
     load_adapter(ours, load_adapter_folder("me/adapter"))
     run_the_card("me/base")
     np.savez(
         "drawn.npz",
         adapter=drawn(from_card, prompt, num_inference_steps=3, guidance_scale=3.0),
         ours=drawn(ours, prompt, num_inference_steps=3, guidance_scale=3.0),
-        base=drawn(skindiff.load("me/base"), "an image of eczema", num_inference_steps=3),
+        resolved=drawn(skindiff.load("me/adapter"), prompt, num_inference_steps=3, guidance_scale=3.0),
+        base=drawn(first, "an image of eczema", num_inference_steps=3),
     )
 """
 
@@ -66,8 +71,9 @@ def drawn(pipeline: object, prompt: object, **options: object) -> np.ndarray:
 
 
 def build(folder: Path) -> None:
-    """Make what is pushed: a base pipeline with a stray file, and an adapter trained on it."""
+    """Make what is pushed: a base pipeline with a stray file, a newer one, and an adapter on the first."""
     save_tiny_pipeline(folder / "base")
+    save_tiny_pipeline(folder / "newer", seed=1)
     (folder / "base" / "notes.py").write_text("print('not pushed')")
     train_both(folder, vectors=1, text_encoder=False)
 
@@ -82,7 +88,7 @@ def check(hub: Hub, folder: Path, said: list[str]) -> None:
     expected = tiny_pipeline()
     load_adapter(expected, folder / "lora" / "adapter")
     options = {"num_inference_steps": 3, "guidance_scale": 3.0}
-    for name in ("adapter", "ours"):
+    for name in ("adapter", "ours", "resolved"):
         np.testing.assert_array_equal(loaded[name], drawn(expected, PROMPT, **options))
     plain = drawn(tiny_pipeline(), "an image of eczema", num_inference_steps=3)
     np.testing.assert_array_equal(loaded["base"], plain)

@@ -13,7 +13,7 @@ from datasets import Dataset
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import FAMILIES
-from skindiff.generators.loading import load
+from skindiff.generators.resolve import load
 from skindiff.synthesis import writer
 from skindiff.synthesis.class_draw import ClassDrawer, redraw_class
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan

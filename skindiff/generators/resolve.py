@@ -1,0 +1,200 @@
+"""Which generator a word stands for: bundled, a folder, an adapter, a run, or a model of the Hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from huggingface_hub import hf_hub_download, snapshot_download
+
+from skindiff.errors import GeneratorError
+from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
+from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.loading import load_by_class
+from skindiff.generators.stable_diffusion import (
+    BUNDLED_MODEL,
+    HUB_ERRORS,
+    INDEX,
+    load_pipeline,
+    model_folder,
+    model_revision,
+    not_found,
+    split_revision,
+)
+
+_ADAPTER_FILES = ("*.safetensors", "*.json", "*.yaml", "*.csv")
+"""Only such files of an adapter are fetched: no code, nothing pickled."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a generator is: a whole pipeline, or an adapter and the model that it is put on.
+
+    Attributes:
+        model: the pipeline, or the adapter's base: ``bundled``, a folder or a Hub id.
+        revision: of a Hub id; None is its newest.
+        adapter: folder of the adapter, None for a whole pipeline.
+    """
+
+    model: str
+    revision: str | None = None
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generator that is loaded.
+
+    Attributes:
+        pipeline: a ``StableDiffusionPipeline``, with the adapter on it, or class-conditional.
+        name: the ``id@revision`` that provenance carries, and the adapter after it.
+        place: where it was found.
+        adapter: what is on the pipeline, None for a whole one.
+    """
+
+    pipeline: Any
+    name: str
+    place: Place
+    adapter: Adapter | None = None
+
+    @property
+    def strategy(self) -> Literal["vanilla", "ti", "lora", "ti+lora"]:
+        """What a Stable Diffusion pipeline has learnt, as plans call it."""
+        return self.adapter.strategy if self.adapter else "vanilla"
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes that it was taught, None where it takes any words."""
+        if isinstance(self.pipeline, ClassConditionalPipeline):
+            return list(self.pipeline.config.class_names)
+        return list(self.subjects) or None
+
+    @property
+    def subjects(self) -> dict[str, str]:
+        """What stands in prompts for each class with a word of its own."""
+        return self.adapter.subjects if self.adapter else {}
+
+    def load_base(self) -> StableDiffusionPipeline:
+        """Return a fresh pipeline without the adapter."""
+        return load_pipeline(self.place.model, revision=self.place.revision, device=self.pipeline.device)
+
+
+def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
+    """Load any generator, ready to draw: float32, on the CPU, in evaluation mode.
+
+    An adapter is loaded onto the model that it was trained on, at the revision it recorded, and stays apart
+    from the weights: ``unload_lora_weights`` of the pipeline takes its LoRA off again.
+
+    Args:
+        source: ``bundled``; a folder of a pipeline, of an adapter, or of a run of ``skindiff train``; or the
+            Hub id of a pipeline or an adapter, ``owner/name`` or ``owner/name@revision``.
+        revision: branch, tag or commit of a Hub id; not for folders.
+
+    Returns:
+        A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` of the family that the
+        index names, or a ``StableDiffusionPipeline``.
+
+    Raises:
+        GeneratorError: there is no such generator, it is of an architecture not known here, an adapter was
+            trained on a model that is not to be found, or a file is missing or does not fit the rest.
+    """
+    pipeline: DiffusionPipeline = load_generator(find_generator(str(source), revision)).pipeline
+    return pipeline
+
+
+def find_generator(word: str, revision: str | None = None, base_model: str | None = None) -> Place:
+    """Return where the generator is that a word stands for; of a pipeline no weights are read or fetched.
+
+    Args:
+        word: as :func:`load` takes it.
+        revision: branch, tag or commit of a Hub id.
+        base_model: what an adapter is put on; its own record of it when left out. Not for whole pipelines,
+            which need none.
+
+    Raises:
+        GeneratorError: there is no such generator, or an adapter does not say what it belongs on.
+    """
+    model, revision = split_revision(word, revision)
+    folder = model_folder(model)
+    artefact = _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
+    if artefact is None:
+        return Place(model, revision)
+    if not (artefact / TOKENS_FILE).is_file():
+        return Place(model if artefact == folder else str(artefact))
+    return Place(*split_revision(base_model or _recorded_base(artefact)), adapter=artefact)
+
+
+def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bool = False) -> Generator:
+    """Load a generator that :func:`find_generator` has found.
+
+    Args:
+        place: of it.
+        device: where it draws.
+        fuse: add an adapter's LoRA to the weights, which draws faster but cannot be undone.
+
+    Raises:
+        GeneratorError: it cannot be loaded, or the parts do not fit.
+    """
+    if place.adapter is None:
+        pipeline: Any = load_by_class(place.model, place.revision).to(device)
+        name = model_revision(place.model, place.revision)
+        if isinstance(pipeline, ClassConditionalPipeline):
+            name = f"{pipeline.family}@{name.rpartition('@')[2]}"
+        return Generator(pipeline, name, place)
+    pipeline = load_pipeline(place.model, revision=place.revision, device=device)
+    adapter = load_adapter(pipeline, place.adapter, fuse=fuse)
+    name = f"{model_revision(place.model, place.revision)}+adapter@{adapter_digest(place.adapter)}"
+    return Generator(pipeline, name, place, adapter)
+
+
+def artefact_folder(folder: Path) -> Path:
+    """Return the adapter or pipeline in the folder of a run, or ``folder`` itself if it is one.
+
+    Raises:
+        GeneratorError: there is none.
+    """
+    for path in (folder, folder / "adapter", folder / "pipeline"):
+        if (path / TOKENS_FILE).is_file() or (path / INDEX).is_file():
+            return path
+    raise GeneratorError(
+        f"model {str(folder)!r} is no generator: the folder has no {INDEX} (of a pipeline) or {TOKENS_FILE} "
+        "(of an adapter): give one that save_pretrained wrote, or a run of skindiff train"
+    )
+
+
+def fetch_adapter(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
+    """Fetch the files of an adapter from the Hub and return their folder; errors are those of its client."""
+    return Path(
+        snapshot_download(repo_id, revision=revision, token=token, allow_patterns=list(_ADAPTER_FILES))
+    )
+
+
+def _hub_adapter(repo_id: str, revision: str | None) -> Path | None:
+    try:
+        hf_hub_download(repo_id, TOKENS_FILE, revision=revision)
+    except HUB_ERRORS:
+        return None  # loading it as a pipeline, which may be cached, says what is wrong
+    try:
+        return fetch_adapter(repo_id, revision=revision)
+    except HUB_ERRORS as error:
+        raise not_found(repo_id, revision, error) from error
+
+
+def _recorded_base(folder: Path) -> str:
+    """Return the model that an adapter was trained on, with its revision.
+
+    Raises:
+        GeneratorError: the record names a folder of the machine that trained it, or nothing.
+    """
+    recorded = str(read_adapter(folder).config.get("base_model") or "")
+    model = recorded.partition("@")[0]
+    if model == BUNDLED_MODEL:
+        return "bundled"
+    if "/" not in model:
+        raise GeneratorError(
+            f"base_model: the adapter {str(folder)!r} was trained on {model or 'a model without a name'}, "
+            "a folder that it cannot find; give it by --base_model (of the demo: --adapter_base), or load "
+            "that model and put the adapter on it by skindiff.generators.adapter.load_adapter"
+        )
+    return recorded

@@ -1,0 +1,97 @@
+"""The demo finds the generators that ``skindiff sample`` finds, and draws the same with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
+from skindiff.demo.space import write_space
+from skindiff.demo.studio import Studio
+from skindiff.errors import RunFolderError
+from skindiff.generators import stable_diffusion
+from skindiff.synthesis.draw import redraw
+from skindiff.synthesis.writer import load_synthetic
+from tests.commands.conftest import Run, run_command
+from tests.demo.conftest import phantom
+from tests.generators.made_adapter import BASE, RECORDED, Made, make_adapter
+
+__all__ = ["run_command"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_adapter(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture
+def made(trained: Made, monkeypatch: pytest.MonkeyPatch) -> Made:
+    trained.use_cache(monkeypatch)
+    return trained
+
+
+@pytest.mark.parametrize("kind", ["base", "adapter", "run"])
+def test_the_demo_and_sample_draw_the_same_for_the_same_word(
+    made: Made, kind: str, tmp_path: Path, run_command: Run
+) -> None:
+    word = getattr(made, kind)
+    run_command(
+        "sample", "--threads", "1", "--generator", word, "--output_dir", tmp_path / "drawn",
+        "--classes", '["eczema"]', "--skin_types", '["V"]', "--images", "2", "--synthesis.steps", "2",
+        "--synthesis.batch_size", "2",
+    )  # fmt: skip
+    rows = load_synthetic(tmp_path / "drawn" / "data")
+    studio = Studio(DemoConfig(generators=[str(word)], batch_size=2))
+    (name,) = studio.offered
+    pictures = list(draw(studio, DrawRequest(name, "eczema", "V", count=2, steps=2)))[-1].pictures
+
+    assert {picture.row["generator"] for picture in pictures} == set(rows["generator"])
+    assert {picture.row["strategy"] for picture in pictures} == set(rows["strategy"])
+    assert {picture.row["prompt"] for picture in pictures} == set(rows["prompt"])
+    pipeline = studio.generator(name).generator.pipeline
+    for row in rows:
+        np.testing.assert_array_equal(np.array(redraw(row, pipeline)), np.array(row["image"]))
+
+
+def test_the_revision_that_an_adapter_records_reaches_the_loader(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    loader = stable_diffusion.StableDiffusionPipeline.from_pretrained
+
+    def from_pretrained(model: str, **options: object) -> object:
+        asked.append((model, options["revision"]))
+        return loader(model, **options)
+
+    monkeypatch.setattr(stable_diffusion.StableDiffusionPipeline, "from_pretrained", from_pretrained)
+    studio = Studio(DemoConfig(generators=[str(made.run)], tone_draws=2, tone_subject="skin"))
+    loaded = studio.generator("lora")
+    assert asked == [(BASE, RECORDED)] * 2  # the adapter's, and the one that is asked for colours of skin
+    assert loaded.generator.name.startswith(f"{BASE}@{RECORDED}+adapter@")
+    assert loaded.conditions == ["eczema", "squamous cell carcinoma"]
+    request = TransferRequest(phantom(), generator="lora", condition="eczema", steps=4, strength=0.5)
+    pictures = list(transfer(studio, request))[-1].pictures
+    assert {picture.row["strategy"] for picture in pictures} == {"ti+lora"}
+    assert all("<skindiff-eczema>" in picture.row["prompt"] for picture in pictures)
+
+
+def test_another_base_is_put_under_adapters_alone(made: Made) -> None:
+    studio = Studio(DemoConfig(generators=[str(made.adapter), "bundled"], adapter_base=str(made.base)))
+    assert studio.generator("alone").generator.name.startswith("base@")
+    assert studio.generator("bundled").generator.name.startswith("tiny-skin-sd@")
+
+
+def test_a_space_holds_the_adapter_of_a_run_and_nothing_else_of_it(made: Made, tmp_path: Path) -> None:
+    place = write_space(tmp_path / "space", DemoConfig(generators=[str(made.run)]))
+    copied = {path.relative_to(place / "generators" / "lora").as_posix() for path in _files(place)}
+    assert copied == {
+        path.relative_to(made.run / "adapter").as_posix() for path in (made.run / "adapter").rglob("*.*")
+    }
+    assert (made.run / "trained_on.json").is_file()  # whose ids of photographs stay here
+    with pytest.raises(RunFolderError, match="not empty"):
+        write_space(place)
+
+
+def _files(place: Path) -> list[Path]:
+    return [path for path in (place / "generators" / "lora").rglob("*") if path.is_file()]
