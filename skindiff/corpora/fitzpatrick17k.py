@@ -12,12 +12,11 @@ from pathlib import Path
 from skindiff.corpora.loaded import (
     IMAGE_SUFFIXES,
     Corpus,
-    ImageRow,
+    ListedImage,
     LoadedCorpus,
-    assemble,
+    assemble_listed,
     read_csv,
     read_skin_type,
-    table_warnings,
 )
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError, CorpusError
@@ -83,37 +82,24 @@ def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
     table = Path(config.csv) if config.csv is not None else folder / "fitzpatrick17k.csv"
     entries = read_csv(table, "csv", CSV_COLUMNS)
     _refuse_unknown_conditions(config.conditions, {entry["label"] for entry in entries}, table)
-    files = image_files(folder)
-    rows: list[ImageRow] = []
-    missing: list[str] = []
-    seen: set[str] = set()
-    for entry in entries:
-        if entry["label"] not in config.conditions:
-            continue
-        image_id = entry["md5hash"]
-        skin_type = read_skin_type(entry["fitzpatrick_scale"], "csv", image_id)
-        if config.skin_types is not None and skin_type not in config.skin_types:
-            continue
-        if image_id in seen:
-            raise CorpusError(f"csv: {table} lists image {image_id} twice; keep the row that is right")
-        seen.add(image_id)
-        if image_id in files:
-            rows.append(ImageRow(files[image_id], entry["label"], skin_type, image_id, group_id=None))
-        else:
-            missing.append(image_id)
-    if missing and not rows:
-        raise CorpusError(
-            f"data_dir: {folder} has none of the {len(missing)} images asked for "
-            f"(such as images/{missing[0]}.jpg); give the folder that holds them"
+    listed = [
+        ListedImage(
+            entry["md5hash"],
+            entry["label"],
+            read_skin_type(entry["fitzpatrick_scale"], "csv", entry["md5hash"]),
         )
-    unlisted = sorted(files.keys() - {entry["md5hash"] for entry in entries})
-    return assemble(
-        rows,
+        for entry in entries
+        if entry["label"] in config.conditions
+    ]
+    return assemble_listed(
+        [image for image in listed if config.skin_types is None or image.skin_type in config.skin_types],
         config.conditions,
         "fitzpatrick17k",
-        missing=missing,
+        table=table,
+        known={entry["md5hash"] for entry in entries},
+        folder=folder,
+        files=image_files(folder),
         audit_csv=config.audit_csv,
-        warnings=table_warnings(table, len(seen), missing, unlisted),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.loaded import Corpus, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
+from skindiff.corpora.loaded import Corpus, ListedImage, LoadedCorpus, assemble_listed, read_csv
 from skindiff.errors import ConfigError, CorpusError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -64,36 +64,18 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
         raise CorpusError(
             f"classes: {absent[0]!r} has no row in {table}; leave it out or give the whole table"
         )
-    files = _all_files(folder)
-    rows: list[ImageRow] = []
-    missing: list[str] = []
-    seen: set[str] = set()
-    for entry in entries:
-        if entry["dx"] not in config.classes:
-            continue
-        image_id = entry["image_id"]
-        if image_id in seen:
-            raise CorpusError(f"csv: {table} lists image {image_id} twice; keep the row that is right")
-        seen.add(image_id)
-        if not entry["lesion_id"]:
-            raise CorpusError(f"csv: image {image_id} in {table} has no lesion_id; a split needs to know it")
-        if image_id in files:
-            rows.append(ImageRow(files[image_id], entry["dx"], None, image_id, entry["lesion_id"]))
-        else:
-            missing.append(image_id)
-    if missing and not rows:
-        raise CorpusError(
-            f"data_dir: {folder} has none of the {len(missing)} images asked for "
-            f"(such as images/{missing[0]}.jpg); give the folder that holds them"
-        )
-    unlisted = sorted(files.keys() - {entry["image_id"] for entry in entries})
-    return assemble(
-        rows,
+    chosen = [entry for entry in entries if entry["dx"] in config.classes]
+    if loose := [entry["image_id"] for entry in chosen if not entry["lesion_id"]]:
+        raise CorpusError(f"csv: image {loose[0]} in {table} has no lesion_id; a split needs to know it")
+    return assemble_listed(
+        [ListedImage(entry["image_id"], entry["dx"], group_id=entry["lesion_id"]) for entry in chosen],
         config.classes,
         "ham10000",
-        missing=missing,
+        table=table,
+        known={entry["image_id"] for entry in entries},
+        folder=folder,
+        files=_all_files(folder),
         audit_csv=config.audit_csv,
-        warnings=table_warnings(table, len(seen), missing, unlisted),
     )
 
 

@@ -1,7 +1,8 @@
 """What a corpus declares of itself, what its loader gives back, and how loaders read csv files."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,60 @@ def assemble(
     warnings = [*warnings, *one_class_warning(class_names)]
     ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
     return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """What a row of a corpus' own table says of an image, whose file is yet to be found."""
+
+    image_id: str
+    label: str
+    skin_type: str | None = None
+    group_id: str | None = None
+
+
+def assemble_listed(
+    listed: Sequence[ListedImage],
+    class_names: Sequence[str],
+    corpus: str,
+    *,
+    table: Path,
+    known: Collection[str],
+    folder: Path,
+    files: Mapping[str, Path],
+    audit_csv: str | None = None,
+) -> LoadedCorpus:
+    """Make the table of a corpus that lists its images in a csv, from the files that are there.
+
+    Args:
+        listed: the rows asked for.
+        class_names: in the order of their codes.
+        corpus: its name.
+        table: the csv, for the messages.
+        known: ids of all its rows, also of those not asked for.
+        folder: of the images, for the messages.
+        files: every image file by image id.
+        audit_csv: output of skindiff audit.
+
+    Raises:
+        CorpusError: an image is listed twice, none of those asked for is there, or the audit does not fit.
+    """
+    counts = Counter(image.image_id for image in listed)
+    if twice := [image_id for image_id, count in counts.items() if count > 1]:
+        raise CorpusError(f"csv: {table} lists image {twice[0]} twice; keep the row that is right")
+    missing = [image.image_id for image in listed if image.image_id not in files]
+    if missing and len(missing) == len(listed):
+        raise CorpusError(
+            f"data_dir: {folder} has none of the {len(missing)} images asked for "
+            f"(such as images/{missing[0]}.jpg); give the folder that holds them"
+        )
+    rows = [
+        ImageRow(files[image.image_id], image.label, image.skin_type, image.image_id, image.group_id)
+        for image in listed
+        if image.image_id in files
+    ]
+    warnings = table_warnings(table, len(listed), missing, sorted(files.keys() - set(known)))
+    return assemble(rows, class_names, corpus, missing=missing, audit_csv=audit_csv, warnings=warnings)
 
 
 def one_class_warning(class_names: Sequence[str]) -> list[str]:
