@@ -17,16 +17,16 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
+from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import SkindiffError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.fidelity.scores import FidelityConfig
-from skindiff.evaluation.report.fitz import FitzResults, report_fitz_lora
 from skindiff.generators.stable_diffusion import check_stable_diffusion
 from skindiff.launch import start_accelerator
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.fitz import FitzResults, report_fitz_lora
 from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig, GeneratorOfSplit, check_strategies

@@ -21,12 +21,12 @@ from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.downstream.detection import DetectionConfig, DetectorOfSplit
-from skindiff.evaluation.fidelity.scores import FidelityConfig
-from skindiff.evaluation.published.ham import DETECTION_NOTES, published_detection
-from skindiff.evaluation.report.classes import ClassResults, report_classes
+from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
 from skindiff.launch import start_accelerator
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.classes import ClassResults, report_classes
+from skindiff.report.published.ham import DETECTION_NOTES, published_detection
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families

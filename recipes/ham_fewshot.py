@@ -17,16 +17,16 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
+from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import SkindiffError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.fidelity.scores import FidelityConfig
-from skindiff.evaluation.published.ham import FEW_SHOT_NOTES, published_few_shot
-from skindiff.evaluation.report.classes import ClassResults, report_classes
 from skindiff.launch import start_accelerator
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.classes import ClassResults, report_classes
+from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from accelerate.logging import get_logger
 
+from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.config import check_resume, check_seeds, parse_config
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import official_split
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import SkindiffError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.published.medmnist import AUGMENT_NOTES, published_augment
-from skindiff.evaluation.report.classes import ClassResults, report_classes
 from skindiff.launch import start_accelerator
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.report.classes import ClassResults, report_classes
+from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
 from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families

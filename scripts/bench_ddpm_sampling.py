@@ -31,17 +31,17 @@ from accelerate import Accelerator
 from datasets import Dataset
 from jsonargparse import auto_cli, set_parsing_settings
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.fidelity.by_class import same_mix
-from skindiff.evaluation.fidelity.feature_network import FeatureConfig, load_feature_network
-from skindiff.evaluation.fidelity.scores import FidelityConfig, feature_scores, kid_difference
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.generators.stable_diffusion import model_revision
 from skindiff.launch import start_accelerator
+from skindiff.measures.features import FeatureConfig, load_feature_network
+from skindiff.measures.fidelity.by_class import same_mix
+from skindiff.measures.fidelity.scores import FidelityConfig, feature_scores, kid_difference
 from skindiff.seeding import numpy_generator, torch_generator
 from skindiff.synthesis.class_synthesis import load_class_pipeline
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.ddpm import LOG_FILE, PIPELINE, DDPMConfig, train_ddpm
 
 AIM = 20.0

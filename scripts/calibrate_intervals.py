@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skindiff.evaluation.downstream.cells import load_cell
+from skindiff.classification.cells import load_cell
 from skindiff.evaluation.statistics.calibration import (
     METRICS,
     Calibration,

@@ -28,8 +28,8 @@ from recipes.fitz_lora import FitzLoraConfig
 from skindiff.config import parse_config
 from skindiff.corpora.registry import prepare_corpus
 from skindiff.errors import SkindiffError
-from skindiff.evaluation.report.pictures import ARM_COLOURS
-from skindiff.evaluation.skin.tone import image_ita
+from skindiff.measures.skin.tone import image_ita
+from skindiff.report.pictures import ARM_COLOURS
 from skindiff.seeding import numpy_generator
 from skindiff.synthesis.writer import load_synthetic
 

@@ -28,13 +28,13 @@ from scipy.ndimage import binary_erosion
 
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.ham10000 import Ham10000Config, load_ham10000
-from skindiff.corpora.loaded import read_csv
 from skindiff.corpora.phantom import PhantomImage, render_phantom
 from skindiff.corpora.phantom_lesions import LESION_CLASSES
 from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.corpora.table import read_csv
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.skin.segmentation import segment
-from skindiff.evaluation.skin.tone import image_ita
+from skindiff.measures.skin.segmentation import segment
+from skindiff.measures.skin.tone import image_ita
 from skindiff.seeding import numpy_generator
 
 PER_PAGE, PER_ROW = 24, 4

@@ -28,11 +28,11 @@ from PIL import Image
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.ham10000 import Ham10000Config
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
-from skindiff.evaluation.copying.nearest import Known, KnownFeatures, KnownStructures
-from skindiff.evaluation.copying.planted import HARDER, KINDS, plant
-from skindiff.evaluation.copying.structure import comparable
-from skindiff.evaluation.copying.threshold import THRESHOLD, held_out_threshold, share_interval
-from skindiff.evaluation.fidelity.feature_network import FeatureConfig, load_feature_network
+from skindiff.measures.copying.nearest import Known, KnownFeatures, KnownStructures
+from skindiff.measures.copying.planted import HARDER, KINDS, plant
+from skindiff.measures.copying.structure import comparable
+from skindiff.measures.copying.threshold import THRESHOLD, held_out_threshold, share_interval
+from skindiff.measures.features import FeatureConfig, load_feature_network
 from skindiff.seeding import numpy_generator
 
 TUNING, TRAINING, SETTING = 0.4, 0.6, 0.8

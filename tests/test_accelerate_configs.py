@@ -10,8 +10,8 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import ComputeEnvironment, DistributedType
 
+from skindiff.classification.cells import load_cell
 from skindiff.config import save_config
-from skindiff.evaluation.downstream.cells import load_cell
 from skindiff.generators.adapter import read_adapter
 from skindiff.synthesis.writer import load_synthetic
 from tests.conftest import REPOSITORY

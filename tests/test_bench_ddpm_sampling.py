@@ -8,7 +8,7 @@ from jsonargparse import auto_cli
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import ConfigError
-from skindiff.evaluation.fidelity.feature_network import FeatureConfig
+from skindiff.measures.features import FeatureConfig
 from skindiff.training.ddpm import DDPMConfig
 from skindiff.training.loop import LoopConfig
 from tests.test_scripts import load_script

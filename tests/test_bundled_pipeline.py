@@ -9,9 +9,9 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 import skindiff
 from skindiff.corpora.phantom_lesions import LESION_CLASSES
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.evaluation.skin.tone import image_ita
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.stable_diffusion import load_pipeline
+from skindiff.measures.skin.tone import image_ita
 
 FOLDER = Path(skindiff.__file__).parent / "assets" / "tiny-skin-sd"
 

@@ -4,10 +4,10 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.corpora.schema import corpus_features
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.generators.families import find_family, imported
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.ddpm import DDPMConfig, build_ddpm
 from skindiff.training.from_scratch import FamilySettings
 from skindiff.training.loop import LoopConfig

@@ -8,7 +8,7 @@ TOY_PLUGIN = '''
 from dataclasses import dataclass
 from pathlib import Path
 
-from skindiff.corpora.loaded import Corpus, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
+from skindiff.corpora.table import Corpus, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
 from skindiff.corpora.registry import register_corpus
 from skindiff.errors import ConfigError
 

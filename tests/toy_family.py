@@ -12,10 +12,10 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.generators.class_conditional import ClassConditionalPipeline, row_noise
 from skindiff.generators.families import Family
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.generator_data import generator_images, generator_table, refuse_absent_class
 
 

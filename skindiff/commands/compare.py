@@ -9,7 +9,7 @@ from skindiff.commands.report import METRICS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.errors import ConfigError
-from skindiff.evaluation.report.compare import (
+from skindiff.report.compare import (
     PAGE_FILE,
     Run,
     facts,
@@ -66,7 +66,7 @@ def show(runs: Sequence[Run], metrics: Sequence[str]) -> None:
     """Print a comparison.
 
     Args:
-        runs: of :func:`~skindiff.evaluation.report.compare.read_runs`.
+        runs: of :func:`~skindiff.report.compare.read_runs`.
         metrics: names of scores.
     """
     say("\n".join(table(*facts(runs))))

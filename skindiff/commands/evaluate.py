@@ -9,26 +9,26 @@ from typing import Any
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
+from skindiff.classification.arm_names import parse_arm
+from skindiff.classification.cells import Cell
+from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, Data, open_run, prepare_data
-from skindiff.commands.drawn import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.synthetic_input import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import shows_patients
 from skindiff.errors import ConfigError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.copying.of_run import CopiesOfRun
-from skindiff.evaluation.downstream.arm_names import parse_arm
-from skindiff.evaluation.downstream.cells import Cell
-from skindiff.evaluation.downstream.experiment import Experiment, ExperimentConfig
-from skindiff.evaluation.fidelity.of_run import FidelityOfRun
-from skindiff.evaluation.fidelity.scores import FidelityConfig
-from skindiff.evaluation.report.chapter import Chapter, ChapterOf
-from skindiff.evaluation.report.class_chapters import per_class_chapter, per_class_f1
-from skindiff.evaluation.report.class_pictures import class_lines, classes_chapter, types_chapter
-from skindiff.evaluation.report.write import Report, environment, write_report
-from skindiff.evaluation.skin.transfer import TransferPart, transfer_lesions, transfer_tone
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
+from skindiff.report.chapter import Chapter, ChapterOf
+from skindiff.report.class_chapters import per_class_chapter, per_class_f1
+from skindiff.report.class_pictures import class_lines, classes_chapter, types_chapter
+from skindiff.report.copying_collector import CopiesOfRun
+from skindiff.report.fidelity_collector import FidelityOfRun
+from skindiff.report.write import Report, environment, write_report
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 

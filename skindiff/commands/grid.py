@@ -6,7 +6,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from skindiff.evaluation.report.pictures import SampleRow, draw_samples
+from skindiff.report.pictures import SampleRow, draw_samples
 
 GRID = "grid.png"
 _COLUMNS, _LINES = 6, 24

@@ -151,7 +151,7 @@ def _push(config: PushCommand, kind: Kind, folder: str) -> Pushed:
 
 def _say_what_was_asked(folder: Path) -> None:
     """Say how many images are near copies of sources, and where the threshold comes from."""
-    from skindiff.evaluation.copying.near_copies import load_near_copies
+    from skindiff.measures.copying.near_copies import load_near_copies
 
     report = load_near_copies(folder)
     if report is not None and any(row.own_source for row in report.rows):
@@ -167,7 +167,7 @@ def _real_images(folder: Path) -> "dict[str, Dataset | None]":
     Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
     """
     from skindiff.commands.data import RECORD, data_of_run
-    from skindiff.commands.drawn import images_shown
+    from skindiff.commands.synthetic_input import images_shown
     from skindiff.synthesis.writer import load_synthetic
 
     run = folder.parent

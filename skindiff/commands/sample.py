@@ -18,10 +18,10 @@ from skindiff.commands.data import (
     same_data,
     trained_on,
 )
-from skindiff.commands.drawn import DATA
 from skindiff.commands.grid import GRID, draw_drawn
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.synthetic_input import DATA
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError

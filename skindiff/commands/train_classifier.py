@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from skindiff.classification.arms import build_arm
+from skindiff.classification.classifier_config import ClassifierConfig, settings_of
+from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
+from skindiff.classification.metrics import classification_scores
+from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
 from skindiff.commands.data import CorpusSettings, open_run, prepare_data, publish, same_data
-from skindiff.commands.drawn import keep_drawn
 from skindiff.commands.settings import parse_command
+from skindiff.commands.synthetic_input import keep_drawn
 from skindiff.commands.terminal import say, suggest, table
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.arms import build_arm
-from skindiff.evaluation.downstream.metrics import classification_scores
 from skindiff.runs import write_atomically
-from skindiff.training.classifier import LOG_FILE, predict, train_classifier
-from skindiff.training.classifier_config import ClassifierConfig, settings_of
-from skindiff.training.classifier_data import ImageTable
-from skindiff.training.classifier_network import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
 
 CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
 _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")

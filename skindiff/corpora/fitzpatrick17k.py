@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.corpora.loaded import (
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.corpora.table import (
     IMAGE_SUFFIXES,
     Corpus,
     ListedImage,
@@ -18,7 +19,6 @@ from skindiff.corpora.loaded import (
     read_csv,
     read_skin_type,
 )
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError, CorpusError
 
 PAPER_CONDITIONS = (

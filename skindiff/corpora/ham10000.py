@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.loaded import Corpus, ListedImage, LoadedCorpus, assemble_listed, read_csv
+from skindiff.corpora.table import Corpus, ListedImage, LoadedCorpus, assemble_listed, read_csv
 from skindiff.errors import ConfigError, CorpusError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")

@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 from datasets import ClassLabel, Dataset, Image, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 
-from skindiff.corpora.loaded import (
+from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.table import (
     IMAGE_SUFFIXES,
     Corpus,
     ImageRow,
@@ -31,7 +32,6 @@ from skindiff.corpora.loaded import (
     read_skin_type,
     table_warnings,
 )
-from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError, CorpusError
 
 METADATA_FILE = "metadata.csv"

@@ -30,10 +30,10 @@ from datasets import Dataset
 from PIL import Image
 from tqdm.auto import tqdm
 
-from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
+from skindiff.corpora.table import Corpus, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError, SplitError
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")

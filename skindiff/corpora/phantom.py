@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from skimage.color import rgb2lab
 
-from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.phantom_lesions import (
     LESION_CLASSES,
     Fields,
@@ -25,6 +24,7 @@ from skindiff.corpora.phantom_lesions import (
 )
 from skindiff.corpora.phantom_optics import MELANOSOME_FRACTION, FloatArray, linear_to_srgb, skin_reflectance
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.table import Corpus, LoadedCorpus
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
 

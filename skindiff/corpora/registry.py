@@ -13,9 +13,9 @@ from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
 from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
-from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
+from skindiff.corpora.table import Corpus, LoadedCorpus
 from skindiff.errors import ConfigError
 from skindiff.plugins import note_registered
 

@@ -13,9 +13,9 @@ import torch
 from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 
 from skindiff.corpora.phantom import render_phantom
-from skindiff.demo import look
+from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.desk import Desk, refusal
+from skindiff.demo.events import Desk, refusal
 from skindiff.demo.files import APP, SessionFiles, Uploads
 from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
 from skindiff.demo.photographs import GONE, png_bytes
@@ -72,7 +72,7 @@ def build_app(config: DemoConfig) -> DemoApp:
         app.folder, app.files = folder, files
         app.upload_file_set = Uploads(files)
         app.temp_file_sets.append(app.upload_file_set)
-        gr.HTML(look.HEADER)
+        gr.HTML(theme.HEADER)
         with gr.Tab("Draw", id="draw"):
             draw_page(desk)
         with gr.Tab("Photograph", id="photograph"):
@@ -115,8 +115,8 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
             enable_monitoring=False,
             state_session_capacity=_SESSIONS,
             footer_links=["api", "settings"],
-            theme=look.theme(),
-            css=look.CSS,
+            theme=theme.theme(),
+            css=theme.CSS,
             # All this leaves out is a look at the page for three seconds, which a busy machine does not pass.
             _frontend=False,
         )

@@ -16,11 +16,11 @@ from PIL import ImageOps
 
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.generator_cache import Loaded, Studio
 from skindiff.demo.photographs import Pixels, photograph_id
-from skindiff.demo.studio import Loaded, Studio
 from skindiff.errors import GeneratorError, SynthesisError
-from skindiff.evaluation.skin.tone import image_ita
 from skindiff.generators.prompts import prompt_for
+from skindiff.measures.skin.tone import image_ita
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, make_class_plan

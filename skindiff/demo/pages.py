@@ -1,4 +1,4 @@
-"""The pages of the demo: what stands where. What happens on a press is in :mod:`skindiff.demo.desk`."""
+"""The pages of the demo: what stands where. What happens on a press is in :mod:`skindiff.demo.events`."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import gradio as gr
 
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.demo import look
-from skindiff.demo.desk import ANY_TYPE, Desk
+from skindiff.demo import theme
 from skindiff.demo.drawing import MOST_SEED
+from skindiff.demo.events import ANY_TYPE, Desk
 
 DRAWING = "drawing"
 """The queue of everything that computes; one request at a time."""
@@ -248,7 +248,7 @@ def _download() -> gr.DownloadButton:
 
 
 def _line(words: str) -> gr.HTML:
-    return gr.HTML(look.said(words), elem_classes="sd-status")
+    return gr.HTML(theme.said(words), elem_classes="sd-status")
 
 
 def _undecoded(image: gr.Image) -> gr.Image:
@@ -289,7 +289,7 @@ def _describes(
 def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadButton) -> None:
     """Let a drawing be cancelled, and be downloaded when it is done."""
     cancel.click(
-        lambda: look.said("What was drawn so far is shown.", "Cancelled."),
+        lambda: theme.said("What was drawn so far is shown.", "Cancelled."),
         None,
         line,
         cancels=[event],

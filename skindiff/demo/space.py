@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 import skindiff
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.studio import short_names
+from skindiff.demo.generator_cache import short_names
 from skindiff.errors import RunFolderError
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import clean_png, clean_text, own_file

@@ -16,7 +16,7 @@ from skindiff.hub.client import RepoType, explain, refuse_bad_id
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from skindiff.training.classifier_network import SkinClassifier
+    from skindiff.classification.networks import SkinClassifier
 
 _KINDS = ("*.safetensors", "*.json", "*.yaml", "*.csv", "*.md", "*.png", "*.txt")
 """Only such files are fetched: no code, nothing pickled."""
@@ -51,8 +51,8 @@ def load_classifier(
     repo_id: str, *, revision: str | None = None, token: str | None = None
 ) -> "SkinClassifier":
     """Fetch a classifier, ready to classify RGB images in [0, 1] (arguments and errors as above)."""
+    from skindiff.classification.networks import DESCRIPTION_FILE
     from skindiff.hub.timm_format import read_classifier
-    from skindiff.training.classifier_network import DESCRIPTION_FILE
 
     folder = _fetch(repo_id, "model", revision, token)
     return read_classifier(_with(folder, repo_id, DESCRIPTION_FILE, "a classifier of skindiff"))

@@ -18,13 +18,13 @@ from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.origin import Facts, Origin, find_facts
 
 if TYPE_CHECKING:
+    from skindiff.classification.networks import Architecture
     from skindiff.generators.adapter import Adapter
-    from skindiff.training.classifier_network import Architecture
 
 _WEIGHTS = (".safetensors",)
 _TEXTS = (".json", ".txt", ".model")
 _OUR_NETWORKS = ("medmnist_cnn", "lesion_detector")
-"""Those of :mod:`skindiff.training.small_cnns`, which timm alone does not know."""
+"""Those of :mod:`skindiff.classification.small_cnns`, which timm alone does not know."""
 
 
 _GENERATOR_LIMITS = (
@@ -161,7 +161,7 @@ def push_classifier(
     """Push a classifier that ``timm.create_model("hf-hub:owner/name", pretrained=True)`` loads.
 
     Args:
-        folder: as :func:`skindiff.training.classifier_network.save_classifier` wrote it.
+        folder: as :func:`skindiff.classification.networks.save_classifier` wrote it.
         repo_id: ``owner/name``.
         licence: of the weights, as the Hub names it.
         arm: of the study that it was trained on, such as ``real+syn``; the card quotes its scores only.
@@ -173,8 +173,8 @@ def push_classifier(
         HubError: a gate refuses it, timm has no form for its head, or the Hub does not take it.
         ConfigError: the folder holds no classifier.
     """
+    from skindiff.classification.networks import load_classifier
     from skindiff.hub.timm_format import classifier_files
-    from skindiff.training.classifier_network import load_classifier
 
     refuse_bad_id(repo_id)
     folder = Path(folder)

@@ -16,19 +16,19 @@ from datasets import ClassLabel, Dataset, Image
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
-from skindiff.evaluation.copying.memorisation import near_copies
-from skindiff.evaluation.copying.near_copies import (
-    REPORT_FILE,
-    NearCopies,
-    fingerprint,
-    load_near_copies,
-)
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
 from skindiff.hub.clean import clean_png, own_file, without_folders
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words
 from skindiff.hub.origin import Facts, Origin, find_facts
 from skindiff.hub.usage import dataset_usage
+from skindiff.measures.copying.memorisation import near_copies
+from skindiff.measures.copying.near_copies import (
+    REPORT_FILE,
+    NearCopies,
+    fingerprint,
+    load_near_copies,
+)
 from skindiff.synthesis.class_plan import class_plan_features
 from skindiff.synthesis.plan import plan_features
 from skindiff.synthesis.writer import load_synthetic

@@ -7,15 +7,15 @@ from typing import Any
 import timm
 from timm.models._hub import save_config_for_hf
 
-from skindiff.errors import HubError
-from skindiff.hub.clean import own_file
-from skindiff.hub.client import Content
-from skindiff.training.classifier_network import (
+from skindiff.classification.networks import (
     DESCRIPTION_FILE,
     WEIGHTS_FILE,
     SkinClassifier,
     load_classifier,
 )
+from skindiff.errors import HubError
+from skindiff.hub.clean import own_file
+from skindiff.hub.client import Content
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _PAPER_CROP = 0.875

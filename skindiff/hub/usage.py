@@ -69,7 +69,7 @@ def classifier_usage(repo_id: str, *, ours: bool, grey: bool) -> str:
     mode = "L" if grey else "RGB"
     return "\n".join(
         [
-            *(["import skindiff.training.small_cnns  # adds this network to timm"] if ours else []),
+            *(["import skindiff.classification.small_cnns  # adds this network to timm"] if ours else []),
             "import timm",
             "from PIL import Image",
             "",

@@ -10,11 +10,11 @@ from datasets import Dataset
 from PIL import Image as PILImage
 
 from skindiff.corpora.cache import pixels
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import SAMPLER_COLUMNS
 from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
-from skindiff.training.classifier_data import ImageTable
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,12 @@ from diffusers import DDPMScheduler
 from torch import nn
 from torch.nn import functional
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.generators.ddpm import ConditionalDDPMPipeline, build_unet, check_levels
 from skindiff.seeding import derive_seed, torch_generator
+from skindiff.training.balancing import balancing_weights
 from skindiff.training.checkpoints import remove_checkpoints
-from skindiff.training.classifier_data import ImageTable, balancing_weights
 from skindiff.training.diffusion_objective import DiffusionObjective, NoisedBatch, denoising_loss
 from skindiff.training.generator_data import (
     generator_images,

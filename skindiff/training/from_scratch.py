@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.generators.families import FAMILIES, Family, find_family, imported
 from skindiff.runs import RunFolder
-from skindiff.training.classifier_data import ImageTable
 
 logger = get_logger(__name__)
 

@@ -22,11 +22,13 @@ from diffusers import ModelMixin
 from torch import nn
 from torch.nn import functional
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.generators.adversarial import GANPipeline, Verdict
 from skindiff.generators.families import find_family, imported
 from skindiff.seeding import derive_seed, torch_generator
 from skindiff.training.adversarial_loop import Player, train_players
-from skindiff.training.classifier_data import Augmenter, ImageTable, balancing_weights
+from skindiff.training.augmentation import Augmenter
+from skindiff.training.balancing import balancing_weights
 from skindiff.training.gan_config import (
     AttentionGANConfig,
     DCGANConfig,

@@ -21,7 +21,7 @@ from skindiff.generators.fully_connected_gan import (
     FullyConnectedDiscriminator,
     FullyConnectedGenerator,
 )
-from skindiff.training.classifier_data import Balance
+from skindiff.training.balancing import Balance
 from skindiff.training.loop import LoopConfig
 
 Objective = Literal["non_saturating", "minimax", "hinge"]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.seeding import numpy_generator, torch_generator
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.generator_data import generator_images
 
 SETTLING_BATCHES, SETTLING_ROWS = 16, 32

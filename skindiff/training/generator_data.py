@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
-from skindiff.training.classifier_data import ImageTable
 
 
 def generator_table(table: ImageTable, image_size: int, channels: int, path: str = "") -> ImageTable:

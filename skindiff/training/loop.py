@@ -20,7 +20,6 @@ from tqdm.auto import tqdm
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.seeding import derive_seed
-from skindiff.training.alone import Worker
 from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
     Progress,
@@ -34,6 +33,7 @@ from skindiff.training.preparation import build_optimiser as _optimiser
 from skindiff.training.preparation import refuse_sharding, trainable_parameters
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import Schedule, learning_rate_factor
+from skindiff.training.single_process import Worker
 
 if TYPE_CHECKING:
     from diffusers.training_utils import EMAModel

@@ -9,7 +9,7 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 from skindiff.errors import ConfigError, TrainingError
-from skindiff.training.alone import Worker
+from skindiff.training.single_process import Worker
 
 if TYPE_CHECKING:
     from skindiff.training.loop import LoopConfig

@@ -20,13 +20,15 @@ from diffusers import ModelMixin
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import TrainingError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import find_family, imported
 from skindiff.generators.vae_parts import Reconstruction
 from skindiff.seeding import derive_seed, torch_generator
+from skindiff.training.augmentation import Augmenter
+from skindiff.training.balancing import balancing_weights
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
-from skindiff.training.classifier_data import Augmenter, ImageTable, balancing_weights
 from skindiff.training.generator_data import (
     generator_images,
     generator_table,

@@ -14,7 +14,7 @@ import torch
 
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.grid_sizes import conv_grid, start_grid
-from skindiff.training.classifier_data import Balance
+from skindiff.training.balancing import Balance
 from skindiff.training.loop import LoopConfig
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from skindiff.evaluation.report.compare import read_runs, settings_table, unpaired
-from skindiff.evaluation.report.write import Report, report_content
+from skindiff.report.compare import read_runs, settings_table, unpaired
+from skindiff.report.write import Report, report_content
 from tests.commands.conftest import Run
 from tests.evaluation.made_up import make_cells
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from skindiff.classification.experiment import ExperimentConfig
 from skindiff.commands.data import Data
-from skindiff.commands.drawn import images_shown, with_sources_of
 from skindiff.commands.evaluate import EvaluateCommand
+from skindiff.commands.synthetic_input import images_shown, with_sources_of
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
-from skindiff.evaluation.copying.memorisation import CopyingConfig
-from skindiff.evaluation.copying.of_run import CopiesOfRun
-from skindiff.evaluation.downstream.experiment import ExperimentConfig
-from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.copying_collector import CopiesOfRun
 from skindiff.synthesis.strategies import Synthetic
-from tests.evaluation.copying.photographs import drawn, photograph, real
+from tests.measures.copying.photographs import drawn, photograph, real
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ from skindiff.corpora import registry
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.ham10000 import Ham10000Config
 from skindiff.corpora.imagefolder import ImageFolderConfig
-from skindiff.corpora.loaded import Corpus, LoadedCorpus
 from skindiff.corpora.medmnist import MedMNISTConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CORPORA, CorpusConfig, prepare_corpus, register_corpus
 from skindiff.corpora.schema import corpus_features
+from skindiff.corpora.table import Corpus, LoadedCorpus
 from skindiff.errors import ConfigError
 from tests.toy_corpus_plugin import write_toy_plugin
 

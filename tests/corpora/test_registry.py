@@ -12,9 +12,9 @@ from PIL import Image
 from skindiff.corpora import registry
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.imagefolder import IMAGEFOLDER, ImageFolderConfig
-from skindiff.corpora.loaded import LoadedCorpus
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig, patients_unknown, prepare_corpus
+from skindiff.corpora.table import LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from tests.tiny import tiny_corpus
 

@@ -16,7 +16,7 @@ from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import zip_bytes
 from skindiff.demo.drawing import DrawRequest, Picture, TransferRequest, before, draw, image_size, transfer
-from skindiff.demo.studio import Studio
+from skindiff.demo.generator_cache import Studio
 from skindiff.errors import ConfigError, GeneratorError, SynthesisError
 from skindiff.synthesis.class_draw import redraw_class
 from skindiff.synthesis.draw import redraw

@@ -7,8 +7,8 @@ import pytest
 
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
+from skindiff.demo.generator_cache import Studio
 from skindiff.demo.space import write_space
-from skindiff.demo.studio import Studio
 from skindiff.errors import RunFolderError
 from skindiff.generators import stable_diffusion
 from skindiff.synthesis.draw import redraw

@@ -17,7 +17,7 @@ from PIL import Image
 from skindiff.demo.app import DemoApp
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, draw
-from skindiff.demo.studio import Studio
+from skindiff.demo.generator_cache import Studio
 
 POLITE = ("queue is full", "try again", "too many")
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from skindiff.demo import look
+from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import Picture, Progress
 from skindiff.demo.files import SessionFiles
@@ -62,12 +62,12 @@ def test_the_scale_of_tones_and_the_line():
     def picture(skin_type: str | None, ita: float | None) -> Picture:
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
 
-    strip = look.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
+    strip = theme.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
     assert "ITA of the photograph 30°; re-drawn: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
-    assert look.caption(picture("VI", -41.4)) == "VI · ITA −41°"
-    assert look.caption(picture(None, None)) == "ITA not measurable"
-    assert "1 of 4: &lt;b&gt;" in look.status(Progress([picture(None, 1.0)], 4, "<b>"))
+    assert theme.caption(picture("VI", -41.4)) == "VI · ITA −41°"
+    assert theme.caption(picture(None, None)) == "ITA not measurable"
+    assert "1 of 4: &lt;b&gt;" in theme.status(Progress([picture(None, 1.0)], 4, "<b>"))
 
 
 def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from skindiff.evaluation.downstream.cells import Cell, CellKey
+from skindiff.classification.cells import Cell, CellKey
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 SPLIT_SEEDS, TRAIN_SEEDS = (0, 1, 2, 3, 4), (0,)

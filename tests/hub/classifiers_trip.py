@@ -8,7 +8,7 @@ import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
+from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from tests.hub.server import Hub
 
 CLASSES = ("benign", "malignant | unsure")
@@ -29,7 +29,7 @@ LOAD = """
     import timm
     import torch
     from skindiff.hub.load import load_classifier
-    import skindiff.training.small_cnns
+    import skindiff.classification.small_cnns
 
     found = {}
     for name, (channels, size) in {"resnet": (3, 32), "vit": (3, 64), "grey": (1, 28)}.items():

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from huggingface_hub import DatasetCard
 from PIL import Image
 
-from skindiff.evaluation.copying.memorisation import near_copies
+from skindiff.measures.copying.memorisation import near_copies
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
 from tests.hub.server import Hub

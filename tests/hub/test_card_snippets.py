@@ -12,12 +12,12 @@ import torch
 import yaml
 from PIL import Image
 
+from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.commands import COMMANDS
 from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline
 from skindiff.hub import push
 from skindiff.hub.client import Pushed
 from skindiff.hub.origin import Origin, find_facts
-from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
 from tests.conftest import REPOSITORY
 from tests.generators.test_adapter import train_both
 from tests.hub.test_results import run_folder

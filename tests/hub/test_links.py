@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
+from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.space import write_space
 from skindiff.errors import HubError
@@ -16,7 +17,6 @@ from skindiff.hub.results import push_run
 from skindiff.hub.synthetic import push_synthetic
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import write_synthetic
-from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
 from tests.generators.test_adapter import train_both
 from tests.hub.test_results import run_folder
 from tests.tiny import save_tiny_pipeline, tiny_corpus, tiny_pipeline

@@ -20,7 +20,7 @@ LOAD = """
     import skindiff
     from skindiff.cli import main
     from skindiff.demo.config import DemoConfig
-    from skindiff.demo.studio import Studio
+    from skindiff.demo.generator_cache import Studio
     from skindiff.errors import GeneratorError
     from skindiff.generators.stable_diffusion import load_pipeline
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Value
 
-from skindiff.evaluation.copying.memorisation import CopyingConfig, memorisation, near_copies
-from skindiff.evaluation.copying.near_copies import REPORT_FILE, load_near_copies
-from skindiff.evaluation.copying.threshold import THRESHOLD
 from skindiff.hub import synthetic
 from skindiff.hub.client import Pushed
 from skindiff.hub.origin import Origin
-from tests.evaluation.copying.photographs import drawn, photograph, real, recoloured
+from skindiff.measures.copying.memorisation import CopyingConfig, memorisation, near_copies
+from skindiff.measures.copying.near_copies import REPORT_FILE, load_near_copies
+from skindiff.measures.copying.threshold import THRESHOLD
+from tests.measures.copying.photographs import drawn, photograph, real, recoloured
 
 WORDS = "the people shown agreed to it"
 

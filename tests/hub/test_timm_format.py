@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import timm
 
+from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.errors import HubError
 from skindiff.hub.timm_format import classifier_files
-from skindiff.training.classifier_network import Architecture, build_classifier, save_classifier
 
 
 def test_a_head_that_timm_cannot_build_is_refused(tmp_path: Path) -> None:

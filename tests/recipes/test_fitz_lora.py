@@ -14,6 +14,9 @@ import PIL.Image
 import pytest
 
 from recipes.fitz_lora import FitzLoraConfig, main
+from skindiff.classification import experiment
+from skindiff.classification.arm_names import ARMS
+from skindiff.classification.cells import load_cell
 from skindiff.commands import train_adapter
 from skindiff.commands.data import PartsConfig
 from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
@@ -21,10 +24,7 @@ from skindiff.config import parse_config, save_config
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import SkindiffError
-from skindiff.evaluation.copying.near_copies import load_near_copies
-from skindiff.evaluation.downstream import experiment
-from skindiff.evaluation.downstream.arm_names import ARMS
-from skindiff.evaluation.downstream.cells import load_cell
+from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.synthesis import strategies
 from skindiff.synthesis.writer import load_synthetic
 from skindiff.training import adapters

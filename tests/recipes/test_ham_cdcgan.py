@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from recipes.ham_cdcgan import HamCdcganConfig, main
+from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.config import parse_config
 from skindiff.errors import ConfigError, SplitError
-from skindiff.evaluation.downstream.detection import DetectionConfig
-from skindiff.training.classifier_config import ClassifierConfig
+from skindiff.evaluation.detection import DetectionConfig
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import SNDCGANConfig
 from tests.conftest import REPOSITORY

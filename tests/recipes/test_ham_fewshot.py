@@ -9,7 +9,7 @@ from recipes.ham_fewshot import HamFewShotConfig, main
 from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.evaluation.copying.near_copies import load_near_copies
+from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.training.ddpm import DDPMConfig
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import DCGANConfig

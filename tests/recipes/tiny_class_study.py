@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.experiment import ExperimentConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
-from skindiff.evaluation.downstream.experiment import ExperimentConfig
-from skindiff.evaluation.fidelity.feature_network import FeatureConfig
-from skindiff.evaluation.fidelity.scores import FidelityConfig
+from skindiff.measures.features import FeatureConfig
+from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
-from skindiff.training.classifier_config import ClassifierConfig
 from skindiff.training.loop import LoopConfig
 
 CLASSES = ["nodule", "ring"]

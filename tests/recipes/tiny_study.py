@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from recipes.fitz_lora import FitzLoraConfig, main
+from skindiff.classification import fine_tuning
+from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.fine_tuning import ClassifierConfig
 from skindiff.config import parse_config
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.corpora.splits import SplitConfig
-from skindiff.evaluation.downstream.experiment import ExperimentConfig
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
-from skindiff.training import classifier
-from skindiff.training.classifier import ClassifierConfig
 from skindiff.training.denoising_task import DenoisingTask
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig
@@ -90,7 +90,7 @@ def kill_at(stage: str, number: int) -> None:
 
         os.replace = replace_or_die
         return
-    loss, classification_loss = DenoisingTask.loss, classifier._classification_loss
+    loss, classification_loss = DenoisingTask.loss, fine_tuning._classification_loss
 
     def loss_or_die(self: DenoisingTask, module: Any, batch: Any) -> Any:
         if (self.name, batch.step) == (stage, number):
@@ -108,7 +108,7 @@ def kill_at(stage: str, number: int) -> None:
         return outer
 
     DenoisingTask.loss = loss_or_die
-    classifier._classification_loss = classification_loss_or_die
+    fine_tuning._classification_loss = classification_loss_or_die
 
 
 def run_killed(config_file: str, moments: list[str]) -> None:

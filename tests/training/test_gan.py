@@ -14,12 +14,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.dcgan import DCGANDiscriminator, SNDCGANPipeline
 from skindiff.seeding import numpy_generator
 from skindiff.training import adversarial_loop, gan
 from skindiff.training.checkpoints import newest_checkpoint
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.gan import (
     AttentionGANConfig,
     DCGANConfig,

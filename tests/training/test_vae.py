@@ -9,11 +9,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.vae_parts import Reconstruction
 from skindiff.training import vae
-from skindiff.training.classifier_data import ImageTable
 from skindiff.training.loop import LoopConfig, Loss, MicroBatch
 from skindiff.training.vae import train_vae, vae_loss
 from skindiff.training.vae_config import (

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skindiff.classification.cells import Cell, CellKey
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.cells import Cell, CellKey
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
 from skindiff.evaluation.statistics.comparisons import comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate

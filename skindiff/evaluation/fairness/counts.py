@@ -8,7 +8,7 @@ from fairlearn.metrics import MetricFrame
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
-from skindiff.evaluation.downstream.cells import Cell
+from skindiff.classification.cells import Cell
 
 FloatArray = NDArray[np.float64]
 

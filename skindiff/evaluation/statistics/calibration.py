@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from skindiff.evaluation.downstream.weighted_scores import weighted_scores
+from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.paired_bootstrap import summarise
 from skindiff.evaluation.statistics.simulated_studies import Design, simulate
 

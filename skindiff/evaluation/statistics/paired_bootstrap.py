@@ -57,12 +57,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skindiff.evaluation.downstream.cells import Cell, CellKey
-from skindiff.evaluation.downstream.metrics import METRICS, SkinClassificationMetric
-from skindiff.evaluation.downstream.weighted_scores import weighted_scores
+from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.metrics import METRICS, SkinClassificationMetric
+from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate
-from skindiff.evaluation.statistics.group_bootstrap import resampled
+from skindiff.measures.group_bootstrap import resampled
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
@@ -247,7 +247,7 @@ def summarise(
         cells: predictions of every arm and seed; no key may occur twice.
         references: further arms to compare with besides ``real`` (``real+duplicates`` for one). Where an arm
             has several series, the one that shares generator, strategy and ratio is taken.
-        metrics: names from :data:`~skindiff.evaluation.downstream.metrics.METRICS`.
+        metrics: names from :data:`~skindiff.classification.metrics.METRICS`.
         replicates: bootstrap replicates; with 2,000 the images' part of a standard error is known to 2%.
         level: of the intervals, in (0, 1).
         seed: names the bootstrap's random stream.

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skindiff.evaluation.downstream.cells import Cell, CellKey
+from skindiff.classification.cells import Cell, CellKey
 from skindiff.seeding import numpy_generator
 
 FloatArray = NDArray[np.float64]

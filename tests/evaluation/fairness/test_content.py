@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skindiff.classification.cells import Cell
 from skindiff.errors import ConfigError
-from skindiff.evaluation.downstream.cells import Cell
-from skindiff.evaluation.fairness.chapter import fairness_chapter
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
+from skindiff.report.fairness import fairness_chapter
 from tests.evaluation.made_up import make_cells
 
 ARMS = {"real": 1.0, "real+syn": 1.0}

@@ -7,9 +7,9 @@ import pytest
 from fairlearn.metrics import MetricFrame
 from sklearn.metrics import recall_score
 
+from skindiff.classification.cells import Cell, load_cell, save_cell
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.evaluation.downstream.cells import Cell, load_cell, save_cell
 from skindiff.evaluation.fairness.content import fairness_content
 from skindiff.evaluation.fairness.counts import count, error_if_calibrated, merged, recall_by_group
 from tests.evaluation.made_up import make_cells

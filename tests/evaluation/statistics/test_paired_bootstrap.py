@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from skindiff.classification.cells import load_cell, save_cell
+from skindiff.classification.metrics import METRICS
+from skindiff.classification.weighted_scores import weighted_auroc, weighted_scores
 from skindiff.errors import RunFolderError
-from skindiff.evaluation.downstream.cells import load_cell, save_cell
-from skindiff.evaluation.downstream.metrics import METRICS
-from skindiff.evaluation.downstream.weighted_scores import weighted_auroc, weighted_scores
 from skindiff.evaluation.statistics.paired_bootstrap import find_row, result_row, summarise
 from tests.evaluation.made_up import make_cells
 

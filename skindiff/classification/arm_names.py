@@ -1,0 +1,138 @@
+"""The arms that a study can compare, by their names.
+
+| arm | rows |
+|---|---|
+| ``real`` | the real rows |
+| ``syn`` | the synthetic rows alone |
+| ``real+syn`` | both |
+| ``real+duplicates`` | the real rows, and for each synthetic row once more the real image it was drawn from |
+| ``real+colour`` | the real rows, and for each synthetic row a non-generative tone transfer of that image |
+
+The two controls have as many rows as ``real+syn``, class by class, so that a difference is due to what the
+added images show, not to how often something is shown.
+
+An arm with synthetic rows may say which of them it keeps, ``real+syn:agreement`` for one: an equal share of
+every class, those that a filter of :mod:`skindiff.evaluation.filters` scores highest, or for comparison
+``:random`` ones.
+
+After the rows an arm may name how its classifier looks at them: ``+geometric`` or ``+randaugment`` augment
+them on the fly, ``+weighted`` draws the classes equally often, and ``+mixed`` shows in place of each real
+image, with a probability, a synthetic one drawn from it, as DA-Fusion does (Trabucco et al. 2023);
+as in ``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these
+words is trained with the classifier's own settings, which must then be without.
+"""
+
+from dataclasses import dataclass, replace
+
+from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.errors import ConfigError
+from skindiff.training.augmentation import Augment
+
+ARMS = ("real", "syn", "real+syn", "real+duplicates", "real+colour")
+"""Every arm by its rows, in the order of a report."""
+FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
+"""Which synthetic rows an arm may keep."""
+FILTERED = ("syn", "real+syn")
+"""The arms that may keep only some of the synthetic rows."""
+VIEWS = ("geometric", "randaugment", "weighted", "mixed")
+"""What an arm may add to its rows, in this order."""
+ARM_NAMES = (
+    f"{', '.join(ARMS)}; {' and '.join(FILTERED)} with one of {', '.join(':' + name for name in FILTERS)}; "
+    f"any of them followed by {', '.join('+' + view for view in VIEWS)} in this order"
+)
+"""All arms in words."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm's name in its parts.
+
+    Attributes:
+        rows: one of :data:`ARMS`.
+        kept: one of :data:`FILTERS`, or None for all synthetic rows.
+        views: of :data:`VIEWS`: how the classifier sees the rows.
+    """
+
+    rows: str
+    kept: str | None = None
+    views: tuple[str, ...] = ()
+
+    @property
+    def needs_synthetic(self) -> bool:
+        """Whether the arm is another for each generator; arms of real rows alone are trained once."""
+        return self.rows != "real"
+
+    def settings(self, classifier: ClassifierConfig, geometric: Augment, path: str = "") -> ClassifierConfig:
+        """Return the classifier's settings in this arm.
+
+        Args:
+            classifier: of arms that name no view.
+            geometric: the augmentation that ``+geometric`` stands for.
+            path: prefix of settings in error messages, such as ``"experiment."``.
+
+        Raises:
+            ConfigError: a view changes nothing, so that two arms would be the same, or two exclude another.
+        """
+        changed = classifier
+        if "geometric" in self.views:
+            changed = replace(changed, augment=geometric)
+        if "randaugment" in self.views:
+            changed = replace(changed, augment="randaugment")
+        if "weighted" in self.views:
+            changed = replace(changed, balance="class")
+        for view, name in (("geometric", "augment"), ("randaugment", "augment"), ("weighted", "balance")):
+            if view in self.views and getattr(changed, name) == getattr(classifier, name):
+                raise ConfigError(
+                    f"{path}arms: {self.name!r} is {Arm(self.rows, self.kept).name!r} over again, since "
+                    f"classifier.{name} is already {getattr(classifier, name)!r}; set that to none, or drop "
+                    "the arm"
+                )
+        if {"geometric", "randaugment"} <= set(self.views):
+            raise ConfigError(f"{path}arms: {self.name!r} names two augmentations: take one of them")
+        if "mixed" in self.views and self.rows != "real+syn":
+            raise ConfigError(
+                f"{path}arms: {self.name!r} mixes nothing; +mixed goes with real+syn, whose real rows it "
+                "replaces"
+            )
+        if self.views and classifier.preset == "paper":
+            raise ConfigError(
+                f"{path}arms: {self.name!r} changes settings that classifier.preset paper overrules; set "
+                "that to clean, or drop the arm"
+            )
+        return changed
+
+    @property
+    def name(self) -> str:
+        """The arm as configs and reports write it."""
+        kept = f":{self.kept}" if self.kept else ""
+        return "+".join((self.rows + kept, *self.views))
+
+
+def is_arm(name: str) -> bool:
+    """Return whether :func:`parse_arm` knows the arm."""
+    return _parts(name) is not None
+
+
+def parse_arm(name: str) -> Arm:
+    """Return the parts of an arm's name.
+
+    Raises:
+        ConfigError: it names no rows of :data:`ARMS`, or its filter or views are unknown, twice or in another
+            order.
+    """
+    arm = _parts(name)
+    if arm is None:
+        raise ConfigError(f"arms: unknown arm {name!r}; choose from {ARM_NAMES}")
+    return arm
+
+
+def _parts(name: str) -> Arm | None:
+    kept: tuple[str | None, ...] = (None, *FILTERS)
+    for rows in sorted(ARMS, key=len, reverse=True):
+        for chosen in kept if rows in FILTERED else (None,):
+            start = Arm(rows, chosen).name
+            views = tuple(name.removeprefix(start).split("+")[1:])
+            ordered = tuple(view for view in VIEWS if view in views)
+            if name == "+".join((start, *views)) and views == ordered:
+                return Arm(rows, chosen, views)
+    return None

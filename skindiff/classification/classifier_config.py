@@ -1,0 +1,182 @@
+"""The settings of a classifier, and the published protocols that settings can name."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from skindiff.classification.networks import Architecture, Head, refuse_impossible
+from skindiff.errors import ConfigError
+from skindiff.training.augmentation import Augment
+from skindiff.training.balancing import Balance
+from skindiff.training.loop import LoopConfig
+
+PAPER_BATCH = 256
+PAPER_FIRST_EPOCH = 11
+"""Epochs (from 1) before this one are never selected by the published code."""
+
+Selection = Literal["balanced_accuracy", "accuracy", "loss"]
+
+
+def _loop_defaults() -> LoopConfig:
+    return LoopConfig(
+        steps=300, batch_size=64, learning_rate=1e-3, lr_schedule="cosine", warmup_steps=15, validate_every=30
+    )
+
+
+@dataclass
+class ClassifierConfig:
+    """Which network learns from which view of the images, and for how long."""
+
+    preset: Literal["clean", "paper"] = "clean"
+    """paper repeats the published protocol and overrules augment, balance, head, dropout, trainable, loop."""
+    architecture: str = "resnet18"
+    """Any timm name, such as resnet18, vgg16 or vit_base_patch16_224; medmnist_cnn and lesion_detector."""
+    pretrained: bool = False
+    """Start from timm's weights, out of the local cache or from the Hub."""
+    weights: str | None = None
+    """Start from a local safetensors file in timm's names instead."""
+    image_size: int = 64
+    """Height and width in pixels of what the network sees; the paper's is 224."""
+    augment: Augment = "geometric"
+    """geometric: crop of 80 to 100%, rotation by 15 degrees, flips; paper: as published; medmnist: sharpness,
+    contrast, left-right flip, hue; randaugment: torchvision's (2 operations of magnitude 9); flip; none."""
+    colour_jitter: float = 0.0
+    """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
+    balance: Balance = "class"
+    """Draw classes, or classes within skin types, equally often; oversample repeats the rows of small classes
+    up to the largest; none draws every row equally often."""
+    head: Head = "linear"
+    """paper puts 256 units, ReLU and dropout 0.4 before the classes."""
+    dropout: float = 0.0
+    """Dropout before the head, from 0 to below 1."""
+    trainable: Literal["all", "head"] = "all"
+    """head freezes everything but the last block, which makes sense with pretrained weights only."""
+    paper_epochs: int = 30
+    """Epochs of preset paper, of ceil(images / 256) steps each; preset clean does not look at it."""
+    keep_weights: bool = True
+    """Keep the final weights in the folder (45 MB for ResNet-18, 540 MB for VGG-16)."""
+    channels: Literal[1, 3] = 3
+    """1 lets the network see the first channel of grey images only; 3 takes any images."""
+    epochs: int | None = None
+    """Passes over the training images, judged after each, instead of loop.steps and loop.validate_every. Arms
+    with more images then take more steps. Preset paper does not look at it."""
+    selection: Selection = "balanced_accuracy"
+    """Validation score that the kept weights are best in; preset paper takes the loss."""
+    loop: LoopConfig = field(default_factory=_loop_defaults)
+    """Steps, batch, rates; its seed is the one given to train_classifier."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        if self.image_size < 1:
+            raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+        if not 0 <= self.colour_jitter < 1:
+            raise ConfigError(f"{path}colour_jitter is {self.colour_jitter}: set it in [0, 1)")
+        if self.paper_epochs < 1:
+            raise ConfigError(f"{path}paper_epochs is {self.paper_epochs}: set it to at least 1")
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(
+                f"{path}epochs is {self.epochs}: set it to at least 1, or to null for loop.steps"
+            )
+        if self.channels not in (1, 3):
+            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (RGB)")
+        if self.pretrained and self.weights is not None:
+            raise ConfigError(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
+        self.loop.validate(f"{path}loop.")
+        refuse_impossible(architecture_of(self, ("a", "b")), self.weights, path, pretrained=self.pretrained)
+
+
+_ADDED = ("channels", "epochs", "selection")
+"""Settings younger than the first runs: a stage is keyed by them only where they are used."""
+
+
+def settings_of(config: ClassifierConfig) -> dict[str, Any]:
+    """Return everything that decides a training as plain values, to key stages and checkpoints by.
+
+    A setting that came later is left out while it has its default, so that what was trained before it can
+    still be taken up.
+    """
+    settings, usual = asdict(config), asdict(ClassifierConfig())
+    return {name: value for name, value in settings.items() if name not in _ADDED or value != usual[name]}
+
+
+def architecture_of(config: ClassifierConfig, class_names: Sequence[str]) -> Architecture:
+    """Return the network that a config describes, for these classes."""
+    return Architecture(
+        config.architecture,
+        config.image_size,
+        tuple(class_names),
+        head=config.head,
+        dropout=config.dropout,
+        augment=config.augment,
+        channels=config.channels,
+    )
+
+
+def epoch_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
+    """Return ``config`` with steps and validations for its epochs, or as it is where it counts steps.
+
+    Args:
+        config: of preset clean.
+        rows: images that are seen in one epoch.
+        processes: of the run.
+    """
+    if config.epochs is None:
+        return config
+    per_epoch = math.ceil(rows / config.loop.global_batch(processes))
+    steps = config.epochs * per_epoch
+    warmup = min(config.loop.warmup_steps, steps)
+    return replace(
+        config, loop=replace(config.loop, steps=steps, validate_every=per_epoch, warmup_steps=warmup)
+    )
+
+
+def paper_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
+    """Return ``config`` with the settings of the paper's code (its scripts/train_classifier.py).
+
+    30 epochs with replacement in batches of 256, Adam at 1e-3 times 0.1 after every third, no clipping, a
+    sampler of inverse class frequencies, the crop-rotate-flip-cut augmentation, and a head of 256 units with
+    everything else of VGG-16 frozen (dropout 0.5 as in torchvision's). Its ``ColorJitter()`` has no
+    arguments, which changes nothing, so nothing is done here. Other architectures are not in its code; they
+    get the same head and are trained whole. Selected is the lowest loss from the eleventh epoch on; the
+    original falls back to the untrained weights if no later epoch is better than the eleventh.
+
+    Args:
+        config: its architecture, weights, image size, accumulation and checkpoints stay.
+        rows: images in the training set.
+        processes: of the run; 256 must be a multiple of them times the accumulation.
+    """
+    parts = processes * config.loop.gradient_accumulation_steps
+    if PAPER_BATCH % parts:
+        raise ConfigError(
+            f"preset is paper, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
+            "gradient_accumulation_steps x processes to a power of two"
+        )
+    per_epoch = math.ceil(rows / PAPER_BATCH)
+    loop = replace(
+        config.loop,
+        steps=config.paper_epochs * per_epoch,
+        batch_size=PAPER_BATCH // parts,
+        learning_rate=1e-3,
+        scale_lr=False,
+        lr_schedule="step_third",
+        warmup_steps=0,
+        optimiser="adam",
+        weight_decay=0.0,
+        max_grad_norm=0.0,
+        ema_decay=0.0,
+        validate_every=per_epoch,
+    )
+    vgg = config.architecture.startswith("vgg")
+    return replace(
+        config,
+        augment="paper",
+        colour_jitter=0.0,
+        balance="class",
+        head="paper",
+        dropout=0.5 if vgg else 0.0,
+        trainable="head" if vgg else "all",
+        loop=loop,
+    )

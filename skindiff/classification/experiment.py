@@ -1,0 +1,330 @@
+"""The downstream question: a classifier per arm, architecture and seed, and its predictions on the tests."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from datasets import Dataset
+
+from skindiff.classification.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
+from skindiff.classification.arms import build_arm
+from skindiff.classification.best_epoch import best_epoch
+from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
+from skindiff.classification.classifier_config import ClassifierConfig, settings_of
+from skindiff.classification.colour_copies import colour_copies
+from skindiff.classification.filter_stage import filter_scores
+from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.leaks import copies_crossing, refuse_leaks
+from skindiff.classification.mixing import Mixing, partners_of
+from skindiff.corpora.image_table import ImageTable
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError
+from skindiff.measures.filters import FilterConfig, kept_rows
+from skindiff.runs import RunFolder, Stage
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.augmentation import Augment
+from skindiff.training.single_process import Alone, Worker
+
+
+@dataclass
+class ExperimentConfig:
+    """Which classifiers are trained on which arms."""
+
+    arms: list[str] = field(default_factory=lambda: list(ARMS))
+    """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
+    the drawn images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
+    +geometric or +randaugment (augmented on the fly), +weighted (classes drawn equally often) and +mixed
+    (synthetic images in place of real ones, now and then)."""
+    ratios: list[float] = field(default_factory=list)
+    """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
+    each of them; none takes all that were drawn."""
+    mixing_probability: float = 0.5
+    """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    """What arms such as real+syn:agreement keep."""
+    architectures: list[str] = field(default_factory=lambda: ["resnet18"])
+    """timm names; the paper's are vgg16, resnet18 and vit_base_patch16_224."""
+    train_seeds: list[int] = field(default_factory=lambda: [0])
+    """Seeds of initial weights, batches and augmentations, each shared by all arms."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Everything else about the classifiers; its architecture is overruled by architectures."""
+    geometric: Augment = "geometric"
+    """What +geometric arms do instead of classifier.augment; medmnist is S3's."""
+    test_curve: bool = False
+    """Score the test images too at every validation, and report the best of these scores beside the selected
+    one, as S2 does. Nothing is selected by them."""
+    bootstrap_replicates: int = 2000
+    """Replicates of the bootstrap over groups and seeds."""
+    one_process_each: bool = True
+    """Where several processes run, each trains whole classifiers of its own, which come out as with one;
+    false trains every classifier on all of them, for networks too large for one."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        unknown = [arm for arm in self.arms if not is_arm(arm)]
+        if unknown or not self.arms:
+            raise ConfigError(
+                f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}"
+            )
+        for arm in self.arms:
+            parse_arm(arm).settings(self.classifier, self.geometric, path)
+        for name in ("architectures", "train_seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(f"{path}{name}: {values} must name at least one, and each once")
+        if len(set(self.ratios)) < len(self.ratios) or not all(0 < ratio <= 100 for ratio in self.ratios):
+            raise ConfigError(f"{path}ratios: {self.ratios} must be above 0 and at most 100, and each once")
+        if not 0 < self.mixing_probability <= 1:
+            raise ConfigError(
+                f"{path}mixing_probability: {self.mixing_probability} is outside above 0 to 1; 0.5 is usual"
+            )
+        if self.bootstrap_replicates < 100:
+            raise ConfigError(
+                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
+            )
+        self.filters.validate(f"{path}filters.")
+        for architecture in self.architectures:
+            replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: an arm at a ratio (None takes all synthetic rows), an architecture and a seed."""
+
+    arm: Arm
+    ratio: float | None
+    config: ClassifierConfig
+    train_seed: int
+    synthetic: Synthetic | None
+    strategy: str | None
+    kept: list[int] | None = None
+
+    @property
+    def curve(self) -> str:
+        """Name of its training curve."""
+        ratio = "" if self.ratio is None else f" x {self.ratio:g}"
+        return f"{self.config.architecture} {self.arm.name}{ratio}"
+
+
+class Experiment:
+    """The cells of one split.
+
+    Args:
+        run: each cell is a stage of it.
+        accelerator: its processes share the cells out among them.
+        config: arms, architectures, seeds.
+        corpus: the whole table that ``split`` indexes.
+        split: of that table.
+        scenario: name for the report.
+        data_key: fingerprint of the corpus.
+
+    Attributes:
+        logs: training logs of the first training seed, by architecture and arm.
+        best_epochs: where ``test_curve`` is set, a row for each cell: its key, and the test scores of its
+            best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        accelerator: Accelerator,
+        config: ExperimentConfig,
+        corpus: Dataset,
+        split: Split,
+        *,
+        scenario: str,
+        data_key: str,
+    ) -> None:
+        self.run, self.accelerator, self.config, self.scenario = run, accelerator, config, scenario
+        self.split, self.data_key = split, data_key
+        self.corpus = corpus
+        self.train = corpus.select(split.train)
+        self.validation = (
+            ImageTable.from_dataset(corpus.select(split.validation)) if split.validation else None
+        )
+        self.logs: dict[str, list[dict[str, float]]] = {}
+        self.best_epochs: list[dict[str, Any]] = []
+        self.tests = {group: corpus.select(rows) for group, rows in split.test.items()}
+
+    def described_split(self) -> dict[str, Any]:
+        """Return the row of the report's ``splits``."""
+        return {
+            "seed": self.split.seed,
+            "sizes": self.split.sizes(),
+            "dropped": self.split.dropped,
+            "groups_crossing": self.split.groups_crossing,
+            "copies_crossing": copies_crossing(self.corpus, self.split),
+        }
+
+    def cells(self, synthetic: Synthetic | None, strategy: str | None) -> list[Cell]:
+        """Train and score every arm; arms without synthetic images are trained once for all strategies.
+
+        Without ``synthetic`` these are the arms of real rows alone. With it they are all arms, those of real
+        rows as they were found before, with no strategy in their keys.
+
+        Raises:
+            SplitError: synthetic rows were drawn from what is tested or selected on.
+            ConfigError: there are not enough of them for a ratio, or a filter cannot judge them.
+        """
+        if synthetic is not None:
+            refuse_leaks(self.corpus, self.split, synthetic.dataset)
+        jobs = self._jobs(synthetic, strategy)
+        stages = [self._stage(job) for job in jobs]
+        waiting = [(job, stage) for job, stage in zip(jobs, stages, strict=True) if not stage.done]
+        # Every process must have looked before the first stage is finished, or they would count differently.
+        self.accelerator.wait_for_everyone()
+        worker: Worker = self.accelerator
+        if self.config.one_process_each and self.accelerator.num_processes > 1:
+            worker = Alone(self.accelerator)
+            waiting = waiting[self.accelerator.process_index :: self.accelerator.num_processes]
+        for job, stage in waiting:
+            self._train(worker, job, replace(stage, accelerator=worker))
+        self.accelerator.wait_for_everyone()
+        found = []
+        for job, stage in zip(jobs, stages, strict=True):
+            found += self._found(job, stage)
+        return found
+
+    def _jobs(self, synthetic: Synthetic | None, strategy: str | None) -> list[_Job]:
+        jobs = []
+        for name in self.config.arms:
+            arm = parse_arm(name)
+            if arm.needs_synthetic and synthetic is None:
+                continue
+            drawn = (synthetic, strategy) if arm.needs_synthetic else (None, None)
+            kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
+            settings = arm.settings(self.config.classifier, self.config.geometric)
+            jobs += [
+                _Job(arm, ratio, replace(settings, architecture=architecture), seed, *drawn, kept)
+                for ratio in self._ratios(arm)
+                for architecture in self.config.architectures
+                for seed in self.config.train_seeds
+            ]
+        return jobs
+
+    def _ratios(self, arm: Arm) -> Sequence[float | None]:
+        """Return the ratios of an arm: those of the settings where it adds all kinds of rows to real ones."""
+        adds = arm.rows not in ("real", "syn") and arm.kept is None and "mixed" not in arm.views
+        return self.config.ratios if adds and self.config.ratios else [None]
+
+    def _kept(self, arm: Arm, synthetic: Synthetic) -> list[int]:
+        assert arm.kept is not None
+        classifier = replace(self.config.classifier, architecture=self.config.architectures[0])
+        scores = filter_scores(
+            self.run, self.accelerator, arm.kept, self.config.filters, classifier, self.train, synthetic,
+            seed=self.split.seed, data_key=self.data_key,
+        )  # fmt: skip
+        return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
+
+    def _stage(self, job: _Job) -> Stage:
+        # What came later is named only where it is used, so that older stages keep their names.
+        younger: dict[str, Any] = {"watched": sorted(self.tests)} if self.config.test_curve else {}
+        if job.ratio is not None:
+            younger |= {"ratio": job.ratio}
+        if job.kept is not None:
+            younger |= {"kept": job.kept}
+        if "mixed" in job.arm.views:
+            younger |= {"mixing_probability": self.config.mixing_probability}
+        return self.run.stage(
+            f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
+            arm=job.arm.name,
+            classifier=settings_of(job.config),
+            seed=job.train_seed,
+            data=self.data_key,
+            train=list(self.train["image_id"]),
+            validation=self.split.validation,
+            test=self.split.test,
+            synthetic=job.synthetic.folder.parent.name if job.synthetic else None,
+            **younger,
+        )
+
+    def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
+        names = tuple(self.corpus.features["label"].names)
+        table, mixing = self._table(job)
+        watched = self.tests if self.config.test_curve else {}
+        model = train_classifier(
+            worker, job.config, table, self._selection(job.config), names, stage.folder, job.train_seed,
+            {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
+        )  # fmt: skip
+        steps = int(_log(stage.folder)[-1]["step"])
+        for group, test in self.tests.items():
+            cell = self._score(self._key(job, group), predict(worker, model, test), test, steps)
+            if worker.is_main_process:
+                save_cell(cell, stage.folder / f"{group}.npz")
+        stage.finish()
+
+    def _found(self, job: _Job, stage: Stage) -> list[Cell]:
+        log = _log(stage.folder)
+        if job.train_seed == self.config.train_seeds[0]:
+            self.logs[job.curve] = log
+        keys = {group: self._key(job, group) for group in self.tests}
+        for group in self.tests if self.config.test_curve else ():
+            row = {**keys[group]._asdict(), **best_epoch(log, group)}
+            self.best_epochs += [row] if row not in self.best_epochs else []
+        # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
+        return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]
+
+    def _key(self, job: _Job, group: str) -> CellKey:
+        """Return a cell's key; only seeds may tell those of splits apart: `summary` has their means."""
+        ratio = job.ratio
+        if ratio is None and job.synthetic is not None:
+            drawn = job.synthetic.summary["planned"] if job.kept is None else len(job.kept)
+            ratio = round(drawn / len(self.train), 4)
+        return CellKey(
+            scenario=self.scenario,
+            test_group=group,
+            generator=job.synthetic.base if job.synthetic else None,
+            strategy=job.strategy,
+            arm=job.arm.name,
+            ratio=ratio,
+            architecture=job.config.architecture,
+            preset=job.config.preset,
+            split_seed=self.split.seed,
+            train_seed=job.train_seed,
+        )
+
+    def _selection(self, config: ClassifierConfig) -> ImageTable | None:
+        """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
+        if config.preset == "paper" and self.validation is None:
+            # In its split that is the minority group, which stands first.
+            return ImageTable.from_dataset(next(iter(self.tests.values())))
+        return self.validation
+
+    def _table(self, job: _Job) -> tuple[ImageTable, Mixing | None]:
+        """Return what a job is trained on, and how synthetic rows take the place of real ones."""
+        drawn = job.synthetic.dataset if job.synthetic else None
+        if drawn is not None and job.kept is not None:
+            drawn = drawn.select(job.kept)
+        colour = (
+            colour_copies(self.train, drawn) if job.arm.rows == "real+colour" and drawn is not None else None
+        )
+        rows = build_arm(
+            job.arm.name, self.train, drawn, colour=colour, ratio=job.ratio, seed=self.split.seed
+        )
+        mixing = None
+        if drawn is not None and "mixed" in job.arm.views:
+            sources = drawn["source_id"] if "source_id" in drawn.column_names else [None] * len(drawn)
+            partners = partners_of(self.train["image_id"], self.train["label"], sources, drawn["label"])
+            mixing = Mixing(self.config.mixing_probability, partners)
+        return ImageTable.from_dataset(rows), mixing
+
+    def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
+        return Cell(
+            key=key,
+            class_names=tuple(test.features["label"].names),
+            image_ids=tuple(test["image_id"]),
+            group_ids=tuple(test["group_id"]),
+            skin_types=tuple(test["skin_type"]),
+            labels=np.asarray(test["label"], dtype=np.int64),
+            probabilities=probabilities.astype(np.float64),
+            optimiser_steps=steps,
+        )
+
+
+def _log(folder: Path) -> list[dict[str, float]]:
+    log: list[dict[str, float]] = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
+    return log

@@ -1,0 +1,323 @@
+"""Train a timm classifier on skin images and predict with it.
+
+Preset ``clean`` takes the same number of optimiser steps whatever the training set, and keeps the weights
+with the best balanced accuracy (or another ``selection``) on validation images; with ``epochs`` it counts
+passes over the images instead of steps. Preset ``paper`` repeats the published protocol of the main paper
+(see :func:`paper_settings`), which selects on the images it is tested on: a caller who wants that passes the
+test set as ``validation``.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.logging import get_logger
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import recall_score, roc_auc_score
+from torch import nn
+from torch.nn import functional
+
+from skindiff.classification.classifier_config import (
+    PAPER_BATCH,
+    PAPER_FIRST_EPOCH,
+    ClassifierConfig,
+    architecture_of,
+    epoch_settings,
+    paper_settings,
+    settings_of,
+)
+from skindiff.classification.mixing import Mixing
+from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
+from skindiff.corpora.image_table import ImageTable
+from skindiff.errors import ConfigError, TrainingError
+from skindiff.training.augmentation import Augmenter, centre_images, working_size
+from skindiff.training.balancing import balancing_weights, oversampled_rows
+from skindiff.training.checkpoints import remove_checkpoints, trainable_state
+from skindiff.training.loop import Log, Loss, MicroBatch, train
+from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
+from skindiff.training.single_process import Worker
+
+logger = get_logger(__name__)
+
+LOG_FILE, BEST_FILE = "training_log.json", "best.safetensors"
+
+
+def train_classifier(
+    accelerator: Worker,
+    config: ClassifierConfig,
+    train_set: Dataset | ImageTable,
+    validation: Dataset | ImageTable | None,
+    class_names: Sequence[str],
+    folder: Path,
+    seed: int,
+    watched: Mapping[str, ImageTable] | None = None,
+    mixing: Mixing | None = None,
+) -> SkinClassifier:
+    """Train a classifier and keep its weights, its log and its description in ``folder``.
+
+    A training that was killed is resumed where ``loop.checkpoint_every`` is set. Two processes follow one
+    only for networks without batch norm.
+
+    Args:
+        accelerator: device, precision and processes.
+        config: see :class:`ClassifierConfig`.
+        train_set: images of one size with labels; an :class:`ImageTable` saves decoding it again.
+        validation: images to select the weights on, or None to keep the last ones.
+        class_names: the classes in the order of their codes, which both sets must have.
+        folder: ``classifier.safetensors``, ``classifier.json`` and ``training_log.json`` come here.
+        seed: root of initial weights, batches and augmentations; the same for every arm of a comparison.
+        watched: test sets by name, scored wherever there is a validation: ``test_<name>_accuracy`` and
+            ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
+        mixing: show synthetic rows of ``train_set`` only in place of its real ones, which come first; classes
+            are then balanced, and epochs counted, over the real rows.
+
+    Returns:
+        The classifier, on the accelerator's device, in evaluation mode.
+
+    Raises:
+        ConfigError: a setting cannot work, such as one channel for coloured images.
+        TrainingError: the sets do not fit the classes, or the loss is not finite.
+    """
+    table = _table(train_set, class_names)
+    judged = None if validation is None else _table(validation, class_names)
+    _refuse_unusable(config, table, judged)
+    shown = table if mixing is None else table.select(range(len(mixing.partners)))
+    rows = len(_epoch(config, shown, seed))
+    if config.preset == "paper":
+        config = paper_settings(config, len(table), accelerator.num_processes)
+    else:
+        config = epoch_settings(config, rows, accelerator.num_processes)
+    config = replace(config, loop=replace(config.loop, seed=seed))
+    config.validate()
+    table = table.resized(working_size(config.image_size, config.augment))
+    model = _network(config, class_names)
+    folder.mkdir(parents=True, exist_ok=True)
+    selection = _Selection(config, len(table), folder / BEST_FILE)
+
+    def validate(module: nn.Module) -> dict[str, float]:
+        scores = {} if judged is None else _scores(accelerator, module, judged)
+        return scores | _watched_scores(accelerator, module, watched or {})
+
+    log = train(
+        accelerator,
+        config.loop,
+        module=model,
+        loss=_classification_loss(config, table, accelerator.device),
+        sampler=_sampler(config, shown, mixing, accelerator.num_processes),
+        folder=folder,
+        name="classifier",
+        validate=None if judged is None and not watched else validate,
+        on_validate=None if judged is None else selection.keep_best,
+        context=_context(config, table, judged, mixing),
+    )
+    if selection.best(log) is not None:
+        selection.restore(model)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        _finish(folder, config, model, log)
+    accelerator.wait_for_everyone()
+    return model.eval()
+
+
+@torch.no_grad()
+def predict(
+    accelerator: Worker, model: nn.Module, dataset: Dataset | ImageTable, *, batch_size: int = 64
+) -> np.ndarray:
+    """Return class probabilities of shape (n, classes), float32, rows summing to 1.
+
+    Every batch has ``batch_size`` rows (the last is padded), so a row's result does not depend on how many
+    rows there are. Each process that calls this predicts all rows.
+
+    Args:
+        accelerator: device and precision.
+        model: a classifier from :func:`train_classifier` or ``load_classifier``.
+        dataset: images of one size; they are resampled where that is not the model's.
+        batch_size: rows at a time.
+    """
+    assert isinstance(model, SkinClassifier)
+    size, augment = model.architecture.image_size, model.architecture.augment
+    table = dataset if isinstance(dataset, ImageTable) else ImageTable.from_dataset(dataset)
+    table = table.resized(working_size(size, augment))
+    model.to(accelerator.device).eval()
+    probabilities = np.empty((len(table), len(model.architecture.class_names)), dtype=np.float32)
+    for start in range(0, len(table), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(table)))
+        padded = np.resize(rows, batch_size)
+        images = centre_images(_images(table.pixels[padded], accelerator.device), size, augment)
+        with accelerator.autocast():
+            logits = model(images)
+        probabilities[rows] = functional.softmax(logits.float(), dim=1)[: len(rows)].cpu().numpy()
+    return probabilities
+
+
+class _Selection:
+    """The best validated weights so far, decided by the log alone, so that a resume decides the same."""
+
+    def __init__(self, config: ClassifierConfig, rows: int, file: Path) -> None:
+        self.paper, self.file = config.preset == "paper", file
+        self.chosen_by = f"validation_{'loss' if self.paper else config.selection}"
+        self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.paper else 0
+
+    def score(self, row: dict[str, float]) -> float:
+        """Return what the best row has most of, -inf for a row that does not compete."""
+        if "validation_loss" not in row or row["step"] < self.first_step:
+            return -math.inf
+        score = row[self.chosen_by]
+        return -score if self.chosen_by == "validation_loss" else score
+
+    def best(self, log: Log) -> dict[str, float] | None:
+        """Return the first row with the highest score, or None where no row competes."""
+        row = max(log, key=self.score)
+        return row if self.score(row) > -math.inf else None
+
+    def keep_best(self, model: nn.Module, log: Log) -> None:
+        """Write what training has changed, if the last row of the log is the best."""
+        if self.best(log) is log[-1]:
+            tensors = {name: tensor.detach().contiguous() for name, tensor in trainable_state(model).items()}
+            partial = self.file.with_suffix(".partial")
+            save_file(tensors, partial)
+            os.replace(partial, self.file)
+
+    def restore(self, model: nn.Module) -> None:
+        """Put the kept weights back."""
+        kept = load_file(self.file)
+        with torch.no_grad():
+            for name, tensor in trainable_state(model).items():
+                tensor.copy_(kept[name])
+
+
+def _network(config: ClassifierConfig, class_names: Sequence[str]) -> SkinClassifier:
+    architecture = architecture_of(config, class_names)
+    model = build_classifier(
+        architecture, pretrained=config.pretrained, weights=config.weights, seed=config.loop.seed
+    )
+    if config.trainable == "head":
+        if not config.pretrained and config.weights is None:
+            logger.warning("%s is frozen but for its head, and its weights are random", config.architecture)
+        model.requires_grad_(False)
+        for parameter in model.head_parameters():
+            parameter.requires_grad_(True)
+    return model
+
+
+def _table(images: Dataset | ImageTable, class_names: Sequence[str]) -> ImageTable:
+    table = images if isinstance(images, ImageTable) else ImageTable.from_dataset(images)
+    if table.class_names != tuple(class_names):
+        raise TrainingError(
+            f"a table's classes are {list(table.class_names)}, the classifier's {list(class_names)}: "
+            "build every table from one sequence of classes"
+        )
+    return table
+
+
+def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> None:
+    if len(table) == 0:
+        raise TrainingError("the training set is empty: check the split and the arm")
+    if judged is not None and len(judged) == 0:
+        raise TrainingError("the validation set is empty: pass None to keep the last weights")
+    absent = [name for code, name in enumerate(table.class_names) if code not in table.labels]
+    if absent:
+        logger.warning("no training image of %s: the classifier cannot learn it", ", ".join(absent))
+    if config.channels == 1 and not table.grey:
+        raise ConfigError("channels is 1, and the training images are in colour: set channels to 3")
+
+
+def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray:
+    """Return the rows of one pass over the training images."""
+    return oversampled_rows(table.labels, seed) if config.balance == "oversample" else np.arange(len(table))
+
+
+def _sampler(config: ClassifierConfig, shown: ImageTable, mixing: Mixing | None, processes: int) -> Sampler:
+    weights, batch = balancing_weights(shown, config.balance), config.loop.global_batch(processes)
+    if weights is not None:
+        sampler = weighted_batches(weights, batch, "classifier", config.loop.seed)
+    else:
+        rows = _epoch(config, shown, config.loop.seed)
+        places = shuffled_batches(len(rows), batch, "classifier", config.loop.seed)
+
+        def sampler(step: int) -> np.ndarray:
+            return np.asarray(rows[places(step)])
+
+    return sampler if mixing is None else mixing.sampler(sampler, "classifier", config.loop.seed)
+
+
+def _classification_loss(config: ClassifierConfig, table: ImageTable, device: torch.device) -> Loss:
+    augmenter = Augmenter(config.augment, config.image_size, config.colour_jitter, config.loop.seed)
+
+    def loss(module: nn.Module, batch: MicroBatch) -> torch.Tensor:
+        rows = batch.indices.numpy()
+        images = augmenter(_images(table.pixels[rows], device), batch.step, batch.positions)
+        labels = torch.from_numpy(table.labels[rows]).to(device)
+        return functional.cross_entropy(module(images), labels)
+
+    return loss
+
+
+def _images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
+    # Moved as bytes; the permutation of (n, h, w, 3) is channels-last without a copy.
+    return torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+
+
+def _scores(accelerator: Worker, model: nn.Module, judged: ImageTable) -> dict[str, float]:
+    probabilities, labels = predict(accelerator, model, judged), judged.labels
+    chosen = probabilities.argmax(axis=1)
+    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
+    recalls = recall_score(labels, chosen, labels=np.unique(labels), average="macro")
+    return {
+        "validation_loss": float(-np.log(likelihood.astype(np.float64)).mean()),
+        "validation_accuracy": float((chosen == labels).mean()),
+        "validation_balanced_accuracy": float(recalls),
+    }
+
+
+def _watched_scores(
+    accelerator: Worker, model: nn.Module, watched: Mapping[str, ImageTable]
+) -> dict[str, float]:
+    """Return accuracy and the mean one-vs-rest AUROC of the classes with positives and negatives, by name."""
+    scores: dict[str, float] = {}
+    for name, table in watched.items():
+        probabilities, labels = predict(accelerator, model, table), table.labels
+        both = [code for code in np.unique(labels) if (labels != code).any()]
+        aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
+        scores[f"test_{name}_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
+        if aurocs:
+            scores[f"test_{name}_auroc"] = float(np.mean(aurocs))
+    return scores
+
+
+def _context(
+    config: ClassifierConfig, table: ImageTable, judged: ImageTable | None, mixing: Mixing | None
+) -> str:
+    """Return a digest of everything outside of the loop's settings that decides the result."""
+    digest = hashlib.sha256()
+    settings = settings_of(config)
+    # The loop compares its own settings; a weights file counts by what is in it.
+    for name in ("loop", "weights", "keep_weights"):
+        del settings[name]
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for images in (table, judged):
+        if images is not None:
+            digest.update(np.ascontiguousarray(images.pixels).data)
+            digest.update(images.labels.tobytes())
+            digest.update(json.dumps([images.pixels.shape, images.skin_types, images.class_names]).encode())
+    if mixing is not None:
+        digest.update(json.dumps([mixing.probability, mixing.partners]).encode())
+    if config.weights is not None:
+        digest.update(hashlib.sha256(Path(config.weights).read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def _finish(folder: Path, config: ClassifierConfig, model: SkinClassifier, log: Log) -> None:
+    """Write what the training was for, and only then remove what it needed on the way."""
+    (folder / LOG_FILE).write_text(json.dumps(log))
+    if config.keep_weights:
+        save_classifier(folder, model)
+    remove_checkpoints(folder)
+    (folder / BEST_FILE).unlink(missing_ok=True)

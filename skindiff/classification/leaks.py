@@ -1,0 +1,109 @@
+"""What makes a comparison unfair: training on what is tested, and arms that differ in more than images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset, Image
+
+from skindiff.classification.cells import Cell
+from skindiff.corpora.registry import patients_unknown
+from skindiff.corpora.splits import Split
+from skindiff.errors import SplitError
+
+
+def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
+    """Refuse synthetic rows that were drawn from what is tested or selected on, or that change the label.
+
+    Args:
+        corpus: the whole table that ``split`` indexes.
+        split: of that table.
+        synthetic: rows with ``image_id``, ``label`` and, where they were drawn from images, ``source_id``;
+            sources outside of the corpus are not looked at.
+
+    Raises:
+        SplitError: a source's group is among the tested or validated ones, or a row has another label than
+            its source.
+    """
+    if "source_id" not in synthetic.column_names:
+        return
+    groups, labels = list(corpus["group_id"]), list(corpus["label"])
+    place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
+    parts = {"validated": split.validation, "tested": [row for rows in split.test.values() for row in rows]}
+    held_out = {groups[row]: part for part, rows in parts.items() for row in rows}
+    names = corpus.features["label"].names
+    columns = (synthetic["image_id"], synthetic["source_id"], synthetic["label"])
+    for image_id, source, label in zip(*columns, strict=True):
+        row = place.get(source)
+        if row is None:
+            continue
+        if groups[row] in held_out:
+            raise SplitError(
+                f"synthetic image {image_id} was drawn from {source}, whose group {groups[row]} is "
+                f"{held_out[groups[row]]} in split {split.seed}: draw from the split's training rows only"
+            )
+        if labels[row] != label:
+            raise SplitError(
+                f"synthetic image {image_id} is labelled {synthetic.features['label'].names[label]}, its "
+                f"source {source} {names[labels[row]]}: build both tables from one list of classes"
+            )
+
+
+def copies_crossing(corpus: Dataset, split: Split) -> int:
+    """Return how many held-out images are byte for byte a training image.
+
+    Args:
+        corpus: images as the run's cache keeps them: the same pixels are the same bytes.
+        split: of that table.
+    """
+    stored = corpus.select_columns(["image"]).cast_column("image", Image(decode=False))
+    known = {_bytes(row) for row in stored.select(split.train)}
+    held_out = [*split.validation, *(row for rows in split.test.values() for row in rows)]
+    return sum(_bytes(row) in known for row in stored.select(held_out))
+
+
+def _bytes(row: Mapping[str, Any]) -> Any:
+    return row["image"]["bytes"] or row["image"]["path"]
+
+
+def comparison_flags(
+    cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
+) -> list[str]:
+    """Return in words what a reader must know before believing a difference between arms.
+
+    Args:
+        cells: all of a study.
+        splits: rows of the report's ``splits``, with ``seed``, ``groups_crossing`` and, where it was counted,
+            ``copies_crossing``.
+        corpus: the report's ``corpus``.
+    """
+    flags = patients_unknown(corpus)
+    for name, what in (
+        ("groups_crossing", "groups (patients, lesions, duplicates) stand in training and test at once"),
+        ("copies_crossing", "held-out images are byte for byte a training image, under another group"),
+    ):
+        found = {str(row["seed"]): row[name] for row in splits if row.get(name)}
+        if found:
+            counts = ", ".join(f"{count} in split {seed}" for seed, count in found.items())
+            flags.append(
+                f"Leak: {what} ({counts}). Scores are too high, and arms that repeat images gain most."
+            )
+    return flags + _unequal_steps(cells)
+
+
+def _unequal_steps(cells: Sequence[Cell]) -> list[str]:
+    flags = []
+    populations: dict[tuple[str, ...], dict[str, set[int]]] = {}
+    for cell in cells:
+        steps = populations.setdefault((cell.key.scenario, cell.key.architecture, cell.key.preset), {})
+        steps.setdefault(cell.key.arm, set()).add(cell.optimiser_steps)
+    for (scenario, architecture, _), by_arm in populations.items():
+        if len({step for steps in by_arm.values() for step in steps}) > 1:
+            counts = ", ".join(
+                f"{arm} {'/'.join(str(step) for step in sorted(steps))}" for arm, steps in by_arm.items()
+            )
+            flags.append(
+                f"Unequal training: the arms of {architecture} ({scenario}) differ in optimiser steps "
+                f"({counts}), so a difference may be due to longer training. Set classifier.loop.steps "
+                "instead of epochs to compare at equal length."
+            )
+    return flags

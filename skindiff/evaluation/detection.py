@@ -1,0 +1,340 @@
+"""Does a detector of real lesions recognise generated ones? (Bingol et al., section III, Table III; S4)
+
+A detector is trained on real images that the generator never saw, to the group (patient, lesion, duplicate
+cluster), and names the class of generated images. *Detection* is the share of a class's images that it gets
+right, *confidence* its mean probability of the class over those. A detection rate means little without the
+detector's recall on real images that neither it nor the generator saw, so that stands beside it, and their
+ratio with an interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from skindiff.classification.classifier_config import ClassifierConfig, settings_of
+from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.networks import SkinClassifier, load_classifier
+from skindiff.errors import ConfigError, SplitError
+from skindiff.measures.group_bootstrap import group_means, percentile_interval
+from skindiff.report.published.fitzpatrick import Published
+from skindiff.runs import RunFolder
+from skindiff.seeding import derive_seed, numpy_generator
+from skindiff.training.loop import LoopConfig
+
+FloatArray = NDArray[np.float64]
+
+
+def _detector_defaults() -> ClassifierConfig:
+    loop = LoopConfig(
+        steps=600, batch_size=64, learning_rate=1e-3, lr_schedule="cosine", warmup_steps=30, validate_every=60
+    )
+    return ClassifierConfig(architecture="lesion_detector", balance="oversample", loop=loop)
+
+
+@dataclass
+class DetectionConfig:
+    """The detector that judges generated images, and which real images it keeps for itself."""
+
+    classifier: ClassifierConfig = field(default_factory=_detector_defaults)
+    """Its network and training; S4's has three convolutional blocks and oversampled classes."""
+    held_out_fraction: float = 0.3
+    """Share of each class's groups that the detector is tested on, of those the generator never saw."""
+    validation_fraction: float = 0.15
+    """Share of each class's groups that its weights are chosen on."""
+    bootstrap_replicates: int = 2000
+    """Replicates of the bootstrap over images, groups and seeds."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        self.classifier.validate(f"{path}classifier.")
+        for name in ("held_out_fraction", "validation_fraction"):
+            if not 0 < getattr(self, name) <= 0.5:
+                raise ConfigError(f"{path}{name}: {getattr(self, name)} is not above 0 and at most 0.5")
+        if self.bootstrap_replicates < 100:
+            raise ConfigError(
+                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
+            )
+
+
+@dataclass(frozen=True)
+class DetectorSplit:
+    """Row numbers (ascending) for the detector; no group is in two parts, or was seen by a generator."""
+
+    train: list[int]
+    validation: list[int]
+    held_out: list[int]
+
+
+def make_detector_split(
+    corpus: Dataset, generator_rows: Sequence[int], config: DetectionConfig, seed: int
+) -> DetectorSplit:
+    """Cut what the generator never saw into training, validation and held-out rows, class by class.
+
+    Args:
+        corpus: the whole table.
+        generator_rows: every row that the generator was trained, or its weights chosen, on.
+        config: shares of each class's groups; at least one group goes to each part.
+        seed: decides who goes where, together with the group ids alone.
+
+    Raises:
+        SplitError: a class has fewer than three groups that the generator never saw.
+    """
+    groups, labels = list(corpus["group_id"]), list(corpus["label"])
+    seen = {groups[row] for row in generator_rows}
+    class_of: dict[str, int] = {}
+    for group, label in zip(groups, labels, strict=True):
+        if group not in seen:
+            class_of.setdefault(group, label)
+    part_of: dict[str, str] = {}
+    for code, name in enumerate(corpus.features["label"].names):
+        own = [group for group, label in class_of.items() if label == code]
+        own.sort(key=lambda group: derive_seed("detector split", seed, group))
+        if len(own) < 3:
+            raise SplitError(
+                f"detector: {len(own)} groups of {name} were not seen by the generator, and training, "
+                "validation and held-out images need one each; train the generator on fewer"
+            )
+        held_out = max(1, round(config.held_out_fraction * len(own)))
+        chosen_on = max(1, round(config.validation_fraction * len(own)))
+        parts = ["held_out"] * held_out + ["validation"] * chosen_on
+        part_of |= dict(zip(own, parts + ["train"] * (len(own) - len(parts)), strict=False))
+        if "train" not in {part_of[group] for group in own}:
+            part_of[own[0]] = "train"  # one of the two that rounding gave to the held-out rows
+    rows: dict[str, list[int]] = {"train": [], "validation": [], "held_out": []}
+    for row, group in enumerate(groups):
+        if group in part_of:
+            rows[part_of[group]].append(row)
+    return DetectorSplit(**rows)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a detector says of n images: ``labels`` (n,), ``probabilities`` (n, classes), one group each."""
+
+    labels: NDArray[np.int64]
+    probabilities: FloatArray
+    groups: tuple[str, ...]
+
+    @property
+    def right(self) -> FloatArray:
+        """1 where the most probable class is the image's, 0 elsewhere, shape (n,)."""
+        return (self.probabilities.argmax(1) == self.labels).astype(np.float64)
+
+    @property
+    def own(self) -> FloatArray:
+        """The probability of the image's class, shape (n,)."""
+        return np.asarray(self.probabilities[np.arange(len(self.labels)), self.labels])
+
+    def of_class(self, code: int) -> "Judged":
+        """Return the images of one class."""
+        rows = np.flatnonzero(self.labels == code)
+        return Judged(self.labels[rows], self.probabilities[rows], tuple(self.groups[row] for row in rows))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One detector's judgement of one generator's images and of the real images held out from both."""
+
+    generator: str
+    seed: int
+    class_names: tuple[str, ...]
+    generated: Judged
+    held_out: Judged
+
+
+class DetectorOfSplit:
+    """The detector for the generators of one split: trained once, a stage of the run.
+
+    Args:
+        run: the detector is kept there.
+        accelerator: trains and predicts.
+        config: see :class:`DetectionConfig`.
+        corpus: the whole table.
+        generator_rows: every row that a judged generator was trained, or its weights chosen, on.
+        seed: of the detector's split and training.
+        data_key: fingerprint of the corpus.
+
+    Attributes:
+        split: of what no judged generator saw.
+        unseen: all of that, in the order of the corpus.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        accelerator: Accelerator,
+        config: DetectionConfig,
+        corpus: Dataset,
+        generator_rows: Sequence[int],
+        *,
+        seed: int,
+        data_key: str,
+    ) -> None:
+        self.run, self.accelerator, self.corpus = run, accelerator, corpus
+        self.seed, self.data_key = seed, data_key
+        self.classifier = replace(config.classifier, keep_weights=True)
+        self.names: tuple[str, ...] = tuple(corpus.features["label"].names)
+        self.split = make_detector_split(corpus, generator_rows, config, seed)
+        rows = [*self.split.train, *self.split.validation, *self.split.held_out]
+        self.unseen = corpus.select(sorted(rows))
+
+    def model(self) -> SkinClassifier:
+        """Return the detector, trained now if it has not been."""
+        parts = {name: getattr(self.split, name) for name in ("train", "validation")}
+        stage = self.run.stage(
+            "detector", classifier=settings_of(self.classifier), seed=self.seed, data=self.data_key, **parts
+        )
+        if not stage.done:
+            train, validation = (self.corpus.select(rows) for rows in parts.values())
+            train_classifier(
+                self.accelerator, self.classifier, train, validation, self.names, stage.folder, self.seed
+            )
+            stage.finish()
+        return load_classifier(stage.folder)
+
+    def judge(self, synthetic: Dataset, generator: str) -> Detection:
+        """Return what the detector says of generated images, and of the held-out real ones.
+
+        Args:
+            synthetic: rows with ``image``, ``label`` and ``image_id``.
+            generator: name for the report.
+
+        Raises:
+            ConfigError: there is no image, or the classes are not the detector's.
+        """
+        if len(synthetic) == 0 or tuple(synthetic.features["label"].names) != self.names:
+            raise ConfigError(
+                f"detection: {len(synthetic)} images of {synthetic.features['label'].names} cannot be judged "
+                f"by a detector of {list(self.names)}; draw some, of the same classes"
+            )
+        model = self.model()
+        real = self.corpus.select(self.split.held_out)
+        return Detection(
+            generator,
+            self.seed,
+            self.names,
+            self._judged(model, synthetic, "image_id"),
+            self._judged(model, real, "group_id"),
+        )
+
+    def _judged(self, model: SkinClassifier, images: Dataset, group: str) -> Judged:
+        labels = np.asarray(images["label"], dtype=np.int64)
+        probabilities = predict(self.accelerator, model, images).astype(np.float64)
+        return Judged(labels, probabilities, tuple(images[group]))
+
+
+def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[dict[str, Any]]:
+    """Return one row per generator and class, over all seeds.
+
+    Args:
+        detections: of one or several seeds and generators.
+        replicates: of the bootstrap, which resamples generated images, groups of held-out images and, where
+            there are several, seeds.
+
+    Returns:
+        Rows with ``generator``, ``class_name``, ``seeds``; ``images`` and ``held_out_images`` (summed over
+        seeds); ``detection``, ``recall`` and ``share`` (detection / recall), each with ``_ci_low`` and
+        ``_ci_high`` (95%); ``confidence`` and ``recall_confidence`` (mean probability of the class over the
+        images that were recognised, None if none was); ``mean_probability`` (over all generated images). All
+        in [0, 1] but ``share``, which is None where no held-out image was recognised. Classes of which
+        nothing was drawn have no row.
+    """
+    by_generator: dict[str, list[Detection]] = {}
+    for one in detections:
+        by_generator.setdefault(one.generator, []).append(one)
+    return [
+        _row(generator, name, code, drawn, replicates)
+        for generator, members in by_generator.items()
+        for code, name in enumerate(members[0].class_names)
+        if (drawn := [one for one in members if (one.generated.labels == code).any()])
+    ]
+
+
+def _row(generator: str, name: str, code: int, members: list[Detection], replicates: int) -> dict[str, Any]:
+    generated = [one.generated.of_class(code) for one in members]
+    real = [one.held_out.of_class(code) for one in members]
+    draws = np.full((1, len(members)), 1.0)
+    if len(members) > 1:
+        chances = np.full(len(members), 1 / len(members))
+        drawn = numpy_generator("detection seeds", name).multinomial(len(members), chances, size=replicates)
+        draws = np.concatenate([draws, drawn])
+    key = ("detection", generator, name)
+    rate = _mean_over_seeds(generated, draws, replicates, *key, "generated")
+    recall = _mean_over_seeds(real, draws, replicates, *key, "held out")
+    row: dict[str, Any] = {
+        "generator": generator,
+        "class_name": name,
+        "seeds": len(members),
+        "images": sum(len(one.labels) for one in generated),
+        "held_out_images": sum(len(one.labels) for one in real),
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = {"detection": rate, "recall": recall, "share": rate / recall}
+    for score, values in measured.items():
+        # A replicate that recognises no held-out image has no ratio.
+        known = np.isfinite(values[0])
+        found = percentile_interval(values[np.isfinite(values)]) if known else (None, None, None)
+        row |= dict(zip((score, f"{score}_ci_low", f"{score}_ci_high"), found, strict=True))
+    row["confidence"], row["recall_confidence"] = _confidence(generated), _confidence(real)
+    row["mean_probability"] = float(np.mean(np.concatenate([one.own for one in generated])))
+    return row
+
+
+def _mean_over_seeds(members: list[Judged], draws: FloatArray, replicates: int, *key: str) -> FloatArray:
+    """Return the mean share of right images over seeds, ``(replicates + 1,)``, the observed one first."""
+    shares = np.stack(
+        [
+            group_means(one.right[None], one.groups, replicates, *key, number)[:, 0]
+            for number, one in enumerate(members)
+        ],
+        axis=1,
+    )
+    return np.asarray((shares * draws).sum(1) / draws.sum(1))
+
+
+def _confidence(members: list[Judged]) -> float | None:
+    recognised = np.concatenate([one.own[one.right == 1] for one in members])
+    return float(recognised.mean()) if len(recognised) else None
+
+
+def detector_accuracy(detections: Sequence[Detection]) -> dict[str, float]:
+    """Return accuracy and balanced accuracy on the held-out real images, means over seeds, in [0, 1]."""
+    held_out = list({one.seed: one.held_out for one in detections}.values())
+    recalls = [
+        np.mean([one.right[one.labels == code].mean() for code in np.unique(one.labels)]) for one in held_out
+    ]
+    return {
+        "accuracy": float(np.mean([one.right.mean() for one in held_out])),
+        "balanced_accuracy": float(np.mean(recalls)),
+        "seeds": float(len(held_out)),
+    }
+
+
+def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Published] = ()) -> str:
+    """Return the rows of :func:`detection_rows` as a Markdown table in percent, beside S4's Table III."""
+    printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
+    headings = [
+        "generator, class", "generated", "detected", "confidence", "held-out recall", "share of recall",
+        "paper, detected", "paper, confidence",
+    ]  # fmt: skip
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    for row in rows:
+        theirs = [printed.get((row["class_name"], metric), "") for metric in ("detection", "confidence")]
+        shown = [_interval(row, name) for name in ("detection", "recall", "share")]
+        confidence = "n/a" if row["confidence"] is None else f"{100 * row['confidence']:.1f}"
+        name = f"{row['generator']}, {row['class_name']}"
+        lines.append([name, str(row["images"]), shown[0], confidence, shown[1], shown[2], *theirs])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    values = [row[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
+    if None in values:
+        return "n/a"
+    middle, low, high = (f"{100 * value:.1f}" for value in values)
+    return f"{middle} [{low}, {high}]"

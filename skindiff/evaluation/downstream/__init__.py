@@ -1,1 +1,0 @@
-"""Do classifiers gain: arms, cells, scores, and the detector of S4."""

@@ -1,0 +1,41 @@
+"""A chapter: a section that only some reports have, made where its numbers are, placed by the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Picture = tuple[str, str, Callable[[Path], None]]
+"""A picture of a chapter: its file name (a PNG, of its own in the report), caption, and what draws it."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A section that only some reports have.
+
+    Attributes:
+        title: its heading.
+        text: Markdown below the heading.
+        pictures: of numbers.
+        photographs: pictures that show images of the corpus, or what was drawn after them; they are left out
+            of reports that include no images.
+        after: title of the section of every report that it follows (see
+            :data:`skindiff.report.text.TITLES`); chapters after the same section keep their order.
+    """
+
+    title: str
+    text: str = ""
+    pictures: tuple[Picture, ...] = ()
+    photographs: tuple[Picture, ...] = ()
+    after: str = "Samples"
+
+
+ChapterOf = Callable[[Mapping[str, Any]], Chapter]
+"""Makes a chapter from the whole content of ``report.json``."""
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first column is words and whose others are numbers."""
+    rule = ["---"] + ["---:"] * (len(headings) - 1)
+    lines = [[cell.replace("|", "\\|") for cell in cells] for cells in (headings, *rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))

@@ -1,0 +1,195 @@
+"""The chapters of a report on class-conditional generators: tables of numbers, no computing beyond means."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from skindiff.classification.cells import Cell
+from skindiff.evaluation.detection import (
+    Detection,
+    detection_markdown,
+    detection_rows,
+    detector_accuracy,
+)
+from skindiff.evaluation.statistics.paired_bootstrap import result_row
+from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.report.chapter import Chapter, markdown_table
+from skindiff.report.published.fitzpatrick import Published, printed_gain
+
+
+def per_class_f1(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Return F1 by class for every series: its key, ``runs``, and mean and standard deviation by class.
+
+    The deviation is over runs (split and training seeds), with n - 1; ``None`` for a single run or where no
+    run has a test image of the class.
+    """
+    groups: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.key.series, []).append(cell)
+    found = []
+    for key, members in groups.items():
+        by_class = {}
+        scores = [result_row(cell)["per_class_f1"] for cell in members]
+        for name in members[0].class_names:
+            known = [score[name] for score in scores if score[name] is not None]
+            by_class[name] = {
+                "mean": float(np.mean(known)) if known else None,
+                "deviation": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+            }
+        series = {name: value for name, value in key._asdict().items() if not name.endswith("_seed")}
+        found.append({**series, "runs": len(members), "f1": by_class})
+    return found
+
+
+def per_class_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
+    """Return the table of F1 by class and arm, from rows of :func:`per_class_f1`."""
+    if not rows:
+        return Chapter("F1 by class")
+    names = list(rows[0]["f1"])
+    several = len({(row["architecture"], row["test_group"]) for row in rows}) > 1
+    lines = []
+    for row in rows:
+        same = [other for other in rows if other["architecture"] == row["architecture"]]
+        name = series_name(row, same) + (f" ({row['architecture']}, {row['test_group']})" if several else "")
+        lines.append([name, *(_mean_and_deviation(row["f1"][one]) for one in names)])
+    about = f"In percent, mean ± standard deviation over {rows[0]['runs']} runs."
+    table = markdown_table(["arm", *names], lines)
+    return Chapter("F1 by class", f"{about}\n\n{table}", after="Scores")
+
+
+def detection_content(detections: Sequence[Detection], replicates: int) -> dict[str, Any]:
+    """Return ``detector`` (its accuracy on real images) and ``classes`` (rows by class), or nothing."""
+    if not detections:
+        return {}
+    return {
+        "detector": detector_accuracy(detections),
+        "classes": detection_rows(detections, replicates=replicates),
+    }
+
+
+def detection_chapter(content: Mapping[str, Any], published: Sequence[Published]) -> Chapter:
+    """Return the paper's table of detected images with the detector's own recall beside it."""
+    if not content:
+        return Chapter("Detection")
+    accuracy = {name: f"{100 * content['detector'][name]:.1f}%" for name in ("accuracy", "balanced_accuracy")}
+    about = (
+        "A detector that learnt from real images which the generator never saw names the class of generated "
+        f"ones. On real images that neither saw it has {accuracy['accuracy']} accuracy, "
+        f"{accuracy['balanced_accuracy']} balanced; its recall of a class is the most that detection can be "
+        "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
+    )
+    table = detection_markdown(content["classes"], published)
+    return Chapter("Detection", f"{about}\n\n{table}", after="Scores")
+
+
+def _mean_and_deviation(value: Mapping[str, float | None]) -> str:
+    if value["mean"] is None:
+        return "n/a"
+    deviation = "" if value["deviation"] is None else f" ± {100 * value['deviation']:.1f}"
+    return f"{100 * value['mean']:.1f}{deviation}"
+
+
+def beside_rows(
+    published: Sequence[Published],
+    summary: Sequence[Mapping[str, Any]],
+    by_class: Sequence[Mapping[str, Any]] = (),
+    best_epochs: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Return the paper's numbers with ours, where there is one of the same generator, arm and score.
+
+    Args:
+        published: of one paper.
+        summary: rows of `summary`.
+        by_class: rows of :func:`per_class_f1`.
+        best_epochs: of :func:`~skindiff.classification.best_epoch.mean_best_epochs`, where tests were
+            watched.
+
+    Returns:
+        One row per published number: ``what``, ``printed_in``, ``score``, ``paper`` and ``paper_gain``
+        (percent and points), ``ours`` (mean, ci_low, ci_high, delta, delta_ci_low, delta_ci_high; None where
+        it was not run), ``ours_best_epoch`` (mean, or None).
+    """
+    found = []
+    for row in published:
+        generator = row.strategy if "syn" in row.arm else ""
+        own = {"arm": row.arm, "strategy": generator or None, "test_group": row.test_group}
+        series = [one for one in by_class if all(one[name] == value for name, value in own.items())]
+        ours = _numbers(summary, own, row.metric) if row.class_name is None else _class_f1(series, row)
+        best = [one for one in best_epochs if all(one[name] == value for name, value in own.items())]
+        name = {"accuracy": "best_accuracy", "auroc": "auroc_at_best_accuracy"}.get(row.metric)
+        found.append(
+            {
+                "what": " ".join(part for part in (row.arm, row.strategy) if part),
+                "printed_in": row.printed_in,
+                "score": f"{row.metric} {row.class_name or ''}".strip(),
+                "paper": row.percent,
+                "paper_gain": printed_gain(row, published),
+                "ours": ours,
+                "ours_best_epoch": best[0][name] if best and name and row.class_name is None else None,
+            }
+        )
+    return found
+
+
+def beside_chapter(rows: Sequence[Mapping[str, Any]], about: str) -> Chapter:
+    """Return the paper's numbers beside ours.
+
+    Args:
+        rows: of :func:`beside_rows`.
+        about: whose numbers these are, and what differs.
+    """
+    if not rows:
+        return Chapter("Beside the paper")
+    best = any(row["ours_best_epoch"] is not None for row in rows)
+    headings = ["arm", "printed in", "score", "paper %", "ours %", "paper, gain", "ours, gain"]
+    lines = [
+        [
+            row["what"],
+            row["printed_in"],
+            row["score"],
+            f"{row['paper']:.2f}",
+            _with_interval(row["ours"]),
+            "" if row["paper_gain"] is None else f"{row['paper_gain']:+.2f}",
+            _gain(row["ours"]),
+        ]
+        + ([_percent(row["ours_best_epoch"])] if best else [])
+        for row in rows
+    ]
+    table = markdown_table([*headings, *(["ours %, best test epoch"] if best else [])], lines)
+    return Chapter("Beside the paper", f"{about}\n\n{table}", after="Beside the paper")
+
+
+def _numbers(
+    summary: Sequence[Mapping[str, Any]], own: Mapping[str, Any], metric: str
+) -> dict[str, Any] | None:
+    same = [row for row in summary if row["metric"] == metric]
+    same = [row for row in same if all(row[name] == value for name, value in own.items())]
+    names = ("mean", "ci_low", "ci_high", "delta", "delta_ci_low", "delta_ci_high")
+    return {name: same[0][name] for name in names} if same else None
+
+
+def _class_f1(series: Sequence[Mapping[str, Any]], row: Published) -> dict[str, Any] | None:
+    known = series[0]["f1"].get(row.class_name) if series else None
+    if known is None or known["mean"] is None:
+        return None
+    return {"mean": known["mean"], "ci_low": None, "ci_high": None, "delta": None}
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def _with_interval(value: Mapping[str, Any] | None) -> str:
+    if value is None:
+        return "not run"
+    interval = (
+        f" [{_percent(value['ci_low'])}, {_percent(value['ci_high'])}]" if value["ci_low"] is not None else ""
+    )
+    return _percent(value["mean"]) + interval
+
+
+def _gain(value: Mapping[str, Any] | None) -> str:
+    if value is None or value["delta"] is None:
+        return ""
+    return f"{points(value['delta'])} [{points(value['delta_ci_low'])}, {points(value['delta_ci_high'])}]"

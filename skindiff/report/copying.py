@@ -1,0 +1,203 @@
+"""The chapter on copying: shares of near copies, what would have been found, and the closest pairs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from skindiff.measures.copying.near_copies import NearCopies
+from skindiff.report.chapter import Chapter, Picture, markdown_table
+
+LISTED, DRAWN = 5, 12
+"""Closest pairs of a generator in the table, and in the picture."""
+_COLUMNS = 6
+
+
+def copying_chapter(content: Mapping[str, Any], photographs: Sequence[Picture] = ()) -> Chapter:
+    """Return the chapter on copying, empty where nothing was looked for.
+
+    Args:
+        content: of ``report.json``; its key ``copying`` has what
+            :func:`~skindiff.measures.copying.stage.find_copies` returned, for every generator and seed.
+        photographs: from :func:`closest_pairs_picture`; left out of reports that include no images.
+    """
+    rows = content.get("copying") or []
+    if not rows:
+        return Chapter("Copying")
+    parts = [_about(rows), _shares(rows), _sides(rows), _planted(rows), _closest(rows), _warnings(rows)]
+    text = "\n\n".join(part for part in parts if part)
+    return Chapter("Copying", text, photographs=tuple(photographs))
+
+
+def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, training: Dataset) -> Picture:
+    """Return the picture of a generator's closest pairs: what it drew, above the nearest training image.
+
+    It shows photographs of the corpus.
+
+    Args:
+        name: of the generator, for file name and caption.
+        report: of its images, from :func:`~skindiff.measures.copying.near_copies.load_near_copies`.
+        generated: the images of ``report``, in order.
+        training: ``image``, ``image_id``.
+    """
+    nearest = sorted(range(len(report.rows)), key=lambda row: -report.rows[row].other_similarity)[:DRAWN]
+    places = {image_id: row for row, image_id in enumerate(training["image_id"])}
+    pairs = [
+        (row, places[other], report.rows[row].other_similarity)
+        for row in nearest
+        if (other := report.rows[row].other_source) is not None
+    ]
+    caption = f"{name}: the closest pairs, drawn above and training image below, and their similarity."
+    stem = name.replace(" ", "-").replace("+", "-")
+    return f"closest-pairs-{stem}.png", caption, _drawing(pairs, generated, training)
+
+
+def _drawing(
+    pairs: Sequence[tuple[int, int, float]], generated: Dataset, training: Dataset
+) -> Callable[[Path], None]:
+    def draw(path: Path) -> None:
+        lines = -(-len(pairs) // _COLUMNS)
+        with style.context("default"):
+            figure = Figure(figsize=(1.3 * _COLUMNS, 3.0 * lines), layout="constrained")
+            axes = np.atleast_2d(figure.subplots(2 * lines, _COLUMNS))
+            for axis in axes.flat:
+                axis.axis("off")
+            for place, (drawn, real, similarity) in enumerate(pairs):
+                line, column = divmod(place, _COLUMNS)
+                axes[2 * line, column].imshow(generated[drawn]["image"].convert("RGB"))
+                axes[2 * line, column].set_title(f"{similarity:.3f}", fontsize=8)
+                axes[2 * line + 1, column].imshow(training[real]["image"].convert("RGB"))
+            figure.savefig(path, dpi=100, metadata={"Software": None})
+
+    return draw
+
+
+def _about(rows: Sequence[Mapping[str, Any]]) -> str:
+    limit, aim = rows[0]["threshold"], f"{100 * rows[0]['threshold']['false_flags']:g}%"
+    where = (
+        f"set so that at most {aim} of unseen real images, by group, are nearer to a training image"
+        if limit["source"] == "held-out"
+        else f"the default one, as there are too few held-out images to set it for {aim}"
+    )
+    return (
+        f"Is it only copying? Measure: {rows[0]['measure']}. A generated image counts as a near copy from a "
+        f"threshold on that is {where}. An image that was re-drawn from a photograph is near it by design: "
+        "its source's group is set aside and stands in a column of its own. Intervals are 95%, over sources."
+    )
+
+
+def _shares(rows: Sequence[Mapping[str, Any]]) -> str:
+    headings = [
+        "images",
+        "drawn",
+        "training",
+        "threshold",
+        "near copies",
+        "of own source",
+        "unseen real",
+    ]
+    lines = [
+        [
+            _name(row),
+            str(row["generated"]),
+            str(row["training"]),
+            f"{row['threshold']['value']:.3f}",
+            _share(row["near_copies"]),
+            _share(row["of_own_group"]) if row["of_own_group"] else "no sources",
+            _flagged(row["threshold"]),
+        ]
+        for row in rows
+    ]
+    return markdown_table(headings, lines)
+
+
+def _flagged(limit: Mapping[str, Any]) -> str:
+    if not limit["groups"]:
+        return "none held out"
+    return f"{limit['flagged_groups']} of {limit['groups']} (at most {100 * limit['bound']:.1f}%)"
+
+
+def _sides(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the comparison with as many training as held-out images."""
+    compared = [row for row in rows if row["either_side"]]
+    if not compared:
+        return ""
+    lines = []
+    for row in compared:
+        side = row["either_side"]
+        interval = {end: side[f"nearer_training{suffix}"] for end, suffix in _ENDS}
+        lines.append(
+            [
+                _name(row),
+                str(side["a_side"]),
+                f"{100 * side['near_training']:.1f}%",
+                f"{100 * side['near_held_out']:.1f}%",
+                _share(interval),
+            ]
+        )
+    about = (
+        "Against as many training as held-out images of every class: near copies of either, and the share of "
+        "generated images that is nearer to a training image. Without memorising that is one half."
+    )
+    headings = ["images", "a side", "of training", "of held-out", "nearer to training"]
+    return f"{about}\n\n{markdown_table(headings, lines)}"
+
+
+_ENDS = (("share", ""), ("low", "_low"), ("high", "_high"))
+
+
+def _planted(rows: Sequence[Mapping[str, Any]]) -> str:
+    planted = [row for row in rows if row["planted"]]
+    if not planted:
+        return ""
+    kinds = list(planted[0]["planted"])
+    lines = [
+        [_name(row), *(f"{100 * row['planted'][kind]['share']:.0f}%" for kind in kinds)] for row in planted
+    ]
+    about = "What would have been found: copies of training images, planted on purpose, same threshold."
+    return f"{about}\n\n{markdown_table(['images', *kinds], lines)}"
+
+
+def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        [
+            f"{_name(row)}, row {pair['row']}",
+            f"{pair['similarity']:.3f}",
+            str(pair["group"]),
+            "yes" if pair["near_copy"] else "no",
+        ]
+        for row in rows
+        for pair in row["closest_pairs"][:LISTED]
+    ]
+    if not lines:
+        return ""
+    about = (
+        "The closest pairs. Groups of training images are numbered here; their ids stand in "
+        "`closest_pairs.csv` in the stage's folder, which is not to be shared."
+    )
+    return f"{about}\n\n{markdown_table(['generated image', 'similarity', 'group', 'near copy'], lines)}"
+
+
+def _warnings(rows: Sequence[Mapping[str, Any]]) -> str:
+    poor = [
+        f"{_name(row)} ({kind}: {100 * found['share']:.0f}%)"
+        for row in rows
+        for kind, found in row["planted"].items()
+        if found["share"] < 0.95
+    ]
+    if not poor:
+        return ""
+    return f"Under 95% of planted copies are found in {', '.join(poor)}: few near copies prove little there."
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['images']}, seed {row['seed']}"
+
+
+def _share(value: Mapping[str, float]) -> str:
+    low, high = (f"{100 * value[end]:.1f}" for end in ("low", "high"))
+    return f"{100 * value['share']:.1f}% [{low}, {high}]"

@@ -1,0 +1,155 @@
+"""The chapter on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, call, points, series_name
+from skindiff.report.chapter import Chapter, markdown_table
+
+TITLE = "Fairness"
+_HOW = (
+    "Recall in percent, macro over the classes that a group has, over a run's test sets; 95% intervals "
+    "over patients and seeds as in the tables above. Changes are paired with `real`; their verdicts are "
+    "corrected for all arms and groups of a table. The worst group is that of the least recall, by chance or "
+    "not. Fitzpatrick types are judgements from photographs."
+)
+
+
+def fairness_chapter(content: Mapping[str, Any]) -> Chapter:
+    """Return the chapter; without text where there was no group to look at.
+
+    Args:
+        content: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
+    """
+    if not content:
+        return Chapter(TITLE, after="Scores")
+    smallest = content["settings"]["smallest"]
+    hidden = f"Cells with fewer than {smallest} patients in the mean run are left out (—)."
+    parts = [f"{_HOW} {hidden}"]
+    for population in content["populations"]:
+        parts += _population(population, content)
+    return Chapter(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
+
+
+def _population(population: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
+    where = f"{population['architecture']}, scenario {population['scenario']}, preset {population['preset']}"
+    tables = [_recalls(population), _changes(population), _gaps(population, content["settings"])]
+    tables += [_by_class(population), _calibration(population)]
+    return [f"**{where}**", _said(population), *tables]
+
+
+def _arms(population: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    arms = population["arms"]
+    return [(series_name(arm, arms), arm) for arm in arms]
+
+
+def _said(population: Mapping[str, Any]) -> str:
+    """Return a sentence for every group that an arm helps or hurts, or that there is none."""
+    lines, least = [], []
+    for name, arm in _arms(population):
+        for group, one in arm["groups"].items():
+            change = one.get("change")
+            if not change:
+                continue
+            least.append(change["minimum_effect_corrected"])
+            word = call(change["delta_ci_low_corrected"], change["delta_ci_high_corrected"])
+            if word != CANNOT_TELL:
+                lines.append(f"- {name} {word} {group}: {_change(change)} points of recall.")
+    if not least:
+        return ""
+    known = [one for one in least if one is not None]
+    seen = f"; effects below {100 * min(known):.1f} points could not have been seen reliably in any" * bool(
+        known
+    )
+    return "\n".join(lines) or f"No group is known to be helped or hurt by any arm{seen}."
+
+
+def _recalls(population: Mapping[str, Any]) -> str:
+    lines = []
+    for name, arm in _arms(population):
+        worst = arm["worst"]
+        lines.append(
+            [
+                name,
+                *(_score(one.get("recall")) for one in arm["groups"].values()),
+                f"{worst['group']}, {100 * worst['value']:.1f}" if worst else "—",
+            ]
+        )
+    first = population["arms"][0]["groups"]
+    groups = [f"{name} ({one['patients']:.0f} patients)" for name, one in first.items()]
+    return markdown_table(["recall by group", *groups, "worst"], lines)
+
+
+def _changes(population: Mapping[str, Any]) -> str:
+    lines = [
+        [name, *(_change(one.get("change")) for one in arm["groups"].values())]
+        for name, arm in _arms(population)
+        if any(one.get("change") for one in arm["groups"].values())
+    ]
+    return markdown_table(["change against real, points", *population["groups"]], lines) if lines else ""
+
+
+def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    sides = [" and ".join(settings[name]) for name in ("advantaged", "disadvantaged")]
+    lines = [
+        [name, _signed(arm["gap"]), _change(arm["gap_change"]), _verdict(arm["gap_change"])]
+        for name, arm in _arms(population)
+        if arm["gap"]
+    ]
+    if not lines:
+        return f"No gap between {sides[0]} and {sides[1]} can be told: one side has too few test images."
+    headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change against real", "the gap"]
+    return markdown_table(headings, lines)
+
+
+def _verdict(change: Mapping[str, Any] | None) -> str:
+    if not change:
+        return ""
+    low, high = change["delta_ci_low_corrected"], change["delta_ci_high_corrected"]
+    return {"helps": "grows", "hurts": "shrinks"}.get(call(low, high), CANNOT_TELL)
+
+
+def _by_class(population: Mapping[str, Any]) -> str:
+    several = len(population["groups"]) > 1
+    lines = []
+    for name, arm in _arms(population):
+        lines.append([name, *(_score(one) for one in arm["classes"].values())])
+        for group, one in arm["groups"].items():
+            if several and one.get("classes") and any(one["classes"].values()):
+                lines.append([f"{name}, {group}", *(_score(value) for value in one["classes"].values())])
+    return markdown_table(["recall by class", *population["classes"]], lines)
+
+
+def _calibration(population: Mapping[str, Any]) -> str:
+    lines = []
+    for name, arm in _arms(population):
+        shown = {group: one for group, one in arm["groups"].items() if not one["suppressed"]}
+        for group, one in shown.items():
+            chance = f"{100 * one['calibration_error_by_chance']:.1f}"
+            error, sure = _score(one["calibration_error"]), _signed(one["overconfidence"])
+            lines.append([f"{name}, {group}", error, chance, sure])
+    headings = [
+        "calibration, percent",
+        "expected error",
+        "of a calibrated classifier",
+        "confidence - accuracy",
+    ]
+    return markdown_table(headings, lines) if lines else ""
+
+
+def _score(value: Mapping[str, float] | None) -> str:
+    if not value:
+        return "—"
+    return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+
+
+def _signed(value: Mapping[str, float] | None) -> str:
+    if not value:
+        return "—"
+    return f"{points(value['value'])} [{points(value['low'])}, {points(value['high'])}]"
+
+
+def _change(change: Mapping[str, Any] | None) -> str:
+    if not change:
+        return ""
+    return f"{points(change['delta'])} [{points(change['delta_ci_low'])}, {points(change['delta_ci_high'])}]"

@@ -1,0 +1,56 @@
+"""The chapter on fidelity: scores of every generator and seed, and of each class or skin type."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skindiff.report.chapter import Chapter, markdown_table
+
+_SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
+_DIGITS = {"fid": 1, "kid": 4}
+
+
+def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
+    """Return the tables of fidelity scores.
+
+    Args:
+        rows: what :func:`~skindiff.measures.fidelity.by_class.class_fidelity` returned, for every generator
+            and seed.
+    """
+    if not rows:
+        return Chapter("Fidelity")
+    about = (
+        f"Features: {rows[0]['features']}. As many images of each class on both sides, against real images "
+        "that the generator never saw; the row of real training images is what a perfect copy would score. "
+        "95% intervals come from a bootstrap over images."
+    )
+    whole = [
+        [_name(row), str(row["generated"]), *(_score(row["scores"], name) for name in _SCORES)]
+        for row in rows
+    ]
+    parts = [about, markdown_table(["images", "a side", *_SCORES], whole)]
+    for by, title in (("class", "class"), ("skin_type", "skin type")):
+        lines = [
+            [
+                f"{_name(row)}, {group['name']}",
+                f"{group['real']} / {group['generated']}",
+                *(_score(group["scores"], name) for name in _SCORES),
+            ]
+            for row in rows
+            for group in row["groups"]
+            if group["by"] == by
+        ]
+        if lines:
+            parts += [f"By {title}:", markdown_table(["images", "real / drawn", *_SCORES], lines)]
+    parts.append(" ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"])))
+    return Chapter("Fidelity", "\n\n".join(part for part in parts if part))
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['images']}, seed {row['seed']}"
+
+
+def _score(scores: Mapping[str, float], name: str) -> str:
+    digits = _DIGITS.get(name, 2)
+    low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low is not None and high is not None else ""
+    return f"{scores[name]:.{digits}f}{interval}"

@@ -1,0 +1,211 @@
+"""What a study of skin-type transfer found, gathered while it runs, and handed to the report."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from datasets import Dataset
+
+from skindiff.classification.cells import Cell
+from skindiff.classification.experiment import Experiment
+from skindiff.corpora.registry import PreparedCorpus, shows_patients
+from skindiff.corpora.splits import Split
+from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
+from skindiff.report.chapter import Chapter
+from skindiff.report.class_pictures import types_chapter
+from skindiff.report.copying_collector import CopiesOfRun
+from skindiff.report.fidelity_collector import FidelityOfRun
+from skindiff.report.pictures import SampleRow
+from skindiff.report.published.fitzpatrick import published_rows
+from skindiff.report.write import Report, environment, write_report
+from skindiff.synthesis.strategies import Synthetic
+
+TITLE = "Skin-type transfer: does it help the minority group?"
+SAMPLES_PER_SOURCE = 4
+
+
+@dataclass
+class FitzResults:
+    """Everything that the report of a study of skin-type transfer is made from."""
+
+    corpus: PreparedCorpus
+    splits: dict[int, Split] = field(default_factory=dict)
+    described_splits: list[dict[str, Any]] = field(default_factory=list)
+    synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
+    cells: list[Cell] = field(default_factory=list)
+    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
+    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
+    curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add_split(self, experiment: Experiment) -> None:
+        """Add a split and the cells that need no generator."""
+        self.splits[experiment.split.seed] = experiment.split
+        self.described_splits.append(experiment.described_split())
+        self.cells += experiment.cells(None, None)
+
+    def add_strategy(self, experiment: Experiment, strategy: str, synthetic: Synthetic) -> None:
+        """Add what one strategy drew for a split, and the cells that are trained on it."""
+        seed = experiment.split.seed
+        self.synthetic.setdefault(strategy, {})[seed] = synthetic
+        drawn_with = [cell for cell in experiment.cells(synthetic, strategy) if cell.key.strategy is not None]
+        self.cells += drawn_with
+        for row in synthetic.adapter.log if synthetic.adapter else []:
+            runs = self.curves.setdefault(str(row["stage"]).replace("_", " "), {})
+            runs.setdefault(f"{strategy}, split {seed}", []).append(row)
+        if seed == next(iter(self.splits)):
+            for name, log in experiment.logs.items():
+                self.curves.setdefault(f"classifiers, split {seed}", {})[name] = log
+
+    def parts(self, strategy: str) -> list[TransferPart]:
+        """Return what a strategy drew with its sources and the target group's real images, by split."""
+        rows = self.corpus.dataset
+        return [
+            TransferPart(
+                synthetic.dataset,
+                rows.select(self.splits[seed].train),
+                rows.select(self.splits[seed].test["dark"]),
+            )
+            for seed, synthetic in self.synthetic[strategy].items()
+        ]
+
+    def types(self) -> Chapter:
+        """Return samples of the first split by class and skin type, those that the last strategy drew."""
+        seed, synthetic = next(iter(list(self.synthetic.values())[-1].items()))
+        return types_chapter(self.corpus.dataset.select(self.splits[seed].train), synthetic.dataset)
+
+    def samples(self) -> list[SampleRow]:
+        """Return, for each class, one source of the first split and what the last strategy drew from it."""
+        last = list(self.synthetic.values())[-1]
+        synthetic = next(iter(last.values())).dataset
+        images = self.corpus.dataset
+        place = {image_id: row for row, image_id in enumerate(images["image_id"])}
+        return [
+            self._sample(synthetic, rows, images, place)
+            for label in range(len(self.corpus.class_names))
+            if (rows := _first_source(synthetic, label))
+        ]
+
+    def _sample(
+        self, synthetic: Dataset, rows: list[int], images: Dataset, place: dict[str, int]
+    ) -> SampleRow:
+        first = synthetic[rows[0]]
+        source = images[place[first["source_id"]]] if first["source_id"] in place else None
+        drawn = [synthetic[row] for row in rows[:SAMPLES_PER_SOURCE]]
+        name = self.corpus.class_names[first["label"]]
+        return SampleRow(
+            title=f"{name}\ntype {source['skin_type']}" if source else name,
+            source=np.asarray(source["image"].convert("RGB")) if source else None,
+            synthetic=tuple(np.asarray(row["image"].convert("RGB")) for row in drawn),
+            captions=tuple(f"as type {row['skin_type']}" for row in drawn),
+        )
+
+
+def _first_source(synthetic: Dataset, label: int) -> list[int]:
+    """Return the rows of a class that show its first source with a changed skin type (or its first rows)."""
+    rows = [row for row, code in enumerate(synthetic["label"]) if code == label]
+    sources, before, after = synthetic["source_id"], synthetic["source_skin_type"], synthetic["skin_type"]
+    moved = [row for row in rows if before[row] is not None and before[row] != after[row]]
+    if not moved:
+        return rows
+    return [row for row in moved if sources[row] == sources[moved[0]]]
+
+
+def report_fitz_lora(
+    results: FitzResults, config: dict[str, Any], folder: Path, accelerator: Accelerator
+) -> Path:
+    """Write the report of a study into ``folder`` and return the path of ``report.md``.
+
+    Args:
+        results: of all splits.
+        config: the recipe's settings as plain values.
+        folder: of the run.
+        accelerator: named in the report's environment.
+    """
+    strategies = list(results.synthetic)
+    tones = {name: transfer_tone(results.parts(name), show_progress=True) for name in strategies}
+    lesions = {name: transfer_lesions(results.parts(name), show_progress=True) for name in strategies}
+    sections = {
+        "synthesis": _synthesis(results),
+        "fidelity": results.fidelity.rows,
+        "copying": results.copies.rows,
+    }
+    corpus_name, scenario = config["corpus"]["name"], config["split"]["scenario"]
+    report = Report(
+        recipe="fitz_lora",
+        title=TITLE,
+        config=config,
+        splits=results.described_splits,
+        cells=results.cells,
+        replicates=config["experiment"]["bootstrap_replicates"],
+        corpus={"name": corpus_name, **results.corpus.counts()},
+        tones={name: tone for name, tone in tones.items() if tone is not None},
+        lesions={name: lesion for name, lesion in lesions.items() if lesion is not None},
+        curves=results.curves,
+        samples=results.samples() if strategies else (),
+        published=published_rows(scenario, ablation=len(strategies) > 1),
+        notes=[*results.corpus.warnings, *_notes(config)],
+        chapters=[
+            *([results.types()] if strategies else []),
+            results.fidelity.chapter(),
+            results.copies.chapter(),
+        ],
+        sections={name: section for name, section in sections.items() if section or name == "synthesis"},
+        trainings=_trainings(results),
+        timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
+    )
+    surroundings = environment(accelerator.num_processes, accelerator.device.type)
+    return write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
+
+
+def _synthesis(results: FitzResults) -> list[dict[str, Any]]:
+    """Return what was drawn for each strategy and split, without its timings."""
+    return [
+        {
+            "strategy": strategy,
+            "split_seed": seed,
+            "generator": synthetic.generator,
+            **{key: value for key, value in synthetic.summary.items() if key != "timings"},
+        }
+        for strategy, by_seed in results.synthetic.items()
+        for seed, synthetic in by_seed.items()
+    ]
+
+
+def _trainings(results: FitzResults) -> dict[str, int]:
+    """Return the optimiser steps of every training; strategies share the words that they have in common."""
+    steps = {}
+    for strategy, by_seed in results.synthetic.items():
+        for seed, synthetic in by_seed.items():
+            for row in synthetic.adapter.log if synthetic.adapter else []:
+                stage = str(row["stage"]).replace("_", " ")
+                own = "" if stage == "textual inversion" else f", {strategy}"
+                steps[f"{stage}{own}, split {seed}"] = int(row["step"])
+    return steps
+
+
+def _drawing_seconds(results: FitzResults) -> dict[str, float]:
+    return {
+        f"{strategy}, split {seed}": synthetic.summary["timings"]["seconds"]
+        for strategy, by_seed in results.synthetic.items()
+        for seed, synthetic in by_seed.items()
+    }
+
+
+def _notes(config: dict[str, Any]) -> list[str]:
+    notes = []
+    if not shows_patients(config["corpus"]["name"]):
+        notes.append(
+            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
+            "nothing about patients."
+        )
+    if len(config["split_seeds"]) < 5 or len(config["experiment"]["train_seeds"]) < 3:
+        notes.append(
+            f"{len(config['split_seeds'])} split and {len(config['experiment']['train_seeds'])} training "
+            "seeds: intervals from so few tend to be too narrow."
+        )
+    if config["split"]["preset"] == "paper":
+        notes.append("Preset paper splits by image, as published: duplicates may cross into the test set.")
+    return notes

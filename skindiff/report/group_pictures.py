@@ -1,0 +1,88 @@
+"""Bars by group of patients: recall of every skin type and arm, with its interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.report.pictures import drawing, series_colours
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: a share in [0, 1] and the ends of its interval."""
+
+    height: float
+    low: float
+    high: float
+
+
+Bars = Mapping[str, Mapping[str, Bar]]
+"""Bars by series and group."""
+
+
+def group_bars(fairness: Mapping[str, Any]) -> dict[str, Bars]:
+    """Return recall by group as bars, for every population by series; suppressed groups have none.
+
+    Args:
+        fairness: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
+    """
+    found: dict[str, Bars] = {}
+    for one in fairness.get("populations", ()):
+        title = f"{one['architecture']}, scenario {one['scenario']}, preset {one['preset']}"
+        bars = {
+            series_name(arm, one["arms"]): {
+                _group_name(name): Bar(*(group["recall"][key] for key in ("value", "low", "high")))
+                for name, group in arm["groups"].items()
+                if group.get("recall")
+            }
+            for arm in one["arms"]
+        }
+        if any(bars.values()):
+            found[title] = bars
+    return found
+
+
+def _group_name(name: str) -> str:
+    return f"type {name}" if name in SKIN_TYPES else name
+
+
+def draw_bars(populations: Mapping[str, Bars], path: Path, what: str = "macro recall, percent") -> None:
+    """Draw bars, one panel per population: groups along the axis, one bar per series in each.
+
+    Args:
+        populations: bars by the title of their panel; at least one bar in each.
+        path: the PNG file.
+        what: the height of a bar, in words.
+    """
+    with drawing(9.4, 3.2 * len(populations), path) as figure:
+        panels = figure.subplots(len(populations), 1, squeeze=False)[:, 0]
+        for panel, (title, bars) in zip(panels, populations.items(), strict=True):
+            _draw_panel(panel, bars)
+            panel.set_title(title)
+            panel.set_ylabel(what)
+
+
+def _draw_panel(axes: Axes, bars: Bars) -> None:
+    groups = list(dict.fromkeys(name for by_group in bars.values() for name in by_group))
+    width, colours = 0.84 / len(bars), series_colours(list(bars))
+    for number, (name, by_group) in enumerate(bars.items()):
+        middles = np.array([groups.index(group) for group in by_group]) - 0.42 + width * (number + 0.5)
+        heights, lows, highs = (
+            100 * np.array([getattr(bar, part) for bar in by_group.values()])
+            for part in ("height", "low", "high")
+        )
+        axes.bar(middles, heights, 0.9 * width, color=colours[name], alpha=0.75, label=name)
+        axes.vlines(middles, lows, highs, color="#22272d", linewidth=1.1)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xlim(-0.55, len(groups) - 0.45)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    highest = max(bar.high for by_group in bars.values() for bar in by_group.values())
+    axes.set_ylim(0, min(100, 10 * np.ceil(10.5 * highest)))
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,239 @@
+"""``report.html``: the sections of ``report.md`` as one page that needs no other file and no network."""
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from PIL import Image
+
+from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.report.cost import timing_rows
+from skindiff.report.judgement import decided, deciding_interval, judged, would_change
+from skindiff.report.tables import HEADINGS
+from skindiff.report.text import CLOSING, COST, FOUND, Section, lead
+
+Rows = Sequence[Mapping[str, Any]]
+
+_DENSITY = 130 / 96
+"""Pixels of a picture for each CSS pixel that it is wide at most."""
+_LONG, _WORD, _MANY_ROWS = 36, 18, 18
+"""Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
+_FEW_CARDS = 6
+"""Verdicts that are given in words at once."""
+_HALF = 100.0
+"""Half the width of a verdict's bar, in the units of its drawing."""
+
+
+def render_page(content: Mapping[str, Any], sections: Sequence[Section], folder: Path) -> str:
+    """Return the text of ``report.html``: the same for the same content and pictures.
+
+    Args:
+        content: of ``report.json``.
+        sections: of :func:`~skindiff.report.text.report_sections`.
+        folder: that the pictures' paths start from; they are put into the page.
+    """
+    return fill_page(
+        content["title"],
+        sections,
+        folder,
+        kicker=f"skindiff · {content['recipe']}",
+        lead=lead(content),
+        tally=_tally(content["verdicts"]),
+        found=FOUND,
+        cards=_cards(content),
+        cards_open=sum(one["reference"] == "real" for one in content["verdicts"]) <= _FEW_CARDS,
+        cost=COST,
+        timings=timing_rows(content["timings"]),
+        environment=_surroundings(content["environment"]),
+        closing=_markdown(folder).render(CLOSING),
+    )
+
+
+def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any) -> str:
+    """Return a page of sections.
+
+    Args:
+        title: its heading.
+        sections: its contents.
+        folder: that the pictures' paths start from.
+        more: what the template shows besides: ``kicker``, ``lead``, and what a report alone has.
+    """
+    nothing = dict.fromkeys(
+        ("lead", "tally", "found", "cards", "cards_open", "cost", "timings", "environment", "closing")
+    )
+    return _template().render(title=title, sections=page_sections(sections, folder), **{**nothing, **more})
+
+
+def page_sections(sections: Sequence[Section], folder: Path) -> list[dict[str, str]]:
+    """Return ``id`` (unique), ``title`` and ``html`` of every section."""
+    markdown = _markdown(folder)
+    found: list[dict[str, str]] = []
+    for section in sections:
+        name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-") or "section"
+        before = sum(one["id"].rstrip("-0123456789") == name for one in found)
+        number = f"-{before + 1}" if before else ""
+        found.append({"id": name + number, "title": section.title, "html": markdown.render(section.body)})
+    return found
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("skindiff.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("page.html.jinja")
+
+
+def _markdown(folder: Path) -> MarkdownIt:
+    """Return what turns Markdown into HTML; HTML inside it is shown as text."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    markdown.core.ruler.push("figures", _figures)
+    markdown.core.ruler.push("tables", _tables)
+    markdown.add_render_rule("table_open", _table_open)
+    markdown.add_render_rule("table_close", _table_close)
+
+    def image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
+        return _figure(folder / str(tokens[place].attrs["src"]), tokens[place].content)
+
+    markdown.add_render_rule("image", image)
+    return markdown
+
+
+def _table_open(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
+    tall = tokens[place].attrs.get("class", "")
+    return f'<div class="{f"scroll {tall}".strip()}" tabindex="0" role="region" aria-label="table"><table>\n'
+
+
+def _table_close(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
+    return "</table></div>\n"
+
+
+def _figures(state: Any) -> None:
+    """Hide the paragraph around pictures that stand alone: a figure may not be inside one."""
+    for before, inline, after in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        kinds = {child.type for child in inline.children or ()}
+        if before.type == "paragraph_open" and "image" in kinds and kinds <= {"image", "softbreak"}:
+            before.hidden = after.hidden = True
+
+
+def _tables(state: Any) -> None:
+    """Mark tables of many rows, columns of sentences, and long names, which are shown in other ways."""
+    opened: list[Token] = []
+    cells: list[tuple[int, Token, str]] = []
+    for token, inner in zip(state.tokens, [*state.tokens[1:], None], strict=True):
+        if token.type == "table_open":
+            opened, cells = [token], []
+        elif token.type == "tr_open":
+            opened.append(token)
+            column = 0
+        elif token.type in ("th_open", "td_open"):
+            cells.append((column, token, inner.content))
+            column += 1
+        elif token.type == "table_close":
+            _mark(opened[0], len(opened) - 2, cells)
+
+
+def _mark(table: Token, rows: int, cells: Sequence[tuple[int, Token, str]]) -> None:
+    if rows > _MANY_ROWS:
+        table.attrJoin("class", "tall")
+    long = {column for column, _, text in cells if len(text) > _LONG and " " in text}
+    for column, token, text in cells:
+        if column in long:
+            token.attrJoin("class", "long")
+        elif len(text) > _WORD and " " not in text:
+            token.attrJoin("class", "word")
+
+
+def _figure(path: Path, caption: str) -> str:
+    with Image.open(path) as picture:
+        width, height = (round(side / _DENSITY) for side in picture.size)
+    data = base64.b64encode(path.read_bytes()).decode()
+    words = escape(caption)
+    return (
+        '<figure><div class="scroll picture" tabindex="0" role="region" aria-label="picture">'
+        f'<img src="data:image/png;base64,{data}" alt="{words}" '
+        f'width="{width}" height="{height}" style="--width: {width}px">'
+        f"</div><figcaption>{words}</figcaption></figure>\n"
+    )
+
+
+def _tally(verdicts: Rows) -> str:
+    """Return how many arms have which verdict against `real`."""
+    words = Counter(one["verdict"] for one in verdicts if one["reference"] == "real")
+    return ", ".join(f"{count} {word}" for word, count in words.items())
+
+
+def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the page shows of every verdict, those against `real` first."""
+    verdicts = sorted(content["verdicts"], key=lambda one: one["reference"] != "real")
+    found = [judged(content, one) for one in verdicts]
+    ends = [abs(end) for one in found for end in deciding_interval(one) if end is not None]
+    limit = max([0.01, *ends])
+    return [
+        {
+            "word": one["verdict"],
+            "mood": mood(value),
+            "name": _series(content["summary"], one),
+            "reference": one["reference"],
+            "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
+            "amount": _amount(value, one["metric"]),
+            "change": would_change(value) if one["reference"] == "real" else "",
+            "bar": _bar(value, limit),
+            "limit": points(limit),
+        }
+        for one, value in zip(verdicts, found, strict=True)
+    ]
+
+
+def _amount(found: Mapping[str, Any], metric: str) -> str:
+    low, high = deciding_interval(found)
+    interval = f" [{points(low)}, {points(high)}]" if low is not None else ""
+    return f"{points(found['delta'])}{interval} points of {HEADINGS[metric]}".replace(", ", ",\u00a0")
+
+
+def _unbroken(interval: re.Match[str]) -> str:
+    return interval[0].replace(" ", "\u00a0")
+
+
+def mood(found: Mapping[str, Any]) -> str:
+    """Return ``good``, ``bad`` or ``open``, as a difference's interval lies above, below or around zero."""
+    if not decided(found):
+        return "open"
+    return "good" if found["delta"] > 0 else "bad"
+
+
+def _series(summary: Rows, verdict: Mapping[str, Any]) -> str:
+    """Return the series of a verdict, and its population where there are several."""
+    names = ("scenario", "test_group", "architecture", "preset")
+    same = [row for row in summary if all(row[name] == verdict[name] for name in names)]
+    several = [name for name in names if len({row[name] for row in summary}) > 1]
+    return ", ".join([series_name(verdict, same), *(str(verdict[name]) for name in several)])
+
+
+def _bar(found: Mapping[str, Any], limit: float) -> dict[str, float] | None:
+    """Return where a difference and its intervals are drawn, from -100 to 100."""
+    if found["delta_ci_low"] is None:
+        return None
+    low, high = deciding_interval(found)
+    ends = {"low": found["delta_ci_low"], "high": found["delta_ci_high"], "delta": found["delta"]}
+    ends |= {"outer_low": low, "outer_high": high}
+    return {name: round(_HALF * max(-1.0, min(1.0, (end or 0.0) / limit)), 2) for name, end in ends.items()}
+
+
+def _surroundings(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the machine and versions as rows."""
+    rows = [(name.replace("_", " "), str(value)) for name, value in environment.items() if name != "versions"]
+    return rows + [(name, str(value)) for name, value in environment.get("versions", {}).items()]

@@ -1,0 +1,325 @@
+"""The pictures of a report: the same bytes for the same content."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from skindiff.classification.cells import Cell, CellKey
+from skindiff.evaluation.statistics.paired_bootstrap import find_row
+from skindiff.evaluation.statistics.verdicts import judged_differences, series_name
+from skindiff.measures.skin.tone import ToneShift
+from skindiff.report.judgement import deciding_interval
+from skindiff.report.tables import HEADINGS
+from skindiff.seeding import numpy_generator
+
+Log = Sequence[Mapping[str, float]]
+
+ARM_COLOURS = {
+    "real": "#4c5663",
+    "syn": "#e08e2b",
+    "real+syn": "#0b7a75",
+    "real+duplicates": "#8793a1",
+    "real+colour": "#a4589c",
+}
+"""Colours of the arms that most studies have."""
+_OTHER_COLOUR = "#3b6fb6"
+_SOURCE, _SYNTHETIC, _TARGET = "#d9a066", "#0b7a75", "#5b3a1e"
+LINES = ("#0b7a75", "#e08e2b", "#a4589c", "#3b6fb6", "#8793a1", "#b5473c", "#5a8f3d", "#4c5663")
+"""Colours of what has none of its own."""
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a929c",
+    "axes.grid": True,
+    "grid.color": "#e6e9ed",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.06,
+}
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One line of the sample grid: a source (or None for text-to-image) and what was drawn from it.
+
+    Images are RGB uint8, ``(height, width, 3)``; ``title`` says what they show, ``captions`` what was asked.
+    """
+
+    title: str
+    source: NDArray[np.uint8] | None
+    synthetic: tuple[NDArray[np.uint8], ...]
+    captions: tuple[str, ...] = ()
+
+
+@contextmanager
+def drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
+    """Give a figure in inches and save it without any trace of time or version."""
+    with style.context(["default", _STYLE]):
+        figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+        yield figure
+        figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def series_colours(names: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each series: its own where it is an arm that has one, else one that is left."""
+    free = [colour for colour in LINES if colour not in {ARM_COLOURS.get(name) for name in names}]
+    others = [name for name in names if name not in ARM_COLOURS]
+    if len(others) > len(free):
+        free = [to_hex(colormaps["tab20"](place)) for place in range(20)]
+    return {name: ARM_COLOURS.get(name) or free[others.index(name) % len(free)] for name in names}
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_samples(rows: Sequence[SampleRow], path: Path) -> None:
+    """Draw a grid, one line per :class:`SampleRow`: the source, then what was drawn from it."""
+    columns = 1 + max(len(row.synthetic) for row in rows)
+    with drawing(1.35 * columns + 1.2, 1.45 * len(rows) + 0.4, path) as figure:
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for line, row in enumerate(rows):
+            for column in range(columns):
+                axes = grid[line][column]
+                _bare(axes)
+                image = row.source if column == 0 else None
+                if 0 < column <= len(row.synthetic):
+                    image = row.synthetic[column - 1]
+                    if column <= len(row.captions):
+                        axes.set_xlabel(row.captions[column - 1], fontsize=7, labelpad=2)
+                if image is not None:
+                    axes.imshow(image, interpolation="nearest" if image.shape[0] < 128 else "auto")
+                elif column == 0:
+                    axes.text(0.5, 0.5, "text\nonly", ha="center", va="center", color="#8a929c")
+            label = grid[line][0].set_ylabel(row.title, rotation=0, ha="right", va="center", labelpad=8)
+            label.set_fontweight("bold")
+        grid[0][0].set_title("source", loc="center", fontweight="normal")
+        for column in range(1, columns):
+            grid[0][column].set_title("synthetic", loc="center", fontweight="normal")
+
+
+def confusion_counts(cells: Sequence[Cell]) -> NDArray[np.float64]:
+    """Return how often each class (row) was called each class (column), summed over cells."""
+    classes = len(cells[0].class_names)
+    counts = np.zeros((classes, classes))
+    for cell in cells:
+        np.add.at(counts, (cell.labels, cell.probabilities.argmax(1)), 1)
+    return counts
+
+
+def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
+    """Draw one confusion matrix per name in ``groups``, in percent of the true class, cells pooled."""
+    names = next(iter(groups.values()))[0].class_names
+    columns = min(3, len(groups))
+    lines = -(-len(groups) // columns)
+    side = 0.46 * len(names) + 0.9
+    with drawing(columns * side + 1.3, lines * (side + 0.35) + 0.8, path) as figure:
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes in grid[len(groups) :]:
+            axes.set_visible(False)
+        for axes, (title, cells) in zip(grid, groups.items(), strict=False):
+            counts = confusion_counts(cells)
+            percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+            axes.imshow(percent, cmap="BuGn", vmin=0, vmax=100)
+            axes.grid(visible=False)
+            axes.set_title(title)
+            axes.set_xticks(
+                range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=7
+            )
+            axes.set_yticks(range(len(names)), names, fontsize=7)
+            axes.tick_params(length=0, labelbottom=True)
+            for true, said in np.ndindex(percent.shape):
+                colour = "white" if percent[true, said] > 55 else "#2b3036"
+                text = f"{percent[true, said]:.0f}"
+                axes.text(said, true, text, ha="center", va="center", fontsize=7, color=colour)
+        figure.supxlabel("called", fontsize=9)
+        figure.supylabel("true class (percent of its images)", fontsize=9)
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a running mean over about a twentieth of the run, looking back only."""
+    window = max(1, len(values) // 20)
+    summed = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    return np.asarray((summed[ends] - summed[starts]) / (ends - starts))
+
+
+def _draw_log(axes: Axes, log: Log, key: str, colour: str, label: str | None) -> None:
+    points = np.array([(row["step"], row[key]) for row in log if row.get(key) is not None], dtype=float)
+    if not len(points):
+        return
+    steps, values = points.T
+    if key == "loss":
+        axes.plot(steps, values, color=colour, alpha=0.18, linewidth=0.6)
+        axes.plot(steps, _smooth(values), color=colour, linewidth=1.3, label=label)
+    else:
+        style = "--" if key == "validation_loss" else "-"
+        marker = "." if len(points) < 40 else ""
+        axes.plot(steps, values, style, marker=marker, color=colour, linewidth=1.2, markersize=4, label=label)
+
+
+def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
+    """Draw training curves.
+
+    Args:
+        curves: for each training its runs by name. A row of a log holds ``step``, ``loss`` and, where it was
+            validated, ``validation_loss`` (drawn dashed) and ``validation_balanced_accuracy``, which gets a
+            panel of its own.
+        path: the PNG file.
+    """
+    score = "validation_balanced_accuracy"
+    panels: list[tuple[str, Mapping[str, Log], tuple[str, ...]]] = []
+    for title, runs in curves.items():
+        panels.append((f"{title}: loss (dashed: validation)", runs, ("validation_loss", "loss")))
+        if any(score in row for log in runs.values() for row in log):
+            panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
+    lines = -(-len(panels) // 2)
+    with drawing(9.4 if len(panels) > 1 else 4.8, 2.6 * lines, path) as figure:
+        grid = figure.subplots(lines, min(2, len(panels)), squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (title, runs, keys) in zip(grid, panels, strict=False):
+            for number, (label, log) in enumerate(runs.items()):
+                colour = ARM_COLOURS.get(label, LINES[number % len(LINES)])
+                for key in keys:
+                    _draw_log(axes, log, key, colour, label if key == keys[-1] else None)
+            axes.set_title(title)
+            axes.set_xlabel("optimiser step")
+            if 1 < len(runs) <= len(LINES):
+                axes.legend(fontsize=7)
+
+
+def draw_tone(tones: Mapping[str, ToneShift], path: Path) -> None:
+    """Draw, for each transfer, the pairs source -> synthetic beside the target group's angles."""
+    with drawing(7.6, 3.1 * len(tones), path) as figure:
+        grid = figure.subplots(len(tones), 2, squeeze=False, width_ratios=(3, 2), sharey="row")
+        for (title, tone), (pairs, spread) in zip(tones.items(), grid, strict=True):
+            _draw_pairs(pairs, tone)
+            _draw_spread(spread, tone)
+            share, low, high = (100 * value for value in tone.share)
+            pairs.set_title(f"{title}: {share:.0f}% of the gap closed [{low:.0f}, {high:.0f}]")
+            pairs.set_ylabel("ITA of bare skin (degrees)\ndark  \u2190      \u2192  light")
+
+
+def _draw_pairs(axes: Axes, tone: ToneShift) -> None:
+    count = len(tone.source)
+    shown = numpy_generator("tone picture").permutation(count)[:150]
+    for row in shown.tolist():
+        axes.plot([0, 1], [tone.source[row], tone.synthetic[row]], color="#9aa5b1", alpha=0.35, linewidth=0.7)
+    jitter = numpy_generator("tone jitter").uniform(-0.12, 0.12, len(tone.target))
+    axes.scatter(2 + jitter, tone.target, s=9, color=_TARGET, alpha=0.5, linewidths=0)
+    columns = ((0, tone.source, _SOURCE), (1, tone.synthetic, _SYNTHETIC), (2, tone.target, _TARGET))
+    for place, angles, colour in columns:
+        middle = float(np.median(angles))
+        axes.plot(
+            [place - 0.22, place + 0.22], [middle, middle], color=colour, linewidth=3, solid_capstyle="butt"
+        )
+        side, aligned = (-0.25, "right") if place == 0 else (0.25, "left")
+        axes.text(
+            place + side, middle, f"{middle:.0f}", color=colour, va="center", ha=aligned, fontweight="bold"
+        )
+    axes.set_xticks(
+        [0, 1, 2], [f"source\n({count} pairs)", "synthetic", f"real target\n({len(tone.target)})"]
+    )
+    axes.set_xlim(-0.55, 2.6)
+
+
+def _draw_spread(axes: Axes, tone: ToneShift) -> None:
+    edges = np.linspace(-90, 90, 37)
+    groups = (
+        ("source", tone.source, _SOURCE),
+        ("synthetic", tone.synthetic, _SYNTHETIC),
+        ("real target", tone.target, _TARGET),
+    )
+    for label, angles, colour in groups:
+        share = np.histogram(angles, edges)[0] / len(angles) * 100
+        axes.stairs(share, edges, orientation="horizontal", color=colour, fill=True, alpha=0.28)
+        axes.stairs(share, edges, orientation="horizontal", color=colour, linewidth=1.4, label=label)
+    axes.set_xlabel("percent of images")
+    axes.set_title("distributions")
+    axes.legend(fontsize=7)
+
+
+def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path: Path) -> None:
+    """Draw paired differences in points, with intervals and (thin) those corrected for the number of arms.
+
+    Args:
+        rows: rows of `summary`; full markers are differences to `real`, hollow ones to other reference arms.
+        metrics: a panel for each.
+        path: the PNG file.
+    """
+    lines = [row for row in rows if row["metric"] == metrics[0] and row["delta"] is not None]
+    names = [_forest_name(row, lines) for row in lines]
+    with drawing(3.1 * len(metrics) + 1.8, 0.48 * len(lines) + 1.3, path) as figure:
+        panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
+        for panel, metric in zip(panels, metrics, strict=True):
+            panel.axvline(0, color="#4c5663", linewidth=1)
+            for place, line in enumerate(lines):
+                key = {field: line[field] for field in CellKey._fields if field in line}
+                row = find_row(rows, metric=metric, **key)
+                colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
+                _draw_difference(panel, -place, judged_differences(row, rows), colour)
+            panel.set_title(HEADINGS[metric])
+            panel.set_xlabel("points more than the reference")
+            panel.grid(visible=False, axis="y")
+        panels[0].set_yticks([-place for place in range(len(lines))], names)
+        panels[0].set_ylim(-len(lines) + 0.2, 0.5)
+        panels[0].tick_params(axis="y", length=0)
+        others = dict.fromkeys(
+            arm for line in lines for arm in judged_differences(line, rows) if arm != "real"
+        )
+        hollow = ", ".join(others)
+        note = "full circles: against real" + (f"; hollow, from top: against {hollow}" if others else "")
+        figure.supxlabel(note, fontsize=8, color="#4c5663")
+
+
+def _forest_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    same = [other for other in rows if other["scenario"] == row["scenario"]]
+    name = series_name(row, [other for other in same if other["test_group"] == row["test_group"]])
+    for field in ("scenario", "test_group", "architecture", "preset"):
+        if len({other[field] for other in rows}) > 1:
+            name += f", {row[field]}"
+    return name
+
+
+def _draw_difference(
+    axes: Axes, place: float, differences: Mapping[str, Mapping[str, Any]], colour: str
+) -> None:
+    for turn, (reference, value) in enumerate(differences.items()):
+        height = place - 0.21 * turn
+        full = reference == "real"
+        low, high = deciding_interval(value)
+        if low is not None and high is not None:
+            axes.plot([100 * low, 100 * high], [height, height], color=colour, linewidth=0.8)
+        if value["delta_ci_low"] is not None:
+            ends = [100 * value["delta_ci_low"], 100 * value["delta_ci_high"]]
+            axes.plot(ends, [height, height], color=colour, linewidth=2.6 if full else 1.6)
+        face = colour if full else "white"
+        axes.plot(
+            100 * value["delta"],
+            height,
+            "o",
+            color=colour,
+            markerfacecolor=face,
+            markersize=6 if full else 4.5,
+        )

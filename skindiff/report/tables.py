@@ -1,0 +1,217 @@
+"""The tables of a report as Markdown, from the content of ``report.json``: no computing beyond means."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skindiff.evaluation.statistics.verdicts import judged_differences, points, series_name
+from skindiff.report.chapter import markdown_table
+from skindiff.report.published.fitzpatrick import CITATION
+
+Rows = Sequence[Mapping[str, Any]]
+
+_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
+_COMPARED = ("accuracy", "balanced_accuracy", "auroc")
+HEADINGS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "macro precision",
+    "recall": "macro recall",
+    "f1": "macro F1",
+    "auroc": "AUROC",
+}
+"""Scores as tables name them."""
+
+
+def percent(value: float | None) -> str:
+    """Return a share in percent with one digit, ``"n/a"`` where there is none."""
+    return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def estimate(row: Mapping[str, Any] | None) -> str:
+    """Return the mean of a row of `summary` with its interval, in percent."""
+    if row is None or row["mean"] is None:
+        return "n/a"
+    if row["ci_low"] is None:
+        return percent(row["mean"])
+    return f"{percent(row['mean'])} [{percent(row['ci_low'])}, {percent(row['ci_high'])}]"
+
+
+def difference(value: Mapping[str, Any] | None) -> str:
+    """Return a difference with its interval in points, empty where there is none."""
+    if value is None or value["delta"] is None:
+        return ""
+    if value["delta_ci_low"] is None:
+        return points(value["delta"])
+    return f"{points(value['delta'])} [{points(value['delta_ci_low'])}, {points(value['delta_ci_high'])}]"
+
+
+def populations(rows: Rows) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Return rows of `summary` by scenario, test group, architecture and preset."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        key = (row["scenario"], row["test_group"], row["architecture"], row["preset"])
+        groups.setdefault(key, []).append(row)
+    return groups
+
+
+def by_series(rows: Rows) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Return the rows of a population of `summary` by the name of their series, and by metric."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(series_name(row, rows), {})[row["metric"]] = row
+    return found
+
+
+def score_tables(summary: Rows) -> list[str]:
+    """Return for each population a table of scores and one of differences."""
+    parts = []
+    for (scenario, group, architecture, preset), rows in populations(summary).items():
+        lines = [
+            [name, *(estimate(by_metric.get(metric)) for metric in _SHOWN)]
+            for name, by_metric in by_series(rows).items()
+        ]
+        first = rows[0]
+        about = (
+            f"{first['images']} test images of {first['groups']} groups over {first['cells']} runs per arm"
+        )
+        title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
+        parts.append(f"**{title}** ({about}), in percent")
+        parts.append(markdown_table(["arm", *(HEADINGS[metric] for metric in _SHOWN)], lines))
+        parts.append(_difference_table(rows))
+    return parts
+
+
+def _difference_table(rows: Rows) -> str:
+    lines = []
+    for name, by_metric in by_series(rows).items():
+        judged = [judged_differences(by_metric[metric], rows) for metric in _COMPARED]
+        for reference in judged[0]:
+            lines.append([f"{name} - {reference}", *(difference(one.get(reference)) for one in judged)])
+    if not lines:
+        return ""
+    return markdown_table(["paired difference, points", *(HEADINGS[metric] for metric in _COMPARED)], lines)
+
+
+def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
+    """Return the numbers of Wang et al. beside ours, nothing where none are given."""
+    if not published:
+        return []
+    ours = {_paper_key(row): row for row in summary if row["metric"] == "accuracy"}
+    theirs = {_paper_key(row): row for row in published if row["metric"] == "accuracy"}
+    lines = []
+    for key, row in theirs.items():
+        mine = ours.get(key)
+        printed = f"{row['percent']:.2f}"
+        if row["plus_minus"] is not None:
+            printed += f" ± {row['plus_minus']:.2f}"
+        real = theirs.get((*key[:3], "real", ""))
+        gain = f"{row['percent'] - real['percent']:+.2f}" if real and row["arm"] != "real" else ""
+        strategy = f", {row['strategy']}" if row["table"] == 5 else ""
+        lines.append(
+            [
+                f"{row['architecture']}, {row['arm']}{strategy}",
+                f"{row['scenario']}, {row['test_group']}",
+                f"Table {row['table']}",
+                printed,
+                estimate(mine) if mine else "not run",
+                gain,
+                difference(mine),
+            ]
+        )
+    headings = ["architecture, arm", "scenario, test", "printed in", "paper, accuracy %", "ours, accuracy %"]
+    about = (
+        f"Paper: {CITATION}. Its numbers are for Fitzpatrick17k's seven conditions, Stable Diffusion 2.1, "
+        "classifiers pretrained on ImageNet, and a checkpoint chosen on the test set; another corpus, "
+        "generator or protocol is not expected to reach the same level. Compare what the arms add, not the "
+        "levels."
+    )
+    return [about, markdown_table([*headings, "paper, gain", "ours, gain"], lines)]
+
+
+def _paper_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    strategy = "" if row["arm"] == "real" else str(row["strategy"])
+    return row["scenario"], row["test_group"], row["architecture"], row["arm"], strategy
+
+
+def _spread(value: Mapping[str, float]) -> str:
+    return f"{value['median']:.1f} ({value['p10']:.1f} to {value['p90']:.1f})"
+
+
+def _interval(value: Mapping[str, float | None], scale: float = 1.0, digits: int = 1) -> str:
+    numbers = list(value.values())
+    if any(number is None for number in numbers):
+        return "n/a"
+    middle, low, high = (f"{scale * float(number or 0.0):.{digits}f}" for number in numbers)
+    return f"{middle} [{low}, {high}]"
+
+
+def tone_table(tone: Mapping[str, Any] | None) -> list[str]:
+    """Return what each transfer did to skin tone, nothing where none was measured."""
+    if tone is None:
+        return []
+    lines = [
+        [
+            name,
+            _spread(one["source"]),
+            _spread(one["synthetic"]),
+            _spread(one["target"]),
+            _interval(one["paired_shift"]),
+            _interval(one["share_of_gap"], 100, 0) + " %",
+            f"{one['wasserstein_source_to_target']:.1f} to {one['wasserstein_synthetic_to_target']:.1f}",
+        ]
+        for name, one in tone["by_transfer"].items()
+    ]
+    headings = ["transfer", "source", "synthetic", "real target", "paired shift", "share of gap", "distance"]
+    about = (
+        "Individual typology angle of bare skin in degrees (lighter is higher): median (10th to 90th "
+        "percentile); median paired shift and share of the source-to-target gap with 95% intervals over "
+        "groups; Wasserstein distance to the real target group before and after. Photographs are not "
+        "calibrated, and an angle is no Fitzpatrick type."
+    )
+    return [about, markdown_table(headings, lines)]
+
+
+def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
+    """Return how much of the lesions each transfer kept, nothing where it was not measured."""
+    if not lesion:
+        return []
+    lines = [
+        [
+            name,
+            _interval(one["own_similarity"], digits=2),
+            f"{one['mismatched_similarity']:.2f}",
+            _interval(one["kept"], 100, 0) + " %",
+            _interval(one["rank_of_own_source"], 100, 0) + " %",
+        ]
+        for name, one in lesion.items()
+    ]
+    headings = ["transfer", "own source", "other sources", "structure kept", "other sources beaten"]
+    about = (
+        "Structure term of SSIM on band-passed luminance (1: the same lesion but for tone, light and "
+        "contrast), with each image's own source and with sources of the same class from other groups. 0% "
+        "kept and 50% beaten: the lesion was repainted."
+    )
+    return [about, markdown_table(headings, lines)]
+
+
+def split_table(splits: Rows, *, patients_known: bool) -> str:
+    """Return sizes, groups that cross and rows that are not used, by seed; empty where nothing was split."""
+    if not splits:
+        return ""
+    names = list(dict.fromkeys(name for split in splits for name in split["sizes"]))
+    counted = any(split.get("copies_crossing") is not None for split in splits)
+    lines = []
+    for split in splits:
+        dropped = ", ".join(
+            f"{count} {reason.replace('_', ' ')}" for reason, count in split["dropped"].items() if count
+        )
+        sizes = [str(split["sizes"].get(name, 0)) for name in names]
+        crossing = [str(split["groups_crossing"])]
+        crossing += [str(split.get("copies_crossing", ""))] if counted else []
+        lines.append([str(split["seed"]), *sizes, *crossing, dropped or "none"])
+    crossings = [
+        "groups crossing" if patients_known else "known groups crossing",
+        *(["copies crossing"] if counted else []),
+    ]
+    headings = ["seed", *(name.replace("_", " ") for name in names), *crossings, "not used"]
+    return markdown_table(headings, lines)

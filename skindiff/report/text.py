@@ -1,0 +1,135 @@
+"""``report.md`` from the content of ``report.json``: its sections in order, chapters among them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skindiff.report.cost import cost_table
+from skindiff.report.fairness import TITLE as FAIRNESS
+from skindiff.report.fairness import fairness_chapter
+from skindiff.report.judgement import comparison_text, verdict_text
+from skindiff.report.tables import (
+    beside_the_paper,
+    lesion_table,
+    score_tables,
+    split_table,
+    tone_table,
+)
+
+Pictures = Mapping[str, Sequence[tuple[str, str]]]
+"""(path from the report, caption) of what was drawn, by section."""
+
+FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
+CONFUSIONS = "Confusions"
+TONE, LESIONS, SAMPLES, PAPER = "Skin tone", "Lesions", "Samples", "Beside the paper"
+TRAINING, SPLITS, COST, READING = "Training", "Splits", "Cost", "How to read this"
+TITLES = (
+    *(FOUND, FAIR, SCORES, FAIRNESS, CONFUSIONS, TONE, LESIONS),
+    *(SAMPLES, PAPER, TRAINING, SPLITS, COST, READING),
+)
+"""Sections of every report, in order; those with nothing to say are left out."""
+
+_HOW = (
+    "Means are over split and training seeds. Intervals (95%) add two sources of chance: which patients were "
+    "tested, by a bootstrap over groups of test images (patients, lesions or duplicate clusters), and how "
+    "the seeds fell, by the spread between them. A difference is taken image by image and seed by seed. In "
+    "the tables each interval stands for itself; the verdicts follow from intervals that are corrected for "
+    "the number of arms (Holm), in the picture the thin ends of the lines. Macro scores run over the classes "
+    "that have test images."
+)
+CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section as it is written: Markdown below a title; ``after`` places a chapter (see `Chapter`)."""
+
+    title: str
+    body: str
+    after: str = ""
+
+
+def report_sections(
+    content: Mapping[str, Any],
+    pictures: Pictures,
+    chapters: Sequence[Section] = (),
+    left_out: Sequence[str] = (),
+) -> list[Section]:
+    """Return the sections that have something to say, in order.
+
+    Args:
+        content: of ``report.json``.
+        pictures: as drawn.
+        chapters: with ``after`` one of :data:`TITLES`.
+        left_out: captions of the pictures that are not included, as they show images of the corpus.
+    """
+    found = []
+    for title in TITLES:
+        parts = _PARTS[title](content) if title in _PARTS else []
+        if title == SAMPLES and left_out:
+            parts = [_left_out(content, left_out)]
+        found.append(Section(title, paragraphs(*parts, images(pictures.get(title, ())))))
+        found += [chapter for chapter in chapters if chapter.after == title]
+    return [section for section in found if section.body]
+
+
+def render_markdown(content: Mapping[str, Any], sections: Sequence[Section]) -> str:
+    """Return the text of ``report.md``.
+
+    Args:
+        content: of ``report.json``.
+        sections: of :func:`report_sections`.
+    """
+    bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
+    return paragraphs(f"# {content['title']}", lead(content), *bodies, CLOSING) + "\n"
+
+
+def paragraphs(*parts: str) -> str:
+    """Join what is not empty by blank lines."""
+    return "\n\n".join(part for part in parts if part)
+
+
+def images(pictures: Sequence[tuple[str, str]]) -> str:
+    """Return the Markdown that shows pictures, given as (path from the report, caption)."""
+    return paragraphs(*(f"![{caption}]({path})" for path, caption in pictures))
+
+
+def lead(content: Mapping[str, Any]) -> str:
+    """Return what the corpus is, in a sentence; empty where it was not counted."""
+    counts = ", ".join(
+        f"{value} {name}" for name, value in content["corpus"].items() if isinstance(value, int)
+    )
+    return f"Corpus: {counts}." if counts else ""
+
+
+def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
+    corpus = f"the corpus {content['corpus']['name']}" if "name" in content["corpus"] else "the corpus"
+    about = (
+        f"Left out, since they show images of {corpus}, which can be of patients, or images drawn after them:"
+    )
+    how = (
+        "To have them in the report, run the same command again with `--resume --include_images true`. "
+        "The folder then holds pictures of the corpus: mind where it goes."
+    )
+    return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
+
+
+def _splits(content: Mapping[str, Any]) -> list[str]:
+    about = ""
+    if content["corpus"].get("quarantined") or content["corpus"].get("missing"):
+        about = "What is missing or could not be used is listed in `missing.txt` and `quarantined.csv`."
+    return [split_table(content["splits"], patients_known="ungrouped" not in content["corpus"]), about]
+
+
+_PARTS = {
+    FOUND: lambda content: verdict_text(content),
+    FAIR: lambda content: comparison_text(content),
+    SCORES: lambda content: score_tables(content["summary"]),
+    FAIRNESS: lambda content: [fairness_chapter(content["fairness"]).text],
+    TONE: lambda content: tone_table(content["skin_tone"]),
+    LESIONS: lambda content: lesion_table(content["lesion"]),
+    PAPER: lambda content: beside_the_paper(content["summary"], content["published"]),
+    SPLITS: _splits,
+    COST: lambda content: cost_table(content["cost"]),
+    READING: lambda content: ["\n".join(f"- {note}" for note in [_HOW, *content["notes"]])],
+}

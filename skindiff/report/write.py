@@ -1,0 +1,323 @@
+"""The report of a study: ``report.json`` for machines; ``report.md``, pictures, ``report.html`` for people.
+
+All are pure functions of a :class:`Report`, down to the byte, so that a resumed run can be compared with an
+uninterrupted one. What differs between the two by nature (how long it took, on what) stands in the keys
+``timings`` and ``environment`` of ``report.json``, at the end of ``report.html``, and nowhere else.
+"""
+
+import json
+import math
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+
+from skindiff.classification.cells import Cell
+from skindiff.classification.leaks import comparison_flags
+from skindiff.corpora.registry import shows_patients
+from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
+from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
+from skindiff.evaluation.statistics.verdicts import series_name, verdicts
+from skindiff.measures.copying.crossing import crossing_flags
+from skindiff.measures.skin.lesion_structure import LesionPreservation
+from skindiff.measures.skin.tone import ToneShift
+from skindiff.report.chapter import Chapter, ChapterOf, Picture
+from skindiff.report.cost import study_cost
+from skindiff.report.group_pictures import draw_bars, group_bars
+from skindiff.report.page import render_page
+from skindiff.report.pictures import (
+    Log,
+    SampleRow,
+    draw_confusions,
+    draw_curves,
+    draw_forest,
+    draw_samples,
+    draw_tone,
+)
+from skindiff.report.published.fitzpatrick import Published
+from skindiff.report.text import (
+    CONFUSIONS,
+    FAIRNESS,
+    SAMPLES,
+    SCORES,
+    TITLES,
+    TONE,
+    TRAINING,
+    Section,
+    images,
+    paragraphs,
+    render_markdown,
+    report_sections,
+)
+from skindiff.runs import write_atomically
+
+PICTURES = "pictures"
+_FOREST_METRICS = ("accuracy", "balanced_accuracy", "auroc")
+_PLACE_SETTINGS = ("output_dir", "resume", "overwrite")
+"""Settings that say where and how a run was called, not what it computes; left out of the report."""
+_PACKAGES = (
+    *("skindiff", "torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "datasets"),
+    *("timm", "evaluate", "scikit-learn", "numpy"),
+)
+
+
+@dataclass
+class Report:
+    """Everything that a report is made from.
+
+    Attributes:
+        recipe: name of the recipe.
+        title: first line of ``report.md``.
+        config: the run's settings as nested plain values.
+        splits: one dict per split with at least ``seed``, ``sizes``, ``dropped`` and ``groups_crossing``.
+        cells: predictions of every arm and seed.
+        references: arms besides `real` that others are compared with, where there are such cells.
+        primary_metric: the score that the verdicts are about.
+        replicates: of the bootstrap.
+        fairness: groups of skin types, and how few patients are not shown.
+        corpus: counts of what was read, missing, quarantined.
+        tones: shift in skin tone by the name of the transfer; the first is the study's own.
+        lesions: preservation of lesions by the name of the transfer.
+        curves: training logs, by training and run.
+        samples: lines of the sample grid.
+        published: the paper's numbers to set beside ours.
+        notes: sentences on how to read this study, in the order given.
+        chapters: sections that only this study has, or what makes one from the content of ``report.json``;
+            those with neither text nor pictures are left out.
+        sections: further keys of ``report.json`` that a recipe adds (plain values).
+        trainings: optimiser steps of generators and detectors, by name.
+        timings: seconds by stage, or by stage and part; kept out of ``report.md``.
+    """
+
+    recipe: str
+    title: str
+    config: Mapping[str, Any]
+    splits: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cell]
+    references: Sequence[str] = ("real+duplicates", "real+colour", "real+syn:random")
+    primary_metric: str = "balanced_accuracy"
+    replicates: int = 2000
+    fairness: FairnessConfig = field(default_factory=FairnessConfig)
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    tones: Mapping[str, ToneShift] = field(default_factory=dict)
+    lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Log]] = field(default_factory=dict)
+    samples: Sequence[SampleRow] = ()
+    published: Sequence[Published] = ()
+    notes: Sequence[str] = ()
+    chapters: Sequence[Chapter | ChapterOf] = ()
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    trainings: Mapping[str, int] = field(default_factory=dict)
+    timings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def environment(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
+    """Return versions and the kind of machine, without host, user or folder names.
+
+    Args:
+        processes: that worked together.
+        device: type of accelerator, such as ``"cpu"`` or ``"cuda"``.
+    """
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "processes": processes,
+        "threads_per_process": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: six digits, null for what is not finite, short paths."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, (bool, int)) or value is None:
+        return value
+    if isinstance(value, float):
+        return round(value, 6) + 0.0 if math.isfinite(value) else None
+    text = str(value)
+    return PurePath(text).name if isinstance(value, PurePath) or PurePath(text).is_absolute() else text
+
+
+def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``report.json``.
+
+    Paths in the config are cut to their last part (reports are shared, home folders are not), and the
+    settings that name the run's own folder are left out.
+
+    Args:
+        report: what was found.
+        surroundings: from :func:`environment`.
+    """
+    present = {cell.key.arm for cell in report.cells}
+    references = [arm for arm in report.references if arm in present]
+    summary = summarise(report.cells, references=references, replicates=report.replicates)
+    results = [result_row(cell) for cell in report.cells]
+    content = {
+        "recipe": report.recipe,
+        "title": report.title,
+        "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
+        "corpus": report.corpus,
+        "splits": report.splits,
+        "flags": [
+            *comparison_flags(report.cells, report.splits, report.corpus),
+            *crossing_flags(report.sections.get("copying", ())),
+        ],
+        "verdicts": verdicts(summary, report.primary_metric),
+        "summary": summary,
+        "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),
+        "skin_tone": _tone_content(report.tones),
+        "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
+        "results": results,
+        "published": [row._asdict() for row in report.published],
+        "notes": list(report.notes),
+        **report.sections,
+        "cost": study_cost(results, report.sections.get("synthesis", ()), report.trainings),
+        "environment": surroundings,
+        "timings": report.timings,
+    }
+    cleaned: dict[str, Any] = plain(content)
+    return cleaned
+
+
+def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
+    """Return the study's own transfer first, flat, and every transfer by name."""
+    if not tones:
+        return None
+    by_transfer = {name: tone.summary() for name, tone in tones.items()}
+    first = next(iter(by_transfer))
+    return {"transfer": first, **by_transfer[first], "by_transfer": by_transfer}
+
+
+def includes_images(include_images: bool | None, corpus: str | None) -> bool:
+    """Return whether a report shows images of the corpus: as asked, or only if it shows no patients."""
+    return not shows_patients(corpus) if include_images is None else include_images
+
+
+def write_report(
+    folder: Path,
+    report: Report,
+    *,
+    include_images: bool | None = None,
+    surroundings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the report and ``pictures/`` into ``folder`` and return the path of ``report.md``.
+
+    Pictures of an earlier report are replaced; each text file appears in one piece, ``report.md`` last.
+
+    Args:
+        folder: of the run; must exist.
+        report: what was found.
+        include_images: show images of the corpus and what was drawn after them. With photographs of patients
+            the report must not leave the machine then, so None shows them only if no patient is on them
+            (phantom).
+        surroundings: from :func:`environment`; that of this process if left out.
+    """
+    content = report_content(report, environment() if surroundings is None else surroundings)
+    shown = includes_images(include_images, content["corpus"].get("name"))
+    pictures = folder / PICTURES
+    fresh = folder / f".{PICTURES}.partial"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    drawn = _draw(report, content, fresh, shown)
+    made = [one if isinstance(one, Chapter) else one(content) for one in report.chapters]
+    chapters = [_draw_chapter(chapter, fresh, shown) for chapter in made]
+    shutil.rmtree(pictures, ignore_errors=True)
+    fresh.rename(pictures)
+    left_out = [] if shown else _photographs(report, made)
+    sections = report_sections(content, drawn, chapters, left_out)
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / "report.json", text + "\n")
+    write_atomically(folder / "report.html", render_page(content, sections, folder))
+    write_atomically(folder / "report.md", render_markdown(content, sections))
+    return folder / "report.md"
+
+
+_SAMPLES = "Sources and what was drawn from them."
+
+
+def _photographs(report: Report, chapters: Sequence[Chapter]) -> list[str]:
+    """Return the captions of all pictures that show images."""
+    own = [_SAMPLES] if report.samples else []
+    return own + [caption for chapter in chapters for _, caption, _ in chapter.photographs]
+
+
+def _draw_chapter(chapter: Chapter, folder: Path, shown: bool) -> Section:
+    """Draw a chapter's pictures and return its text with them, empty where there is neither."""
+    wanted: tuple[Picture, ...] = chapter.pictures + (chapter.photographs if shown else ())
+    for name, _, draw in wanted:
+        draw(folder / name)
+    if chapter.after not in TITLES:
+        raise ValueError(f"chapter {chapter.title!r} is to follow {chapter.after!r}, none of {TITLES}")
+    links = images([(f"{PICTURES}/{name}", caption) for name, caption, _ in wanted])
+    return Section(chapter.title, paragraphs(chapter.text, links), chapter.after)
+
+
+def _draw(
+    report: Report, content: Mapping[str, Any], folder: Path, shown: bool
+) -> dict[str, list[tuple[str, str]]]:
+    """Draw what there is to draw; return (path from the report, caption) by section."""
+    drawn: dict[str, list[tuple[str, str]]] = {}
+
+    def add(section: str, name: str, caption: str) -> Path:
+        drawn.setdefault(section, []).append((f"{PICTURES}/{name}", caption))
+        return folder / name
+
+    summary = content["summary"]
+    if any(row["delta"] is not None for row in summary):
+        path = add(
+            SCORES,
+            "differences.png",
+            "Paired differences with 95% intervals; thin lines: corrected for the number of arms.",
+        )
+        draw_forest(summary, _FOREST_METRICS, path)
+    for name, groups in _confusion_groups(report.cells, summary).items():
+        path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
+        draw_confusions(groups, path)
+    bars = group_bars(content["fairness"])
+    if bars:
+        draw_bars(bars, add(FAIRNESS, "fairness.png", "Recall by group, with 95% intervals."))
+    if report.tones:
+        draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
+    if report.samples and shown:
+        draw_samples(report.samples, add(SAMPLES, "samples.png", _SAMPLES))
+    if report.curves:
+        draw_curves(report.curves, add(TRAINING, "training.png", "Training curves."))
+    return drawn
+
+
+def _confusion_groups(
+    cells: Sequence[Cell], summary: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, list[Cell]]]:
+    """Return cells by population (one picture each) and series (one matrix each)."""
+    groups: dict[str, dict[str, list[Cell]]] = {}
+    for cell in cells:
+        row = cell.key._asdict()
+        scenario, test_group, architecture, preset = cell.key.population
+        same = [
+            other
+            for other in summary
+            if (other["scenario"], other["test_group"], other["architecture"], other["preset"])
+            == cell.key.population
+        ]
+        title = series_name(row, same)
+        name = f"scenario {scenario} {test_group} {architecture} {preset}"
+        groups.setdefault(name, {}).setdefault(title, []).append(cell)
+    return groups

@@ -1,0 +1,248 @@
+"""Ratios, filters, mixing and RandAugment as arms; leaks refused; the same cells from one process and two."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from datasets import ClassLabel, Dataset
+
+from skindiff.classification import experiment
+from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
+from skindiff.classification.cells import Cell
+from skindiff.classification.leaks import comparison_flags, copies_crossing
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError, SplitError
+from tests.classification.engine import (
+    SMALL,
+    SPREAD,
+    drawn_from,
+    make_corpus,
+    make_experiment,
+    make_split,
+    run_spread,
+)
+from tests.conftest import REPOSITORY
+from tests.evaluation.made_up import make_cells
+from tests.training.test_loop_processes import TWO_PROCESSES
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Dataset:
+    return make_corpus()
+
+
+@pytest.fixture(scope="module")
+def split(corpus: Dataset) -> Split:
+    return make_split(corpus)
+
+
+class Trainings:
+    """What the experiment has trained on, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Any] = []
+        train = experiment.train_classifier
+
+        def watched(*arguments: Any) -> Any:
+            self.calls.append(arguments)
+            return train(*arguments)
+
+        monkeypatch.setattr(experiment, "train_classifier", watched)
+
+
+def keys(cells: list[Cell]) -> list[tuple[str, float | None]]:
+    return [(cell.key.arm, cell.key.ratio) for cell in cells]
+
+
+def test_names_of_filters_and_new_views() -> None:
+    for name in ("real+syn:agreement", "syn:random+weighted", "real+syn+randaugment+mixed"):
+        assert parse_arm(name).name == name
+    for name in ("real:agreement", "real+duplicates:tone", "real+syn:best", "real+mixed+syn"):
+        assert not is_arm(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arms": ["real+mixed"]}, "mixes nothing"),
+        ({"arms": ["real+geometric+randaugment"]}, "two augmentations"),
+        ({"ratios": [0.5, 0.0]}, "ratios"),
+        ({"mixing_probability": 0.0}, "mixing_probability: 0.0"),
+        ({"arms": ["real+syn:best"]}, "'real\\+syn:best' is not one of"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(SMALL, **change).validate()
+
+
+def test_ratios_go_with_what_adds_to_real_rows(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    arms = ["real", "syn", "real+syn", "real+duplicates"]
+    study = make_experiment(
+        tmp_path, accelerator, replace(SMALL, arms=arms, ratios=[0.5, 2.0]), corpus, split
+    )
+    rows = len(split.train)
+    cells = study.cells(drawn_from(corpus, split.train, tmp_path, times=3), "img2img")
+    assert keys(cells) == [
+        ("real", None),
+        ("syn", 3.0),
+        ("real+syn", 0.5),
+        ("real+syn", 2.0),
+        ("real+duplicates", 0.5),
+        ("real+duplicates", 2.0),
+    ]
+    sizes = [len(call[2]) for call in trainings.calls]
+    assert sizes == [rows, 3 * rows, rows * 3 // 2, 3 * rows, rows * 3 // 2, 3 * rows]
+    assert {cell.optimiser_steps for cell in cells} == {2}
+    config = replace(SMALL, arms=["real+syn"], ratios=[10.0])
+    study, drawn = (
+        make_experiment(tmp_path, accelerator, config, corpus, split),
+        drawn_from(corpus, [0, 1], tmp_path),
+    )
+    with pytest.raises(ConfigError, match="synthetic rows and there are 2"):
+        study.cells(drawn, "img2img")
+
+
+def test_every_filter_keeps_the_same_share_of_every_class(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    config = replace(SMALL, arms=[f"real+syn:{name}" for name in FILTERS])
+    config.filters.features.network = "test_resnet"
+    study = make_experiment(tmp_path, accelerator, config, corpus, split)
+    synthetic = drawn_from(corpus, split.train, tmp_path, times=2)
+    cells = study.cells(synthetic, "img2img")
+    rows = len(split.train)
+    assert keys(cells) == [(arm, 1.0) for arm in config.arms]
+    for call in trainings.calls:
+        assert Counter(call[2].labels.tolist()) == {0: rows, 1: rows}
+    stages = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "stages").iterdir()}
+    assert {f"filter-{name}" for name in FILTERS} <= stages
+    before = len(trainings.calls)
+    study.cells(synthetic, "img2img")
+    assert len(trainings.calls) == before
+
+
+def test_mixing_shows_drawn_images_in_place_of_their_own_source(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    config = replace(SMALL, arms=["real+syn+mixed"], mixing_probability=0.3)
+    study = make_experiment(tmp_path, accelerator, config, corpus, split)
+    synthetic = drawn_from(corpus, split.train[:4], tmp_path, times=2)
+    study.cells(synthetic, "img2img")
+    mixing, rows = trainings.calls[0][8], len(split.train)
+    assert mixing.partners[0] == (rows, rows + 4)
+    assert mixing.partners[4] == ()
+    shown = np.concatenate([mixing.sampler(lambda step: np.arange(rows), "t")(step) for step in range(2000)])
+    shown = shown.reshape(-1, rows)
+    replaced = shown != np.arange(rows)
+    assert abs(replaced[:, :4].mean() - 0.3) < 0.02
+    assert not replaced[:, 4:].any()
+    assert set(shown[replaced[:, 0], 0].tolist()) == {rows, rows + 4}
+
+
+def test_randaugment_is_keyed_by_row_and_step() -> None:
+    import torch
+
+    from skindiff.training.augmentation import Augmenter
+
+    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    augmenter = Augmenter("randaugment", 32, 0.0, 7)
+    whole = augmenter(images, 3, torch.arange(6))
+    assert whole.shape == images.shape
+    assert whole.min() >= 0
+    assert whole.max() <= 1
+    assert torch.equal(whole[2:4], augmenter(images[2:4], 3, torch.arange(2, 4)))
+    assert not torch.equal(whole, augmenter(images, 4, torch.arange(6)))
+    state = torch.get_rng_state()
+    augmenter(images, 5, torch.arange(6))
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_images_drawn_from_held_out_ones_are_refused(
+    part: str, accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path
+) -> None:
+    held_out = split.validation if part == "validation" else split.test["all"]
+    study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), corpus, split)
+    leaking = drawn_from(corpus, [*split.train[:3], held_out[0]], tmp_path)
+    with pytest.raises(SplitError, match="draw from the split's training rows only"):
+        study.cells(leaking, "img2img")
+    # The group counts, not the image: its twin was trained on, but belongs to a tested patient.
+    groups = list(corpus["group_id"])
+    groups[split.train[0]] = groups[held_out[0]]
+    related = corpus.remove_columns("group_id").add_column("group_id", groups)
+    study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), related, split)
+    with pytest.raises(SplitError, match="whose group"):
+        study.cells(drawn_from(related, split.train[:3], tmp_path), "img2img")
+    assert not list((tmp_path / "stages").glob("cell-*"))
+
+
+def test_a_label_that_differs_from_its_sources_is_refused(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path
+) -> None:
+    study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), corpus, split)
+    drawn = drawn_from(corpus, split.train, tmp_path)
+    flipped = drawn.dataset.map(lambda row: {"label": 1 - row["label"]}, load_from_cache_file=False)
+    with pytest.raises(SplitError, match=r"is labelled ring, its source \S+ nodule"):
+        study.cells(replace(drawn, dataset=flipped), "img2img")
+    renamed = drawn.dataset.cast_column("label", ClassLabel(names=["ring", "nodule"]))
+    with pytest.raises(ConfigError, match="cannot be joined"):
+        study.cells(replace(drawn, dataset=renamed), "img2img")
+
+
+def test_copies_across_the_split_and_unequal_steps_are_flagged(corpus: Dataset, split: Split) -> None:
+    assert copies_crossing(corpus, split) == 0
+    rows = list(range(len(corpus)))
+    rows[split.test["all"][0]] = split.train[0]
+    planted = corpus.select(rows)
+    assert copies_crossing(planted, split) == 1
+    cells = make_cells({"real": 0.0, "real+syn": 0.0})
+    fair = [{"seed": 5, "groups_crossing": 0, "copies_crossing": 0}]
+    assert comparison_flags(cells, fair, {"images": 9}) == []
+    (unknown,) = comparison_flags(cells, fair, {"images": 9, "ungrouped": 4})
+    assert unknown.startswith("Patients unknown: leakage not excluded. 4 of 9 images")
+    unfair = [{"seed": 5, "groups_crossing": 2, "copies_crossing": 1}]
+    longer = [replace(c, optimiser_steps=700) if c.key.arm != "real" else c for c in cells]
+    first, second, third = comparison_flags(longer, unfair, {})
+    assert "2 in split 5" in first
+    assert "1 in split 5" in second
+    assert "byte for byte" in second
+    assert "real+syn 700" in third
+
+
+def test_two_processes_train_the_cells_of_one(tmp_path: Path) -> None:
+    alone = run_spread(tmp_path / "one", Accelerator(cpu=True))
+    command = [
+        sys.executable,
+        *TWO_PROCESSES,
+        "-m",
+        "tests.classification.engine",
+        str(tmp_path / "two"),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = run_spread(tmp_path / "two", Accelerator(cpu=True))
+    assert [cell.key for cell in together] == [cell.key for cell in alone]
+    assert len(alone) == len(SPREAD.arms) * len(SPREAD.train_seeds)
+    for one, two in zip(alone, together, strict=True):
+        assert np.array_equal(one.probabilities, two.probabilities)
