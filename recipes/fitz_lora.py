@@ -101,7 +101,7 @@ def main(config: FitzLoraConfig) -> Path:
         splits = {seed: make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds}
     logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
     results = FitzResults(corpus=corpus)
-    key = {"data_key": corpus.fingerprint}
+    key = {"corpus_fingerprint": corpus.fingerprint}
 
     for seed, split in splits.items():
         logger.info("split seed %d: %s", seed, split.sizes())

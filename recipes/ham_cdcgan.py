@@ -99,7 +99,7 @@ def main(config: HamCdcganConfig) -> Path:
         with accelerator.main_process_first():
             corpus = prepare_corpus(config.corpus, run.path)
         seen = {seed: make_fraction_split(corpus.dataset, fractions, seed).train for seed in config.seeds}
-        key = {"data_key": corpus.fingerprint}
+        key = {"corpus_fingerprint": corpus.fingerprint}
         detectors = {
             seed: DetectorOfSplit(run, accelerator, config.detection, corpus.dataset, rows, seed=seed, **key)
             for seed, rows in seen.items()

@@ -105,7 +105,7 @@ def main(config: HamFewShotConfig) -> Path:
     drawing = replace(config.synthesis, output_size=config.corpus.image_size)
     logger.info("corpus %s: %s", config.corpus.name, corpus.counts())
     results = ClassResults(corpus, config.experiment.bootstrap_replicates)
-    key = {"data_key": corpus.fingerprint}
+    key = {"corpus_fingerprint": corpus.fingerprint}
 
     for seed, split in splits.items():
         logger.info("split seed %d: %s", seed, split.sizes())

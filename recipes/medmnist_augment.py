@@ -99,7 +99,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     drawing = replace(config.synthesis, output_size=config.corpus.image_size)
     logger.info("%s: %s, %s", name, corpus.counts(), split.sizes())
     results = ClassResults(corpus, config.experiment.bootstrap_replicates)
-    key, held_out = {"data_key": corpus.fingerprint}, corpus.dataset.select(split.test["all"])
+    key, held_out = {"corpus_fingerprint": corpus.fingerprint}, corpus.dataset.select(split.test["all"])
 
     for seed in config.seeds:
         settings = replace(config.experiment, train_seeds=[seed])

@@ -5,7 +5,7 @@
     python scripts/calibrate_intervals.py --only clinical --output runs/calibration
     python scripts/calibrate_intervals.py --components runs/fitz3   # what a run's own variance is made of
 
-Nothing is trained: predictions are drawn from the model of skindiff.evaluation.statistics.simulated_studies,
+Nothing is trained: predictions are drawn from the model of simulated_studies,
 whose spreads are tuned to runs on real photographs and on phantom (compare --components with the designs').
 With --output every design is kept as it is done, and a call with the same folder and numbers goes on there.
 Figures in brackets are the Monte-Carlo interval of the share before them.
@@ -19,9 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-
-from skindiff.classification.cells import load_cell
-from skindiff.evaluation.statistics.calibration import (
+from coverage_counts import (
     METRICS,
     Calibration,
     calibrate,
@@ -29,8 +27,7 @@ from skindiff.evaluation.statistics.calibration import (
     plant,
     wilson,
 )
-from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Series
-from skindiff.evaluation.statistics.simulated_studies import (
+from simulated_studies import (
     CLINICAL,
     DESIGNS,
     LESIONS,
@@ -40,6 +37,9 @@ from skindiff.evaluation.statistics.simulated_studies import (
     Design,
     simulate,
 )
+
+from skindiff.classification.cells import load_cell
+from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Series
 
 PLANTED, PRIMARY = 0.05, "balanced_accuracy"
 

@@ -12,7 +12,7 @@ The two controls have as many rows as ``real+syn``, class by class, so that a di
 added images show, not to how often something is shown.
 
 An arm with synthetic rows may say which of them it keeps, ``real+syn:agreement`` for one: an equal share of
-every class, those that a filter of :mod:`skindiff.evaluation.filters` scores highest, or for comparison
+every class, those that a filter of :mod:`skindiff.measures.filters` scores highest, or for comparison
 ``:random`` ones.
 
 After the rows an arm may name how its classifier looks at them: ``+geometric`` or ``+randaugment`` augment

@@ -89,7 +89,7 @@ class ClassifierConfig:
 
 
 _ADDED = ("channels", "epochs", "selection")
-"""Settings younger than the first runs: a stage is keyed by them only where they are used."""
+"""Settings added after the first runs: a stage is keyed by them only where they are used."""
 
 
 def settings_of(config: ClassifierConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from skindiff.measures.filters import FilterConfig, kept_rows
 from skindiff.runs import RunFolder, Stage
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.augmentation import Augment
-from skindiff.training.single_process import Alone, Worker
+from skindiff.training.single_process import SingleProcess, Worker
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Experiment:
         corpus: the whole table that ``split`` indexes.
         split: of that table.
         scenario: name for the report.
-        data_key: fingerprint of the corpus.
+        corpus_fingerprint: fingerprint of the corpus.
 
     Attributes:
         logs: training logs of the first training seed, by architecture and arm.
@@ -137,10 +137,10 @@ class Experiment:
         split: Split,
         *,
         scenario: str,
-        data_key: str,
+        corpus_fingerprint: str,
     ) -> None:
         self.run, self.accelerator, self.config, self.scenario = run, accelerator, config, scenario
-        self.split, self.data_key = split, data_key
+        self.split, self.corpus_fingerprint = split, corpus_fingerprint
         self.corpus = corpus
         self.train = corpus.select(split.train)
         self.validation = (
@@ -179,7 +179,7 @@ class Experiment:
         self.accelerator.wait_for_everyone()
         worker: Worker = self.accelerator
         if self.config.one_process_each and self.accelerator.num_processes > 1:
-            worker = Alone(self.accelerator)
+            worker = SingleProcess(self.accelerator)
             waiting = waiting[self.accelerator.process_index :: self.accelerator.num_processes]
         for job, stage in waiting:
             self._train(worker, job, replace(stage, accelerator=worker))
@@ -216,30 +216,30 @@ class Experiment:
         classifier = replace(self.config.classifier, architecture=self.config.architectures[0])
         scores = filter_scores(
             self.run, self.accelerator, arm.kept, self.config.filters, classifier, self.train, synthetic,
-            seed=self.split.seed, data_key=self.data_key,
+            seed=self.split.seed, corpus_fingerprint=self.corpus_fingerprint,
         )  # fmt: skip
         return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
 
     def _stage(self, job: _Job) -> Stage:
         # What came later is named only where it is used, so that older stages keep their names.
-        younger: dict[str, Any] = {"watched": sorted(self.tests)} if self.config.test_curve else {}
+        later: dict[str, Any] = {"watched": sorted(self.tests)} if self.config.test_curve else {}
         if job.ratio is not None:
-            younger |= {"ratio": job.ratio}
+            later |= {"ratio": job.ratio}
         if job.kept is not None:
-            younger |= {"kept": job.kept}
+            later |= {"kept": job.kept}
         if "mixed" in job.arm.views:
-            younger |= {"mixing_probability": self.config.mixing_probability}
+            later |= {"mixing_probability": self.config.mixing_probability}
         return self.run.stage(
             f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
             arm=job.arm.name,
             classifier=settings_of(job.config),
             seed=job.train_seed,
-            data=self.data_key,
+            data=self.corpus_fingerprint,
             train=list(self.train["image_id"]),
             validation=self.split.validation,
             test=self.split.test,
             synthetic=job.synthetic.folder.parent.name if job.synthetic else None,
-            **younger,
+            **later,
         )
 
     def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:

@@ -21,7 +21,7 @@ from skindiff.measures.filters import (
 )
 from skindiff.runs import RunFolder, Stage
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.single_process import Alone
+from skindiff.training.single_process import SingleProcess
 
 SCORES_FILE = "scores.npy"
 
@@ -36,7 +36,7 @@ def filter_scores(
     synthetic: Synthetic,
     *,
     seed: int,
-    data_key: str,
+    corpus_fingerprint: str,
 ) -> FloatArray:
     """Return the scores of a filter for what was drawn in a split, computed by the main process.
 
@@ -50,7 +50,7 @@ def filter_scores(
         real: training rows of the split.
         synthetic: what was drawn from them.
         seed: of the random order and of the classifier.
-        data_key: fingerprint of the corpus.
+        corpus_fingerprint: fingerprint of the corpus.
 
     Returns:
         One score for each drawn row, higher is kept first, shape (n,).
@@ -62,7 +62,7 @@ def filter_scores(
         inputs["config"] = {**asdict(config), "share": None}
     stage = run.stage(
         f"filter-{name}",
-        data=data_key,
+        data=corpus_fingerprint,
         real=list(real["image_id"]),
         synthetic=synthetic.folder.parent.name,
         seed=seed,
@@ -99,7 +99,7 @@ def _scores(
         return tone_scores(drawn)
     if name == "random":
         return random_scores(drawn, seed)
-    alone = Alone(accelerator)
+    alone = SingleProcess(accelerator)
     settings, names = replace(classifier, keep_weights=False), real.features["label"].names
     model = train_classifier(alone, settings, real, None, names, stage.folder, seed)
     return agreement_scores(predict(alone, model, drawn).astype(np.float64), drawn["label"])

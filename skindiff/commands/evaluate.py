@@ -23,11 +23,11 @@ from skindiff.errors import ConfigError
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
-from skindiff.report.chapter import Chapter, ChapterOf
-from skindiff.report.class_chapters import per_class_chapter, per_class_f1
-from skindiff.report.class_pictures import class_lines, classes_chapter, types_chapter
-from skindiff.report.copying_collector import CopiesOfRun
-from skindiff.report.fidelity_collector import FidelityOfRun
+from skindiff.report.class_pictures import class_lines, classes_section, types_section
+from skindiff.report.class_sections import per_class_f1, per_class_section
+from skindiff.report.copying_collector import CopiesCollector
+from skindiff.report.fidelity_collector import FidelityCollector
+from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
@@ -105,7 +105,7 @@ def _evaluate(words: list[str]) -> int:
     ):
         experiment = Experiment(
             run, accelerator, settings, data.corpus.dataset, data.split,
-            scenario=config.split.protocol, data_key=data.corpus.fingerprint,
+            scenario=config.split.protocol, corpus_fingerprint=data.corpus.fingerprint,
         )  # fmt: skip
         cells += experiment.cells(synthetic, "drawn" if synthetic else None)
         for name, log in experiment.logs.items():
@@ -126,8 +126,8 @@ def _evaluate(words: list[str]) -> int:
 class _Judged:
     """What the drawn images are like beside real ones, and what to know about it."""
 
-    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
-    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
+    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
+    copies: CopiesCollector = field(default_factory=CopiesCollector)
     notes: list[str] = field(default_factory=list)
 
 
@@ -177,10 +177,13 @@ def _report(
     by_class = per_class_f1(cells)
     drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
     drawn.pop("timings", None)
-    chapters: list[Chapter | ChapterOf] = [per_class_chapter(by_class)]
+    study_sections: list[StudySection | StudySectionOf] = [per_class_section(by_class)]
     if synthetic:
         train, images = data.part("train"), synthetic.dataset
-        chapters += [classes_chapter({"drawn": class_lines(train, images)}), types_chapter(train, images)]
+        study_sections += [
+            classes_section({"drawn": class_lines(train, images)}),
+            types_section(train, images),
+        ]
     report = Report(
         recipe="evaluate",
         title=TITLE,
@@ -193,8 +196,8 @@ def _report(
         lesions={"drawn": lesion} if lesion else {},
         curves={"classifiers": logs},
         notes=[*data.corpus.warnings, *_notes(config, synthetic), *judged.notes],
-        chapters=[*chapters, judged.fidelity.chapter(), judged.copies.chapter()],
-        sections={
+        study_sections=[*study_sections, judged.fidelity.section(), judged.copies.section()],
+        extra={
             "synthesis": [drawn] if drawn else [],
             "per_class_f1": by_class,
             **({"fidelity": judged.fidelity.rows} if judged.fidelity.rows else {}),

@@ -93,7 +93,7 @@ def main(method: str, words: Sequence[str]) -> int:
     own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
     adapter = learn_adapter(
         run, own, data.part("train"), data.validation,
-        model=config.model, revision=config.revision, data_key=data.corpus.fingerprint,
+        model=config.model, revision=config.revision, corpus_fingerprint=data.corpus.fingerprint,
         split_seed=config.split.seed, words=learnt,
     )  # fmt: skip
     folder = publish(adapter.folder, run.path / ADAPTER, accelerator)

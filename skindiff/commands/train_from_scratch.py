@@ -85,7 +85,12 @@ def main(method: str, words: Sequence[str]) -> int:
     data = prepare_data(config, run, accelerator)
     train = data.part("train")
     stage_folder = train_from_scratch(
-        run, accelerator, config.generator, train, seed=config.seed, data_key=data.corpus.fingerprint
+        run,
+        accelerator,
+        config.generator,
+        train,
+        seed=config.seed,
+        corpus_fingerprint=data.corpus.fingerprint,
     )
     folder = publish(stage_folder, run.path / PIPELINE, accelerator)
     record_rows(run, data, accelerator, train)

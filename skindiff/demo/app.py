@@ -15,7 +15,7 @@ from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 from skindiff.corpora.phantom import render_phantom
 from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.events import Desk, refusal
+from skindiff.demo.events import DemoEvents, refusal
 from skindiff.demo.files import APP, SessionFiles, Uploads
 from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
 from skindiff.demo.photographs import GONE, png_bytes
@@ -66,7 +66,7 @@ def build_app(config: DemoConfig) -> DemoApp:
     folder = Path(tempfile.mkdtemp(prefix="skindiff-demo-")).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     files = SessionFiles(folder)
-    desk = Desk(config, files)
+    events = DemoEvents(config, files)
     age = config.keep_minutes * 60
     with DemoApp(title="skindiff", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, age)) as app:
         app.folder, app.files = folder, files
@@ -74,14 +74,14 @@ def build_app(config: DemoConfig) -> DemoApp:
         app.temp_file_sets.append(app.upload_file_set)
         gr.HTML(theme.HEADER)
         with gr.Tab("Draw", id="draw"):
-            draw_page(desk)
+            draw_page(events)
         with gr.Tab("Photograph", id="photograph"):
-            photograph_page(desk, _write_examples(files))
+            photograph_page(events, _write_examples(files))
         with gr.Tab("Compare", id="compare"):
-            compare_page(desk)
+            compare_page(events)
         with gr.Tab("Report", id="report"):
-            report_page(desk)
-        app.unload(desk.goodbye)
+            report_page(events)
+        app.unload(events.goodbye)
     # Without open_api nobody draws past the queue.
     app.queue(max_size=config.queue_size, default_concurrency_limit=1, api_open=False)
     return app

@@ -16,7 +16,7 @@ from PIL import ImageOps
 
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.generator_cache import Loaded, Studio
+from skindiff.demo.generator_cache import GeneratorCache, Loaded
 from skindiff.demo.photographs import Pixels, photograph_id
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.prompts import prompt_for
@@ -102,7 +102,7 @@ class TransferRequest:
     tone: Tone = "prototype_colour"
 
 
-def draw(studio: Studio, request: DrawRequest) -> Iterator[Progress]:
+def draw(cache: GeneratorCache, request: DrawRequest) -> Iterator[Progress]:
     """Draw images of a condition.
 
     Yields:
@@ -112,30 +112,30 @@ def draw(studio: Studio, request: DrawRequest) -> Iterator[Progress]:
         GeneratorError: the generator cannot be had, or cannot draw this.
         SynthesisError: a number is outside its bounds, or an image comes out as none.
     """
-    _check(studio.config, request.steps, request.guidance_scale, request.seed, request.count)
+    _check(cache.config, request.steps, request.guidance_scale, request.seed, request.count)
     yield Progress([], request.count, "loading the generator")
-    loaded = studio.generator(request.generator)
+    loaded = cache.generator(request.generator)
     if loaded.takes_words:
-        rows = _text_rows(studio, loaded, request)
+        rows = _text_rows(cache, loaded, request)
         drawer: Drawer | ClassDrawer = Drawer(loaded.generator.pipeline)
     else:
-        rows = _class_rows(studio, loaded, request)
+        rows = _class_rows(cache, loaded, request)
         drawer = ClassDrawer(loaded.generator.pipeline)
-    yield from _in_batches(studio, drawer, rows, request.condition, request.skin_type)
+    yield from _in_batches(cache, drawer, rows, request.condition, request.skin_type)
 
 
-def transfer(studio: Studio, request: TransferRequest) -> Iterator[Progress]:
+def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progress]:
     """Re-draw a photograph on each of the six skin types (arguments, yields and errors as above)."""
-    settings = _img2img_settings(studio.config, request)
+    settings = _img2img_settings(cache.config, request)
     yield Progress([], len(SKIN_TYPES), "loading the generator")
-    loaded = studio.generator(request.generator)
+    loaded = cache.generator(request.generator)
     if not loaded.takes_words:
         raise GeneratorError(
             f"generator {request.generator!r} knows no skin types and re-draws no photographs; choose one "
             "of Stable Diffusion, such as bundled"
         )
     if request.tone == "prototype_colour":
-        for skin_type in studio.learn_tones(loaded):
+        for skin_type in cache.learn_tones(loaded):
             yield Progress([], len(SKIN_TYPES), f"asking the generator for its own skin of type {skin_type}")
     source_id = photograph_id(request.photograph)
     source = _source(source_id, request.condition, request.photograph)
@@ -155,7 +155,7 @@ def transfer(studio: Studio, request: TransferRequest) -> Iterator[Progress]:
         for place, skin_type in enumerate(SKIN_TYPES)
     ]
     drawer = Drawer(loaded.generator.pipeline, source, loaded.prototypes)
-    yield from _in_batches(studio, drawer, rows, request.condition, None)
+    yield from _in_batches(cache, drawer, rows, request.condition, None)
 
 
 def before(photograph: Pixels, size: int) -> Picture:
@@ -174,7 +174,7 @@ def image_size(loaded: Loaded) -> int:
     return int(loaded.generator.pipeline.config.image_size)
 
 
-def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+def _text_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
     condition = _condition(request.condition)
     settings = SynthesisConfig(
         strategy="vanilla",
@@ -184,7 +184,7 @@ def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dic
         guidance_scale=request.guidance_scale,
         steps=request.steps,
         tone="none",
-        batch_size=min(studio.config.batch_size, request.count),
+        batch_size=min(cache.config.batch_size, request.count),
     )
     # The source's name is part of the seeds: one for all, so that generators are compared on equal noises.
     plan = make_plan(
@@ -200,7 +200,7 @@ def _text_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dic
     return [row | own for row in plan.to_list()]
 
 
-def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
     pipeline = loaded.generator.pipeline
     if pipeline.needs_images:
         raise GeneratorError(
@@ -221,7 +221,7 @@ def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[di
         table={request.condition: request.count},
         steps=request.steps,
         guidance_scale=request.guidance_scale,
-        batch_size=min(studio.config.batch_size, request.count),
+        batch_size=min(cache.config.batch_size, request.count),
     )
     classes = Dataset.from_dict(
         {"label": [], "skin_type": [], "image_id": [], "group_id": [], "image": [], "corpus": []},
@@ -234,7 +234,7 @@ def _class_rows(studio: Studio, loaded: Loaded, request: DrawRequest) -> list[di
 
 
 def _in_batches(
-    studio: Studio,
+    cache: GeneratorCache,
     drawer: Drawer | ClassDrawer,
     rows: list[dict[str, Any]],
     condition: str,
@@ -245,7 +245,7 @@ def _in_batches(
     size = rows[0]["batch_size"]
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
-        with studio.drawing():
+        with cache.drawing():
             drawn: Drawn = drawer.draw(batch)
         if drawn.refused:
             reason = next(iter(drawn.refused.values()))

@@ -23,7 +23,7 @@ from skindiff.demo.drawing import (
     transfer,
 )
 from skindiff.demo.files import SessionFiles
-from skindiff.demo.generator_cache import Studio, short_names
+from skindiff.demo.generator_cache import GeneratorCache, short_names
 from skindiff.demo.photographs import Pixels, png_bytes, read_photograph
 from skindiff.demo.reports import report_page
 from skindiff.errors import SkindiffError
@@ -35,7 +35,7 @@ ANY_TYPE = "any"
 Shown = list[tuple[str, str]]
 
 
-class Desk:
+class DemoEvents:
     """The events of one app.
 
     Args:
@@ -45,13 +45,13 @@ class Desk:
 
     def __init__(self, config: DemoConfig, files: SessionFiles) -> None:
         self.config, self.files = config, files
-        self.studio = Studio(config)
+        self.cache = GeneratorCache(config)
         self.runs = short_names(config.runs)
 
     def describe(self, generator: str, skin_type: str) -> tuple[Any, Any]:
         """Return what the fields for condition and skin type become when a generator is chosen."""
         with _in_words():
-            loaded = self.studio.generator(generator)
+            loaded = self.cache.generator(generator)
         words = loaded.takes_words
         condition = gr.update(
             choices=loaded.conditions,
@@ -80,7 +80,7 @@ class Desk:
         wanted = DrawRequest(
             generator, condition, _typed(skin_type), int(count), float(guidance), int(steps), int(seed)
         )
-        for pictures, line, done in self._watch(draw(self.studio, wanted)):
+        for pictures, line, done in self._watch(draw(self.cache, wanted)):
             yield self._shown(request, pictures), self._zip(request, pictures if done else []), line
 
     def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
@@ -127,13 +127,13 @@ class Desk:
             int(seed),
             tone,
         )
-        for pictures, line, done in self._watch(transfer(self.studio, wanted)):
+        for pictures, line, done in self._watch(transfer(self.cache, wanted)):
             shown = self._shown(request, pictures)
             if not done:
                 yield shown, "", self._zip(request, []), line, []
                 continue
             with _in_words():
-                start = before(pixels, image_size(self.studio.generator(generator)))
+                start = before(pixels, image_size(self.cache.generator(generator)))
             pair = [self._one(request, start, f"photograph · {theme.caption(start)}"), *shown]
             yield shown, theme.ita_strip(start, pictures), self._zip(request, pictures), line, pair
 
@@ -156,7 +156,7 @@ class Desk:
             wanted = DrawRequest(
                 generator, condition, _typed(skin_type), int(count), float(guidance), int(steps), int(seed)
             )
-            for pictures, line, done in self._watch(draw(self.studio, wanted)):
+            for pictures, line, done in self._watch(draw(self.cache, wanted)):
                 kept[number] = pictures
                 last = done and number == 1
                 yield (

@@ -56,7 +56,7 @@ def short_names(targets: Sequence[str]) -> dict[str, str]:
     return found
 
 
-class Studio:
+class GeneratorCache:
     """Loads generators by name and lets one request at a time draw.
 
     Args:

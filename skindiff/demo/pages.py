@@ -8,7 +8,7 @@ import gradio as gr
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo import theme
 from skindiff.demo.drawing import MOST_SEED
-from skindiff.demo.events import ANY_TYPE, Desk
+from skindiff.demo.events import ANY_TYPE, DemoEvents
 
 DRAWING = "drawing"
 """The queue of everything that computes; one request at a time."""
@@ -24,24 +24,24 @@ _QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_pro
 _AS_FILE = "Please upload the photograph as a file."
 
 
-def draw_page(desk: Desk) -> None:
+def draw_page(events: DemoEvents) -> None:
     """Build the page that draws by condition and skin type."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
-            generator = _generator(desk)
-            condition = _condition(desk)
+            generator = _generator(events)
+            condition = _condition(events)
             skin_type = _skin_type("Skin type", "V")
-            count = gr.Slider(1, desk.config.max_images, _some(desk), step=1, label="Images")
+            count = gr.Slider(1, events.config.max_images, _some(events), step=1, label="Images")
             with gr.Accordion("How it is drawn", open=False):
-                knobs = _knobs(desk)
+                knobs = _knobs(events)
             go, cancel = _buttons("Draw")
         with gr.Column(scale=2, min_width=280):
             line = _line("Choose a condition and a skin type, and press Draw.")
             gallery = _gallery("Drawn images", "drawn")
             download = _download()
-    _describes(desk, generator, condition, skin_type, public=True)
+    _describes(events, generator, condition, skin_type, public=True)
     event = go.click(
-        desk.draw,
+        events.draw,
         [generator, condition, skin_type, count, *knobs],
         [gallery, download, line],
         api_name="draw",
@@ -52,11 +52,11 @@ def draw_page(desk: Desk) -> None:
     _after(event, cancel, line, download)
 
 
-def photograph_page(desk: Desk, examples: list[str]) -> None:
+def photograph_page(events: DemoEvents, examples: list[str]) -> None:
     """Build the page that re-draws a photograph across the six skin types."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
-            photograph = _upload(desk)
+            photograph = _upload(events)
             phantoms = gr.Dataset(
                 components=["image"],
                 samples=[[example] for example in examples],
@@ -67,11 +67,11 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
                 0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is drawn anew; more keeps less"
             )
             with gr.Accordion("How it is drawn", open=False):
-                generator = _generator(desk)
-                condition = _condition(desk, desk.config.tone_subject)
+                generator = _generator(events)
+                condition = _condition(events, events.config.tone_subject)
                 skin_type = _skin_type("Skin type in the photograph", ANY_TYPE, "not known")
                 tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the tone moves")
-                knobs = _knobs(desk)
+                knobs = _knobs(events)
             go, cancel = _buttons("Re-draw")
             gr.Markdown(
                 "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
@@ -83,15 +83,15 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, shown = _before_and_after()
             download = _download()
-    pairs = gr.State([], time_to_live=desk.config.keep_minutes * 60)
-    _describes(desk, generator, condition, skin_type, public=False)
+    pairs = gr.State([], time_to_live=events.config.keep_minutes * 60)
+    _describes(events, generator, condition, skin_type, public=False)
     # Not gr.Examples, whose updates would make Gradio build the image anew, without what _undecoded gave it.
     phantoms.click(lambda number: examples[number], phantoms, photograph, **_QUIET)
     photograph.upload(
-        desk.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2
+        events.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2
     )
     event = go.click(
-        desk.transfer,
+        events.transfer,
         [photograph, generator, condition, skin_type, strength, *knobs, tone],
         [gallery, strip, download, line, pairs],
         api_name="transfer",
@@ -100,11 +100,11 @@ def photograph_page(desk: Desk, examples: list[str]) -> None:
         show_progress_on=[line],
     )
     for trigger in (pairs.change, shown.change):
-        trigger(desk.pair, [shown, pairs], [pair, slider], **_QUIET)
+        trigger(events.pair, [shown, pairs], [pair, slider], **_QUIET)
     _after(event, cancel, line, download)
 
 
-def _upload(desk: Desk) -> gr.Image:
+def _upload(events: DemoEvents) -> gr.Image:
     """Return where a photograph is given."""
     return _undecoded(
         gr.Image(
@@ -115,7 +115,7 @@ def _upload(desk: Desk) -> gr.Image:
             height=250,
             elem_id="photograph",
             buttons=[],
-            placeholder=f"JPEG, PNG or WebP, up to {desk.config.max_upload_mb:g} MB",
+            placeholder=f"JPEG, PNG or WebP, up to {events.config.max_upload_mb:g} MB",
         )
     )
 
@@ -137,26 +137,26 @@ def _before_and_after() -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
     return pair, slider, shown
 
 
-def compare_page(desk: Desk) -> None:
+def compare_page(events: DemoEvents) -> None:
     """Build the page that draws the same with two generators."""
-    names = list(desk.studio.offered)
+    names = list(events.cache.offered)
     with gr.Row():
-        first = _generator(desk, "First generator")
-        second = _generator(desk, "Second generator", names[min(1, len(names) - 1)])
+        first = _generator(events, "First generator")
+        second = _generator(events, "Second generator", names[min(1, len(names) - 1)])
     with gr.Row():
-        condition = _condition(desk)
+        condition = _condition(events)
         skin_type = _skin_type("Skin type", "V")
-        most = max(1, desk.config.max_images // 2)
+        most = max(1, events.config.max_images // 2)
         count = gr.Slider(1, most, min(4, most), step=1, label="Images of each")
     with gr.Accordion("How it is drawn", open=False):
-        knobs = _knobs(desk)
+        knobs = _knobs(events)
     go, cancel = _buttons("Compare")
     line = _line("Both generators draw from the same seeds; any difference is their own.")
     with gr.Row():
         left, right = _gallery("First", "first"), _gallery("Second", "second")
     download = _download()
     event = go.click(
-        desk.compare,
+        events.compare,
         [first, second, condition, skin_type, count, *knobs],
         [left, right, download, line],
         api_name="compare",
@@ -167,23 +167,23 @@ def compare_page(desk: Desk) -> None:
     _after(event, cancel, line, download)
 
 
-def report_page(desk: Desk) -> None:
+def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
-    if not desk.runs:
+    if not events.runs:
         gr.Markdown(
             "No run was given to this demo. Start it with the folder of a finished run (setting `runs`) to "
             "read its report here."
         )
         return
-    names = list(desk.runs)
+    names = list(events.runs)
     run = gr.Dropdown(names, value=names[0], label="Run")
-    page = gr.HTML(desk.report(names[0]), elem_id="report")
-    run.change(desk.report, run, page, api_name="report", concurrency_limit=2)
+    page = gr.HTML(events.report(names[0]), elem_id="report")
+    run.change(events.report, run, page, api_name="report", concurrency_limit=2)
 
 
-def _generator(desk: Desk, label: str = "Generator", value: str | None = None) -> gr.Dropdown:
-    names = list(desk.studio.offered)
-    custom = desk.config.open_choice
+def _generator(events: DemoEvents, label: str = "Generator", value: str | None = None) -> gr.Dropdown:
+    names = list(events.cache.offered)
+    custom = events.config.open_choice
     return gr.Dropdown(
         names,
         value=value or names[0],
@@ -193,8 +193,8 @@ def _generator(desk: Desk, label: str = "Generator", value: str | None = None) -
     )
 
 
-def _condition(desk: Desk, value: str | None = None) -> gr.Dropdown:
-    offered = desk.config.conditions
+def _condition(events: DemoEvents, value: str | None = None) -> gr.Dropdown:
+    offered = events.config.conditions
     return gr.Dropdown(
         offered,
         value=value or offered[0],
@@ -208,7 +208,7 @@ def _skin_type(label: str, value: str, none: str = ANY_TYPE) -> gr.Dropdown:
     return gr.Dropdown([(none, ANY_TYPE), *((name, name) for name in SKIN_TYPES)], value=value, label=label)
 
 
-def _knobs(desk: Desk) -> tuple[gr.Slider, gr.Slider, gr.Number]:
+def _knobs(events: DemoEvents) -> tuple[gr.Slider, gr.Slider, gr.Number]:
     """Return guidance, steps and seed."""
     return (
         gr.Slider(
@@ -219,7 +219,7 @@ def _knobs(desk: Desk) -> tuple[gr.Slider, gr.Slider, gr.Number]:
             label="Guidance",
             info="how closely words are followed; 1 is fastest",
         ),
-        gr.Slider(1, desk.config.max_steps, min(14, desk.config.max_steps), step=1, label="Steps"),
+        gr.Slider(1, events.config.max_steps, min(14, events.config.max_steps), step=1, label="Steps"),
         gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED),
     )
 
@@ -274,10 +274,15 @@ def _undecoded(image: gr.Image) -> gr.Image:
 
 
 def _describes(
-    desk: Desk, generator: gr.Dropdown, condition: gr.Dropdown, skin_type: gr.Dropdown, *, public: bool
+    events: DemoEvents,
+    generator: gr.Dropdown,
+    condition: gr.Dropdown,
+    skin_type: gr.Dropdown,
+    *,
+    public: bool,
 ) -> None:
     generator.input(
-        desk.describe,
+        events.describe,
         [generator, skin_type],
         [condition, skin_type],
         api_name="describe" if public else None,
@@ -298,5 +303,5 @@ def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadBu
     event.success(lambda: gr.update(interactive=True), None, download, **_QUIET)
 
 
-def _some(desk: Desk) -> int:
-    return min(6, desk.config.max_images)
+def _some(events: DemoEvents) -> int:
+    return min(6, events.config.max_images)

@@ -21,7 +21,6 @@ from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
 from skindiff.errors import ConfigError, SplitError
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
-from skindiff.report.published.fitzpatrick import Published
 from skindiff.runs import RunFolder
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.training.loop import LoopConfig
@@ -157,7 +156,7 @@ class DetectorOfSplit:
         corpus: the whole table.
         generator_rows: every row that a judged generator was trained, or its weights chosen, on.
         seed: of the detector's split and training.
-        data_key: fingerprint of the corpus.
+        corpus_fingerprint: fingerprint of the corpus.
 
     Attributes:
         split: of what no judged generator saw.
@@ -173,10 +172,10 @@ class DetectorOfSplit:
         generator_rows: Sequence[int],
         *,
         seed: int,
-        data_key: str,
+        corpus_fingerprint: str,
     ) -> None:
         self.run, self.accelerator, self.corpus = run, accelerator, corpus
-        self.seed, self.data_key = seed, data_key
+        self.seed, self.corpus_fingerprint = seed, corpus_fingerprint
         self.classifier = replace(config.classifier, keep_weights=True)
         self.names: tuple[str, ...] = tuple(corpus.features["label"].names)
         self.split = make_detector_split(corpus, generator_rows, config, seed)
@@ -187,7 +186,11 @@ class DetectorOfSplit:
         """Return the detector, trained now if it has not been."""
         parts = {name: getattr(self.split, name) for name in ("train", "validation")}
         stage = self.run.stage(
-            "detector", classifier=settings_of(self.classifier), seed=self.seed, data=self.data_key, **parts
+            "detector",
+            classifier=settings_of(self.classifier),
+            seed=self.seed,
+            data=self.corpus_fingerprint,
+            **parts,
         )
         if not stage.done:
             train, validation = (self.corpus.select(rows) for rows in parts.values())
@@ -313,28 +316,3 @@ def detector_accuracy(detections: Sequence[Detection]) -> dict[str, float]:
         "balanced_accuracy": float(np.mean(recalls)),
         "seeds": float(len(held_out)),
     }
-
-
-def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Published] = ()) -> str:
-    """Return the rows of :func:`detection_rows` as a Markdown table in percent, beside S4's Table III."""
-    printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
-    headings = [
-        "generator, class", "generated", "detected", "confidence", "held-out recall", "share of recall",
-        "paper, detected", "paper, confidence",
-    ]  # fmt: skip
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
-    for row in rows:
-        theirs = [printed.get((row["class_name"], metric), "") for metric in ("detection", "confidence")]
-        shown = [_interval(row, name) for name in ("detection", "recall", "share")]
-        confidence = "n/a" if row["confidence"] is None else f"{100 * row['confidence']:.1f}"
-        name = f"{row['generator']}, {row['class_name']}"
-        lines.append([name, str(row["images"]), shown[0], confidence, shown[1], shown[2], *theirs])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _interval(row: dict[str, Any], name: str) -> str:
-    values = [row[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
-    if None in values:
-        return "n/a"
-    middle, low, high = (f"{100 * value:.1f}" for value in values)
-    return f"{middle} [{low}, {high}]"

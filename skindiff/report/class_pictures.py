@@ -14,7 +14,7 @@ from PIL import Image as PILImage
 
 from skindiff.corpora.cache import pixels
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.report.chapter import Chapter
+from skindiff.report.study_section import StudySection
 
 Images = NDArray[np.uint8]
 
@@ -68,8 +68,8 @@ def class_lines(real: Dataset, synthetic: Dataset) -> list[ClassLine]:
     return lines
 
 
-def classes_chapter(grids: Mapping[str, Sequence[ClassLine]]) -> Chapter:
-    """Return the chapter of samples by class.
+def classes_section(grids: Mapping[str, Sequence[ClassLine]]) -> StudySection:
+    """Return the section of samples by class.
 
     Args:
         grids: of :func:`class_lines`, by the name of the generator.
@@ -82,7 +82,7 @@ def classes_chapter(grids: Mapping[str, Sequence[ClassLine]]) -> Chapter:
         (f"samples-{family}.png", f"{family}: real images and what was drawn, by class.", drawing(lines))
         for family, lines in grids.items()
     )
-    return Chapter("Samples by class", photographs=pictures)
+    return StudySection("Samples by class", photographs=pictures)
 
 
 def draw_class_grid(lines: Sequence[ClassLine], path: Path) -> None:
@@ -131,13 +131,13 @@ def _type_block(head: str, images: Dataset) -> Block:
     return Block(head, tuple(types), rows)
 
 
-def types_chapter(real: Dataset, drawn: Dataset) -> Chapter:
-    """Return the chapter of samples by class and skin type, empty where nothing was drawn by type."""
+def types_section(real: Dataset, drawn: Dataset) -> StudySection:
+    """Return the section of samples by class and skin type, empty where nothing was drawn by type."""
     blocks = type_blocks(real, drawn)
     names: list[str] = real.features["label"].names
     caption = "One image of every class and skin type that there is, real and drawn."
     picture = ("samples-by-type.png", caption, lambda path: draw_grid(names, blocks, path))
-    return Chapter("Samples by class and skin type", photographs=(picture,) if blocks else ())
+    return StudySection("Samples by class and skin type", photographs=(picture,) if blocks else ())
 
 
 def draw_grid(names: Sequence[str], blocks: Sequence[Block], path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a study of class-conditional generators found, gathered while it runs, and its report.
 
-The report is that of :mod:`skindiff.report.write` with the chapters of
-:mod:`skindiff.report.class_chapters`: sample grids by class, F1 of every class, fidelity,
+The report is that of :mod:`skindiff.report.write` with the sections of
+:mod:`skindiff.report.class_sections`: sample grids by class, F1 of every class, fidelity,
 detection, and the published numbers beside ours.
 """
 
@@ -19,19 +19,19 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment
 from skindiff.corpora.registry import PreparedCorpus, shows_patients
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
-from skindiff.report.chapter import Chapter, ChapterOf
-from skindiff.report.class_chapters import (
-    beside_chapter,
+from skindiff.report.class_pictures import ClassLine, class_lines, classes_section
+from skindiff.report.class_sections import (
     beside_rows,
-    detection_chapter,
+    beside_section,
     detection_content,
-    per_class_chapter,
+    detection_section,
     per_class_f1,
+    per_class_section,
 )
-from skindiff.report.class_pictures import ClassLine, class_lines, classes_chapter
-from skindiff.report.copying_collector import CopiesOfRun
-from skindiff.report.fidelity_collector import FidelityOfRun
+from skindiff.report.copying_collector import CopiesCollector
+from skindiff.report.fidelity_collector import FidelityCollector
 from skindiff.report.published.fitzpatrick import Published
+from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
@@ -53,8 +53,8 @@ class ClassResults:
     grids: dict[str, list[ClassLine]] = field(default_factory=dict)
     undrawn: dict[str, list[str]] = field(default_factory=dict)
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
-    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
-    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
+    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
+    copies: CopiesCollector = field(default_factory=CopiesCollector)
     detections: list[Detection] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def report_classes(
     """
     by_class, best = per_class_f1(results.cells), mean_best_epochs(results.best_epochs)
     detection = detection_content(results.detections, results.replicates)
-    sections = {
+    extra = {
         "synthesis": results.synthesis,
         "per_class_f1": by_class,
         "best_test_epoch": best,
@@ -162,14 +162,14 @@ def report_classes(
         "detection": detection,
         "paper": [row._asdict() for row in published],
     }
-    chapters: list[Chapter | ChapterOf] = [
+    study_sections: list[StudySection | StudySectionOf] = [
         # Where nothing was classified, the paper's numbers stand in the table of detection.
         *([_beside(published, by_class, best)] if results.cells and published else []),
-        detection_chapter(detection, published),
-        per_class_chapter(by_class),
-        results.fidelity.chapter(),
-        results.copies.chapter(),
-        classes_chapter(results.grids),
+        detection_section(detection, published),
+        per_class_section(by_class),
+        results.fidelity.section(),
+        results.copies.section(),
+        classes_section(results.grids),
     ]
     report = Report(
         recipe=recipe,
@@ -181,8 +181,8 @@ def report_classes(
         corpus={"name": config["corpus"]["name"], **results.corpus.counts()},
         curves={title: runs for title, runs in results.curves.items() if runs},
         notes=[*_own_notes(results, config), *notes],
-        chapters=chapters,
-        sections={name: section for name, section in sections.items() if section},
+        study_sections=study_sections,
+        extra={name: value for name, value in extra.items() if value},
         trainings=results.trainings,
         timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": results.drawing_seconds},
     )
@@ -198,10 +198,10 @@ _DIFFERENT = (
 
 def _beside(
     published: Sequence[Published], by_class: Sequence[Mapping[str, Any]], best: Sequence[Mapping[str, Any]]
-) -> ChapterOf:
+) -> StudySectionOf:
     """Return what sets the paper's numbers beside those of the report's `summary`."""
     about = f"Paper: {published[0].paper}. {_DIFFERENT}"
-    return lambda content: beside_chapter(beside_rows(published, content["summary"], by_class, best), about)
+    return lambda content: beside_section(beside_rows(published, content["summary"], by_class, best), about)
 
 
 def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.verdicts import series_name
-from skindiff.report.chapter import markdown_table
 from skindiff.report.judgement import KEY
 from skindiff.report.page import fill_page
 from skindiff.report.run_pictures import RunDifference, draw_runs
+from skindiff.report.study_section import markdown_table
 from skindiff.report.tables import HEADINGS, difference, estimate
 from skindiff.report.text import Section, images, paragraphs
 from skindiff.runs import write_atomically

@@ -1,4 +1,4 @@
-"""The chapter on copying: shares of near copies, what would have been found, and the closest pairs."""
+"""The section on copying: shares of near copies, what would have been found, and the closest pairs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from skindiff.measures.copying.near_copies import NearCopies
-from skindiff.report.chapter import Chapter, Picture, markdown_table
+from skindiff.report.study_section import Picture, StudySection, markdown_table
 
 LISTED, DRAWN = 5, 12
 """Closest pairs of a generator in the table, and in the picture."""
 _COLUMNS = 6
 
 
-def copying_chapter(content: Mapping[str, Any], photographs: Sequence[Picture] = ()) -> Chapter:
-    """Return the chapter on copying, empty where nothing was looked for.
+def copying_section(content: Mapping[str, Any], photographs: Sequence[Picture] = ()) -> StudySection:
+    """Return the section on copying, empty where nothing was looked for.
 
     Args:
         content: of ``report.json``; its key ``copying`` has what
@@ -27,10 +27,10 @@ def copying_chapter(content: Mapping[str, Any], photographs: Sequence[Picture] =
     """
     rows = content.get("copying") or []
     if not rows:
-        return Chapter("Copying")
+        return StudySection("Copying")
     parts = [_about(rows), _shares(rows), _sides(rows), _planted(rows), _closest(rows), _warnings(rows)]
     text = "\n\n".join(part for part in parts if part)
-    return Chapter("Copying", text, photographs=tuple(photographs))
+    return StudySection("Copying", text, photographs=tuple(photographs))
 
 
 def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, training: Dataset) -> Picture:

@@ -1,4 +1,4 @@
-"""What a run found of copies, gathered while it runs, and its chapter."""
+"""What a run found of copies, gathered while it runs, and its section."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,14 +8,14 @@ from datasets import Dataset
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.measures.copying.stage import find_copies
-from skindiff.report.chapter import Chapter, ChapterOf, Picture
-from skindiff.report.copying import closest_pairs_picture, copying_chapter
+from skindiff.report.copying import closest_pairs_picture, copying_section
+from skindiff.report.study_section import Picture, StudySection, StudySectionOf
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 
 
 @dataclass
-class CopiesOfRun:
+class CopiesCollector:
     """The report's key ``copying``, and a picture of the closest pairs of every generator's first seed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -30,7 +30,7 @@ class CopiesOfRun:
         synthetic: Synthetic,
         name: str,
         seed: int,
-        data_key: str,
+        corpus_fingerprint: str,
     ) -> None:
         """Look for copies among what a generator drew; a stage of the run (see :func:`find_copies`).
 
@@ -44,14 +44,14 @@ class CopiesOfRun:
             synthetic: what it drew.
             name: of the generator, for the report.
             seed: of the split.
-            data_key: fingerprint of the corpus.
+            corpus_fingerprint: fingerprint of the corpus.
         """
         if not config.enabled:
             return
         drawn, folder = synthetic.dataset, synthetic.folder
         row = find_copies(
             run, run.accelerator, config, training, held_out, drawn,
-            folder=folder, name=name, seed=seed, data_key=data_key,
+            folder=folder, name=name, seed=seed, corpus_fingerprint=corpus_fingerprint,
         )  # fmt: skip
         self.rows.append(row)
         report = load_near_copies(folder)
@@ -68,6 +68,6 @@ class CopiesOfRun:
             if row["threshold"]["source"] == "default"
         ]
 
-    def chapter(self) -> Chapter | ChapterOf:
-        """Return the chapter, empty where nothing was looked for."""
-        return copying_chapter({"copying": self.rows}, list(self.pictures.values()))
+    def section(self) -> StudySection | StudySectionOf:
+        """Return the section, empty where nothing was looked for."""
+        return copying_section({"copying": self.rows}, list(self.pictures.values()))

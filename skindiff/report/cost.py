@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skindiff.report.chapter import markdown_table
+from skindiff.report.study_section import markdown_table
 
 _CLASSIFIER = (
     *("scenario", "generator", "strategy", "arm", "ratio", "architecture", "preset"),

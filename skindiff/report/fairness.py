@@ -1,10 +1,10 @@
-"""The chapter on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
+"""The section on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, call, points, series_name
-from skindiff.report.chapter import Chapter, markdown_table
+from skindiff.report.study_section import StudySection, markdown_table
 
 TITLE = "Fairness"
 _HOW = (
@@ -15,20 +15,20 @@ _HOW = (
 )
 
 
-def fairness_chapter(content: Mapping[str, Any]) -> Chapter:
-    """Return the chapter; without text where there was no group to look at.
+def fairness_section(content: Mapping[str, Any]) -> StudySection:
+    """Return the section; without text where there was no group to look at.
 
     Args:
         content: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
     """
     if not content:
-        return Chapter(TITLE, after="Scores")
+        return StudySection(TITLE, after="Scores")
     smallest = content["settings"]["smallest"]
     hidden = f"Cells with fewer than {smallest} patients in the mean run are left out (—)."
     parts = [f"{_HOW} {hidden}"]
     for population in content["populations"]:
         parts += _population(population, content)
-    return Chapter(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
+    return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 
 def _population(population: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:

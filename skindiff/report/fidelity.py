@@ -1,15 +1,15 @@
-"""The chapter on fidelity: scores of every generator and seed, and of each class or skin type."""
+"""The section on fidelity: scores of every generator and seed, and of each class or skin type."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skindiff.report.chapter import Chapter, markdown_table
+from skindiff.report.study_section import StudySection, markdown_table
 
 _SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 _DIGITS = {"fid": 1, "kid": 4}
 
 
-def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
+def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
     """Return the tables of fidelity scores.
 
     Args:
@@ -17,7 +17,7 @@ def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
             and seed.
     """
     if not rows:
-        return Chapter("Fidelity")
+        return StudySection("Fidelity")
     about = (
         f"Features: {rows[0]['features']}. As many images of each class on both sides, against real images "
         "that the generator never saw; the row of real training images is what a perfect copy would score. "
@@ -42,7 +42,7 @@ def fidelity_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
         if lines:
             parts += [f"By {title}:", markdown_table(["images", "real / drawn", *_SCORES], lines)]
     parts.append(" ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"])))
-    return Chapter("Fidelity", "\n\n".join(part for part in parts if part))
+    return StudySection("Fidelity", "\n\n".join(part for part in parts if part))
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a run found of fidelity, gathered while it runs, and its chapter."""
+"""What a run found of fidelity, gathered while it runs, and its section."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from datasets import Dataset
 
 from skindiff.measures.fidelity.by_class import class_fidelity
 from skindiff.measures.fidelity.scores import FidelityConfig
-from skindiff.report.chapter import Chapter
-from skindiff.report.fidelity import fidelity_chapter
+from skindiff.report.fidelity import fidelity_section
+from skindiff.report.study_section import StudySection
 from skindiff.runs import RunFolder
 
 
 @dataclass
-class FidelityOfRun:
+class FidelityCollector:
     """The report's key ``fidelity``: a row for every set of images and seed."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class FidelityOfRun:
         held_out: Dataset,
         images: Mapping[str, Dataset],
         seed: int,
-        data_key: str,
+        corpus_fingerprint: str,
     ) -> None:
         """Score images against held-out ones, each name and seed once; a stage of the run.
 
@@ -36,7 +36,7 @@ class FidelityOfRun:
             held_out: real images that the generator never saw.
             images: by name, what generators drew, and real training images for comparison.
             seed: of the split.
-            data_key: fingerprint of the corpus.
+            corpus_fingerprint: fingerprint of the corpus.
         """
         if not config:
             return
@@ -44,10 +44,17 @@ class FidelityOfRun:
         for name, own in images.items():
             if (name, seed) not in known:
                 row = class_fidelity(
-                    run, run.accelerator, config, held_out, own, name=name, seed=seed, data_key=data_key
+                    run,
+                    run.accelerator,
+                    config,
+                    held_out,
+                    own,
+                    name=name,
+                    seed=seed,
+                    corpus_fingerprint=corpus_fingerprint,
                 )
                 self.rows.append(row)
 
-    def chapter(self) -> Chapter:
-        """Return the chapter, empty where nothing was scored."""
-        return fidelity_chapter(self.rows)
+    def section(self) -> StudySection:
+        """Return the section, empty where nothing was scored."""
+        return fidelity_section(self.rows)

@@ -13,12 +13,12 @@ from skindiff.classification.experiment import Experiment
 from skindiff.corpora.registry import PreparedCorpus, shows_patients
 from skindiff.corpora.splits import Split
 from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
-from skindiff.report.chapter import Chapter
-from skindiff.report.class_pictures import types_chapter
-from skindiff.report.copying_collector import CopiesOfRun
-from skindiff.report.fidelity_collector import FidelityOfRun
+from skindiff.report.class_pictures import types_section
+from skindiff.report.copying_collector import CopiesCollector
+from skindiff.report.fidelity_collector import FidelityCollector
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import published_rows
+from skindiff.report.study_section import StudySection
 from skindiff.report.write import Report, environment, write_report
 from skindiff.synthesis.strategies import Synthetic
 
@@ -35,8 +35,8 @@ class FitzResults:
     described_splits: list[dict[str, Any]] = field(default_factory=list)
     synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
-    fidelity: FidelityOfRun = field(default_factory=FidelityOfRun)
-    copies: CopiesOfRun = field(default_factory=CopiesOfRun)
+    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
+    copies: CopiesCollector = field(default_factory=CopiesCollector)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -71,10 +71,10 @@ class FitzResults:
             for seed, synthetic in self.synthetic[strategy].items()
         ]
 
-    def types(self) -> Chapter:
+    def types(self) -> StudySection:
         """Return samples of the first split by class and skin type, those that the last strategy drew."""
         seed, synthetic = next(iter(list(self.synthetic.values())[-1].items()))
-        return types_chapter(self.corpus.dataset.select(self.splits[seed].train), synthetic.dataset)
+        return types_section(self.corpus.dataset.select(self.splits[seed].train), synthetic.dataset)
 
     def samples(self) -> list[SampleRow]:
         """Return, for each class, one source of the first split and what the last strategy drew from it."""
@@ -127,7 +127,7 @@ def report_fitz_lora(
     strategies = list(results.synthetic)
     tones = {name: transfer_tone(results.parts(name), show_progress=True) for name in strategies}
     lesions = {name: transfer_lesions(results.parts(name), show_progress=True) for name in strategies}
-    sections = {
+    extra = {
         "synthesis": _synthesis(results),
         "fidelity": results.fidelity.rows,
         "copying": results.copies.rows,
@@ -147,12 +147,12 @@ def report_fitz_lora(
         samples=results.samples() if strategies else (),
         published=published_rows(scenario, ablation=len(strategies) > 1),
         notes=[*results.corpus.warnings, *_notes(config)],
-        chapters=[
+        study_sections=[
             *([results.types()] if strategies else []),
-            results.fidelity.chapter(),
-            results.copies.chapter(),
+            results.fidelity.section(),
+            results.copies.section(),
         ],
-        sections={name: section for name, section in sections.items() if section or name == "synthesis"},
+        extra={name: value for name, value in extra.items() if value or name == "synthesis"},
         trainings=_trainings(results),
         timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
     )

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skindiff.evaluation.statistics.verdicts import judged_differences, points, series_name
-from skindiff.report.chapter import markdown_table
 from skindiff.report.published.fitzpatrick import CITATION
+from skindiff.report.study_section import markdown_table
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -1,4 +1,4 @@
-"""``report.md`` from the content of ``report.json``: its sections in order, chapters among them."""
+"""``report.md`` from the content of ``report.json``: its sections in order, those of the study among them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
-from skindiff.report.fairness import fairness_chapter
+from skindiff.report.fairness import fairness_section
 from skindiff.report.judgement import comparison_text, verdict_text
 from skindiff.report.tables import (
     beside_the_paper,
@@ -42,7 +42,7 @@ CLOSING = "Every number, the settings, versions and timings: `report.json`. To r
 
 @dataclass(frozen=True)
 class Section:
-    """A section as it is written: Markdown below a title; ``after`` places a chapter (see `Chapter`)."""
+    """A section as it is written: Markdown below a title; ``after`` places a section (see `StudySection`)."""
 
     title: str
     body: str
@@ -52,7 +52,7 @@ class Section:
 def report_sections(
     content: Mapping[str, Any],
     pictures: Pictures,
-    chapters: Sequence[Section] = (),
+    study_sections: Sequence[Section] = (),
     left_out: Sequence[str] = (),
 ) -> list[Section]:
     """Return the sections that have something to say, in order.
@@ -60,7 +60,7 @@ def report_sections(
     Args:
         content: of ``report.json``.
         pictures: as drawn.
-        chapters: with ``after`` one of :data:`TITLES`.
+        study_sections: with ``after`` one of :data:`TITLES`.
         left_out: captions of the pictures that are not included, as they show images of the corpus.
     """
     found = []
@@ -69,7 +69,7 @@ def report_sections(
         if title == SAMPLES and left_out:
             parts = [_left_out(content, left_out)]
         found.append(Section(title, paragraphs(*parts, images(pictures.get(title, ())))))
-        found += [chapter for chapter in chapters if chapter.after == title]
+        found += [section for section in study_sections if section.after == title]
     return [section for section in found if section.body]
 
 
@@ -125,7 +125,7 @@ _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"]),
-    FAIRNESS: lambda content: [fairness_chapter(content["fairness"]).text],
+    FAIRNESS: lambda content: [fairness_section(content["fairness"]).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(content["summary"], content["published"]),

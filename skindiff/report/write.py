@@ -27,7 +27,6 @@ from skindiff.evaluation.statistics.verdicts import series_name, verdicts
 from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
-from skindiff.report.chapter import Chapter, ChapterOf, Picture
 from skindiff.report.cost import study_cost
 from skindiff.report.group_pictures import draw_bars, group_bars
 from skindiff.report.page import render_page
@@ -41,6 +40,7 @@ from skindiff.report.pictures import (
     draw_tone,
 )
 from skindiff.report.published.fitzpatrick import Published
+from skindiff.report.study_section import Picture, StudySection, StudySectionOf
 from skindiff.report.text import (
     CONFUSIONS,
     FAIRNESS,
@@ -88,9 +88,9 @@ class Report:
         samples: lines of the sample grid.
         published: the paper's numbers to set beside ours.
         notes: sentences on how to read this study, in the order given.
-        chapters: sections that only this study has, or what makes one from the content of ``report.json``;
+        study_sections: sections that only this study has, or what makes one from ``report.json``;
             those with neither text nor pictures are left out.
-        sections: further keys of ``report.json`` that a recipe adds (plain values).
+        extra: further keys of ``report.json`` that a recipe adds (plain values).
         trainings: optimiser steps of generators and detectors, by name.
         timings: seconds by stage, or by stage and part; kept out of ``report.md``.
     """
@@ -111,8 +111,8 @@ class Report:
     samples: Sequence[SampleRow] = ()
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
-    chapters: Sequence[Chapter | ChapterOf] = ()
-    sections: Mapping[str, Any] = field(default_factory=dict)
+    study_sections: Sequence[StudySection | StudySectionOf] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
     trainings: Mapping[str, int] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "splits": report.splits,
         "flags": [
             *comparison_flags(report.cells, report.splits, report.corpus),
-            *crossing_flags(report.sections.get("copying", ())),
+            *crossing_flags(report.extra.get("copying", ())),
         ],
         "verdicts": verdicts(summary, report.primary_metric),
         "summary": summary,
@@ -188,8 +188,8 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "results": results,
         "published": [row._asdict() for row in report.published],
         "notes": list(report.notes),
-        **report.sections,
-        "cost": study_cost(results, report.sections.get("synthesis", ()), report.trainings),
+        **report.extra,
+        "cost": study_cost(results, report.extra.get("synthesis", ()), report.trainings),
         "environment": surroundings,
         "timings": report.timings,
     }
@@ -237,12 +237,12 @@ def write_report(
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     drawn = _draw(report, content, fresh, shown)
-    made = [one if isinstance(one, Chapter) else one(content) for one in report.chapters]
-    chapters = [_draw_chapter(chapter, fresh, shown) for chapter in made]
+    made = [one if isinstance(one, StudySection) else one(content) for one in report.study_sections]
+    study_sections = [_draw_section(section, fresh, shown) for section in made]
     shutil.rmtree(pictures, ignore_errors=True)
     fresh.rename(pictures)
     left_out = [] if shown else _photographs(report, made)
-    sections = report_sections(content, drawn, chapters, left_out)
+    sections = report_sections(content, drawn, study_sections, left_out)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / "report.json", text + "\n")
     write_atomically(folder / "report.html", render_page(content, sections, folder))
@@ -253,21 +253,21 @@ def write_report(
 _SAMPLES = "Sources and what was drawn from them."
 
 
-def _photographs(report: Report, chapters: Sequence[Chapter]) -> list[str]:
+def _photographs(report: Report, study_sections: Sequence[StudySection]) -> list[str]:
     """Return the captions of all pictures that show images."""
     own = [_SAMPLES] if report.samples else []
-    return own + [caption for chapter in chapters for _, caption, _ in chapter.photographs]
+    return own + [caption for section in study_sections for _, caption, _ in section.photographs]
 
 
-def _draw_chapter(chapter: Chapter, folder: Path, shown: bool) -> Section:
-    """Draw a chapter's pictures and return its text with them, empty where there is neither."""
-    wanted: tuple[Picture, ...] = chapter.pictures + (chapter.photographs if shown else ())
+def _draw_section(section: StudySection, folder: Path, shown: bool) -> Section:
+    """Draw a section's pictures and return its text with them, empty where there is neither."""
+    wanted: tuple[Picture, ...] = section.pictures + (section.photographs if shown else ())
     for name, _, draw in wanted:
         draw(folder / name)
-    if chapter.after not in TITLES:
-        raise ValueError(f"chapter {chapter.title!r} is to follow {chapter.after!r}, none of {TITLES}")
+    if section.after not in TITLES:
+        raise ValueError(f"section {section.title!r} is to follow {section.after!r}, none of {TITLES}")
     links = images([(f"{PICTURES}/{name}", caption) for name, caption, _ in wanted])
-    return Section(chapter.title, paragraphs(chapter.text, links), chapter.after)
+    return Section(section.title, paragraphs(section.text, links), section.after)
 
 
 def _draw(

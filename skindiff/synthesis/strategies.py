@@ -92,7 +92,7 @@ class GeneratorOfSplit:
         config: base model and trainings.
         train: training rows of the split, which are also the sources.
         validation: its validation rows, which the trainings' validation loss is taken on.
-        data_key: fingerprint of the corpus those rows come from.
+        corpus_fingerprint: fingerprint of the corpus those rows come from.
         seed: of this split: that of its draws, and of the trainings that ask for none of their own.
     """
 
@@ -104,13 +104,18 @@ class GeneratorOfSplit:
         train: Dataset,
         validation: Dataset | None,
         *,
-        data_key: str,
+        corpus_fingerprint: str,
         seed: int,
     ) -> None:
         self.run, self.accelerator, self.config, self.train, self.seed = run, accelerator, config, train, seed
-        self.validation, self.data_key = validation, data_key
+        self.validation, self.corpus_fingerprint = validation, corpus_fingerprint
         self.base = model_revision(config.model, config.revision)
-        self.inputs = {"base": self.base, "data": data_key, "rows": list(train["image_id"]), "seed": seed}
+        self.inputs = {
+            "base": self.base,
+            "data": corpus_fingerprint,
+            "rows": list(train["image_id"]),
+            "seed": seed,
+        }
 
     def learn(self, learnt: str) -> Adapter | None:
         """Return the adapter with what a strategy has learnt: vanilla (none), ti, lora or ti+lora."""
@@ -159,8 +164,8 @@ class GeneratorOfSplit:
     def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
         return learn_adapter(
             self.run, config, self.train, self.validation,
-            model=self.config.model, revision=self.config.revision, data_key=self.data_key,
-            split_seed=self.seed, words=words,
+            model=self.config.model, revision=self.config.revision,
+            corpus_fingerprint=self.corpus_fingerprint, split_seed=self.seed, words=words,
         )  # fmt: skip
 
 

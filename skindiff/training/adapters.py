@@ -22,7 +22,7 @@ def learn_adapter(
     *,
     model: str,
     revision: str | None,
-    data_key: str,
+    corpus_fingerprint: str,
     split_seed: int,
     words: Path | None = None,
 ) -> Adapter:
@@ -35,7 +35,7 @@ def learn_adapter(
         validation: held-out rows for the validation loss; without them it is taken on the training rows.
         model: what :func:`skindiff.generators.stable_diffusion.load_pipeline` takes.
         revision: branch, tag or commit of a Hub model.
-        data_key: fingerprint of the corpus that the rows come from.
+        corpus_fingerprint: fingerprint of the corpus that the rows come from.
         split_seed: seed of the split that the rows come from, for a training whose own seed is 0.
         words: adapter of textual inversion whose words a LoRA is trained with.
 
@@ -51,7 +51,7 @@ def learn_adapter(
         config=asdict(config),
         base=base,
         words=adapter_digest(words) if words else None,
-        data=data_key,
+        data=corpus_fingerprint,
         rows=list(train["image_id"]),
         validation=list(validation["image_id"]) if validation else None,
     )

@@ -109,7 +109,7 @@ def train_from_scratch(
     train: Dataset,
     *,
     seed: int,
-    data_key: str,
+    corpus_fingerprint: str,
 ) -> Path:
     """Train a generator once and return the folder of its pipeline, beside which its log lies.
 
@@ -119,7 +119,7 @@ def train_from_scratch(
         config: the family and its settings.
         train: rows to learn from, all of one size.
         seed: of initial weights, batches and noise.
-        data_key: fingerprint of the corpus that the rows come from.
+        corpus_fingerprint: fingerprint of the corpus that the rows come from.
 
     Raises:
         ConfigError: an unknown family, or a corpus that is grey where the network is not, or the other way.
@@ -129,7 +129,7 @@ def train_from_scratch(
     stage = run.stage(
         f"generator-{config.family.replace('_', '-')}",
         config=asdict(own),  # type: ignore[call-overload]
-        data=data_key,
+        data=corpus_fingerprint,
         rows=list(train["image_id"]),
         seed=seed,
     )

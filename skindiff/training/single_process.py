@@ -1,8 +1,8 @@
 """One process of several at work by itself: each trains a classifier of its own, and none waits.
 
 A small network gains little from being trained by several processes, and with batch norm it would become
-another network. So an experiment gives whole trainings to processes. What :class:`Alone` offers is the part
-of :class:`accelerate.Accelerator` that the training loop uses, with one process.
+another network. So an experiment gives whole trainings to processes. :class:`SingleProcess` offers what the
+training loop uses of :class:`accelerate.Accelerator`, with one process.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,7 @@ from accelerate.utils import DistributedType
 from torch import nn
 
 
-class Alone:
+class SingleProcess:
     """An accelerator's device and precision, without its other processes.
 
     Args:
@@ -84,5 +84,5 @@ class Alone:
         self._shared.free_memory()
 
 
-Worker = Accelerator | Alone
+Worker = Accelerator | SingleProcess
 """What a training runs on: all processes together, or one by itself."""

@@ -68,7 +68,7 @@ def make_experiment(
     """The experiment in a run of its own, or in the one that is there."""
     config.validate()
     run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", data_key="0")
+    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", corpus_fingerprint="0")
 
 
 def run_spread(folder: Path, accelerator: Accelerator) -> list[Cell]:

@@ -60,7 +60,7 @@ def make(
 ) -> Experiment:
     config.validate()
     run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", data_key="0")
+    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", corpus_fingerprint="0")
 
 
 def test_an_arm_is_rows_and_views() -> None:

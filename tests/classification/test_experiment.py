@@ -69,7 +69,7 @@ def make(
     folder: Path, accelerator: Accelerator, corpus: Dataset, split: Split, config: ExperimentConfig
 ) -> Experiment:
     run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="iii", data_key="0")
+    return Experiment(run, accelerator, config, corpus, split, scenario="iii", corpus_fingerprint="0")
 
 
 def test_the_arms_are_cells_and_those_without_images_are_trained_once(

@@ -16,7 +16,7 @@ from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.fidelity.scores import FidelityConfig
-from skindiff.report.copying_collector import CopiesOfRun
+from skindiff.report.copying_collector import CopiesCollector
 from skindiff.synthesis.strategies import Synthetic
 from tests.measures.copying.photographs import drawn, photograph, real
 
@@ -53,9 +53,9 @@ def test_a_source_that_the_corpus_lacks_is_none(data: Data, tmp_path: Path) -> N
 
 
 def test_a_default_threshold_is_said() -> None:
-    def copies(source: str) -> CopiesOfRun:
+    def copies(source: str) -> CopiesCollector:
         limit = {"source": source, "groups": 6, "value": 0.93}
-        return CopiesOfRun([{"images": "drawn", "seed": 0, "threshold": limit}])
+        return CopiesCollector([{"images": "drawn", "seed": 0, "threshold": limit}])
 
     (note,) = copies("default").notes()
     assert "6 groups of held-out images are too few to set the threshold" in note

@@ -16,7 +16,7 @@ from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import zip_bytes
 from skindiff.demo.drawing import DrawRequest, Picture, TransferRequest, before, draw, image_size, transfer
-from skindiff.demo.generator_cache import Studio
+from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.errors import ConfigError, GeneratorError, SynthesisError
 from skindiff.synthesis.class_draw import redraw_class
 from skindiff.synthesis.draw import redraw
@@ -24,43 +24,43 @@ from tests.demo.conftest import phantom
 
 
 @pytest.fixture(scope="module")
-def studio(generators: list[str]) -> Studio:
-    return Studio(DemoConfig(generators=generators, batch_size=2, tone_draws=2, tone_subject="skin"))
+def cache(generators: list[str]) -> GeneratorCache:
+    return GeneratorCache(DemoConfig(generators=generators, batch_size=2, tone_draws=2, tone_subject="skin"))
 
 
 @pytest.fixture(scope="module")
-def bundled() -> Studio:
-    return Studio(DemoConfig(tone_draws=4, batch_size=3))
+def bundled() -> GeneratorCache:
+    return GeneratorCache(DemoConfig(tone_draws=4, batch_size=3))
 
 
-def drawn(studio: Studio, request: DrawRequest) -> list[Picture]:
-    return list(draw(studio, request))[-1].pictures
+def drawn(cache: GeneratorCache, request: DrawRequest) -> list[Picture]:
+    return list(draw(cache, request))[-1].pictures
 
 
-def test_every_image_can_be_drawn_again_from_its_row(studio: Studio):
-    pictures = drawn(studio, DrawRequest("tiny", "eczema", "V", count=3, steps=3, seed=4))
-    pipeline = studio.generator("tiny").generator.pipeline
+def test_every_image_can_be_drawn_again_from_its_row(cache: GeneratorCache):
+    pictures = drawn(cache, DrawRequest("tiny", "eczema", "V", count=3, steps=3, seed=4))
+    pipeline = cache.generator("tiny").generator.pipeline
     for picture in pictures:
         assert (np.array(redraw(picture.row, pipeline)) == picture.pixels).all()
-    plain = drawn(studio, DrawRequest("tiny", "eczema", None, count=1, steps=3, seed=4))[0]
+    plain = drawn(cache, DrawRequest("tiny", "eczema", None, count=1, steps=3, seed=4))[0]
     assert plain.row["skin_type"] is None
     assert plain.row["prompt"] == "An image of eczema"
-    (classes,) = drawn(studio, DrawRequest("ddpm", "two", count=1, steps=2))
-    again = redraw_class({"label": 1, **classes.row}, studio.generator("ddpm").generator.pipeline)
+    (classes,) = drawn(cache, DrawRequest("ddpm", "two", count=1, steps=2))
+    again = redraw_class({"label": 1, **classes.row}, cache.generator("ddpm").generator.pipeline)
     assert (np.array(again) == classes.pixels).all()
 
 
-def test_progress_comes_batch_by_batch_and_stopping_stops(studio: Studio):
-    work = draw(studio, DrawRequest("tiny", "eczema", count=5, steps=2))
+def test_progress_comes_batch_by_batch_and_stopping_stops(cache: GeneratorCache):
+    work = draw(cache, DrawRequest("tiny", "eczema", count=5, steps=2))
     assert [len(progress.pictures) for progress in work] == [0, 0, 2, 4, 5]
-    work = draw(studio, DrawRequest("tiny", "eczema", count=5, steps=2))
+    work = draw(cache, DrawRequest("tiny", "eczema", count=5, steps=2))
     assert [next(work).total for _ in range(3)] == [5, 5, 5]
     work.close()
-    with studio.drawing():
+    with cache.drawing():
         pass
 
 
-def test_the_bundled_pipeline_redraws_a_phantom_from_light_to_dark(bundled: Studio):
+def test_the_bundled_pipeline_redraws_a_phantom_from_light_to_dark(bundled: GeneratorCache):
     photograph = phantom("III")
     request = TransferRequest(photograph, steps=6, strength=0.5)
     pictures = list(transfer(bundled, request))[-1].pictures
@@ -76,7 +76,7 @@ def test_the_bundled_pipeline_redraws_a_phantom_from_light_to_dark(bundled: Stud
     assert list(bundled.learn_tones(bundled.generator("bundled"))) == []
 
 
-def test_what_cannot_be_drawn_is_said(studio: Studio, generators: list[str]):
+def test_what_cannot_be_drawn_is_said(cache: GeneratorCache, generators: list[str]):
     good = DrawRequest("tiny", "eczema", steps=2, count=1)
     for wrong, said in (
         (replace(good, steps=500), "steps: 500 is outside 1 to 50"),
@@ -85,23 +85,23 @@ def test_what_cannot_be_drawn_is_said(studio: Studio, generators: list[str]):
         (replace(good, seed=-1), "seed"),
     ):
         with pytest.raises(SynthesisError, match=said):
-            drawn(studio, wrong)
+            drawn(cache, wrong)
     with pytest.raises(GeneratorError, match="no learned token"):
-        drawn(studio, replace(good, condition="<skindiff-x>"))
+        drawn(cache, replace(good, condition="<skindiff-x>"))
     with pytest.raises(GeneratorError, match="no such folder"):
-        drawn(studio, replace(good, generator="/nowhere"))
-    shut = Studio(DemoConfig(generators=generators, open_choice=False))
+        drawn(cache, replace(good, generator="/nowhere"))
+    shut = GeneratorCache(DemoConfig(generators=generators, open_choice=False))
     with pytest.raises(GeneratorError, match="not offered here; choose from tiny, other, ddpm"):
         drawn(shut, replace(good, generator=generators[0]))
     with pytest.raises(GeneratorError, match="re-draws no photographs"):
-        list(transfer(studio, TransferRequest(phantom(), generator="ddpm")))
+        list(transfer(cache, TransferRequest(phantom(), generator="ddpm")))
     with pytest.raises(ConfigError, match="strength"):
-        list(transfer(studio, TransferRequest(phantom(), generator="tiny", strength=0.0)))
+        list(transfer(cache, TransferRequest(phantom(), generator="tiny", strength=0.0)))
 
 
-def test_a_zip_tells_how_each_image_was_made(studio: Studio):
-    pictures = drawn(studio, DrawRequest("tiny", "eczema", "II", count=2, steps=2))
-    pictures += drawn(studio, DrawRequest("ddpm", "one", count=1, steps=2))
+def test_a_zip_tells_how_each_image_was_made(cache: GeneratorCache):
+    pictures = drawn(cache, DrawRequest("tiny", "eczema", "II", count=2, steps=2))
+    pictures += drawn(cache, DrawRequest("ddpm", "one", count=1, steps=2))
     archive = zipfile.ZipFile(io.BytesIO(zip_bytes(pictures)))
     assert zip_bytes(pictures) == zip_bytes(pictures)
     assert b"must not be used for the care of patients" in archive.read("README.txt")
@@ -118,11 +118,11 @@ def test_a_zip_tells_how_each_image_was_made(studio: Studio):
 
 
 def test_generators_make_room_for_one_another(generators: list[str]):
-    studio = Studio(DemoConfig(generators=generators, keep_generators=1))
-    first = studio.generator("tiny")
-    assert studio.generator("tiny") is first
-    studio.generator("ddpm")
-    assert studio.generator("tiny") is not first
+    cache = GeneratorCache(DemoConfig(generators=generators, keep_generators=1))
+    first = cache.generator("tiny")
+    assert cache.generator("tiny") is first
+    cache.generator("ddpm")
+    assert cache.generator("tiny") is not first
 
 
 def test_settings_that_cannot_work(tmp_path: Path):

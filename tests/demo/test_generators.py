@@ -7,7 +7,7 @@ import pytest
 
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
-from skindiff.demo.generator_cache import Studio
+from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
 from skindiff.generators import stable_diffusion
@@ -42,14 +42,14 @@ def test_the_demo_and_sample_draw_the_same_for_the_same_word(
         "--synthesis.batch_size", "2",
     )  # fmt: skip
     rows = load_synthetic(tmp_path / "drawn" / "data")
-    studio = Studio(DemoConfig(generators=[str(word)], batch_size=2))
-    (name,) = studio.offered
-    pictures = list(draw(studio, DrawRequest(name, "eczema", "V", count=2, steps=2)))[-1].pictures
+    cache = GeneratorCache(DemoConfig(generators=[str(word)], batch_size=2))
+    (name,) = cache.offered
+    pictures = list(draw(cache, DrawRequest(name, "eczema", "V", count=2, steps=2)))[-1].pictures
 
     assert {picture.row["generator"] for picture in pictures} == set(rows["generator"])
     assert {picture.row["strategy"] for picture in pictures} == set(rows["strategy"])
     assert {picture.row["prompt"] for picture in pictures} == set(rows["prompt"])
-    pipeline = studio.generator(name).generator.pipeline
+    pipeline = cache.generator(name).generator.pipeline
     for row in rows:
         np.testing.assert_array_equal(np.array(redraw(row, pipeline)), np.array(row["image"]))
 
@@ -65,21 +65,21 @@ def test_the_revision_that_an_adapter_records_reaches_the_loader(
         return loader(model, **options)
 
     monkeypatch.setattr(stable_diffusion.StableDiffusionPipeline, "from_pretrained", from_pretrained)
-    studio = Studio(DemoConfig(generators=[str(made.run)], tone_draws=2, tone_subject="skin"))
-    loaded = studio.generator("lora")
+    cache = GeneratorCache(DemoConfig(generators=[str(made.run)], tone_draws=2, tone_subject="skin"))
+    loaded = cache.generator("lora")
     assert asked == [(BASE, RECORDED)] * 2  # the adapter's, and the one that is asked for colours of skin
     assert loaded.generator.name.startswith(f"{BASE}@{RECORDED}+adapter@")
     assert loaded.conditions == ["eczema", "squamous cell carcinoma"]
     request = TransferRequest(phantom(), generator="lora", condition="eczema", steps=4, strength=0.5)
-    pictures = list(transfer(studio, request))[-1].pictures
+    pictures = list(transfer(cache, request))[-1].pictures
     assert {picture.row["strategy"] for picture in pictures} == {"ti+lora"}
     assert all("<skindiff-eczema>" in picture.row["prompt"] for picture in pictures)
 
 
 def test_another_base_is_put_under_adapters_alone(made: Made) -> None:
-    studio = Studio(DemoConfig(generators=[str(made.adapter), "bundled"], adapter_base=str(made.base)))
-    assert studio.generator("alone").generator.name.startswith("base@")
-    assert studio.generator("bundled").generator.name.startswith("tiny-skin-sd@")
+    cache = GeneratorCache(DemoConfig(generators=[str(made.adapter), "bundled"], adapter_base=str(made.base)))
+    assert cache.generator("alone").generator.name.startswith("base@")
+    assert cache.generator("bundled").generator.name.startswith("tiny-skin-sd@")
 
 
 def test_a_space_holds_the_adapter_of_a_run_and_nothing_else_of_it(made: Made, tmp_path: Path) -> None:

@@ -17,17 +17,17 @@ from PIL import Image
 from skindiff.demo.app import DemoApp
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, draw
-from skindiff.demo.generator_cache import Studio
+from skindiff.demo.generator_cache import GeneratorCache
 
 POLITE = ("queue is full", "try again", "too many")
 
 
 def expected(generators: list[str], seeds: range) -> dict[int, np.ndarray]:
-    studio = Studio(DemoConfig(generators=generators, batch_size=2, threads=1))
+    cache = GeneratorCache(DemoConfig(generators=generators, batch_size=2, threads=1))
     found = {}
     for seed in seeds:
         request = DrawRequest("tiny", "eczema", "V", count=1, steps=2, guidance_scale=1, seed=seed)
-        found[seed] = list(draw(studio, request))[-1].pictures[0].pixels
+        found[seed] = list(draw(cache, request))[-1].pictures[0].pixels
     return found
 
 

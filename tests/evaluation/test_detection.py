@@ -14,11 +14,11 @@ from skindiff.evaluation.detection import (
     DetectionConfig,
     DetectorOfSplit,
     Judged,
-    detection_markdown,
     detection_rows,
     detector_accuracy,
     make_detector_split,
 )
+from skindiff.report.detection import detection_markdown
 from skindiff.report.published.ham import published_detection
 from skindiff.runs import RunFolder
 from skindiff.seeding import numpy_generator
@@ -70,13 +70,15 @@ def test_it_learns_is_kept_and_judges(corpus: Dataset, tmp_path: Path) -> None:
     config.validate()
     run = RunFolder(str(tmp_path), config, accelerator, resume=True, overwrite=False)
     generator_rows = [0, 1, 24, 25, 48]
-    detector = DetectorOfSplit(run, accelerator, config, corpus, generator_rows, seed=0, data_key="0")
+    detector = DetectorOfSplit(
+        run, accelerator, config, corpus, generator_rows, seed=0, corpus_fingerprint="0"
+    )
     drawn = corpus.select([0, 1, 24])
     found = detector.judge(drawn, "sn_dcgan")
     assert len(found.held_out.labels) == len(detector.split.held_out)
     assert found.generated.groups == tuple(drawn["image_id"])
     assert detector_accuracy([found])["balanced_accuracy"] > 0.7
-    again = DetectorOfSplit(run, accelerator, config, corpus, generator_rows, seed=0, data_key="0")
+    again = DetectorOfSplit(run, accelerator, config, corpus, generator_rows, seed=0, corpus_fingerprint="0")
     assert np.array_equal(again.judge(drawn, "x").generated.probabilities, found.generated.probabilities)
     assert len(list((tmp_path / "stages").iterdir())) == 1
     renamed = drawn.cast_column("label", ClassLabel(names=["stripes", "dots", "plain"]))

@@ -20,12 +20,12 @@ LOAD = """
     import skindiff
     from skindiff.cli import main
     from skindiff.demo.config import DemoConfig
-    from skindiff.demo.generator_cache import Studio
+    from skindiff.demo.generator_cache import GeneratorCache
     from skindiff.errors import GeneratorError
     from skindiff.generators.stable_diffusion import load_pipeline
 
-    studio = Studio(DemoConfig(generators=["me/sdxl"]))
-    for load in (skindiff.load, load_pipeline, studio.generator):
+    cache = GeneratorCache(DemoConfig(generators=["me/sdxl"]))
+    for load in (skindiff.load, load_pipeline, cache.generator):
         for name in ("me/sdxl", "me/inpaint"):
             try:
                 load(name)

@@ -13,13 +13,13 @@ from PIL import Image
 from skindiff.corpora.registry import PreparedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.statistics.paired_bootstrap import summarise
-from skindiff.report.class_chapters import beside_chapter, beside_rows, per_class_f1
 from skindiff.report.class_pictures import (
     DRAWN_COLUMNS,
     REAL_COLUMNS,
     class_lines,
     draw_class_grid,
 )
+from skindiff.report.class_sections import beside_rows, beside_section, per_class_f1
 from skindiff.report.classes import (
     ClassResults,
     player_logs,
@@ -152,7 +152,7 @@ def test_the_papers_numbers_stand_beside_those_of_the_same_arm() -> None:
     assert by_name["real+syn dcgan", "accuracy", "Table 1"]["ours"] is None
     assert by_name["real dcgan", "f1 akiec", "table in section V-D"]["ours"]["mean"] > 0
     assert by_name["real dcgan", "f1 vasc", "table in section V-D"]["ours"] is None
-    text = beside_chapter(rows, "Paper.").text
+    text = beside_section(rows, "Paper.").text
     assert "| real+syn dcgan | Table 1 | accuracy | 70.18 | not run | +1.88 |  |" in text
     best = [
         {
@@ -163,4 +163,4 @@ def test_the_papers_numbers_stand_beside_those_of_the_same_arm() -> None:
             "auroc_at_best_accuracy": 0.8,
         }
     ]
-    assert "90.0" in beside_chapter(beside_rows(published_few_shot(), [], best_epochs=best), "Paper.").text
+    assert "90.0" in beside_section(beside_rows(published_few_shot(), [], best_epochs=best), "Paper.").text

@@ -12,11 +12,11 @@ from skindiff.classification.metrics import METRICS
 from skindiff.evaluation.statistics.verdicts import call
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift, tone_shift
-from skindiff.report.chapter import Chapter
 from skindiff.report.cost import study_cost, timing_rows
 from skindiff.report.judgement import comparison_text, would_change
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import published_rows
+from skindiff.report.study_section import StudySection
 from skindiff.report.tables import split_table
 from skindiff.report.write import Report, environment, plain, report_content, write_report
 from tests.evaluation.made_up import NAMES, make_cells
@@ -78,7 +78,7 @@ def made_up_report(**overrides: Any) -> Report:
         ],
         published=published_rows("iii"),
         notes=["The generator saw no beta."],
-        sections={"copying": [{"nearest": 0.5}], "synthesis": [{"planned": 120, "drawn": 100}]},
+        extra={"copying": [{"nearest": 0.5}], "synthesis": [{"planned": 120, "drawn": 100}]},
         trainings={"lora, split 0": 40, "lora, split 1": 50},
         timings={"total": 98765.4},
     )
@@ -187,11 +187,11 @@ def test_the_same_content_gives_the_same_bytes(folder: Path, tmp_path: Path) -> 
 def test_photographs_are_shown_on_request_only(
     corpus: str, asked: bool | None, shown: bool, tmp_path: Path
 ) -> None:
-    gallery = Chapter(
+    gallery = StudySection(
         "Closest pairs",
         photographs=(("pairs.png", "The closest pairs.", lambda path: copy_picture(path)),),
     )
-    report = small_report(corpus={"name": corpus}, chapters=[gallery])
+    report = small_report(corpus={"name": corpus}, study_sections=[gallery])
     write_report(tmp_path, report, include_images=asked)
     numbers = PICTURES - {"samples.png", "skin-tone.png", "training.png"}
     drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
@@ -209,15 +209,15 @@ def copy_picture(path: Path) -> None:
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(path)
 
 
-def test_chapters_stand_where_they_belong(tmp_path: Path) -> None:
-    chapters = [
-        Chapter("Copies", "few", after="Samples"),
-        Chapter("By class", pictures=(("classes.png", "Bars.", copy_picture),), after="Scores"),
-        lambda content: Chapter("Counted", f"{len(content['summary'])} rows"),
-        Chapter("Nothing to say"),
+def test_study_sections_stand_where_they_belong(tmp_path: Path) -> None:
+    study_sections = [
+        StudySection("Copies", "few", after="Samples"),
+        StudySection("By class", pictures=(("classes.png", "Bars.", copy_picture),), after="Scores"),
+        lambda content: StudySection("Counted", f"{len(content['summary'])} rows"),
+        StudySection("Nothing to say"),
     ]
     text = write_report(
-        tmp_path, small_report(chapters=chapters, published=published_rows("iii"))
+        tmp_path, small_report(study_sections=study_sections, published=published_rows("iii"))
     ).read_text()
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
     wanted = [
@@ -234,8 +234,8 @@ def test_chapters_stand_where_they_belong(tmp_path: Path) -> None:
     assert "Nothing to say" not in text
     assert f"{2 * len(METRICS)} rows" in text
     assert "![Bars.](pictures/classes.png)" in text
-    with pytest.raises(ValueError, match="chapter 'Lost' is to follow 'Nowhere'"):
-        write_report(tmp_path, small_report(chapters=[Chapter("Lost", "x", after="Nowhere")]))
+    with pytest.raises(ValueError, match="section 'Lost' is to follow 'Nowhere'"):
+        write_report(tmp_path, small_report(study_sections=[StudySection("Lost", "x", after="Nowhere")]))
 
 
 def test_the_cost_is_counted(content: Mapping[str, Any], folder: Path) -> None:

@@ -42,7 +42,7 @@ def generator(folder: Path, model: Path, **changes: Any) -> GeneratorOfSplit:
     config = GeneratorConfig(str(model), None, words, LoRAConfig(loop=LOOP, rank=2, validation_examples=0))
     accelerator = Accelerator(cpu=True)
     run = RunFolder(str(folder), SYNTHESIS, accelerator, resume=True, overwrite=False)
-    arguments = {"data_key": "0", "seed": 5} | changes
+    arguments = {"corpus_fingerprint": "0", "seed": 5} | changes
     return GeneratorOfSplit(run, accelerator, config, TRAIN, VALIDATION, **arguments)
 
 
@@ -96,7 +96,7 @@ def test_what_was_drawn_is_found_again_unless_something_changed(
     stronger = generator(tmp_path, model).draw("img2img ti", replace(SYNTHESIS, strength=0.6))
     assert stronger.folder != first.folder
     assert trained == ["train_textual_inversion"]
-    for change in ({"seed": 6}, {"data_key": "1"}):
+    for change in ({"seed": 6}, {"corpus_fingerprint": "1"}):
         other = generator(tmp_path, model, **change).draw("img2img ti", SYNTHESIS)
         assert other.generator != first.generator
     assert len(trained) == 3

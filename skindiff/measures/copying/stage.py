@@ -28,7 +28,7 @@ def find_copies(
     folder: Path,
     name: str,
     seed: int,
-    data_key: str,
+    corpus_fingerprint: str,
 ) -> dict[str, Any]:
     """Look for copies of training images among generated ones; a stage of the run.
 
@@ -46,7 +46,7 @@ def find_copies(
         folder: of the shards of ``generated``.
         name: of the generator, for the report.
         seed: of the split.
-        data_key: fingerprint of the corpus.
+        corpus_fingerprint: fingerprint of the corpus.
 
     Returns:
         ``images`` (the name), ``seed`` and everything of
@@ -60,7 +60,7 @@ def find_copies(
     stage = run.stage(
         f"copying-{name.replace('_', '-').replace(' ', '-').replace('+', '-')}",
         config=asdict(config),
-        data=data_key,
+        data=corpus_fingerprint,
         training=list(training["image_id"]),
         held_out=list(held_out["image_id"]),
         images=list(generated["image_id"]),

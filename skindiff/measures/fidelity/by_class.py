@@ -27,7 +27,7 @@ def class_fidelity(
     *,
     name: str,
     seed: int,
-    data_key: str,
+    corpus_fingerprint: str,
 ) -> dict[str, Any]:
     """Score images against held-out real ones, as many of each class on both sides; a stage of the run.
 
@@ -39,7 +39,7 @@ def class_fidelity(
         images: what it drew, or real training images, which is what a perfect copy of them would score.
         name: of the images, for the report.
         seed: of the split, and of the choice among images of a class.
-        data_key: fingerprint of the corpus.
+        corpus_fingerprint: fingerprint of the corpus.
 
     Returns:
         ``images`` (their name), ``seed`` and everything of
@@ -51,7 +51,7 @@ def class_fidelity(
     stage = run.stage(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
         config=asdict(config),
-        data=data_key,
+        data=corpus_fingerprint,
         held_out=list(held_out["image_id"]),
         images=list(images["image_id"]),
         generators=sorted(set(images["generator"])) if "generator" in images.column_names else [],

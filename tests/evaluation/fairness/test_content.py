@@ -8,7 +8,7 @@ import pytest
 from skindiff.classification.cells import Cell
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
-from skindiff.report.fairness import fairness_chapter
+from skindiff.report.fairness import fairness_section
 from tests.evaluation.made_up import make_cells
 
 ARMS = {"real": 1.0, "real+syn": 1.0}
@@ -59,7 +59,7 @@ def test_a_group_that_an_arm_serves_worse_is_named_and_no_other(hurt: dict[str, 
         arm["gap_change"]["delta"]
     )
     assert arm_of(hurt, "real")["gap_change"] is None
-    text = fairness_chapter(hurt).text
+    text = fairness_section(hurt).text
     assert "- real+syn hurts VI: -" in text
     assert text.count("hurts") == 1
     assert "| grows |" in text
@@ -68,7 +68,7 @@ def test_a_group_that_an_arm_serves_worse_is_named_and_no_other(hurt: dict[str, 
 
 def test_without_a_difference_no_group_is_named() -> None:
     content = fairness_content(typed_cells(), replicates=300)
-    assert "No group is known to be helped or hurt" in fairness_chapter(content).text
+    assert "No group is known to be helped or hurt" in fairness_section(content).text
     gap = arm_of(content, "real")["gap"]
     assert gap["low"] < 0 < gap["high"]
 
@@ -88,7 +88,7 @@ def test_a_group_of_few_patients_is_suppressed_however_many_images_it_has() -> N
     assert groups["V"]["recall"]["low"] < groups["V"]["recall"]["value"]
     assert all(one is None for one in groups["V"]["classes"].values())  # 23 patients of four classes
     assert arm_of(content, "real")["worst"] is None
-    assert "VI (9 patients)" in fairness_chapter(content).text
+    assert "VI (9 patients)" in fairness_section(content).text
     shown = fairness_content(cells, FairnessConfig(smallest=2), replicates=100)
     assert not any(one["suppressed"] for one in arm_of(shown, "real")["groups"].values())
 
@@ -98,7 +98,7 @@ def test_a_gap_needs_patients_on_both_sides() -> None:
     content = fairness_content(cells, replicates=100)
     assert arm_of(content, "real+syn")["gap"] is None
     assert arm_of(content, "real+syn")["gap_change"] is None
-    assert "No gap between I and II and V and VI can be told" in fairness_chapter(content).text
+    assert "No gap between I and II and V and VI can be told" in fairness_section(content).text
 
 
 def test_any_group_of_patients_can_take_the_place_of_skin_types() -> None:
@@ -124,7 +124,7 @@ def test_repeated_pictures_of_a_patient_widen_the_interval() -> None:
 def test_without_skin_types_there_is_nothing_to_say() -> None:
     cells = [replace(cell, skin_types=(None,) * 120) for cell in make_cells(ARMS)]
     assert fairness_content(cells, replicates=100) == {}
-    assert fairness_chapter({}).text == ""
+    assert fairness_section({}).text == ""
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

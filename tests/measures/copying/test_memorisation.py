@@ -17,7 +17,7 @@ from skindiff.measures.copying.near_copies import REPORT_FILE, load_near_copies
 from skindiff.measures.copying.planted import KINDS, plant
 from skindiff.measures.copying.threshold import THRESHOLD
 from skindiff.measures.features import FeatureConfig
-from skindiff.report.copying import closest_pairs_picture, copying_chapter
+from skindiff.report.copying import closest_pairs_picture, copying_section
 from skindiff.runs import RunFolder
 from tests.measures.copying.photographs import drawn, photograph, real
 
@@ -106,7 +106,7 @@ def test_held_out_images_that_the_generator_saw_say_nothing(training: Dataset) -
     found = memorisation(new, training, training.select(range(10)), CONFIG)
     assert (found.held_out, found.either_side, found.threshold.source) == (0, None, "default")
     assert found.report.between_sources["p100"] < THRESHOLD
-    assert "none held out" in copying_chapter({"copying": [row("a", found)]}).text
+    assert "none held out" in copying_section({"copying": [row("a", found)]}).text
 
 
 def test_the_threshold_follows_the_held_out_images(training: Dataset) -> None:
@@ -142,9 +142,9 @@ def row(name: str, found: Memorisation) -> dict[str, object]:
     return {"images": name, "seed": 0, **json.loads(json.dumps(found.to_dict()))}
 
 
-def test_the_chapter_says_what_was_found_and_what_would_have_been(mixed: Memorisation) -> None:
+def test_the_section_says_what_was_found_and_what_would_have_been(mixed: Memorisation) -> None:
     content = row("ddpm", mixed)
-    text = copying_chapter({"copying": [content]}).text
+    text = copying_section({"copying": [content]}).text
     assert (
         "| ddpm, seed 0 | 30 | 60 | 0.930 | 33.3% [17.3, 52.8] | no sources | 0 of 50 (at most 5.8%) |"
         in text
@@ -155,9 +155,9 @@ def test_the_chapter_says_what_was_found_and_what_would_have_been(mixed: Memoris
     content["planted"] = {**mixed.planted, "cropped": {"share": 0.5, "low": 0.1, "high": 0.9}}
     assert (
         "Under 95% of planted copies are found in ddpm, seed 0 (cropped: 50%)"
-        in copying_chapter({"copying": [content]}).text
+        in copying_section({"copying": [content]}).text
     )
-    assert copying_chapter({}).text == ""
+    assert copying_section({}).text == ""
 
 
 def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
@@ -171,7 +171,7 @@ def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
     def find() -> dict[str, object]:
         return stage.find_copies(
             run, accelerator, CONFIG, training, held_out, generated,
-            folder=tmp_path, name="txt2img ti+lora", seed=3, data_key="key",
+            folder=tmp_path, name="txt2img ti+lora", seed=3, corpus_fingerprint="key",
         )  # fmt: skip
 
     first = find()

@@ -1,7 +1,7 @@
 import numpy as np
 
 from skindiff.measures.fidelity.by_class import same_mix
-from skindiff.report.fidelity import fidelity_chapter
+from skindiff.report.fidelity import fidelity_section
 
 
 def test_both_sides_have_as_many_of_each_class() -> None:
@@ -14,7 +14,7 @@ def test_both_sides_have_as_many_of_each_class() -> None:
     assert same_mix(first, second, seed=1) != rows
 
 
-def test_the_chapter_has_a_line_per_generator_and_says_the_warning_once() -> None:
+def test_the_section_has_a_line_per_generator_and_says_the_warning_once() -> None:
     scores = dict.fromkeys(("precision", "recall", "density", "coverage"), 0.5)
     scores |= {"fid": 101.23, "kid": 0.01234, "kid_low": 0.01, "kid_high": 0.02}
     rows = [
@@ -23,7 +23,7 @@ def test_the_chapter_has_a_line_per_generator_and_says_the_warning_once() -> Non
         for name in ("real training", "ddpm")
     ]
     rows[1]["groups"] = [{"by": "skin_type", "name": "V", "real": 9, "generated": 8, "scores": scores}]
-    text = fidelity_chapter(rows).text
+    text = fidelity_section(rows).text
     assert "| ddpm, seed 0 | 70 | 101.2 | 0.0123 [0.0100, 0.0200] | 0.50 |" in text
     assert "By skin type:" in text
     assert "| ddpm, seed 0, V | 9 / 8 | 101.2 |" in text

@@ -94,7 +94,14 @@ def test_scores_by_group_are_the_reference_librarys_on_that_groups_files(tmp_pat
     )  # fmt: skip
     run = RunFolder(str(tmp_path / "run"), config, Accelerator(cpu=True), resume=False, overwrite=False)
     row = class_fidelity(
-        run, run.accelerator, replace(config), real, generated, name="phantom", seed=0, data_key="key"
+        run,
+        run.accelerator,
+        replace(config),
+        real,
+        generated,
+        name="phantom",
+        seed=0,
+        corpus_fingerprint="key",
     )
 
     for dataset, name in ((real, "real"), (generated, "generated")):

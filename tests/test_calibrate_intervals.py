@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from skindiff.evaluation.statistics.calibration import (
+from coverage_counts import (
     METRICS,
     calibrate,
     naive_width,
@@ -13,7 +12,7 @@ from skindiff.evaluation.statistics.calibration import (
     true_difference,
     wilson,
 )
-from skindiff.evaluation.statistics.simulated_studies import (
+from simulated_studies import (
     CLINICAL,
     DESIGNS,
     LESIONS,
@@ -24,6 +23,7 @@ from skindiff.evaluation.statistics.simulated_studies import (
     Design,
     simulate,
 )
+
 from tests.test_scripts import load_script
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
+from simulated_studies import Design, simulate
 
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.paired_bootstrap import summarise
-from skindiff.evaluation.statistics.simulated_studies import Design, simulate
 
 METRICS = ("balanced_accuracy", "f1", "auroc")
 

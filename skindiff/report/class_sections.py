@@ -1,4 +1,4 @@
-"""The chapters of a report on class-conditional generators: tables of numbers, no computing beyond means."""
+"""The sections of a report on class-conditional generators: tables of numbers, no computing beyond means."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,14 +8,14 @@ import numpy as np
 from skindiff.classification.cells import Cell
 from skindiff.evaluation.detection import (
     Detection,
-    detection_markdown,
     detection_rows,
     detector_accuracy,
 )
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.verdicts import points, series_name
-from skindiff.report.chapter import Chapter, markdown_table
+from skindiff.report.detection import detection_markdown
 from skindiff.report.published.fitzpatrick import Published, printed_gain
+from skindiff.report.study_section import StudySection, markdown_table
 
 
 def per_class_f1(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -42,10 +42,10 @@ def per_class_f1(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return found
 
 
-def per_class_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
+def per_class_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
     """Return the table of F1 by class and arm, from rows of :func:`per_class_f1`."""
     if not rows:
-        return Chapter("F1 by class")
+        return StudySection("F1 by class")
     names = list(rows[0]["f1"])
     several = len({(row["architecture"], row["test_group"]) for row in rows}) > 1
     lines = []
@@ -55,7 +55,7 @@ def per_class_chapter(rows: Sequence[Mapping[str, Any]]) -> Chapter:
         lines.append([name, *(_mean_and_deviation(row["f1"][one]) for one in names)])
     about = f"In percent, mean ± standard deviation over {rows[0]['runs']} runs."
     table = markdown_table(["arm", *names], lines)
-    return Chapter("F1 by class", f"{about}\n\n{table}", after="Scores")
+    return StudySection("F1 by class", f"{about}\n\n{table}", after="Scores")
 
 
 def detection_content(detections: Sequence[Detection], replicates: int) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def detection_content(detections: Sequence[Detection], replicates: int) -> dict[
     }
 
 
-def detection_chapter(content: Mapping[str, Any], published: Sequence[Published]) -> Chapter:
+def detection_section(content: Mapping[str, Any], published: Sequence[Published]) -> StudySection:
     """Return the paper's table of detected images with the detector's own recall beside it."""
     if not content:
-        return Chapter("Detection")
+        return StudySection("Detection")
     accuracy = {name: f"{100 * content['detector'][name]:.1f}%" for name in ("accuracy", "balanced_accuracy")}
     about = (
         "A detector that learnt from real images which the generator never saw names the class of generated "
@@ -80,7 +80,7 @@ def detection_chapter(content: Mapping[str, Any], published: Sequence[Published]
         "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
     )
     table = detection_markdown(content["classes"], published)
-    return Chapter("Detection", f"{about}\n\n{table}", after="Scores")
+    return StudySection("Detection", f"{about}\n\n{table}", after="Scores")
 
 
 def _mean_and_deviation(value: Mapping[str, float | None]) -> str:
@@ -132,7 +132,7 @@ def beside_rows(
     return found
 
 
-def beside_chapter(rows: Sequence[Mapping[str, Any]], about: str) -> Chapter:
+def beside_section(rows: Sequence[Mapping[str, Any]], about: str) -> StudySection:
     """Return the paper's numbers beside ours.
 
     Args:
@@ -140,7 +140,7 @@ def beside_chapter(rows: Sequence[Mapping[str, Any]], about: str) -> Chapter:
         about: whose numbers these are, and what differs.
     """
     if not rows:
-        return Chapter("Beside the paper")
+        return StudySection("Beside the paper")
     best = any(row["ours_best_epoch"] is not None for row in rows)
     headings = ["arm", "printed in", "score", "paper %", "ours %", "paper, gain", "ours, gain"]
     lines = [
@@ -157,7 +157,7 @@ def beside_chapter(rows: Sequence[Mapping[str, Any]], about: str) -> Chapter:
         for row in rows
     ]
     table = markdown_table([*headings, *(["ours %, best test epoch"] if best else [])], lines)
-    return Chapter("Beside the paper", f"{about}\n\n{table}", after="Beside the paper")
+    return StudySection("Beside the paper", f"{about}\n\n{table}", after="Beside the paper")
 
 
 def _numbers(

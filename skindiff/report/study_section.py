@@ -1,4 +1,4 @@
-"""A chapter: a section that only some reports have, made where its numbers are, placed by the report."""
+"""A section that only some reports have, made where its numbers are, placed by the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 Picture = tuple[str, str, Callable[[Path], None]]
-"""A picture of a chapter: its file name (a PNG, of its own in the report), caption, and what draws it."""
+"""A picture of a section: its file name (a PNG, of its own in the report), caption, and what draws it."""
 
 
 @dataclass(frozen=True)
-class Chapter:
+class StudySection:
     """A section that only some reports have.
 
     Attributes:
@@ -20,7 +20,7 @@ class Chapter:
         photographs: pictures that show images of the corpus, or what was drawn after them; they are left out
             of reports that include no images.
         after: title of the section of every report that it follows (see
-            :data:`skindiff.report.text.TITLES`); chapters after the same section keep their order.
+            :data:`skindiff.report.text.TITLES`); those after the same section keep their order.
     """
 
     title: str
@@ -30,8 +30,8 @@ class Chapter:
     after: str = "Samples"
 
 
-ChapterOf = Callable[[Mapping[str, Any]], Chapter]
-"""Makes a chapter from the whole content of ``report.json``."""
+StudySectionOf = Callable[[Mapping[str, Any]], StudySection]
+"""Makes a section from the whole content of ``report.json``."""
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
