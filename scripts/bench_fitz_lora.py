@@ -44,7 +44,7 @@ from skindiff.generators.adapter import Adapter, embedding_files, load_adapter
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.stable_diffusion import load_pipeline, model_revision, quiet_loading
 from skindiff.launch import start_accelerator
-from skindiff.synthesis.plan import SynthesisConfig, make_plan, paper_settings
+from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings
 from skindiff.synthesis.tone import estimate_prototypes, prototype_types
 from skindiff.synthesis.writer import PLAN_FILE, PROTOTYPES_FILE, write_synthetic
 from skindiff.training.loop import LoopConfig
@@ -388,7 +388,7 @@ def bench_synthesis(config: Bench, images: Dataset, folder: Path) -> dict[str, d
     learnt = learn("textual_inversion", accelerator, folder, folder / "words", loop)
     _, adapter = learn("lora", accelerator, folder, folder / "lora", loop, learnt)
     default = SynthesisConfig()
-    equal = paper_settings(batch_size=default.batch_size, output_size=None)
+    equal = published_settings(batch_size=default.batch_size, output_size=None)
     draws = {"theirs": paper_loop(config, images, adapter, folder)}
     draws[EQUAL], _ = our_synthesis(equal, config.batches, images, adapter, folder, "equal")
     draws[DEFAULT], once = our_synthesis(default, 5 * config.batches, images, adapter, folder, "default")

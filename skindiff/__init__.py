@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skindiff.generators.families import register_family as register_family
     from skindiff.generators.resolve import load as load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 _PUBLIC = {

@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -14,6 +13,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
 from skindiff.plugins import load_plugins, refuse_missing_plugins
+from skindiff.renamed import refuse_old_names
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -57,7 +57,9 @@ def parse_config(
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
     parser.add_class_arguments(known, as_group=False)
     try:
-        named = [word for word in given if word == "--config" or word.startswith("--config=")]
+        named = _values(given, "--config")
+        read = [content for file in [*named] or [str(default)] if isinstance(content := _content(file), dict)]
+        refuse_old_names(given, read, list(setting_types(known)))
         given = _switches(given, known)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         settings = parser.instantiate_classes(parsed)
@@ -115,24 +117,30 @@ def _current(config_class: type) -> type:
 
 def _refuse_missing_plugins(words: Sequence[str], default: Path, output_dir: str | None) -> None:
     """Refuse the settings of a run, or a run to go on with, by the plugin that is missing."""
-
-    def last(flag: str) -> str | None:
-        values = [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
-        values += [value for word, value in pairwise(words) if word == flag]
-        return values[-1] if values else None
-
-    config = Path(last("--config") or default)
+    config = Path((_values(words, "--config") or [str(default)])[-1])
     refuse_missing_plugins(config.parent)
-    if "--resume" in words and (folder := last("--output_dir") or _output_dir(config) or output_dir):
+    content = _content(config)
+    own = content.get("output_dir") if isinstance(content, dict) else None
+    folder = [own or output_dir, *_values(words, "--output_dir")][-1]
+    if "--resume" in words and folder:
         refuse_missing_plugins(Path(folder))
 
 
-def _output_dir(config: Path) -> str | None:
+def _values(words: Sequence[str], flag: str) -> list[str]:
+    """Return the values that a flag has on the command line, in their order."""
+    following = zip(words, [*words, ""][1:], strict=True)
+    return [
+        word.partition("=")[2] if word.startswith(f"{flag}=") else value
+        for word, value in following
+        if word == flag or word.startswith(f"{flag}=")
+    ]
+
+
+def _content(file: str | Path) -> Any:
     try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None  # said when the settings are read
-    return settings.get("output_dir") if isinstance(settings, dict) else None
 
 
 def _switches(words: list[str], config_class: type) -> list[str]:

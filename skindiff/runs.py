@@ -12,12 +12,15 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from skindiff import __version__
 from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 
-CONFIG_FILE, STAGES, DONE = "config.yaml", "stages", "done.json"
+CONFIG_FILE, STAGES, DONE, VERSION_FILE = "config.yaml", "stages", "done.json", "version.txt"
 _PARTIAL_CONFIG, _CACHE = f".{CONFIG_FILE}.partial", "cache"
+_BEFORE_VERSIONS = "0.1.0"
+"""It wrote no version into its run folders."""
 _LISTS = ("audit.csv", "missing.txt", "quarantined.csv", PLUGINS_FILE)
 # The config says that the folder holds a run, so it goes last: a deletion that is cut off can be repeated.
 _OURS = (
@@ -28,6 +31,7 @@ _OURS = (
     "report.html",
     "logs",
     *_LISTS,
+    VERSION_FILE,
     _PARTIAL_CONFIG,
     _CACHE,
     CONFIG_FILE,
@@ -71,7 +75,7 @@ class RunFolder:
     Raises:
         ConfigError: both ``resume`` and ``overwrite`` are asked for.
         RunFolderError: the folder holds a run and neither is asked for, or files that are no run; or the run
-            used a plugin that is not loaded.
+            to go on with used a plugin that is not loaded, or was made by another minor version of skindiff.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class RunFolder:
                 if overwrite:
                     self._clear(_OURS)
                 self.path.mkdir(parents=True, exist_ok=True)
+                write_atomically(self.path / VERSION_FILE, f"{__version__}\n")
                 if plugins:
                     write_atomically(self.path / PLUGINS_FILE, json.dumps(plugins) + "\n")
                 save_config(config, self.path / _PARTIAL_CONFIG)
@@ -129,7 +134,12 @@ class RunFolder:
         return Stage(folder, inputs, self.accelerator)
 
     def _refuse(self, resume: bool, overwrite: bool) -> None:
-        left = {_CACHE, _PARTIAL_CONFIG}  # what an error or a kill before the run began can leave
+        left = {
+            _CACHE,
+            _PARTIAL_CONFIG,
+            VERSION_FILE,
+            PLUGINS_FILE,
+        }  # what an error or a kill before the run began can leave
         if not self.path.exists() or (
             self.path.is_dir() and {path.name for path in self.path.iterdir()} <= left
         ):
@@ -143,6 +153,13 @@ class RunFolder:
                 f"output_dir: {self.path} already holds a run; go on with it by --resume, replace it by "
                 "--overwrite, or name another folder"
             )
+        made_by = _version_of(self.path)
+        if resume and _minor(made_by) != _minor(__version__):
+            raise RunFolderError(
+                f"output_dir: the run in {self.path} was made by skindiff {made_by}, and settings and stages "
+                f"have other names in {__version__}; go on with it by that version, or replace it by "
+                "--overwrite"
+            )
 
     def _clear(self, names: tuple[str, ...]) -> None:
         for name in names:
@@ -151,6 +168,15 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _version_of(folder: Path) -> str:
+    file = folder / VERSION_FILE
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else _BEFORE_VERSIONS
+
+
+def _minor(version: str) -> str:
+    return version.rpartition(".")[0]
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
+import skindiff
 from skindiff.errors import ConfigError, CorpusError, RunFolderError
 from skindiff.runs import RunFolder, write_atomically
 
@@ -35,7 +36,11 @@ def finished(folder: Path, accelerator: Accelerator) -> RunFolder:
 
 def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path, accelerator: Accelerator) -> None:
     claim(tmp_path / "deep" / "new", accelerator)
-    assert sorted(path.name for path in (tmp_path / "deep" / "new").iterdir()) == ["config.yaml", "stages"]
+    assert sorted(path.name for path in (tmp_path / "deep" / "new").iterdir()) == [
+        "config.yaml",
+        "stages",
+        "version.txt",
+    ]
     (tmp_path / "empty").mkdir()
     claim(tmp_path / "empty", accelerator)
     assert (tmp_path / "empty" / "config.yaml").read_text() == "name: a\n"
@@ -65,6 +70,7 @@ def test_overwrite_deletes_what_a_run_writes_and_nothing_else(
         "figures",
         "notes.md",
         "stages",
+        "version.txt",
     ]
     assert not run.stage("lora", rank=2).done
 
@@ -82,7 +88,22 @@ def test_an_overwrite_that_is_cut_off_can_be_repeated(
         with pytest.raises(KeyboardInterrupt):
             claim(tmp_path, accelerator, overwrite=True)
     claim(tmp_path, accelerator, overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages", "version.txt"]
+
+
+def test_a_run_of_before_is_gone_on_with_by_its_own_version(tmp_path: Path, accelerator: Accelerator) -> None:
+    finished(tmp_path, accelerator)
+    for made_by in ("0.1.0", None):
+        (tmp_path / "version.txt").unlink() if made_by is None else (tmp_path / "version.txt").write_text(
+            made_by
+        )
+        with pytest.raises(
+            RunFolderError, match=r"was made by skindiff 0\.1\.0, .*; go on with it by that version"
+        ):
+            claim(tmp_path, accelerator, resume=True)
+    claim(tmp_path, accelerator, overwrite=True)
+    (tmp_path / "version.txt").write_text(skindiff.__version__.rpartition(".")[0] + ".99\n")
+    claim(tmp_path, accelerator, resume=True)
 
 
 @pytest.mark.parametrize("flag", ["resume", "overwrite"])
@@ -104,7 +125,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Acce
 def test_a_kill_while_the_folder_is_claimed_leaves_it_free(tmp_path: Path, accelerator: Accelerator) -> None:
     (tmp_path / ".config.yaml.partial").write_text("na")
     claim(tmp_path, accelerator)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages", "version.txt"]
 
 
 def test_an_error_of_the_user_gives_a_new_folder_back(tmp_path: Path, accelerator: Accelerator) -> None:

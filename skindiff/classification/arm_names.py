@@ -94,10 +94,10 @@ class Arm:
                 f"{path}arms: {self.name!r} mixes nothing; +mixed goes with real+syn, whose real rows it "
                 "replaces"
             )
-        if self.views and classifier.preset == "paper":
+        if self.views and classifier.preset == "published":
             raise ConfigError(
-                f"{path}arms: {self.name!r} changes settings that classifier.preset paper overrules; set "
-                "that to clean, or drop the arm"
+                f"{path}arms: {self.name!r} changes settings that classifier.preset published overrules; set "
+                "that to grouped, or drop the arm"
             )
         return changed
 

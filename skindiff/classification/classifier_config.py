@@ -28,7 +28,7 @@ def _loop_defaults() -> LoopConfig:
 class ClassifierConfig:
     """Which network learns from which view of the images, and for how long."""
 
-    preset: Literal["clean", "paper"] = "clean"
+    preset: Literal["grouped", "published"] = "grouped"
     """paper repeats the published protocol and overrules augment, balance, head, dropout, trainable, loop."""
     architecture: str = "resnet18"
     """Any timm name, such as resnet18, vgg16 or vit_base_patch16_224; medmnist_cnn and lesion_detector."""
@@ -39,30 +39,31 @@ class ClassifierConfig:
     image_size: int = 64
     """Height and width in pixels of what the network sees; the paper's is 224."""
     augment: Augment = "geometric"
-    """geometric: crop of 80 to 100%, rotation by 15 degrees, flips; paper: as published; medmnist: sharpness,
-    contrast, left-right flip, hue; randaugment: torchvision's (2 operations of magnitude 9); flip; none."""
+    """geometric: crop of 80 to 100%, rotation by 15 degrees, flips; published: the main paper's;
+    medmnist: sharpness, contrast, left-right flip, hue; randaugment: torchvision's (2 operations of
+    magnitude 9); flip; none."""
     colour_jitter: float = 0.0
     """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
     balance: Balance = "class"
     """Draw classes, or classes within skin types, equally often; oversample repeats the rows of small classes
     up to the largest; none draws every row equally often."""
     head: Head = "linear"
-    """paper puts 256 units, ReLU and dropout 0.4 before the classes."""
+    """published puts 256 units, ReLU and dropout 0.4 before the classes."""
     dropout: float = 0.0
     """Dropout before the head, from 0 to below 1."""
     trainable: Literal["all", "head"] = "all"
     """head freezes everything but the last block, which makes sense with pretrained weights only."""
-    paper_epochs: int = 30
-    """Epochs of preset paper, of ceil(images / 256) steps each; preset clean does not look at it."""
+    published_epochs: int = 30
+    """Epochs of preset published, of ceil(images / 256) steps each; preset grouped does not look at it."""
     keep_weights: bool = True
     """Keep the final weights in the folder (45 MB for ResNet-18, 540 MB for VGG-16)."""
     channels: Literal[1, 3] = 3
     """1 lets the network see the first channel of grey images only; 3 takes any images."""
     epochs: int | None = None
     """Passes over the training images, judged after each, instead of loop.steps and loop.validate_every. Arms
-    with more images then take more steps. Preset paper does not look at it."""
+    with more images then take more steps. Preset published does not look at it."""
     selection: Selection = "balanced_accuracy"
-    """Validation score that the kept weights are best in; preset paper takes the loss."""
+    """Validation score that the kept weights are best in; preset published takes the loss."""
     loop: LoopConfig = field(default_factory=_loop_defaults)
     """Steps, batch, rates; its seed is the one given to train_classifier."""
 
@@ -74,8 +75,8 @@ class ClassifierConfig:
             raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
         if not 0 <= self.colour_jitter < 1:
             raise ConfigError(f"{path}colour_jitter is {self.colour_jitter}: set it in [0, 1)")
-        if self.paper_epochs < 1:
-            raise ConfigError(f"{path}paper_epochs is {self.paper_epochs}: set it to at least 1")
+        if self.published_epochs < 1:
+            raise ConfigError(f"{path}published_epochs is {self.published_epochs}: set it to at least 1")
         if self.epochs is not None and self.epochs < 1:
             raise ConfigError(
                 f"{path}epochs is {self.epochs}: set it to at least 1, or to null for loop.steps"
@@ -119,7 +120,7 @@ def epoch_settings(config: ClassifierConfig, rows: int, processes: int) -> Class
     """Return ``config`` with steps and validations for its epochs, or as it is where it counts steps.
 
     Args:
-        config: of preset clean.
+        config: of preset grouped.
         rows: images that are seen in one epoch.
         processes: of the run.
     """
@@ -133,7 +134,7 @@ def epoch_settings(config: ClassifierConfig, rows: int, processes: int) -> Class
     )
 
 
-def paper_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
+def published_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
     """Return ``config`` with the settings of the paper's code (its scripts/train_classifier.py).
 
     30 epochs with replacement in batches of 256, Adam at 1e-3 times 0.1 after every third, no clipping, a
@@ -157,7 +158,7 @@ def paper_settings(config: ClassifierConfig, rows: int, processes: int) -> Class
     per_epoch = math.ceil(rows / PAPER_BATCH)
     loop = replace(
         config.loop,
-        steps=config.paper_epochs * per_epoch,
+        steps=config.published_epochs * per_epoch,
         batch_size=PAPER_BATCH // parts,
         learning_rate=1e-3,
         scale_lr=False,
@@ -172,10 +173,10 @@ def paper_settings(config: ClassifierConfig, rows: int, processes: int) -> Class
     vgg = config.architecture.startswith("vgg")
     return replace(
         config,
-        augment="paper",
+        augment="published",
         colour_jitter=0.0,
         balance="class",
-        head="paper",
+        head="published",
         dropout=0.5 if vgg else 0.0,
         trainable="head" if vgg else "all",
         loop=loop,

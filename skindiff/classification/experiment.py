@@ -52,7 +52,7 @@ class ExperimentConfig:
     """Seeds of initial weights, batches and augmentations, each shared by all arms."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Everything else about the classifiers; its architecture is overruled by architectures."""
-    geometric: Augment = "geometric"
+    geometric_augment: Augment = "geometric"
     """What +geometric arms do instead of classifier.augment; medmnist is S3's."""
     test_curve: bool = False
     """Score the test images too at every validation, and report the best of these scores beside the selected
@@ -71,7 +71,7 @@ class ExperimentConfig:
                 f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}"
             )
         for arm in self.arms:
-            parse_arm(arm).settings(self.classifier, self.geometric, path)
+            parse_arm(arm).settings(self.classifier, self.geometric_augment, path)
         for name in ("architectures", "train_seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -197,7 +197,7 @@ class Experiment:
                 continue
             drawn = (synthetic, strategy) if arm.needs_synthetic else (None, None)
             kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
-            settings = arm.settings(self.config.classifier, self.config.geometric)
+            settings = arm.settings(self.config.classifier, self.config.geometric_augment)
             jobs += [
                 _Job(arm, ratio, replace(settings, architecture=architecture), seed, *drawn, kept)
                 for ratio in self._ratios(arm)
@@ -289,7 +289,7 @@ class Experiment:
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
-        if config.preset == "paper" and self.validation is None:
+        if config.preset == "published" and self.validation is None:
             # In its split that is the minority group, which stands first.
             return ImageTable.from_dataset(next(iter(self.tests.values())))
         return self.validation

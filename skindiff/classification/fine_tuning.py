@@ -1,10 +1,10 @@
 """Train a timm classifier on skin images and predict with it.
 
-Preset ``clean`` takes the same number of optimiser steps whatever the training set, and keeps the weights
+Preset ``grouped`` takes the same number of optimiser steps whatever the training set, and keeps the weights
 with the best balanced accuracy (or another ``selection``) on validation images; with ``epochs`` it counts
-passes over the images instead of steps. Preset ``paper`` repeats the published protocol of the main paper
-(see :func:`paper_settings`), which selects on the images it is tested on: a caller who wants that passes the
-test set as ``validation``.
+passes over the images instead of steps. Preset ``published`` repeats the published protocol of the main paper
+(see :func:`published_settings`), which selects on the images it is tested on: a caller who wants that passes
+the test set as ``validation``.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from skindiff.classification.classifier_config import (
     ClassifierConfig,
     architecture_of,
     epoch_settings,
-    paper_settings,
+    published_settings,
     settings_of,
 )
 from skindiff.classification.mixing import Mixing
@@ -90,8 +90,8 @@ def train_classifier(
     _refuse_unusable(config, table, judged)
     shown = table if mixing is None else table.select(range(len(mixing.partners)))
     rows = len(_epoch(config, shown, seed))
-    if config.preset == "paper":
-        config = paper_settings(config, len(table), accelerator.num_processes)
+    if config.preset == "published":
+        config = published_settings(config, len(table), accelerator.num_processes)
     else:
         config = epoch_settings(config, rows, accelerator.num_processes)
     config = replace(config, loop=replace(config.loop, seed=seed))
@@ -161,9 +161,9 @@ class _Selection:
     """The best validated weights so far, decided by the log alone, so that a resume decides the same."""
 
     def __init__(self, config: ClassifierConfig, rows: int, file: Path) -> None:
-        self.paper, self.file = config.preset == "paper", file
-        self.chosen_by = f"validation_{'loss' if self.paper else config.selection}"
-        self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.paper else 0
+        self.published, self.file = config.preset == "published", file
+        self.chosen_by = f"validation_{'loss' if self.published else config.selection}"
+        self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.published else 0
 
     def score(self, row: dict[str, float]) -> float:
         """Return what the best row has most of, -inf for a row that does not compete."""

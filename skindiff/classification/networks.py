@@ -16,10 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.errors import ConfigError
+from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment
 
-Head = Literal["linear", "paper"]
+Head = Literal["linear", "published"]
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "classifier.safetensors", "classifier.json"
 
@@ -33,11 +34,11 @@ class Architecture:
     image_size: int
     class_names: tuple[str, ...]
     head: Head = "linear"
-    """``paper`` is the reference code's: 256 units, ReLU, dropout 0.4, classes."""
+    """``published`` is the reference code's: 256 units, ReLU, dropout 0.4, classes."""
     dropout: float = 0.0
     """Before the head, and between VGG's fully connected layers."""
     augment: Augment = "none"
-    """The augmentation it was trained with: ``paper`` cuts a margin off in testing too."""
+    """The augmentation it was trained with: ``published`` cuts a margin off in testing too."""
     channels: int = 3
     """1 for a network that sees the first channel of grey images."""
 
@@ -135,7 +136,8 @@ def load_classifier(folder: Path) -> SkinClassifier:
     for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} holds no {name}: give a folder written by skindiff's classifiers")
-    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    read = json.loads((folder / DESCRIPTION_FILE).read_text())
+    description = with_new_names(read, DESCRIPTION_FILE)
     description["class_names"] = tuple(description["class_names"])
     architecture = Architecture(**description)
     model = SkinClassifier(_create(architecture, False, {}), architecture)
@@ -196,7 +198,7 @@ def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any
         drop_rate=architecture.dropout,
         **options,
     )
-    if architecture.head == "paper":
+    if architecture.head == "published":
         name = _head_name(network)
         features = cast(nn.Linear, network.get_submodule(name)).in_features
         head = (nn.Linear(features, 256), nn.ReLU(), nn.Dropout(0.4))

@@ -1,6 +1,5 @@
 """``skindiff report RUN``: the verdicts and the scores of a run, in the terminal."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
-from skindiff.errors import ConfigError, RunFolderError
+from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.report.read import read_report
 
-REPORT_FILE = "report.json"
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 
@@ -52,15 +51,7 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     Raises:
         RunFolderError: there is no report.
     """
-    path = folder / REPORT_FILE
-    if not path.is_file():
-        begun = (folder / "config.yaml").is_file()
-        way_out = "finish the run by --resume" if begun else "give the output_dir of a run"
-        raise RunFolderError(f"run: {folder} has no {REPORT_FILE}; {way_out}")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunFolderError(f"run: {path} cannot be read ({error}); run it again by --resume") from error
+    content = read_report(folder)
     say(f"{content['title']}  ({content['recipe']})")
     corpus = content["corpus"]
     say(f"corpus {corpus['name']}: {corpus['images']} images of {corpus['groups']} groups\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 from skindiff.commands.terminal import say
 from skindiff.config import ConfigT, parse_config
 from skindiff.errors import ConfigError
+from skindiff.renamed import SINCE
 
 DEFAULTS = Path(__file__).parent / "defaults"
 
@@ -47,7 +48,8 @@ def shipped_settings(default: Path) -> dict[str, Path]:
     """Return the settings files of a command besides its default, by the name that ``--config`` takes."""
     prefix = f"{default.stem}-"
     return {
-        path.stem.removeprefix(prefix): path for path in sorted(default.parent.glob(f"{prefix}paper.yaml"))
+        path.stem.removeprefix(prefix): path
+        for path in sorted(default.parent.glob(f"{prefix}published.yaml"))
     }
 
 
@@ -76,6 +78,8 @@ def _shipped(word: str, before: str, default: Path) -> str:
     if word.startswith("--config="):
         return f"--config={_shipped(word.removeprefix('--config='), '--config', default)}"
     named = shipped_settings(default)
+    if before == "--config" and word == "paper" and "published" in named and not Path(word).is_file():
+        raise ConfigError(f"config: 'paper' is called 'published' since skindiff {SINCE}; write published")
     return str(named[word]) if before == "--config" and word in named and not Path(word).is_file() else word
 
 

@@ -1,8 +1,8 @@
 """Splits by class: a few shots of each (Ravani et al., system S1, section III-B), or fractions of each (S4).
 
-Both have the presets of :mod:`skindiff.corpora.splits`: ``clean`` never cuts a group (a lesion) and tests
-each at most once, ``paper`` draws single images as published. The test set is called ``"all"``. What is drawn
-is a function of the seed and the image ids alone, not of the order of the rows.
+Both have the presets of :mod:`skindiff.corpora.splits`: ``grouped`` never cuts a group (a lesion) and tests
+each at most once, ``published`` draws single images as published. The test set is called ``"all"``. What is
+drawn is a function of the seed and the image ids alone, not of the order of the rows.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 
-Preset = Literal["clean", "paper"]
+Preset = Literal["grouped", "published"]
 GeneratorRows = Literal["few-shot", "pool", "everything"]
 
 
@@ -35,8 +35,8 @@ class FewShotConfig:
     test_fraction: float = 0.15
     """Share of the images of each class beyond the shots that is tested, above 0; what neither share takes
     stays unused."""
-    preset: Preset = "clean"
-    """clean: one image per group_id (lesion) in all parts together; paper: image-level, as published."""
+    preset: Preset = "grouped"
+    """grouped: one image per group_id (lesion) in all parts; published: single images, as in the paper."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
@@ -61,8 +61,8 @@ class FractionSplitConfig:
     set_aside_fraction: float = 0.0
     """Share of the groups of each class that is in no part, for a generator that the classifier's images must
     not have taught (see unused_rows), 0 to below 1."""
-    preset: Preset = "clean"
-    """clean: whole groups, one tested image of each; paper: every image is a group of its own."""
+    preset: Preset = "grouped"
+    """grouped: whole groups, one tested image of each; published: every image is a group of its own."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
@@ -79,8 +79,8 @@ class FractionSplitConfig:
 
 
 def _validate_fractions(path: str, preset: str, validation: float, test: float) -> None:
-    if preset not in ("clean", "paper"):
-        raise ConfigError(f'{path}preset: {preset!r} is unknown; use "clean" or "paper"')
+    if preset not in ("grouped", "published"):
+        raise ConfigError(f'{path}preset: {preset!r} is unknown; use "grouped" or "published"')
     if not 0 <= validation < 1:
         raise ConfigError(f"{path}validation_fraction: {validation} is outside 0 to below 1; 0 keeps none")
     if not 0 < test <= 1:
@@ -92,11 +92,12 @@ def make_few_shot_split(
 ) -> Split:
     """Draw ``shots`` training rows of each class, and validation and test rows from the rest of it.
 
-    Preset ``clean`` first draws one image of every group, and all parts from these: the shots show as many
+    Preset ``grouped`` first draws one image of every group, and all parts from these: the shots show as many
     lesions as there are shots, and no lesion is tested twice. Validation and test have the sizes that preset
-    ``paper`` gives them; where a class has too few groups for both, they share what is left in proportion.
+    ``published`` gives them; where a class has too few groups for both, they share what is left in
+    proportion.
 
-    ``dropped`` counts ``unused`` rows (neither share took them) and, in preset ``clean``,
+    ``dropped`` counts ``unused`` rows (neither share took them) and, in preset ``grouped``,
     ``shares_group_with_test`` and ``shares_group_with_validation``, which no ``"pool"`` of a generator holds.
 
     Args:
@@ -112,7 +113,7 @@ def make_few_shot_split(
     table = SplitTable.read(dataset_or_columns)
     everything = range(len(table.label))
     order = table.shuffled(everything, seed, "few shot")
-    candidates = table.by_class(_one_per_group(table, order) if config.preset == "clean" else order)
+    candidates = table.by_class(_one_per_group(table, order) if config.preset == "grouped" else order)
     images = table.by_class(everything)
     share = config.validation_fraction / (config.validation_fraction + config.test_fraction)
     needed = 2 if config.validation_fraction else 1
@@ -135,7 +136,7 @@ def make_few_shot_split(
         train += rows[both : both + config.shots]
     others = [table.group_id[row] for row in set(everything) - {*train, *validation, *test}]
     dropped: dict[str, int] = {}
-    if config.preset == "clean":
+    if config.preset == "grouped":
         tested, selecting = table.groups(test), table.groups(validation)
         dropped["shares_group_with_test"] = sum(group in tested for group in others)
         dropped["shares_group_with_validation"] = sum(group in selecting for group in others)
@@ -165,7 +166,7 @@ def make_fraction_split(
     order = table.shuffled(range(len(table.label)), seed, "fractions")
     members: defaultdict[str | int, list[int]] = defaultdict(list)
     for row in order:
-        members[row if config.preset == "paper" else table.group_id[row]].append(row)
+        members[row if config.preset == "published" else table.group_id[row]].append(row)
     fractions = (config.test_fraction, config.validation_fraction, config.set_aside_fraction)
     test: list[int] = []
     other: tuple[list[int], list[int], list[int]] = ([], [], [])
@@ -180,7 +181,7 @@ def make_fraction_split(
         cuts = (sizes[0], sizes[0] + sizes[1], sum(sizes), len(rows))
         for part, start, end in zip(other, cuts, cuts[1:], strict=False):
             for row in rows[start:end]:
-                part += members[row if config.preset == "paper" else table.group_id[row]]
+                part += members[row if config.preset == "published" else table.group_id[row]]
     validation, aside, train = other
     repeats = len(order) - sum(map(len, (test, validation, aside, train)))
     return table.split(seed, train, validation, test, {"set_aside": len(aside), "repeats_in_test": repeats})
@@ -190,7 +191,7 @@ def unused_rows(dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], split
     """Return the rows (ascending) in no part of a split that share no group with its validation or test rows.
 
     Of a few-shot split these are the images beyond the shots; of a fraction split those set aside, which in
-    preset ``clean`` share no group with the training rows either.
+    preset ``grouped`` share no group with the training rows either.
     """
     table = SplitTable.read(dataset_or_columns)
     held_out = [*split.validation, *(row for rows in split.test.values() for row in rows)]
@@ -218,7 +219,7 @@ def generator_rows(
 
 
 def _units(preset: str) -> str:
-    return "images" if preset == "paper" else "groups of images"
+    return "images" if preset == "published" else "groups of images"
 
 
 def _one_per_group(table: SplitTable, order: Sequence[int]) -> list[int]:

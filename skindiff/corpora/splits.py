@@ -35,8 +35,8 @@ class SplitConfig:
 
     scenario: Literal["i", "ii", "iii"] = "iii"
     """The paper's scenario: (i) some, (ii) a few, (iii) no dark-skinned images are trained on."""
-    preset: Literal["clean", "paper"] = "clean"
-    """clean: no group_id stands on both sides of a cut; paper: image-level, as published, leaks and all."""
+    preset: Literal["grouped", "published"] = "grouped"
+    """grouped: no group_id stands on both sides of a cut; published: image-level, leaks and all."""
     flexible_per_condition: int = 8
     """Images per condition and skin-type group in the flexible subset."""
     majority_types: list[str] = field(default_factory=lambda: ["I", "II"])
@@ -44,14 +44,14 @@ class SplitConfig:
     minority_types: list[str] = field(default_factory=lambda: ["V", "VI"])
     """Skin types of the minority (dark) group."""
     validation_fraction: float = 0.1
-    """Share of the training rows that is kept for validation, 0 to 0.5 (preset paper has none)."""
+    """Share of the training rows that is kept for validation, 0 to 0.5 (preset published has none)."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
         if self.scenario not in ("i", "ii", "iii"):
             raise ConfigError(f'{path}scenario: {self.scenario!r} is unknown; use "i", "ii" or "iii"')
-        if self.preset not in ("clean", "paper"):
-            raise ConfigError(f'{path}preset: {self.preset!r} is unknown; use "clean" or "paper"')
+        if self.preset not in ("grouped", "published"):
+            raise ConfigError(f'{path}preset: {self.preset!r} is unknown; use "grouped" or "published"')
         if self.flexible_per_condition < 1:
             raise ConfigError(f"{path}flexible_per_condition: {self.flexible_per_condition} is below 1")
         if not 0 <= self.validation_fraction <= 0.5:
@@ -125,9 +125,9 @@ def make_split(
 ) -> Split:
     """Cut a corpus into training, validation and test rows; no image is decoded.
 
-    Preset ``paper`` draws single images. Preset ``clean`` thinks in groups (``group_id``): of every group
-    one dark image, drawn at random, can be flexible or tested, so that a group has at most one test row;
-    then every row that shares a group with the test set is dropped from training and counted, whatever
+    Preset ``published`` draws single images. Preset ``grouped`` thinks in groups (``group_id``): of every
+    group one dark image, drawn at random, can be flexible or tested, so that a group has at most one test
+    row; then every row that shares a group with the test set is dropped from training and counted, whatever
     its skin type; last, whole groups are moved from training to validation, stratified by condition and
     skin-type group as far as whole groups allow.
 
@@ -143,7 +143,7 @@ def make_split(
     """
     config.validate()
     table = _read_table(dataset_or_columns, config)
-    if config.preset == "paper":
+    if config.preset == "published":
         train, test, dropped = _paper(table, config, seed)
         validation: list[int] = []
     else:
@@ -264,7 +264,7 @@ def _draw_flexible(table: _Table, rows: list[int], tone: str, config: SplitConfi
     for label, condition in table.conditions.items():
         if (found := len(by_condition[label])) < wanted:
             types = ", ".join(config.minority_types if tone == "dark" else config.majority_types)
-            what = "images" if config.preset == "paper" else "groups of images"
+            what = "images" if config.preset == "published" else "groups of images"
             raise SplitError(
                 f"flexible_per_condition: condition {condition!r} has {found} {what} of {tone} skin types "
                 f"({types}), but {wanted} are needed; lower flexible_per_condition or leave the condition out"

@@ -12,6 +12,7 @@ from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
+from skindiff.renamed import with_new_names
 
 
 @dataclass
@@ -126,11 +127,10 @@ def _report(run: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        text = own_file(run, path.name).read_text(encoding="utf-8")
-        content: dict[str, Any] = shareable(json.loads(text))
-    except ValueError as error:
+        read = json.loads(own_file(run, path.name).read_text(encoding="utf-8"))
+        return shareable(with_new_names(read, str(path)))
+    except (ValueError, AttributeError) as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
-    return content
 
 
 def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:

@@ -70,7 +70,7 @@ def _timm_config(model: SkinClassifier) -> bytes:
         "input_size": (architecture.channels, side, side),
         "mean": tuple(model.mean.flatten().tolist()),
         "std": tuple(model.std.flatten().tolist()),
-        "crop_pct": _PAPER_CROP if architecture.augment == "paper" else 1.0,
+        "crop_pct": _PAPER_CROP if architecture.augment == "published" else 1.0,
     }
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / CONFIG

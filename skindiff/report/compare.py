@@ -10,6 +10,7 @@ from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.report.judgement import KEY
 from skindiff.report.page import fill_page
+from skindiff.report.read import read_report
 from skindiff.report.run_pictures import RunDifference, draw_runs
 from skindiff.report.study_section import markdown_table
 from skindiff.report.tables import HEADINGS, difference, estimate
@@ -50,14 +51,17 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """Return the runs of some folders, each under the shortest end of its path that no other has.
 
     Raises:
-        ConfigError: there are fewer than two, a folder is named twice, or holds no report that can be read.
+        ConfigError: there are fewer than two, or a folder is named twice.
+        RunFolderError: a folder holds no report that can be read.
     """
     if len(folders) < 2:
         raise ConfigError("runs: name at least two folders of finished runs")
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
         raise ConfigError(f"runs: {', '.join(map(str, folders))} names a folder twice; name each once")
-    return [Run(_short(place, places), _read(folder)) for place, folder in zip(places, folders, strict=True)]
+    return [
+        Run(_short(place, places), read_report(folder)) for place, folder in zip(places, folders, strict=True)
+    ]
 
 
 def _short(place: Path, places: Sequence[Path]) -> str:
@@ -66,24 +70,6 @@ def _short(place: Path, places: Sequence[Path]) -> str:
         if sum(other.parts[-length:] == end for other in places) == 1:
             return "/".join(end)
     return str(place)
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "report.json"
-    if not path.is_file():
-        begun = (folder / "config.yaml").is_file()
-        way_out = "finish the run by --resume" if begun else "give the output_dir of a finished run"
-        raise ConfigError(f"runs: {folder} holds no report.json; {way_out}")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        names = {
-            name: content[name] for name in ("recipe", "config", "corpus", "splits", "summary", "results")
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"runs: {path} is no report of a run ({error}); run it again by --resume"
-        ) from error
-    return {**content, **names}
 
 
 def facts(runs: Sequence[Run]) -> Table:

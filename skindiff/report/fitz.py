@@ -206,6 +206,8 @@ def _notes(config: dict[str, Any]) -> list[str]:
             f"{len(config['split_seeds'])} split and {len(config['experiment']['train_seeds'])} training "
             "seeds: intervals from so few tend to be too narrow."
         )
-    if config["split"]["preset"] == "paper":
-        notes.append("Preset paper splits by image, as published: duplicates may cross into the test set.")
+    if config["split"]["preset"] == "published":
+        notes.append(
+            "Preset published splits by image, as the paper did: duplicates may cross into the test set."
+        )
     return notes

@@ -121,8 +121,8 @@ class SynthesisConfig:
                 )
 
 
-def paper_settings(**overrides: Any) -> SynthesisConfig:
-    """Return the settings of Wang et al. (2024), as their code has them: preset ``paper``.
+def published_settings(**overrides: Any) -> SynthesisConfig:
+    """Return the settings of Wang et al. (2024), as their code has them: preset ``published``.
 
     The sampler is the pipeline's own (PNDM for Stable Diffusion 2.1 base) and nothing but the prompt moves
     the tone.

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as views
 
 from skindiff.seeding import derive_seed, numpy_generator
 
-Augment = Literal["geometric", "paper", "medmnist", "randaugment", "flip", "none"]
+Augment = Literal["geometric", "published", "medmnist", "randaugment", "flip", "none"]
 
 CROP_AREA = (0.8, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
@@ -54,8 +54,8 @@ class Augmenter:
     """Random views of a batch, decided by ``(seed, step, position)`` alone.
 
     Attributes:
-        augment: ``geometric`` crops, rotates and flips and mirrors what lies outside; ``paper`` does the same
-            in the paper's order, black outside the crop, and keeps the centre; ``medmnist`` sharpens,
+        augment: ``geometric`` crops, rotates and flips and mirrors what lies outside; ``published`` does the
+            same in the paper's order, black outside the crop, and keeps the centre; ``medmnist`` sharpens,
             stretches the contrast, mirrors left-right and turns the hue, as S3 does; ``randaugment`` is
             torchvision's, image by image; ``flip`` mirrors left-right and up-down; ``none`` does nothing.
         image_size: width of what comes out in pixels.
@@ -96,7 +96,7 @@ class Augmenter:
         angles = torch.deg2rad(ROTATION * (2 * draws[:, -3] - 1))
         mirror = torch.where(draws[:, -2] < 0.5, -1.0, 1.0).double()
         upside = torch.where(draws[:, -1] < 0.5, -1.0, 1.0).double()
-        if self.augment == "paper":
+        if self.augment == "published":
             upside = torch.ones_like(upside)
         turn = torch.zeros(len(draws), 2, 3, dtype=torch.float64)
         turn[:, 0, 0], turn[:, 0, 1] = angles.cos() * mirror, -angles.sin() * upside
@@ -106,10 +106,10 @@ class Augmenter:
         # Where in the randomly cropped frame, which spans [-1, 1], each pixel of the view comes from.
         frame = functional.affine_grid((turn * kept).float().to(device), shape, align_corners=False)
         centre, half = (part.float().to(device)[:, None, None] for part in crop_boxes(draws))
-        padding = "zeros" if self.augment == "paper" else "reflection"
+        padding = "zeros" if self.augment == "published" else "reflection"
         grid = frame * half + centre
         resampled = functional.grid_sample(images, grid, "bilinear", padding, align_corners=False)
-        if self.augment == "paper":
+        if self.augment == "published":
             resampled = resampled * (frame.abs() <= 1).all(-1)[:, None]
         return resampled
 
@@ -134,7 +134,7 @@ def crop_boxes(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _margin(image_size: int, augment: Augment) -> int:
-    return round(image_size * PAPER_MARGIN) if augment == "paper" else 0
+    return round(image_size * PAPER_MARGIN) if augment == "published" else 0
 
 
 def _flipped(images: torch.Tensor, mirror: torch.Tensor, upside: torch.Tensor) -> torch.Tensor:

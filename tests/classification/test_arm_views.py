@@ -93,7 +93,10 @@ def test_what_is_no_arm_is_refused(name: str) -> None:
             {"balance": "class"},
             r"x\.arms: 'real\+weighted' is 'real' over again.*classifier\.balance is already",
         ),
-        ({"preset": "paper"}, r"x\.arms: 'real\+weighted' changes settings that classifier\.preset paper"),
+        (
+            {"preset": "published"},
+            r"x\.arms: 'real\+weighted' changes settings that classifier\.preset published",
+        ),
     ],
 )
 def test_a_view_that_would_change_nothing_is_refused(change: dict[str, Any], message: str) -> None:
@@ -114,7 +117,9 @@ def test_views_reach_the_classifier_and_need_no_generator(
 
     monkeypatch.setattr(experiment, "train_classifier", watched)
     arms = ["real", "real+geometric+weighted", "real+syn", "real+syn+weighted"]
-    study = make(tmp_path, accelerator, corpus, split, replace(SMALL, arms=arms, geometric="medmnist"))
+    study = make(
+        tmp_path, accelerator, corpus, split, replace(SMALL, arms=arms, geometric_augment="medmnist")
+    )
     real = study.cells(None, None)
     assert [cell.key.arm for cell in real] == arms[:2]
     drawn = study.train.select(range(4))
@@ -142,13 +147,13 @@ def test_views_reach_the_classifier_and_need_no_generator(
 def test_the_published_protocol_does_not_ask_for_a_dark_group(
     accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path
 ) -> None:
-    config = replace(SMALL, classifier=replace(PLAIN, preset="paper", paper_epochs=1))
+    config = replace(SMALL, classifier=replace(PLAIN, preset="published", published_epochs=1))
     study = make(tmp_path, accelerator, corpus, replace(split, validation=[]), config)
     selection = study._selection(config.classifier)
     assert selection is not None
     assert len(selection) == len(split.test["all"])
     (cell,) = study.cells(None, None)
-    assert cell.key.preset == "paper"
+    assert cell.key.preset == "published"
 
 
 def test_the_best_test_epoch_stands_beside_the_selected_one(

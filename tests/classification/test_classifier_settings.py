@@ -125,7 +125,7 @@ def test_settings_that_came_later_key_nothing_while_they_are_not_used() -> None:
     assert {"channels", "epochs", "selection"} == set(asdict(ClassifierConfig())) - set(usual)
     assert list(usual) == [
         "preset", "architecture", "pretrained", "weights", "image_size", "augment", "colour_jitter",
-        "balance", "head", "dropout", "trainable", "paper_epochs", "keep_weights", "loop",
+        "balance", "head", "dropout", "trainable", "published_epochs", "keep_weights", "loop",
     ]  # fmt: skip
     assert settings_of(ClassifierConfig(epochs=3))["epochs"] == 3
 

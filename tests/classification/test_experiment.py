@@ -154,8 +154,8 @@ def test_the_large_architectures_of_the_paper_train(
 def test_the_published_protocol_selects_on_what_it_tests(
     corpus: Dataset, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    published = make_split(corpus, SplitConfig(preset="paper", flexible_per_condition=2), 0)
-    classifier = replace(SMALL.classifier, preset="paper", paper_epochs=1)
+    published = make_split(corpus, SplitConfig(preset="published", flexible_per_condition=2), 0)
+    classifier = replace(SMALL.classifier, preset="published", published_epochs=1)
     study = make(tmp_path, accelerator, corpus, published, replace(SMALL, classifier=classifier))
     selection = study._selection(classifier)
     assert selection is not None

@@ -21,7 +21,12 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 
 from skindiff.classification import fine_tuning
-from skindiff.classification.fine_tuning import ClassifierConfig, paper_settings, predict, train_classifier
+from skindiff.classification.fine_tuning import (
+    ClassifierConfig,
+    predict,
+    published_settings,
+    train_classifier,
+)
 from skindiff.classification.networks import (
     Architecture,
     build_classifier,
@@ -204,22 +209,24 @@ def test_head_only_training_leaves_the_rest(accelerator, train_set, tmp_path):
 
 
 def test_the_paper_preset_is_the_published_protocol(accelerator, train_set, held_out, tmp_path):
-    config = paper_settings(ClassifierConfig(preset="paper", architecture="vgg16"), rows=1519, processes=2)
+    config = published_settings(
+        ClassifierConfig(preset="published", architecture="vgg16"), rows=1519, processes=2
+    )
     loop = config.loop
     assert (loop.steps, loop.batch_size * 2, loop.validate_every) == (30 * 6, 256, 6)
     assert (loop.optimiser, loop.learning_rate, loop.lr_schedule) == ("adam", 1e-3, "step_third")
     assert (loop.weight_decay, loop.max_grad_norm, loop.warmup_steps) == (0, 0, 0)
-    assert (config.balance, config.augment, config.trainable) == ("class", "paper", "head")
+    assert (config.balance, config.augment, config.trainable) == ("class", "published", "head")
     with pytest.raises(ConfigError, match="power of two"):
-        paper_settings(config, rows=1519, processes=3)
+        published_settings(config, rows=1519, processes=3)
     with torch.device("meta"):
-        architecture = Architecture("vgg16", 224, tuple("abcdefg"), head="paper", dropout=0.5)
+        architecture = Architecture("vgg16", 224, tuple("abcdefg"), head="published", dropout=0.5)
         model = build_classifier(architecture, pretrained=False, weights=None, seed=0)
     assert sum(weight.numel() for weight in model.head_parameters()) == 4096 * 256 + 256 + 256 * 7 + 7
     dropouts = [part.p for part in model.modules() if isinstance(part, nn.Dropout)]
     assert dropouts == [0.5, 0.5, 0.4]
     # And it runs, selecting the lowest loss from the eleventh epoch on.
-    short = replace(CONFIG, preset="paper", paper_epochs=13)
+    short = replace(CONFIG, preset="published", published_epochs=13)
     trained = train_classifier(
         accelerator, short, train_set.select(range(0, 76, 4)), held_out, CLASSES, tmp_path, 0
     )
@@ -240,11 +247,11 @@ def test_predictions_do_not_depend_on_their_neighbours(accelerator, held_out):
 
 
 def test_images_of_another_size_are_resampled(accelerator, train_set, tmp_path):
-    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1), augment="paper")
+    config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1), augment="published")
     images = table((2, 2, 2), size=48)
     model = train_classifier(accelerator, config, as_dataset(images), None, CLASSES, tmp_path, SEED)
     assert predict(accelerator, model, train_set).shape == (76, 3)
-    assert images.resized(working_size(SIZE, "paper")).pixels.shape == (6, 36, 36, 3)
+    assert images.resized(working_size(SIZE, "published")).pixels.shape == (6, 36, 36, 3)
     flat = ImageTable(np.full((1, 50, 40, 3), 77, np.uint8), np.zeros(1, np.int64), (None,), CLASSES)
     assert (flat.resized(16).pixels == 77).all()
 

@@ -32,7 +32,7 @@ def content() -> dict[str, Any]:
         cells=make_cells({"real": 0.5, "real+syn": 2.5}, images=80, split_seeds=(0, 1, 2)),
         replicates=100,
         corpus={"name": "phantom", "images": 90, "groups": 80},
-        sections={"synthesis": [{"planned": 12, "drawn": 12}]},
+        extra={"synthesis": [{"planned": 12, "drawn": 12}]},
     )
     return report_content(report, {})
 
@@ -165,7 +165,7 @@ def test_what_is_no_finished_run_is_refused(
         (good, tmp_path / "none"): "holds no report.json; give the output_dir of a finished run",
         (good, tmp_path / "begun"): "holds no report.json; finish the run by --resume",
         (good, tmp_path / "torn"): "is no report of a run",
-        (good, tmp_path / "other"): "is no report of a run ('config')",
+        (good, tmp_path / "other"): "is no report of a run (no title)",
         (good, good): "names a folder twice",
         (good, tmp_path / "torn", "--metrics", "[accuracies]"): "metrics: ['accuracies'] is not a list of",
     }

@@ -27,7 +27,7 @@ def test_defaults_come_from_a_file_and_yield_to_the_words(tmp_path: Path) -> Non
     config = parse_command(TrainLoRA, ["--lora.loop.steps", "7", "--resume"], "train lora")
     assert (config.model, config.lora.loop.steps, config.lora.loop.batch_size) == ("bundled", 7, 14)
     assert config.resume
-    paper = parse_command(TrainLoRA, ["--config", "paper"], "train lora")
+    paper = parse_command(TrainLoRA, ["--config", "published"], "train lora")
     published = paper_lora()
     published.loop.checkpoint_every = paper.lora.loop.checkpoint_every
     assert paper.lora == published
@@ -53,7 +53,7 @@ def test_help_says_defaults_units_and_the_file(capsys: pytest.CaptureFixture[str
     assert "Rank of each update. (type: int, default: 8)" in flat
     assert "Side in pixels of the centre square" in flat
     assert "Without --config these settings replace the defaults above:" in flat
-    assert "--config paper: As published" in flat
+    assert "--config published: As published" in flat
 
 
 def test_what_is_suggested_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:

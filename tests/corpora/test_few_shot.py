@@ -56,7 +56,7 @@ def test_the_papers_few_shot_split_of_ham10000():
     table = columns(HAM10000)
     assert len(table["label"]) == 10_015
     assert len(set(table["group_id"])) == 7_470
-    published = make_few_shot_split(table, FewShotConfig(preset="paper"), 0)
+    published = make_few_shot_split(table, FewShotConfig(preset="published"), 0)
     assert classes(table, published.train) == dict.fromkeys(HAM10000, 50)
     # 15% and 15% of what 50 shots leave of each class.
     both = {name: round(0.3 * (images - 50)) for name, (images, _) in HAM10000.items()}
@@ -77,7 +77,7 @@ def test_too_few_groups_shrink_validation_and_test_in_proportion():
     config = FewShotConfig(shots=20, validation_fraction=0.2, test_fraction=0.8)
     split = make_few_shot_split(table, config, 0)
     assert split.sizes() == {"train": 20, "validation": 8, "test_all": 32}
-    published = make_few_shot_split(table, replace(config, preset="paper"), 0)
+    published = make_few_shot_split(table, replace(config, preset="published"), 0)
     assert published.sizes() == {"train": 20, "validation": 36, "test_all": 144}
 
 
@@ -107,7 +107,7 @@ def test_a_generator_never_sees_what_is_held_out_unless_told_to():
     held_out = groups(SMALL, split.validation + split.test["all"])
     assert not held_out.keys() & groups(SMALL, pool).keys()
     assert generator_rows(SMALL, split, "everything") == list(range(130))
-    published = make_few_shot_split(SMALL, FewShotConfig(shots=5, preset="paper"), 3)
+    published = make_few_shot_split(SMALL, FewShotConfig(shots=5, preset="published"), 3)
     assert (
         not groups(SMALL, published.test["all"]).keys() & groups(SMALL, unused_rows(SMALL, published)).keys()
     )
@@ -127,9 +127,9 @@ def test_a_group_of_two_classes_is_in_one_part():
     ("make", "config"),
     [
         (make_few_shot_split, FewShotConfig(shots=5)),
-        (make_few_shot_split, FewShotConfig(shots=5, preset="paper")),
+        (make_few_shot_split, FewShotConfig(shots=5, preset="published")),
         (make_fraction_split, FractionSplitConfig(set_aside_fraction=0.3)),
-        (make_fraction_split, FractionSplitConfig(preset="paper")),
+        (make_fraction_split, FractionSplitConfig(preset="published")),
     ],
 )
 def test_the_seed_and_the_image_ids_decide_not_the_order_of_the_rows(make, config):
@@ -167,7 +167,7 @@ def test_fractions_of_whole_groups():
 
 
 def test_fractions_of_images_as_published():
-    split = make_fraction_split(SMALL, FractionSplitConfig(0.1, 0.2, preset="paper"), 1)
+    split = make_fraction_split(SMALL, FractionSplitConfig(0.1, 0.2, preset="published"), 1)
     assert split.sizes() == {"train": 91, "validation": 13, "test_all": 26}
     assert classes(SMALL, split.test["all"]) == {"df": 6, "nv": 20}
     assert split.groups_crossing > 0
@@ -183,9 +183,9 @@ def test_a_class_that_is_too_small_is_named():
         SplitError, match=r"^shots: class 'df' has 20 groups of images, but 19 to train on and 2"
     ):
         make_few_shot_split(SMALL, FewShotConfig(shots=19), 0)
-    make_few_shot_split(SMALL, FewShotConfig(shots=19, preset="paper"), 0)
+    make_few_shot_split(SMALL, FewShotConfig(shots=19, preset="published"), 0)
     with pytest.raises(SplitError, match="class 'df' has 30 images, but 29 to train"):
-        make_few_shot_split(SMALL, FewShotConfig(shots=29, preset="paper"), 0)
+        make_few_shot_split(SMALL, FewShotConfig(shots=29, preset="published"), 0)
     with pytest.raises(SplitError, match=r"^test_fraction: class 'df' has 2 groups of images, too few"):
         make_fraction_split(columns({"df": (4, 2), "nv": (30, 30)}), FractionSplitConfig(), 0)
 

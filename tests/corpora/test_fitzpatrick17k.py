@@ -204,7 +204,7 @@ def test_real_photographs(real_data):
     assert len(corpus.paths()) == 855
     everything = load(folder, conditions=conditions)
     assert None in list(everything.dataset["skin_type"])
-    split = make_split(everything.dataset, SplitConfig(scenario="ii", preset="paper"), 0)
+    split = make_split(everything.dataset, SplitConfig(scenario="ii", preset="published"), 0)
     assert split.sizes() == {"train": 683, "validation": 0, "test_dark": 140}
     with pytest.raises(CorpusError, match="'nematode infection'"):
         load_fitzpatrick17k(Fitzpatrick17kConfig(str(folder)))

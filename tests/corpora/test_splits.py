@@ -66,7 +66,7 @@ def parts(split: Split) -> dict[str, list[int]]:
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_paper_preset_has_the_published_sizes(scenario, train, test, seed):
-    split = make_split(table_1(), SplitConfig(scenario=scenario, preset="paper"), seed)
+    split = make_split(table_1(), SplitConfig(scenario=scenario, preset="published"), seed)
     assert len(split.train) == train
     assert {name: len(rows) for name, rows in split.test.items()} == test
     assert split.validation == []
@@ -74,7 +74,7 @@ def test_paper_preset_has_the_published_sizes(scenario, train, test, seed):
     assert split.sizes() == {"train": train, "validation": 0} | {f"test_{k}": v for k, v in test.items()}
 
 
-@pytest.mark.parametrize("preset", ["paper", "clean"])
+@pytest.mark.parametrize("preset", ["published", "grouped"])
 @pytest.mark.parametrize("scenario", ["i", "ii", "iii"])
 def test_scenarios_train_and_test_on_the_right_groups(scenario, preset):
     columns = table_1()
@@ -101,7 +101,7 @@ def test_scenarios_train_and_test_on_the_right_groups(scenario, preset):
 
 def test_paper_preset_leaks_and_says_so():
     columns = random_corpus(0)
-    split = make_split(columns, SplitConfig(scenario="iii", preset="paper", flexible_per_condition=4), 0)
+    split = make_split(columns, SplitConfig(scenario="iii", preset="published", flexible_per_condition=4), 0)
     trained = {columns["group_id"][row] for row in split.train}
     tested = {columns["group_id"][row] for row in split.test["dark"]}
     assert split.groups_crossing == len(trained & tested) > 0
@@ -152,7 +152,7 @@ def test_scenarios_ii_and_iii_share_their_test_set():
     assert second.test == third.test
 
 
-@pytest.mark.parametrize("preset", ["paper", "clean"])
+@pytest.mark.parametrize("preset", ["published", "grouped"])
 def test_split_depends_on_the_seed_and_not_on_the_row_order(preset):
     columns = random_corpus(1)
     config = SplitConfig(scenario="ii", preset=preset, flexible_per_condition=4)
@@ -206,7 +206,7 @@ def test_dataset_is_split_without_decoding_images(tmp_path):
     assert make_split(dataset, config, 0) == make_split(columns, config, 0)
 
 
-@pytest.mark.parametrize("preset", ["paper", "clean"])
+@pytest.mark.parametrize("preset", ["published", "grouped"])
 def test_too_few_images_name_the_condition_and_the_way_out(preset):
     columns = table_1()
     with pytest.raises(SplitError) as error:
@@ -260,7 +260,7 @@ def test_settings_that_cannot_work_are_refused(setting, value):
         config.validate("split.")
 
 
-@pytest.mark.parametrize("preset", ["paper", "clean"])
+@pytest.mark.parametrize("preset", ["published", "grouped"])
 def test_four_complete_conditions_of_the_real_table(real_data, preset):
     conditions = ("basal cell carcinoma", "folliculitis", "prurigo nodularis", "squamous cell carcinoma")
     with (real_data / "fitzpatrick17k" / "fitzpatrick17k.csv").open(newline="") as file:
@@ -283,4 +283,4 @@ def test_four_complete_conditions_of_the_real_table(real_data, preset):
             repeats = sum(split.dropped.get(f"repeats_in_{part}", 0) for part in ("test", "flexible"))
             assert len(split.train) + len(split.validation) + lost == train
             assert len(split.test["dark"]) + repeats == test
-    assert (sum(crossing) > 0) == (preset == "paper")
+    assert (sum(crossing) > 0) == (preset == "published")

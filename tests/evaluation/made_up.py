@@ -52,7 +52,7 @@ def make_cells(
                             arm=arm,
                             ratio=5.0 if synthetic else None,
                             architecture="resnet18",
-                            preset="clean",
+                            preset="grouped",
                             split_seed=split,
                             train_seed=train,
                         ),

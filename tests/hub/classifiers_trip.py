@@ -14,7 +14,7 @@ from tests.hub.server import Hub
 CLASSES = ("benign", "malignant | unsure")
 ARCHITECTURES = {
     "resnet": Architecture("resnet10t", 32, CLASSES),
-    "vit": Architecture("test_vit", 64, CLASSES, dropout=0.1, augment="paper"),
+    "vit": Architecture("test_vit", 64, CLASSES, dropout=0.1, augment="published"),
     "grey": Architecture("medmnist_cnn", 28, CLASSES, channels=1),
 }
 PUSH = """

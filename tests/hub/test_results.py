@@ -42,7 +42,7 @@ LOAD = """
 def _summary(arm: str, mean: float | None, delta: float | None) -> dict[str, object]:
     key = {"scenario": "iii", "test_group": "dark", "generator": None, "strategy": None, "ratio": None}
     ends = {"ci_low": 0.1, "ci_high": 0.9, "delta_ci_low": -0.2, "delta_ci_high": 0.3}
-    series = {"arm": arm, "architecture": "resnet18", "preset": "clean", "metric": "balanced_accuracy"}
+    series = {"arm": arm, "architecture": "resnet18", "preset": "grouped", "metric": "balanced_accuracy"}
     return {
         **key,
         **series,
@@ -130,7 +130,7 @@ def test_scores_stand_in_the_card_as_eval_results_with_intervals(tmp_path: Path)
     assert (result.metric_type, result.metric_value) == ("balanced_accuracy", 0.625)
     assert result.metric_args["interval_95"] == [0.1, 0.9]
     assert result.metric_args["difference_interval_95"] == [-0.2, 0.3]
-    assert result.dataset_name == "fitzpatrick17k (scenario iii, dark test images, preset clean)"
+    assert result.dataset_name == "fitzpatrick17k (scenario iii, dark test images, preset grouped)"
     assert result.task_name == "resnet18 trained on real+syn"
     assert np.isfinite(result.metric_value)
 

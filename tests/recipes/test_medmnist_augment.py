@@ -48,7 +48,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> MedMNISTAugmentConfig:
             redraws="real",
             options={"cvae_conv": {"temperature": 100.0}},
         ),
-        experiment=tiny_experiment(28, ARMS, geometric="medmnist"),
+        experiment=tiny_experiment(28, ARMS, geometric_augment="medmnist"),
     )
     main(config)
     return config

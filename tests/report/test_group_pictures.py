@@ -13,12 +13,12 @@ def test_bars_are_the_recalls_of_the_groups_that_are_shown() -> None:
     fairness = fairness_content(cells, FairnessConfig(smallest=30), replicates=100)
     bars = group_bars(fairness)
     # Of 60 patients 40 are of type V and 20 of type VI, who are too few to be shown.
-    assert {name: list(own) for name, own in bars["resnet18, scenario iii, preset clean"].items()} == {
+    assert {name: list(own) for name, own in bars["resnet18, scenario iii, preset grouped"].items()} == {
         "real": ["type V"],
         "real+syn": ["type V"],
     }
     recall = fairness["populations"][0]["arms"][1]["groups"]["V"]["recall"]
-    bar = bars["resnet18, scenario iii, preset clean"]["real+syn"]["type V"]
+    bar = bars["resnet18, scenario iii, preset grouped"]["real+syn"]["type V"]
     assert bar == Bar(recall["value"], recall["low"], recall["high"])
     assert group_bars(fairness_content(cells, FairnessConfig(smallest=50), replicates=100)) == {}
     assert group_bars({}) == {}

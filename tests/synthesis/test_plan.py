@@ -6,7 +6,7 @@ from datasets import Dataset
 
 from skindiff.corpora.schema import REAL_COLUMNS, SYNTHETIC_COLUMNS, corpus_features
 from skindiff.errors import ConfigError, SynthesisError
-from skindiff.synthesis.plan import SynthesisConfig, make_plan, paper_settings, synthetic_features
+from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings, synthetic_features
 from tests.tiny import tiny_corpus
 
 CLASSES = ("psoriasis", "folliculitis")
@@ -72,7 +72,7 @@ def test_dark_sources_keep_their_type_and_light_ones_are_balanced_within_each_co
 
 
 def test_the_paper_draws_one_target_per_source_and_its_published_settings() -> None:
-    config = paper_settings(strategy="vanilla")
+    config = published_settings(strategy="vanilla")
     plan = make_plan(_sources(["I", "II"] * 20), config, seed=3, generator="sd@1")
 
     per_source = {name: set() for name in plan["source_id"]}

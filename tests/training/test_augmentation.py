@@ -26,7 +26,7 @@ def smooth(size: int) -> torch.Tensor:
     return torch.stack([x, y, 0.5 + 0.4 * torch.sin(5 * x + 3 * y)])[None]
 
 
-@pytest.mark.parametrize("augment", ["geometric", "paper", "flip"])
+@pytest.mark.parametrize("augment", ["geometric", "published", "flip"])
 def test_views_depend_on_their_own_key_only(augment):
     augmenter = Augmenter(augment, SIZE, 0.2, SEED)
     images = smooth(working_size(SIZE, augment)).expand(8, -1, -1, -1)
@@ -49,8 +49,8 @@ def test_no_augmentation_changes_nothing():
 def test_the_paper_view_is_torchvisions(position):
     """Crop, resize, rotate, flip and cut one after the other, with the same random numbers."""
     size, step = 56, 2
-    width = working_size(size, "paper")  # 64
-    view = Augmenter("paper", size, 0.0, SEED)(smooth(width), step, torch.tensor([position]))[0]
+    width = working_size(size, "published")  # 64
+    view = Augmenter("published", size, 0.0, SEED)(smooth(width), step, torch.tensor([position]))[0]
     draws = numpy_generator("augment", SEED, step, position).random(2 * CROP_TRIES + 8)
     centre, half = crop_boxes(torch.from_numpy(draws[None]))
     left, top = ((centre - half)[0] + 1) / 2 * width
@@ -94,15 +94,15 @@ def test_what_lies_outside_is_black_for_the_paper_and_mirrored_by_default():
     white = torch.ones(64, 3, SIZE, SIZE)
     positions = torch.arange(64)
     assert Augmenter("geometric", SIZE, 0.0, 0)(white, 0, positions).min() > 0.999
-    width = working_size(SIZE, "paper")
-    views = Augmenter("paper", SIZE, 0.0, 0)(torch.ones(64, 3, width, width), 0, positions)
+    width = working_size(SIZE, "published")
+    views = Augmenter("published", SIZE, 0.0, 0)(torch.ones(64, 3, width, width), 0, positions)
     assert views.min() == 0
     assert (views == 1).float().mean() > 0.95
 
 
 def test_testing_sees_the_centre_that_the_paper_keeps():
-    assert working_size(224, "paper") == 256
+    assert working_size(224, "published") == 256
     assert working_size(224, "geometric") == 224
     images = torch.rand(2, 3, 256, 256)
-    assert torch.equal(centre_images(images, 224, "paper"), v2.functional.center_crop(images, [224, 224]))
+    assert torch.equal(centre_images(images, 224, "published"), v2.functional.center_crop(images, [224, 224]))
     assert torch.equal(centre_images(images, 256, "none"), images)

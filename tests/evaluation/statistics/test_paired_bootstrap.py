@@ -115,7 +115,7 @@ def test_only_cells_of_both_arms_are_paired() -> None:
     row = find_row(summarise(kept, replicates=50), arm="syn", metric="accuracy")
     assert (row["cells"], row["paired_cells"]) == (5, 2)
     strangers = [
-        replace(cell, key=cell.key._replace(preset="paper")) for cell in cells if cell.key.arm == "real"
+        replace(cell, key=cell.key._replace(preset="published")) for cell in cells if cell.key.arm == "real"
     ]
     apart = [cell for cell in cells if cell.key.arm == "syn"] + strangers
     assert find_row(summarise(apart, replicates=50), arm="syn", metric="accuracy")["delta"] is None

@@ -15,7 +15,7 @@ KEY = {
     "strategy": None,
     "ratio": None,
     "architecture": "resnet18",
-    "preset": "clean",
+    "preset": "grouped",
     "metric": "accuracy",
     "against": {},
 }

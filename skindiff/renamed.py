@@ -1,0 +1,96 @@
+"""Settings and values that had another name before 0.2.0, for people: refused; in finished artefacts: read.
+
+The tables of this module are those of CHANGELOG.md, and ``scripts/compare_runs.py`` compares by them.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from skindiff.errors import ConfigError
+
+SINCE = "0.2.0"
+_PRESET = {"clean": "grouped", "paper": "published"}
+VALUES = {
+    "preset": _PRESET,
+    "head": {"paper": "published"},
+    "augment": {"paper": "published"},
+    "geometric_augment": {"paper": "published"},
+}
+"""New values by the last part of a setting's or column's name and the old value."""
+SETTINGS = {
+    "paper_epochs": "published_epochs",
+    "geometric": "geometric_augment",
+}
+"""New names by the old one, both as the last part of a setting's dotted name."""
+
+
+def refuse_old_names(words: Sequence[str], files: Sequence[Mapping[str, Any]], known: Sequence[str]) -> None:
+    """Refuse what a user wrote under a name or a value of before, with the one that holds now.
+
+    Args:
+        words: of the command line, with or without ``--setting=value``.
+        files: the content of the settings files.
+        known: the dotted names of all settings.
+
+    Raises:
+        ConfigError: an old name or value; the message has the new one.
+    """
+    for name, value in [*_typed(words), *(pair for content in files for pair in _dotted(content))]:
+        before, _, last = name.rpartition(".")
+        new = f"{before}.{SETTINGS.get(last, last)}".lstrip(".")
+        if name not in known and new in known:
+            raise ConfigError(f"{name}: this setting is called {new} since skindiff {SINCE}; write {new}")
+        current = VALUES.get(last, {}).get(value) if isinstance(value, str) else None
+        if current is not None and name in known:
+            raise ConfigError(
+                f"{name}: {value!r} is called {current!r} since skindiff {SINCE}; write {current}"
+            )
+
+
+def with_new_names(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the content of a finished artefact with the names and values of now.
+
+    Args:
+        content: of a report or of a classifier's description.
+        where: what it was read from, for the warning that old names were found.
+    """
+    renamed: dict[str, Any] = _renamed(content)
+    if renamed != content:
+        warnings.warn(f"{where} has names of before skindiff {SINCE}; they are read as today's", stacklevel=3)
+    return renamed
+
+
+def _renamed(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {SETTINGS.get(name, name): _renamed_value(name, value) for name, value in content.items()}
+    return [_renamed(part) for part in content] if isinstance(content, list) else content
+
+
+def _renamed_value(name: str, value: Any) -> Any:
+    new = VALUES.get(SETTINGS.get(name, name), {})
+    return new.get(value, value) if isinstance(value, str) else _renamed(value)
+
+
+def _typed(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        if word.startswith("--"):
+            name, given, value = word[2:].partition("=")
+            yield from _dotted({name: _read(value if given else following)})
+
+
+def _read(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        yield name, value
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{name}.")
