@@ -12,7 +12,7 @@ from tests.test_scripts import load_script
 def write_run(folder: Path, preset: str, accuracy: float) -> str:
     row = {"arm": "real", "preset": preset, "accuracy": accuracy}
     parts = ("recipe", "title", "config", "corpus", "splits", "verdicts", "notes", "summary")
-    content: dict[str, Any] = {**dict.fromkeys(parts, []), "results": [row]}
+    content: dict[str, Any] = {**{part: [] for part in parts}, "results": [row]}
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps(content))
     return str(folder)
