@@ -1,4 +1,4 @@
-"""A whole MedMNIST set: geometric or generated augmentation, with and without weighted sampling? (system S3)
+"""A whole MedMNIST set: geometric or generated augmentation, with and without weighted sampling?
 
     accelerate launch recipes/medmnist_augment.py     # smoke: phantom, minutes, no network
     accelerate launch recipes/medmnist_augment.py --config recipes/medmnist_augment/breastmnist.yaml
@@ -8,136 +8,75 @@ Trains a convolutional cVAE, a Joint VAE and a self-attention cGAN, draws images
 "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification".
 """
 
-import os
-import sys
-import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from accelerate.logging import get_logger
 
 from skindiff.classification.experiment import Experiment, ExperimentConfig
-from skindiff.config import check_resume, check_seeds, parse_config
+from skindiff.commands.recipe import run_recipe
+from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import official_split
-from skindiff.corpora.registry import CorpusConfig, prepare_corpus
-from skindiff.errors import SkindiffError
-from skindiff.launch import start_accelerator
-from skindiff.measures.copying.memorisation import CopyingConfig
-from skindiff.report.classes import ClassResults, report_classes
+from skindiff.report.classes import ClassResults, ClassStudyConfig, report_classes
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
-from skindiff.runs import RunFolder
-from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class
-from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families
+from skindiff.study import Study, opened
+from skindiff.synthesis.class_synthesis import draw_by_class
+from skindiff.training.from_scratch import train_from_scratch
 
 logger = get_logger(__name__)
 TITLE = "Geometric or generated: what helps a small CNN, with and without weighted sampling?"
 
 
 @dataclass
-class MedMNISTAugmentConfig:
+class MedMNISTAugmentConfig(ClassStudyConfig):
     """One study of a whole set, from the corpus to the report."""
 
     output_dir: str = "runs/medmnist_augment"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
-    resume: bool = False
-    """Go on with the run in output_dir; what is finished and unchanged is kept."""
-    overwrite: bool = False
-    """Delete the run in output_dir first."""
-    threads: int | None = None
-    """CPU threads per process; null shares the cores among the local processes."""
-    trackers: list[str] = field(default_factory=list)
-    """Experiment trackers of Accelerate, such as tensorboard or wandb."""
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """The images."""
     fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
     """Split of a corpus that is not MedMNIST, which has parts of its own."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """Seeds of generators and classifiers together; experiment.train_seeds is overruled."""
     families: list[str] = field(default_factory=lambda: ["cvae_conv", "joint_vae", "attention_gan"])
     """Families of generators to compare."""
-    generator: FromScratchConfig = field(default_factory=FromScratchConfig)
-    """The settings of each family; its own family is overruled by families."""
-    synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
-    """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
-    copying: CopyingConfig = field(default_factory=CopyingConfig)
-    """How copies of training images are looked for among the drawn ones."""
-    include_images: bool | None = None
-    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
-    patients' sake, does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
-        self.corpus.validate(f"{path}corpus.")
-        self.fractions.validate(f"{path}fractions.")
-        validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
-        self.synthesis.validate(f"{path}synthesis.")
-        self.experiment.validate(f"{path}experiment.")
-        self.copying.validate(f"{path}copying.")
+        super().validate(path)
         check_seeds(self.seeds, f"{path}seeds")
-        check_resume(self.resume, self.overwrite, path)
 
 
 def main(config: MedMNISTAugmentConfig) -> Path:
     """Run the study and return the path of its report."""
-    started = time.perf_counter()
-    accelerator = start_accelerator(config.threads, config.trackers, config.output_dir)
-    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
-    accelerator.init_trackers("skindiff")
-
+    own = config.corpus.name == "medmnist"
     # 1. The corpus, and its own split.
-    with run.withdrawn_on_error():
-        with accelerator.main_process_first():
-            corpus = prepare_corpus(config.corpus, run.path)
-        if config.corpus.name == "medmnist":
-            split = official_split(corpus.dataset, seed=0)
-        else:
-            split = make_fraction_split(corpus.dataset, config.fractions, seed=0)
-    name = config.corpus.medmnist.dataset if config.corpus.name == "medmnist" else config.corpus.name
-    drawing = replace(config.synthesis, output_size=config.corpus.image_size)
-    logger.info("%s: %s, %s", name, corpus.counts(), split.sizes())
-    results = ClassResults(corpus, config.experiment.bootstrap_replicates)
-    key, held_out = {"corpus_fingerprint": corpus.fingerprint}, corpus.dataset.select(split.test["all"])
+    with opened(config) as (run, corpus):
+        dataset = corpus.dataset
+        split = official_split(dataset, 0) if own else make_fraction_split(dataset, config.fractions, 0)
+    name = config.corpus.medmnist.dataset if own else config.corpus.name
+    logger.info("%s: %s", name, split.sizes())
 
+    results = ClassResults(config.experiment.bootstrap_replicates)
     for seed in config.seeds:
-        settings = replace(config.experiment, train_seeds=[seed])
-        arguments = {"scenario": name, **key}
-        experiment = Experiment(run, accelerator, settings, corpus.dataset, split, **arguments)
+        study = Study(run, corpus, split, seed)
+        experiment = Experiment(study, replace(config.experiment, train_seeds=[seed]), scenario=name)
         results.add_split(experiment)
-
         for family in config.families:
             # 2. Train the generator.
-            generator = config.generator.of(family)
-            folder = train_from_scratch(run, accelerator, generator, experiment.train, seed=seed, **key)
+            folder = train_from_scratch(study, config.generator.of(family))
             # 3. Draw more of rare classes; the Joint VAE re-draws every training image.
-            synthetic = draw_by_class(run, accelerator, folder, experiment.train, drawing, seed=seed)
-            # 4. Train classifiers on every arm and score them.
-            results.add_generator(experiment, folder, synthetic, family, seed)
-            results.copies.add(
-                run, config.copying, experiment.train, held_out, synthetic, family, seed, **key
-            )
+            synthetic = draw_by_class(study, folder, config.drawing)
+            # 4. Train classifiers on every arm and score them; measure fidelity and copies.
+            results.add_generator(experiment, folder, synthetic)
+            results.measured.add(study, config, synthetic)
 
     # 5. Report.
-    results.seconds = time.perf_counter() - started
-    if accelerator.is_main_process:
-        report_classes(
-            results, "medmnist_augment", TITLE, asdict(config), run.path, accelerator,
-            published=published_augment(name), notes=AUGMENT_NOTES,
-        )  # fmt: skip
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
-    return run.path / "report.md"
+    notes, published = AUGMENT_NOTES, published_augment(name)
+    return report_classes(results, study, config, "medmnist_augment", TITLE, published=published, notes=notes)
 
 
 if __name__ == "__main__":
-    try:
-        report = main(
-            parse_config(MedMNISTAugmentConfig, default=Path(__file__).with_suffix("") / "smoke.yaml")
-        )
-    except SkindiffError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(f"report: {report}")
+    run_recipe(main, MedMNISTAugmentConfig, __file__)

@@ -195,7 +195,7 @@ def _cell(
     arm, split, training = place
     return Cell(
         key=CellKey(
-            *("simulated", "all", None, None, f"arm-{arm}" if arm else "real", None, "none", "clean"),
+            *("simulated", "all", None, None, f"arm-{arm}" if arm else "real", None, "none", "grouped"),
             split_seed=split,
             train_seed=training,
         ),

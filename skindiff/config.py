@@ -73,6 +73,14 @@ def parse_config(
     return config
 
 
+def validate_parts(config: Any, path: str = "") -> None:
+    """Validate every setting of a config that is a config itself; the first that cannot work raises."""
+    for item in fields(config):
+        validate = getattr(getattr(config, item.name), "validate", None)
+        if validate:
+            validate(f"{path}{item.name}.")
+
+
 def check_seeds(seeds: Sequence[int], name: str) -> None:
     """Raise a :class:`ConfigError` that names the setting unless it has at least one seed, and each once."""
     if not seeds or len(set(seeds)) < len(seeds):

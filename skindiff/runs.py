@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class RunFolder:
         self, output_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, overwrite: bool
     ) -> None:
         self.path, self.accelerator = Path(output_dir), accelerator
+        self._started = time.perf_counter()
         check_resume(resume, overwrite)
         self._refuse(resume, overwrite)
         earlier = [] if overwrite else refuse_missing_plugins(self.path)
@@ -105,6 +107,16 @@ class RunFolder:
                     "name another folder"
                 ) from error
         accelerator.wait_for_everyone()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since this call began."""
+        return time.perf_counter() - self._started
+
+    def end(self) -> None:
+        """Wait until every process is done, and end the trackers."""
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
 
     @contextlib.contextmanager
     def withdrawn_on_error(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
@@ -21,10 +20,10 @@ from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.corpora.image_table import ImageTable
-from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.measures.filters import FilterConfig, kept_rows
-from skindiff.runs import RunFolder, Stage
+from skindiff.runs import Stage
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.augmentation import Augment
 from skindiff.training.single_process import SingleProcess, Worker
@@ -100,7 +99,6 @@ class _Job:
     config: ClassifierConfig
     train_seed: int
     synthetic: Synthetic | None
-    strategy: str | None
     kept: list[int] | None = None
 
     @property
@@ -114,13 +112,9 @@ class Experiment:
     """The cells of one split.
 
     Args:
-        run: each cell is a stage of it.
-        accelerator: its processes share the cells out among them.
+        study: each cell is a stage of it; its processes share the cells out among them.
         config: arms, architectures, seeds.
-        corpus: the whole table that ``split`` indexes.
-        split: of that table.
         scenario: name for the report.
-        corpus_fingerprint: fingerprint of the corpus.
 
     Attributes:
         logs: training logs of the first training seed, by architecture and arm.
@@ -128,39 +122,23 @@ class Experiment:
             best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        accelerator: Accelerator,
-        config: ExperimentConfig,
-        corpus: Dataset,
-        split: Split,
-        *,
-        scenario: str,
-        corpus_fingerprint: str,
-    ) -> None:
-        self.run, self.accelerator, self.config, self.scenario = run, accelerator, config, scenario
-        self.split, self.corpus_fingerprint = split, corpus_fingerprint
-        self.corpus = corpus
-        self.train = corpus.select(split.train)
-        self.validation = (
-            ImageTable.from_dataset(corpus.select(split.validation)) if split.validation else None
-        )
+    def __init__(self, study: Study, config: ExperimentConfig, *, scenario: str) -> None:
+        self.study, self.config, self.scenario = study, config, scenario
+        self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
         self.best_epochs: list[dict[str, Any]] = []
-        self.tests = {group: corpus.select(rows) for group, rows in split.test.items()}
 
     def described_split(self) -> dict[str, Any]:
         """Return the row of the report's ``splits``."""
         return {
-            "seed": self.split.seed,
-            "sizes": self.split.sizes(),
-            "dropped": self.split.dropped,
-            "groups_crossing": self.split.groups_crossing,
-            "copies_crossing": copies_crossing(self.corpus, self.split),
+            "seed": self.study.split.seed,
+            "sizes": self.study.split.sizes(),
+            "dropped": self.study.split.dropped,
+            "groups_crossing": self.study.split.groups_crossing,
+            "copies_crossing": copies_crossing(self.study.corpus.dataset, self.study.split),
         }
 
-    def cells(self, synthetic: Synthetic | None, strategy: str | None) -> list[Cell]:
+    def cells(self, synthetic: Synthetic | None = None) -> list[Cell]:
         """Train and score every arm; arms without synthetic images are trained once for all strategies.
 
         Without ``synthetic`` these are the arms of real rows alone. With it they are all arms, those of real
@@ -171,35 +149,35 @@ class Experiment:
             ConfigError: there are not enough of them for a ratio, or a filter cannot judge them.
         """
         if synthetic is not None:
-            refuse_leaks(self.corpus, self.split, synthetic.dataset)
-        jobs = self._jobs(synthetic, strategy)
+            refuse_leaks(self.study.corpus.dataset, self.study.split, synthetic.dataset)
+        jobs = self._jobs(synthetic)
         stages = [self._stage(job) for job in jobs]
         waiting = [(job, stage) for job, stage in zip(jobs, stages, strict=True) if not stage.done]
         # Every process must have looked before the first stage is finished, or they would count differently.
-        self.accelerator.wait_for_everyone()
-        worker: Worker = self.accelerator
-        if self.config.one_process_each and self.accelerator.num_processes > 1:
-            worker = SingleProcess(self.accelerator)
-            waiting = waiting[self.accelerator.process_index :: self.accelerator.num_processes]
+        self.study.accelerator.wait_for_everyone()
+        worker: Worker = self.study.accelerator
+        if self.config.one_process_each and self.study.accelerator.num_processes > 1:
+            worker = SingleProcess(self.study.accelerator)
+            waiting = waiting[self.study.accelerator.process_index :: self.study.accelerator.num_processes]
         for job, stage in waiting:
             self._train(worker, job, replace(stage, accelerator=worker))
-        self.accelerator.wait_for_everyone()
+        self.study.accelerator.wait_for_everyone()
         found = []
         for job, stage in zip(jobs, stages, strict=True):
             found += self._found(job, stage)
         return found
 
-    def _jobs(self, synthetic: Synthetic | None, strategy: str | None) -> list[_Job]:
+    def _jobs(self, synthetic: Synthetic | None) -> list[_Job]:
         jobs = []
         for name in self.config.arms:
             arm = parse_arm(name)
             if arm.needs_synthetic and synthetic is None:
                 continue
-            drawn = (synthetic, strategy) if arm.needs_synthetic else (None, None)
+            drawn = synthetic if arm.needs_synthetic else None
             kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
             settings = arm.settings(self.config.classifier, self.config.geometric_augment)
             jobs += [
-                _Job(arm, ratio, replace(settings, architecture=architecture), seed, *drawn, kept)
+                _Job(arm, ratio, replace(settings, architecture=architecture), seed, drawn, kept)
                 for ratio in self._ratios(arm)
                 for architecture in self.config.architectures
                 for seed in self.config.train_seeds
@@ -215,43 +193,45 @@ class Experiment:
         assert arm.kept is not None
         classifier = replace(self.config.classifier, architecture=self.config.architectures[0])
         scores = filter_scores(
-            self.run, self.accelerator, arm.kept, self.config.filters, classifier, self.train, synthetic,
-            seed=self.split.seed, corpus_fingerprint=self.corpus_fingerprint,
-        )  # fmt: skip
+            self.study,
+            arm.kept,
+            self.config.filters,
+            classifier,
+            synthetic,
+        )
         return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
 
     def _stage(self, job: _Job) -> Stage:
         # What came later is named only where it is used, so that older stages keep their names.
-        later: dict[str, Any] = {"watched": sorted(self.tests)} if self.config.test_curve else {}
+        later: dict[str, Any] = {"watched": sorted(self.study.tests)} if self.config.test_curve else {}
         if job.ratio is not None:
             later |= {"ratio": job.ratio}
         if job.kept is not None:
             later |= {"kept": job.kept}
         if "mixed" in job.arm.views:
             later |= {"mixing_probability": self.config.mixing_probability}
-        return self.run.stage(
+        return self.study.stage(
             f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
             arm=job.arm.name,
             classifier=settings_of(job.config),
             seed=job.train_seed,
-            data=self.corpus_fingerprint,
-            train=list(self.train["image_id"]),
-            validation=self.split.validation,
-            test=self.split.test,
+            train=list(self.study.train["image_id"]),
+            validation=self.study.split.validation,
+            test=self.study.split.test,
             synthetic=job.synthetic.folder.parent.name if job.synthetic else None,
             **later,
         )
 
     def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
-        names = tuple(self.corpus.features["label"].names)
+        names = tuple(self.study.corpus.class_names)
         table, mixing = self._table(job)
-        watched = self.tests if self.config.test_curve else {}
+        watched = self.study.tests if self.config.test_curve else {}
         model = train_classifier(
             worker, job.config, table, self._selection(job.config), names, stage.folder, job.train_seed,
             {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
         )  # fmt: skip
         steps = int(_log(stage.folder)[-1]["step"])
-        for group, test in self.tests.items():
+        for group, test in self.study.tests.items():
             cell = self._score(self._key(job, group), predict(worker, model, test), test, steps)
             if worker.is_main_process:
                 save_cell(cell, stage.folder / f"{group}.npz")
@@ -261,8 +241,8 @@ class Experiment:
         log = _log(stage.folder)
         if job.train_seed == self.config.train_seeds[0]:
             self.logs[job.curve] = log
-        keys = {group: self._key(job, group) for group in self.tests}
-        for group in self.tests if self.config.test_curve else ():
+        keys = {group: self._key(job, group) for group in self.study.tests}
+        for group in self.study.tests if self.config.test_curve else ():
             row = {**keys[group]._asdict(), **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
         # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
@@ -273,17 +253,17 @@ class Experiment:
         ratio = job.ratio
         if ratio is None and job.synthetic is not None:
             drawn = job.synthetic.summary["planned"] if job.kept is None else len(job.kept)
-            ratio = round(drawn / len(self.train), 4)
+            ratio = round(drawn / len(self.study.train), 4)
         return CellKey(
             scenario=self.scenario,
             test_group=group,
-            generator=job.synthetic.base if job.synthetic else None,
-            strategy=job.strategy,
+            generator=job.synthetic.name if job.synthetic else None,
+            strategy=job.synthetic.strategy if job.synthetic else None,
             arm=job.arm.name,
             ratio=ratio,
             architecture=job.config.architecture,
             preset=job.config.preset,
-            split_seed=self.split.seed,
+            split_seed=self.study.split.seed,
             train_seed=job.train_seed,
         )
 
@@ -291,7 +271,7 @@ class Experiment:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
         if config.preset == "published" and self.validation is None:
             # In its split that is the minority group, which stands first.
-            return ImageTable.from_dataset(next(iter(self.tests.values())))
+            return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
 
     def _table(self, job: _Job) -> tuple[ImageTable, Mixing | None]:
@@ -300,15 +280,19 @@ class Experiment:
         if drawn is not None and job.kept is not None:
             drawn = drawn.select(job.kept)
         colour = (
-            colour_copies(self.train, drawn) if job.arm.rows == "real+colour" and drawn is not None else None
+            colour_copies(self.study.train, drawn)
+            if job.arm.rows == "real+colour" and drawn is not None
+            else None
         )
         rows = build_arm(
-            job.arm.name, self.train, drawn, colour=colour, ratio=job.ratio, seed=self.split.seed
+            job.arm.name, self.study.train, drawn, colour=colour, ratio=job.ratio, seed=self.study.split.seed
         )
         mixing = None
         if drawn is not None and "mixed" in job.arm.views:
             sources = drawn["source_id"] if "source_id" in drawn.column_names else [None] * len(drawn)
-            partners = partners_of(self.train["image_id"], self.train["label"], sources, drawn["label"])
+            partners = partners_of(
+                self.study.train["image_id"], self.study.train["label"], sources, drawn["label"]
+            )
             mixing = Mixing(self.config.mixing_probability, partners)
         return ImageTable.from_dataset(rows), mixing
 

@@ -5,7 +5,6 @@ import os
 from dataclasses import asdict, replace
 
 import numpy as np
-from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
@@ -19,7 +18,8 @@ from skindiff.measures.filters import (
     tone_scores,
     typicality_scores,
 )
-from skindiff.runs import RunFolder, Stage
+from skindiff.runs import Stage
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.single_process import SingleProcess
 
@@ -27,30 +27,18 @@ SCORES_FILE = "scores.npy"
 
 
 def filter_scores(
-    run: RunFolder,
-    accelerator: Accelerator,
-    name: str,
-    config: FilterConfig,
-    classifier: ClassifierConfig,
-    real: Dataset,
-    synthetic: Synthetic,
-    *,
-    seed: int,
-    corpus_fingerprint: str,
+    study: Study, name: str, config: FilterConfig, classifier: ClassifierConfig, synthetic: Synthetic
 ) -> FloatArray:
     """Return the scores of a filter for what was drawn in a split, computed by the main process.
 
     Args:
-        run: the scores are kept there.
-        accelerator: its device.
+        study: the scores are a stage of it; its training rows are what was drawn from, and its split's seed
+            is that of the random order and of the classifier.
         name: one of :data:`~skindiff.classification.arm_names.FILTERS`.
         config: see :class:`FilterConfig`.
-        classifier: what ``agreement`` asks; it is trained on ``real`` alone and chosen by nothing, so neither
-            validation nor test images have a say in what is kept.
-        real: training rows of the split.
-        synthetic: what was drawn from them.
-        seed: of the random order and of the classifier.
-        corpus_fingerprint: fingerprint of the corpus.
+        classifier: what ``agreement`` asks; it is trained on the real rows alone and chosen by nothing, so
+            neither validation nor test images have a say in what is kept.
+        synthetic: what was drawn.
 
     Returns:
         One score for each drawn row, higher is kept first, shape (n,).
@@ -60,17 +48,20 @@ def filter_scores(
         inputs["classifier"] = settings_of(classifier)
     if name == "typicality":
         inputs["config"] = {**asdict(config), "share": None}
-    stage = run.stage(
+    stage = study.stage(
         f"filter-{name}",
-        data=corpus_fingerprint,
-        real=list(real["image_id"]),
+        real=list(study.train["image_id"]),
         synthetic=synthetic.folder.parent.name,
-        seed=seed,
+        seed=study.split.seed,
         **inputs,
     )
     if not stage.done:
-        if accelerator.is_main_process:
-            scores = _scores(accelerator, stage, name, config, classifier, real, synthetic.dataset, seed)
+        if study.accelerator.is_main_process:
+            drawn = synthetic.dataset
+            if name == "agreement":
+                scores = _agreement(study, stage, classifier, drawn)
+            else:
+                scores = _scores(study, name, config, drawn)
             written = io.BytesIO()
             np.save(written, scores)
             partial = stage.folder / f".{SCORES_FILE}.partial"
@@ -81,25 +72,16 @@ def filter_scores(
     return found
 
 
-def _scores(
-    accelerator: Accelerator,
-    stage: Stage,
-    name: str,
-    config: FilterConfig,
-    classifier: ClassifierConfig,
-    real: Dataset,
-    drawn: Dataset,
-    seed: int,
-) -> FloatArray:
+def _scores(study: Study, name: str, config: FilterConfig, drawn: Dataset) -> FloatArray:
     if name == "typicality":
-        return typicality_scores(drawn, real, config, accelerator)
+        return typicality_scores(drawn, study.train, config, study.accelerator)
     if name == "novelty":
-        return novelty_scores(drawn, real)
-    if name == "tone":
-        return tone_scores(drawn)
-    if name == "random":
-        return random_scores(drawn, seed)
-    alone = SingleProcess(accelerator)
-    settings, names = replace(classifier, keep_weights=False), real.features["label"].names
-    model = train_classifier(alone, settings, real, None, names, stage.folder, seed)
+        return novelty_scores(drawn, study.train)
+    return tone_scores(drawn) if name == "tone" else random_scores(drawn, study.split.seed)
+
+
+def _agreement(study: Study, stage: Stage, classifier: ClassifierConfig, drawn: Dataset) -> FloatArray:
+    alone, names = SingleProcess(study.accelerator), study.corpus.class_names
+    settings = replace(classifier, keep_weights=False)
+    model = train_classifier(alone, settings, study.train, None, names, stage.folder, study.split.seed)
     return agreement_scores(predict(alone, model, drawn).astype(np.float64), drawn["label"])

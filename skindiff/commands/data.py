@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import yaml
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.config import check_resume, parse_config, save_config
+from skindiff.config import parse_config, save_config, validate_parts
 from skindiff.corpora.few_shot import (
     FewShotConfig,
     FractionSplitConfig,
@@ -24,8 +24,8 @@ from skindiff.corpora.medmnist import official_split
 from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, find_corpus, prepare_corpus
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError, SplitError
-from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder, write_atomically
+from skindiff.study import Study, StudyConfig, open_run, read_corpus
 
 CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
 RECORD = "trained_on.json"
@@ -71,94 +71,30 @@ class PartsConfig:
 
 
 @dataclass
-class RunSettings:
-    """Settings of every command that works for long."""
+class CorpusSettings(StudyConfig):
+    """Settings of commands that work on a corpus and its parts."""
 
-    output_dir: str = "runs/command"
-    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
-    resume: bool = False
-    """Go on with the run in output_dir; what is finished and unchanged is kept."""
-    overwrite: bool = False
-    """Delete the run in output_dir first."""
-    threads: int | None = None
-    """CPU threads per process; null shares the cores among the local processes."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a ConfigError on the first setting that cannot work."""
-        check_resume(self.resume, self.overwrite, path)
-
-
-@dataclass
-class CorpusSettings(RunSettings):
-    """Settings of commands that work on a corpus."""
-
-    trackers: list[str] = field(default_factory=list)
-    """Experiment trackers of Accelerate, such as tensorboard or wandb."""
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """The images; a corpus.yaml that another command wrote is taken too."""
     split: PartsConfig = field(default_factory=PartsConfig)
     """Who trains and who is tested; a split.yaml that another command wrote is taken too."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
-        self.corpus.validate(f"{path}corpus.")
-        self.split.validate(f"{path}split.")
         if self.split.protocol == "official" and self.corpus.name != "medmnist":
             raise ConfigError(f"{path}split.protocol: official parts are those of medmnist; use fractions")
 
 
-class OnCorpus(Protocol):
-    """A config with a corpus and a split."""
-
-    corpus: CorpusConfig
-    split: PartsConfig
-
-
-@dataclass(frozen=True)
-class Data:
-    """A corpus in the cache, and its parts."""
-
-    corpus: PreparedCorpus
-    split: Split
-
-    def part(self, name: str) -> Dataset:
-        """Return the rows of ``train``, ``validation``, ``test`` (all groups of it) or ``all``."""
-        tested = sorted(row for rows in self.split.test.values() for row in rows)
-        parts = {"train": self.split.train, "validation": self.split.validation, "test": tested}
-        return self.corpus.dataset if name == "all" else self.corpus.dataset.select(parts[name])
-
-    @property
-    def validation(self) -> Dataset | None:
-        """The rows to select on, or None where there are none."""
-        return self.part("validation") if self.split.validation else None
-
-
-def open_run(
-    config: RunSettings, *products: str, trackers: list[str] | None = None
-) -> tuple[RunFolder, Accelerator]:
-    """Start the accelerator and claim the output folder.
+def open_study(config: CorpusSettings, *products: str) -> Study:
+    """Claim the folder of a run, and read, audit, cache and cut the corpus (see :func:`prepare_study`).
 
     Args:
-        config: output folder, resume, overwrite, threads.
+        config: of the run, the corpus and its parts.
         products: names in the folder that this command makes, which ``--overwrite`` deletes with the run.
-        trackers: of Accelerate.
     """
-    accelerator = start_accelerator(config.threads, trackers or [], config.output_dir)
-    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
-    if config.overwrite and accelerator.is_main_process:
-        for name in products:
-            path = run.path / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
-    accelerator.init_trackers("skindiff")
-    return run, accelerator
+    return prepare_study(config, open_run(config, *products))
 
 
-def prepare_data(config: OnCorpus, run: RunFolder, accelerator: Accelerator) -> Data:
+def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:
     """Read, audit, cache and cut the corpus; leave what the next command needs to see the same.
 
     ``corpus.yaml`` and ``split.yaml`` in the run's folder are what ``--corpus`` and ``--split`` take.
@@ -167,15 +103,14 @@ def prepare_data(config: OnCorpus, run: RunFolder, accelerator: Accelerator) -> 
         CorpusError, SplitError: the corpus cannot be read or cut as asked.
     """
     with run.withdrawn_on_error():
-        with accelerator.main_process_first():
-            corpus = prepare_corpus(config.corpus, run.path)
+        corpus = read_corpus(config.corpus, run)
         split = config.split.split(corpus.dataset)
         if not split.train:
             raise SplitError("split: no image is left to train on; check the protocol and the corpus")
-    if accelerator.is_main_process:
+    if run.accelerator.is_main_process:
         save_config(config.split, run.path / SPLIT_FILE)
         save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)
-    return Data(corpus, split)
+    return Study(run, corpus, split, config.split.seed)
 
 
 def same_data(folder: Path) -> list[str]:
@@ -204,26 +139,21 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
     return target
 
 
-def record_rows(
-    run: RunFolder, data: Data, accelerator: Accelerator, rows: Dataset, earlier: Path | None = None
-) -> None:
-    """Leave beside an artefact which images it has learnt from, so that no test is made of them.
+def record_rows(study: Study, earlier: Path | None = None) -> None:
+    """Leave beside an artefact that it has learnt from the training rows, so that no test is made of them.
 
     Args:
-        run: the record goes into its folder.
-        data: names the corpus.
-        accelerator: the main process writes.
-        rows: that were trained on.
+        study: the record goes into the folder of its run.
         earlier: an artefact that this one builds on; its record is added.
     """
-    if not accelerator.is_main_process:
+    if not study.accelerator.is_main_process:
         return
-    ids = set(rows["image_id"])
+    ids = set(study.train["image_id"])
     before = trained_on(str(earlier)) if earlier else None
     if before:
         ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])
-    record = {"corpus": data.corpus.fingerprint, "image_ids": sorted(ids)}
-    write_atomically(run.path / RECORD, json.dumps(record) + "\n")
+    record = {"corpus": study.corpus.fingerprint, "image_ids": sorted(ids)}
+    write_atomically(study.run.path / RECORD, json.dumps(record) + "\n")
 
 
 def trained_on(generator: str) -> Path | None:
@@ -260,12 +190,11 @@ class _Parts:
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
-        self.corpus.validate(f"{path}corpus.")
-        self.split.validate(f"{path}split.")
+        validate_parts(self, path)
 
 
-def data_of_run(folder: Path) -> Data | None:
-    """Return the corpus that a run of :func:`prepare_data` has read, and its parts; None where it read none.
+def corpus_of_run(folder: Path) -> tuple[PreparedCorpus, Split] | None:
+    """Return the corpus that a run of :func:`open_study` has read, and its split; None where it read none.
 
     Raises:
         ConfigError, CorpusError, SplitError: the corpus is no longer where it was, or not what it was.
@@ -279,4 +208,4 @@ def data_of_run(folder: Path) -> Data | None:
         nested.write_text(yaml.safe_dump(settings), encoding="utf-8")
         config = parse_config(_Parts, [], default=nested)
     corpus = prepare_corpus(config.corpus, folder)
-    return Data(corpus, config.split.split(corpus.dataset))
+    return corpus, config.split.split(corpus.dataset)

@@ -1,35 +1,30 @@
 """``skindiff evaluate``: do drawn images help a classifier, and whom? One split, several training seeds."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands import report as report_command
-from skindiff.commands.data import CorpusSettings, Data, open_run, prepare_data
+from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import shows_patients
 from skindiff.errors import ConfigError
-from skindiff.measures.copying.memorisation import CopyingConfig
-from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
 from skindiff.report.class_pictures import class_lines, classes_section, types_section
 from skindiff.report.class_sections import per_class_f1, per_class_section
-from skindiff.report.copying_collector import CopiesCollector
-from skindiff.report.fidelity_collector import FidelityCollector
+from skindiff.report.measurements import MeasuredConfig, Measurements
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
 TITLE = "Do the drawn images help?"
@@ -37,7 +32,7 @@ _PRODUCTS = ("corpus.yaml", "split.yaml")
 
 
 @dataclass
-class EvaluateCommand(CorpusSettings):
+class EvaluateCommand(CorpusSettings, MeasuredConfig):
     """Train classifiers on real images, on drawn ones, on both and on controls, and report who gained.
 
     skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
@@ -49,26 +44,15 @@ class EvaluateCommand(CorpusSettings):
     """Run of skindiff sample, or a folder of its shards; only arms of real images can do without."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms, networks, training seeds."""
-    fidelity: FidelityConfig | None = None
-    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
-    copying: CopyingConfig = field(default_factory=CopyingConfig)
-    """How copies of training images are looked for among the drawn ones."""
-    include_images: bool | None = None
-    """Put samples of the training images, and of those drawn, into the report; with photographs of patients
-    it must then stay where they are. null does so only if the corpus is phantom."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
-        self.experiment.validate(f"{path}experiment.")
-        self.copying.validate(f"{path}copying.")
-        if self.fidelity:
-            self.fidelity.validate(f"{path}fidelity.")
-            if self.synthetic is None:
-                raise ConfigError(
-                    f"{path}fidelity: there are no drawn images to score; name the output_dir of skindiff "
-                    "sample by --synthetic, or leave fidelity out"
-                )
+        if self.fidelity and self.synthetic is None:
+            raise ConfigError(
+                f"{path}fidelity: there are no drawn images to score; name the output_dir of skindiff "
+                "sample by --synthetic, or leave fidelity out"
+            )
         needy = [arm for arm in self.experiment.arms if parse_arm(arm).needs_synthetic]
         if self.synthetic is None and needy:
             raise ConfigError(
@@ -89,66 +73,63 @@ def _settings(words: list[str]) -> EvaluateCommand:
 
 
 def _evaluate(words: list[str]) -> int:
-    started = time.perf_counter()
     config = _settings(words)
-    run, accelerator = open_run(config, *_PRODUCTS, trackers=config.trackers)
-    data = prepare_data(config, run, accelerator)
-    with run.withdrawn_on_error():
-        synthetic = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
-        judged = _judge(config, run, data, synthetic)
-    cells: list[Cell] = []
-    logs: dict[str, list[dict[str, float]]] = {}
+    study = open_study(config, *_PRODUCTS)
+    with study.run.withdrawn_on_error():
+        synthetic = keep_drawn(study, config.synthetic) if config.synthetic else None
+        measured, notes = _measure(config, study, synthetic)
     # Several processes share the classifiers of one call out among them.
-    steps = list(_one_by_one(config.experiment)) if accelerator.num_processes == 1 else [config.experiment]
-    for settings in tqdm(
-        steps, desc="classifiers", unit="classifier", disable=not accelerator.is_main_process
-    ):
-        experiment = Experiment(
-            run, accelerator, settings, data.corpus.dataset, data.split,
-            scenario=config.split.protocol, corpus_fingerprint=data.corpus.fingerprint,
-        )  # fmt: skip
-        cells += experiment.cells(synthetic, "drawn" if synthetic else None)
-        for name, log in experiment.logs.items():
-            logs.setdefault(name, log)
-    if accelerator.is_main_process:
-        described, seconds = experiment.described_split(), time.perf_counter() - started
-        _report(config, run, accelerator, data, described, synthetic, judged, cells, logs, seconds)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+    alone, first = study.accelerator.num_processes == 1, study.accelerator.is_main_process
+    steps = list(_one_by_one(config.experiment)) if alone else [config.experiment]
+    results = _Results(study, synthetic, measured, notes)
+    for settings in tqdm(steps, desc="classifiers", unit="classifier", disable=not first):
+        results.add(Experiment(study, settings, scenario=config.split.protocol))
+    if first:
+        _report(config, results)
+    study.run.end()
     say()
-    report_command.show(run.path)
+    report_command.show(study.run.path)
     say()
-    suggest(["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"])
+    suggest(["skindiff", "push", str(study.run.path), "OWNER/NAME", "--licence", "LICENCE"])
     return 0
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """What the drawn images are like beside real ones, and what to know about it."""
+@dataclass
+class _Results:
+    """Everything that the report is made from."""
 
-    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
-    copies: CopiesCollector = field(default_factory=CopiesCollector)
-    notes: list[str] = field(default_factory=list)
+    study: Study
+    synthetic: Synthetic | None
+    measured: Measurements
+    notes: list[str]
+    cells: list[Cell] = field(default_factory=list)
+    logs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    splits: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, experiment: Experiment) -> None:
+        """Train and score the arms of an experiment."""
+        self.cells += experiment.cells(self.synthetic)
+        for name, log in experiment.logs.items():
+            self.logs.setdefault(name, log)
+        self.splits = self.splits or [experiment.described_split()]
 
 
-def _judge(config: EvaluateCommand, run: RunFolder, data: Data, synthetic: Synthetic | None) -> _Judged:
+def _measure(
+    config: EvaluateCommand, study: Study, synthetic: Synthetic | None
+) -> tuple[Measurements, list[str]]:
     """Score fidelity and look for copies, as recipes do; before any classifier, since both may be refused."""
-    judged = _Judged()
+    measured, notes = Measurements(), list[str]()
     if synthetic is None:
-        return judged
-    held_out, seed, key = data.part("test"), data.split.seed, data.corpus.fingerprint
-    images = {"real training": data.part("train"), "drawn": synthetic.dataset}
-    judged.fidelity.add(run, config.fidelity, held_out, images, seed, key)
-    shown = images_shown(synthetic.dataset, data, synthetic.folder / RECORD)
-    traced, lost = with_sources_of(synthetic, data)
-    judged.copies.add(run, config.copying, shown, held_out, traced, "drawn", seed, key)
-    if lost and judged.copies.rows:
-        judged.notes.append(
+        return measured, notes
+    shown = images_shown(synthetic.dataset, study.corpus.dataset, study.split, synthetic.folder / RECORD)
+    traced, lost = with_sources_of(synthetic, study.corpus.dataset)
+    measured.add(study, config, traced, shown=shown)
+    if lost and measured.copying:
+        notes.append(
             f"{lost} images were re-drawn from photographs that are not in this corpus: copies of those are "
             "not looked for."
         )
-    judged.notes.extend(judged.copies.notes())
-    return judged
+    return measured, [*notes, *measured.notes()]
 
 
 def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
@@ -159,64 +140,54 @@ def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
                 yield replace(config, arms=[arm], architectures=[architecture], train_seeds=[seed])
 
 
-def _report(
-    config: EvaluateCommand,
-    run: RunFolder,
-    accelerator: Accelerator,
-    data: Data,
-    described: dict[str, Any],
-    synthetic: Synthetic | None,
-    judged: _Judged,
-    cells: Sequence[Cell],
-    logs: dict[str, list[dict[str, float]]],
-    seconds: float,
-) -> Path:
-    part = _transfer(data, synthetic)
+def _report(config: EvaluateCommand, results: _Results) -> Path:
+    study, synthetic = results.study, results.synthetic
+    part = _transfer(study, synthetic)
     tone = transfer_tone([part], show_progress=True) if part else None
     lesion = transfer_lesions([part], show_progress=True) if part else None
-    by_class = per_class_f1(cells)
+    by_class = per_class_f1(results.cells)
     drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
     drawn.pop("timings", None)
     study_sections: list[StudySection | StudySectionOf] = [per_class_section(by_class)]
     if synthetic:
-        train, images = data.part("train"), synthetic.dataset
         study_sections += [
-            classes_section({"drawn": class_lines(train, images)}),
-            types_section(train, images),
+            classes_section({"drawn": class_lines(study.train, synthetic.dataset)}),
+            types_section(study.train, synthetic.dataset),
         ]
     report = Report(
         recipe="evaluate",
         title=TITLE,
         config=asdict(config),
-        splits=[described],
-        cells=cells,
+        splits=results.splits,
+        cells=results.cells,
         replicates=config.experiment.bootstrap_replicates,
-        corpus={"name": config.corpus.name, **data.corpus.counts()},
+        corpus={"name": config.corpus.name, **study.corpus.counts()},
         tones={"drawn": tone} if tone else {},
         lesions={"drawn": lesion} if lesion else {},
-        curves={"classifiers": logs},
-        notes=[*data.corpus.warnings, *_notes(config, synthetic), *judged.notes],
-        study_sections=[*study_sections, judged.fidelity.section(), judged.copies.section()],
+        curves={"classifiers": results.logs},
+        notes=[*study.corpus.warnings, *_notes(config, synthetic), *results.notes],
+        study_sections=[*study_sections, *results.measured.sections()],
         extra={
             "synthesis": [drawn] if drawn else [],
             "per_class_f1": by_class,
-            **({"fidelity": judged.fidelity.rows} if judged.fidelity.rows else {}),
-            **({"copying": judged.copies.rows} if judged.copies.rows else {}),
+            **results.measured.content(),
         },
-        timings={"seconds_of_last_call": seconds},
+        timings={"seconds_of_last_call": study.run.seconds},
     )
-    surroundings = environment(accelerator.num_processes, accelerator.device.type)
-    return write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
+    surroundings = environment(study.accelerator.num_processes, study.accelerator.device.type)
+    return write_report(
+        study.run.path, report, include_images=config.include_images, surroundings=surroundings
+    )
 
 
-def _transfer(data: Data, synthetic: Synthetic | None) -> TransferPart | None:
+def _transfer(study: Study, synthetic: Synthetic | None) -> TransferPart | None:
     """Return the re-drawn images with their sources and the tested images of the types they were drawn as."""
     if synthetic is None or not any(synthetic.dataset["source_id"]):
         return None
     wanted = set(synthetic.dataset["skin_type"]) - {None}
-    test = data.part("test")
+    test = study.held_out
     target = [row for row, kind in enumerate(test["skin_type"]) if kind in wanted]
-    return TransferPart(synthetic.dataset, data.corpus.dataset, test.select(target)) if target else None
+    return TransferPart(synthetic.dataset, study.corpus.dataset, test.select(target)) if target else None
 
 
 def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:

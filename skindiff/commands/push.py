@@ -166,17 +166,16 @@ def _real_images(folder: Path) -> "dict[str, Dataset | None]":
 
     Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
     """
-    from skindiff.commands.data import RECORD, data_of_run
+    from skindiff.commands.data import RECORD, corpus_of_run
     from skindiff.commands.synthetic_input import images_shown
     from skindiff.synthesis.writer import load_synthetic
 
     run = folder.parent
-    data = data_of_run(run)
-    if data is None:
+    found = corpus_of_run(run)
+    if found is None:
         return {"sources": None, "held_out": None}
+    corpus, split = found[0].dataset, found[1]
     if not (run / RECORD).is_file():
-        return {"sources": data.part("all"), "held_out": None}
-    return {
-        "sources": images_shown(load_synthetic(folder), data, run / RECORD),
-        "held_out": data.part("test"),
-    }
+        return {"sources": corpus, "held_out": None}
+    shown = images_shown(load_synthetic(folder), corpus, split, run / RECORD)
+    return {"sources": shown, "held_out": corpus.select(split.tested)}

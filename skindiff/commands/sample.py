@@ -5,16 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from accelerate import Accelerator
 from datasets import Dataset, Features
 
 from skindiff.commands.data import (
     CORPUS_FILE,
     RECORD,
     CorpusSettings,
-    Data,
-    open_run,
-    prepare_data,
+    prepare_study,
     same_data,
     trained_on,
 )
@@ -29,6 +26,7 @@ from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.generators.stable_diffusion import BUNDLED_NAMES
 from skindiff.runs import RunFolder
+from skindiff.study import Study, open_run
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
 from skindiff.synthesis.plan import Mode, SynthesisConfig, make_plan
@@ -80,7 +78,8 @@ class SampleCommand(CorpusSettings):
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
-        super().validate(path)
+        mode: Mode = "img2img" if self.mode == "transfer" else "txt2img"
+        super(SampleCommand, replace(self, synthesis=replace(self.synthesis, mode=mode))).validate(path)
         types = self.skin_types
         if types is not None and (not types or not set(types) <= set(SKIN_TYPES)):
             raise ConfigError(f"{path}skin_types: {types} is not a list of {', '.join(SKIN_TYPES)}")
@@ -90,9 +89,6 @@ class SampleCommand(CorpusSettings):
             raise ConfigError(f"{path}classes: {self.classes} must name at least one, and each once")
         if self.mode == "transfer" and self.classes is not None:
             raise ConfigError(f"{path}classes: mode transfer re-draws the corpus' own; leave the setting out")
-        mode: Mode = "img2img" if self.mode == "transfer" else "txt2img"
-        replace(self.synthesis, mode=mode).validate(f"{path}synthesis.")
-        self.class_synthesis.validate(f"{path}class_synthesis.")
 
 
 def main(words: Sequence[str]) -> int:
@@ -106,7 +102,8 @@ def _settings(words: list[str]) -> SampleCommand:
 
 def _sample(words: list[str]) -> int:
     config = _settings(words)
-    run, accelerator = open_run(config, DATA, GRID, RECORD, trackers=config.trackers)
+    run = open_run(config, DATA, GRID, RECORD)
+    accelerator = run.accelerator
     with run.withdrawn_on_error():
         place = find_generator(config.generator, config.revision, config.base_model)
         if config.base_model and not place.adapter:
@@ -114,7 +111,7 @@ def _sample(words: list[str]) -> int:
         generator = load_generator(place, accelerator.device, fuse=True)
         by_class = isinstance(generator.pipeline, ClassConditionalPipeline)
         draw = _draw_from_scratch if by_class else _draw_stable_diffusion
-        sources = draw(config, generator, run, accelerator)
+        sources = draw(config, generator, run)
     folder = run.path / DATA
     drawn = load_synthetic(folder)
     record = trained_on(config.generator)
@@ -131,9 +128,7 @@ def _sample(words: list[str]) -> int:
     return 0
 
 
-def _draw_stable_diffusion(
-    config: SampleCommand, generator: Generator, run: RunFolder, accelerator: Accelerator
-) -> Dataset | None:
+def _draw_stable_diffusion(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
     """Draw a plan of Stable Diffusion; return the images that were re-drawn, if any were."""
     transfer = config.mode == "transfer"
     settings: dict[str, Any] = {"mode": "img2img" if transfer else "txt2img", "strategy": generator.strategy}
@@ -142,14 +137,14 @@ def _draw_stable_diffusion(
     settings |= {"images_per_source": config.images} if config.images else {}
     synthesis = replace(config.synthesis, **settings)
     if transfer:
-        sources = _rows(prepare_data(config, run, accelerator), config.part)
+        sources = _rows(prepare_study(config, run), config.part)
     else:
         sources = _asked_for(_classes(config, generator), synthesis.targets)
     plan = make_plan(
         sources, synthesis, seed=config.seed, generator=generator.name, tokens=generator.subjects
     )
     write_synthetic(
-        accelerator,
+        run.accelerator,
         plan,
         generator.pipeline,
         sources if transfer else None,
@@ -160,9 +155,7 @@ def _draw_stable_diffusion(
     return sources if transfer else None
 
 
-def _draw_from_scratch(
-    config: SampleCommand, generator: Generator, run: RunFolder, accelerator: Accelerator
-) -> Dataset | None:
+def _draw_from_scratch(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
     """Draw a plan of a class-conditional generator; return the images that were re-drawn, if any were."""
     pipeline = generator.pipeline
     assert isinstance(pipeline, ClassConditionalPipeline)
@@ -177,7 +170,7 @@ def _draw_from_scratch(
         count = config.images or synthesis.per_class
         synthesis = replace(synthesis, budget="table", table=dict.fromkeys(classes, count))
     counted = pipeline.needs_images or synthesis.budget in ("real", "inverse_frequency")
-    sources = _rows(prepare_data(config, run, accelerator), config.part) if counted else _no_rows(own)
+    sources = _rows(prepare_study(config, run), config.part) if counted else _no_rows(own)
     if list(sources.features["label"].names) != own:
         raise ConfigError(
             f"corpus: its classes are {', '.join(sources.features['label'].names)}, but the generator draws "
@@ -189,7 +182,7 @@ def _draw_from_scratch(
     )  # fmt: skip
     redrawn = sources if pipeline.needs_images else None
     write_rows(
-        accelerator,
+        run.accelerator,
         plan,
         drawn_features(own),
         run.path / DATA,
@@ -223,9 +216,10 @@ def _classes(config: SampleCommand, generator: Generator) -> list[str]:
     return classes
 
 
-def _rows(data: Data, part: str) -> Dataset:
-    rows = data.part(part)
-    if len(rows) == 0:
+def _rows(study: Study, part: str) -> Dataset:
+    parts = {"train": study.train, "validation": study.validation, "test": study.held_out}
+    rows = parts.get(part, study.corpus.dataset)
+    if not rows:
         raise ConfigError(f"part: {part} is empty under this split; choose another part or another split")
     return rows
 

@@ -6,27 +6,26 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
 
-from skindiff.commands.data import RECORD, Data
+from skindiff.commands.data import RECORD
 from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.registry import PreparedCorpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 
 DATA = "data"
 
 
-def keep_drawn(run: RunFolder, accelerator: Accelerator, place: str, data: Data) -> Synthetic:
+def keep_drawn(study: Study, place: str) -> Synthetic:
     """Copy a drawn data set into a stage of the run and return it with the corpus' classes and size.
 
     Args:
-        run: its cells are keyed by the content of the shards.
-        accelerator: the main process copies.
+        study: what is trained and tested on; its cells are keyed by the content of the shards.
         place: output folder of ``skindiff sample``, or a folder of shards.
-        data: what is trained and tested on.
 
     Raises:
         ConfigError: it shows classes that the corpus has not.
@@ -38,6 +37,7 @@ def keep_drawn(run: RunFolder, accelerator: Accelerator, place: str, data: Data)
     for path in shards:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
+    run, accelerator = study.run, study.accelerator
     stage = run.stage("drawn", shards=digest.hexdigest())
     folder = stage.folder / DATA
     if not stage.done:
@@ -49,12 +49,12 @@ def keep_drawn(run: RunFolder, accelerator: Accelerator, place: str, data: Data)
                     shutil.copyfile(path, folder / path.name)
         stage.finish()
     with accelerator.main_process_first():
-        dataset = _fitting(load_synthetic(folder), data, run.path)
-    refuse_leaks(dataset, data, folder / RECORD)
+        dataset = _fitting(load_synthetic(folder), study.corpus, run.path)
+    refuse_leaks(dataset, study.corpus.dataset, study.split, folder / RECORD)
     generator = str(dataset[0]["generator"])
     has_summary = (folder / SUMMARY_FILE).is_file()
     summary = load_summary(folder) if has_summary else {"planned": len(dataset), "drawn": len(dataset)}
-    return Synthetic(dataset, folder, generator, generator, summary, None)
+    return Synthetic(dataset, folder, "drawn", generator, generator, summary)
 
 
 def shards_folder(place: str) -> Path:
@@ -69,16 +69,17 @@ def shards_folder(place: str) -> Path:
     raise SynthesisError(f"synthetic: {place} holds no drawn images; give the output_dir of skindiff sample")
 
 
-def refuse_leaks(drawn: Dataset, data: Data, record: Path) -> None:
+def refuse_leaks(drawn: Dataset, corpus: Dataset, split: Split, record: Path) -> None:
     """Raise a SynthesisError if images that are selected or tested on were re-drawn, or taught the generator.
 
     Args:
         drawn: rows with ``source_id``.
-        data: the corpus and its split.
+        corpus: the whole of it.
+        split: of the corpus.
         record: of the images that the generator has learnt from; absent where that is not known.
     """
-    table = data.corpus.dataset.select_columns(["image_id", "group_id"])
-    held = [*data.split.validation, *(row for rows in data.split.test.values() for row in rows)]
+    table = corpus.select_columns(["image_id", "group_id"])
+    held = [*split.validation, *split.tested]
     groups = dict(zip(table["image_id"], table["group_id"], strict=True))
     held_groups = set(table.select(held)["group_id"])
     sources = {source for source in drawn["source_id"] if source is not None}
@@ -97,28 +98,29 @@ def taught_by(record: Path) -> set[str]:
     return set(json.loads(record.read_text(encoding="utf-8"))["image_ids"]) if record.is_file() else set()
 
 
-def images_shown(drawn: Dataset, data: Data, record: Path) -> Dataset:
+def images_shown(drawn: Dataset, corpus: Dataset, split: Split, record: Path) -> Dataset:
     """Return what may have been copied: training images, those that taught the generator, and sources.
 
     Args:
         drawn: rows with ``source_id``.
-        data: the corpus and its split.
+        corpus: the whole of it.
+        split: of the corpus.
         record: of the images that the generator has learnt from; absent where that is not known.
     """
     shown = {*drawn["source_id"], *taught_by(record)}
-    ids = data.corpus.dataset["image_id"]
-    rows = {*data.split.train, *(row for row, image_id in enumerate(ids) if image_id in shown)}
-    return data.corpus.dataset.select(sorted(rows))
+    known = enumerate(corpus["image_id"])
+    rows = {*split.train, *(row for row, image_id in known if image_id in shown)}
+    return corpus.select(sorted(rows))
 
 
-def with_sources_of(synthetic: Synthetic, data: Data) -> tuple[Synthetic, int]:
+def with_sources_of(synthetic: Synthetic, corpus: Dataset) -> tuple[Synthetic, int]:
     """Return what was drawn with sources in the corpus alone, and how many rows lost one that is not in it.
 
     Args:
         synthetic: rows with ``source_id``.
-        data: the corpus.
+        corpus: the whole of it.
     """
-    known = set(data.corpus.dataset["image_id"])
+    known = set(corpus["image_id"])
     sources = list(synthetic.dataset["source_id"])
     kept = [source if source in known else None for source in sources]
     lost = sum(source is not None for source in sources) - sum(source is not None for source in kept)
@@ -134,9 +136,9 @@ def is_recorded(synthetic: Synthetic) -> bool:
     return (synthetic.folder / RECORD).is_file()
 
 
-def _fitting(drawn: Dataset, data: Data, folder: Path) -> Dataset:
+def _fitting(drawn: Dataset, corpus: PreparedCorpus, folder: Path) -> Dataset:
     """Return the rows with the corpus' class codes and image size."""
-    own, names = list(drawn.features["label"].names), data.corpus.class_names
+    own, names = list(drawn.features["label"].names), corpus.class_names
     shown = {own[code] for code in set(drawn["label"])}
     if unknown := sorted(shown - set(names)):
         raise ConfigError(
@@ -147,7 +149,7 @@ def _fitting(drawn: Dataset, data: Data, folder: Path) -> Dataset:
         codes = [names.index(own[code]) for code in drawn["label"]]
         drawn = drawn.remove_columns("label").add_column("label", codes)
         drawn = drawn.cast_column("label", ClassLabel(names=names))
-    size = data.corpus.dataset[0]["image"].size
+    size = corpus.dataset[0]["image"].size
     if drawn[0]["image"].size != size:
         drawn = resize_to_cache(drawn, size[0], folder / "cache").dataset
     return drawn

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from skindiff.commands.data import (
     CorpusSettings,
-    open_run,
-    prepare_data,
+    open_study,
     publish,
     record_rows,
     same_data,
@@ -88,24 +87,20 @@ def main(method: str, words: Sequence[str]) -> int:
     config = settings(method, words)
     check_stable_diffusion(config.model, config.revision)  # an error now, not after the corpus
     learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
-    run, accelerator = open_run(config, ADAPTER, trackers=config.trackers)
-    data = prepare_data(config, run, accelerator)
+    study = open_study(config, ADAPTER)
     own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
-    adapter = learn_adapter(
-        run, own, data.part("train"), data.validation,
-        model=config.model, revision=config.revision, corpus_fingerprint=data.corpus.fingerprint,
-        split_seed=config.split.seed, words=learnt,
-    )  # fmt: skip
-    folder = publish(adapter.folder, run.path / ADAPTER, accelerator)
-    record_rows(run, data, accelerator, data.part("train"), learnt)
-    accelerator.end_training()
-    say(f"{len(data.split.train)} images of {len(data.corpus.class_names)} classes; adapter: {folder}")
+    adapter = learn_adapter(study, own, model=config.model, revision=config.revision, words=learnt)
+    folder = publish(adapter.folder, study.run.path / ADAPTER, study.accelerator)
+    record_rows(study, learnt)
+    study.run.end()
+    names = study.corpus.class_names
+    say(f"{len(study.train)} images of {len(names)} classes; adapter: {folder}")
     sample = ["skindiff", "sample", "--generator", str(folder)]
     known = config.model in BUNDLED_NAMES or model_folder(config.model) is None  # from the adapter's record
     sample += [] if known else ["--base_model", config.model]
-    transfer = [*sample, "--mode", "transfer", *same_data(run.path), "--output_dir", "runs/transfer"]
+    transfer = [*sample, "--mode", "transfer", *same_data(study.run.path), "--output_dir", "runs/transfer"]
     named = isinstance(config, TrainTextualInversion) or learnt  # other adapters do not know their classes
-    classes = [] if named else ["--classes", json.dumps(data.corpus.class_names)]
+    classes = [] if named else ["--classes", json.dumps(names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
     return 0
 

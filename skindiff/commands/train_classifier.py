@@ -10,7 +10,7 @@ from skindiff.classification.classifier_config import ClassifierConfig, settings
 from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
 from skindiff.classification.metrics import classification_scores
 from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
-from skindiff.commands.data import CorpusSettings, open_run, prepare_data, publish, same_data
+from skindiff.commands.data import CorpusSettings, open_study, publish, same_data
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import keep_drawn
 from skindiff.commands.terminal import say, suggest, table
@@ -62,29 +62,28 @@ def settings(method: str, words: Sequence[str]) -> TrainClassifier:
 def main(method: str, words: Sequence[str]) -> int:
     """Train a classifier."""
     config = settings(method, words)
-    run, accelerator = open_run(config, CLASSIFIER, SCORES_FILE, trackers=config.trackers)
-    data = prepare_data(config, run, accelerator)
-    names, real = data.corpus.class_names, data.part("train")
+    study = open_study(config, CLASSIFIER, SCORES_FILE)
+    names, run, accelerator = study.corpus.class_names, study.run, study.accelerator
     with run.withdrawn_on_error():
-        drawn = keep_drawn(run, accelerator, config.synthetic, data) if config.synthetic else None
-        rows = build_arm(config.chosen_arm, real, drawn.dataset if drawn else None, seed=config.split.seed)
+        drawn = keep_drawn(study, config.synthetic) if config.synthetic else None
+        synthetic_rows = drawn.dataset if drawn else None
+        rows = build_arm(config.chosen_arm, study.train, synthetic_rows, seed=study.seed)
     network = replace(config.classifier, keep_weights=True)
-    stage = run.stage(
+    stage = study.stage(
         "classifier",
         arm=config.chosen_arm,
         classifier=settings_of(network),
-        data=data.corpus.fingerprint,
         split=asdict(config.split),
         synthetic=drawn.folder.parent.name if drawn else None,
         seed=config.seed,
     )
     if not stage.done:
-        train_classifier(accelerator, network, rows, data.validation, names, stage.folder, config.seed)
+        train_classifier(accelerator, network, rows, study.validation, names, stage.folder, config.seed)
         stage.finish()
     model = load_classifier(stage.folder)
     scores = {}
-    for group, places in data.split.test.items():
-        test = ImageTable.from_dataset(data.corpus.dataset.select(places))
+    for group, images in study.tests.items():
+        test = ImageTable.from_dataset(images)
         found = predict(accelerator, model, test)
         scores[group] = classification_scores(
             test.labels, found, class_names=names, skin_types=test.skin_types
@@ -94,7 +93,7 @@ def main(method: str, words: Sequence[str]) -> int:
     )
     if accelerator.is_main_process:
         write_atomically(run.path / SCORES_FILE, json.dumps(scores, indent=1) + "\n")
-    accelerator.end_training()
+    run.end()
     say(f"{len(rows)} images of {len(names)} classes ({config.chosen_arm}); classifier: {folder}")
     lines = [[group, *(_percent(found[name]) for name in _SHOWN)] for group, found in scores.items()]
     if lines:

@@ -1,13 +1,12 @@
 """``skindiff train ddpm`` and the other families: a generator that knows its corpus alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, ClassVar
 
 from skindiff.commands.data import (
     CorpusSettings,
-    open_run,
-    prepare_data,
+    open_study,
     publish,
     record_rows,
     same_data,
@@ -81,21 +80,13 @@ def settings(method: str, words: Sequence[str]) -> TrainFromScratch:
 def main(method: str, words: Sequence[str]) -> int:
     """Train a generator of one family."""
     config, family = settings(method, words), method.replace("-", "_")
-    run, accelerator = open_run(config, PIPELINE, trackers=config.trackers)
-    data = prepare_data(config, run, accelerator)
-    train = data.part("train")
-    stage_folder = train_from_scratch(
-        run,
-        accelerator,
-        config.generator,
-        train,
-        seed=config.seed,
-        corpus_fingerprint=data.corpus.fingerprint,
-    )
-    folder = publish(stage_folder, run.path / PIPELINE, accelerator)
-    record_rows(run, data, accelerator, train)
-    accelerator.end_training()
-    say(f"{len(train)} images of {len(data.corpus.class_names)} classes; pipeline: {folder}")
-    sample = ["skindiff", "sample", "--generator", str(folder), *same_data(run.path)]
+    study = open_study(config, PIPELINE)
+    study = replace(study, seed=config.seed)
+    folder = train_from_scratch(study, config.generator)
+    folder = publish(folder, study.run.path / PIPELINE, study.accelerator)
+    record_rows(study)
+    study.run.end()
+    say(f"{len(study.train)} images of {len(study.corpus.class_names)} classes; pipeline: {folder}")
+    sample = ["skindiff", "sample", "--generator", str(folder), *same_data(study.run.path)]
     suggest([*sample, "--output_dir", f"runs/sample_{family}"])
     return 0

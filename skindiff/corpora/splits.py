@@ -93,6 +93,11 @@ class Split:
     groups_crossing: int
     """Number of group ids that stand in more than one of train, validation and test."""
 
+    @property
+    def tested(self) -> list[int]:
+        """The tested rows of all groups together, each once."""
+        return sorted({row for rows in self.test.values() for row in rows})
+
     def sizes(self) -> dict[str, int]:
         """Return the number of rows as ``train``, ``validation``, ``test_dark`` (and ``test_light``)."""
         sizes = {"train": len(self.train), "validation": len(self.validation)}

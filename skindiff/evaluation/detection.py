@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from datasets import Dataset
 from numpy.typing import NDArray
 
@@ -21,8 +20,8 @@ from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
 from skindiff.errors import ConfigError, SplitError
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
-from skindiff.runs import RunFolder
 from skindiff.seeding import derive_seed, numpy_generator
+from skindiff.study import Study
 from skindiff.training.loop import LoopConfig
 
 FloatArray = NDArray[np.float64]
@@ -150,52 +149,42 @@ class DetectorOfSplit:
     """The detector for the generators of one split: trained once, a stage of the run.
 
     Args:
-        run: the detector is kept there.
-        accelerator: trains and predicts.
+        study: the detector is a stage of it; its training rows are those that a judged generator was trained,
+            or its weights chosen, on, and its seed is that of the detector's split and training.
         config: see :class:`DetectionConfig`.
-        corpus: the whole table.
-        generator_rows: every row that a judged generator was trained, or its weights chosen, on.
-        seed: of the detector's split and training.
-        corpus_fingerprint: fingerprint of the corpus.
 
     Attributes:
         split: of what no judged generator saw.
         unseen: all of that, in the order of the corpus.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        accelerator: Accelerator,
-        config: DetectionConfig,
-        corpus: Dataset,
-        generator_rows: Sequence[int],
-        *,
-        seed: int,
-        corpus_fingerprint: str,
-    ) -> None:
-        self.run, self.accelerator, self.corpus = run, accelerator, corpus
-        self.seed, self.corpus_fingerprint = seed, corpus_fingerprint
+    def __init__(self, study: Study, config: DetectionConfig) -> None:
+        self.study, self.corpus = study, study.corpus.dataset
         self.classifier = replace(config.classifier, keep_weights=True)
-        self.names: tuple[str, ...] = tuple(corpus.features["label"].names)
-        self.split = make_detector_split(corpus, generator_rows, config, seed)
+        self.names: tuple[str, ...] = tuple(study.corpus.class_names)
+        self.split = make_detector_split(self.corpus, study.split.train, config, study.seed)
         rows = [*self.split.train, *self.split.validation, *self.split.held_out]
-        self.unseen = corpus.select(sorted(rows))
+        self.unseen = self.corpus.select(sorted(rows))
 
     def model(self) -> SkinClassifier:
         """Return the detector, trained now if it has not been."""
         parts = {name: getattr(self.split, name) for name in ("train", "validation")}
-        stage = self.run.stage(
+        stage = self.study.stage(
             "detector",
             classifier=settings_of(self.classifier),
-            seed=self.seed,
-            data=self.corpus_fingerprint,
+            seed=self.study.seed,
             **parts,
         )
         if not stage.done:
             train, validation = (self.corpus.select(rows) for rows in parts.values())
             train_classifier(
-                self.accelerator, self.classifier, train, validation, self.names, stage.folder, self.seed
+                self.study.accelerator,
+                self.classifier,
+                train,
+                validation,
+                self.names,
+                stage.folder,
+                self.study.seed,
             )
             stage.finish()
         return load_classifier(stage.folder)
@@ -219,7 +208,7 @@ class DetectorOfSplit:
         real = self.corpus.select(self.split.held_out)
         return Detection(
             generator,
-            self.seed,
+            self.study.seed,
             self.names,
             self._judged(model, synthetic, "image_id"),
             self._judged(model, real, "group_id"),
@@ -227,7 +216,7 @@ class DetectorOfSplit:
 
     def _judged(self, model: SkinClassifier, images: Dataset, group: str) -> Judged:
         labels = np.asarray(images["label"], dtype=np.int64)
-        probabilities = predict(self.accelerator, model, images).astype(np.float64)
+        probabilities = predict(self.study.accelerator, model, images).astype(np.float64)
         return Judged(labels, probabilities, tuple(images[group]))
 
 

@@ -7,12 +7,9 @@ detection, and the published numbers beside ours.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-from accelerate import Accelerator
-from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
 from skindiff.classification.cells import Cell
@@ -28,24 +25,46 @@ from skindiff.report.class_sections import (
     per_class_f1,
     per_class_section,
 )
-from skindiff.report.copying_collector import CopiesCollector
-from skindiff.report.fidelity_collector import FidelityCollector
+from skindiff.report.measurements import MeasuredConfig, Measurements
 from skindiff.report.published.fitzpatrick import Published
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
+from skindiff.study import Study
+from skindiff.synthesis.class_synthesis import ClassSynthesisConfig
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.from_scratch import LOG_FILE
+from skindiff.training.from_scratch import LOG_FILE, FromScratchConfig, validate_families
 from skindiff.training.gan import DIVERSITY_FILE
 
 FEW_RUNS = 5
 
 
 @dataclass
+class ClassStudyConfig(MeasuredConfig):
+    """Settings of every study of class-conditional generators."""
+
+    families: list[str] = field(default_factory=list)
+    """Families of generators to compare."""
+    generator: FromScratchConfig = field(default_factory=FromScratchConfig)
+    """The settings of each family; its own family is overruled by families."""
+    synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
+    """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
+        super().validate(path)
+        validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
+
+    @property
+    def drawing(self) -> ClassSynthesisConfig:
+        """How images are drawn and saved."""
+        return replace(self.synthesis, output_size=self.corpus.image_size)
+
+
+@dataclass
 class ClassResults:
     """Everything that the report of a study of class-conditional generators is made from."""
 
-    corpus: PreparedCorpus
-    replicates: int = 2000
+    replicates: int
     splits: list[dict[str, Any]] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
@@ -53,52 +72,48 @@ class ClassResults:
     grids: dict[str, list[ClassLine]] = field(default_factory=dict)
     undrawn: dict[str, list[str]] = field(default_factory=dict)
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
-    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
-    copies: CopiesCollector = field(default_factory=CopiesCollector)
+    measured: Measurements = field(default_factory=Measurements)
     detections: list[Detection] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
 
     def add_split(self, experiment: Experiment) -> None:
         """Add a split, or a further seed of the same one, and the cells that need no generator."""
         row = experiment.described_split()
         self.splits += [row] if row not in self.splits else []
-        self.cells += experiment.cells(None, None)
+        self.cells += experiment.cells()
         self.best_epochs += experiment.best_epochs
         self.curves.setdefault("classifiers", dict(experiment.logs))
 
-    def add_detector(self, detector: DetectorOfSplit, detection: Detection, generator_rows: int) -> None:
-        """Add what a detector says of a generator that learnt from that many rows."""
+    def add_detector(self, detector: DetectorOfSplit, detection: Detection) -> None:
+        """Add what a detector says of a generator."""
         self.detections.append(detection)
+        seed, generator_rows = detector.study.seed, len(detector.study.split.train)
         parts = {name: len(getattr(detector.split, name)) for name in ("train", "validation", "held_out")}
         sizes = {"generator": generator_rows, **{f"detector_{name}": size for name, size in parts.items()}}
-        row = {"seed": detector.seed, "sizes": sizes, "dropped": {}, "groups_crossing": 0}
+        row = {"seed": seed, "sizes": sizes, "dropped": {}, "groups_crossing": 0}
         self.splits += [row] if row not in self.splits else []
 
-    def add_generator(
-        self, experiment: Experiment, pipeline: Path, synthetic: Synthetic, family: str, seed: int
-    ) -> None:
+    def add_generator(self, experiment: Experiment, pipeline: Path, synthetic: Synthetic) -> None:
         """Add a generator, and the cells that are trained on what it drew.
 
         Args:
             experiment: of the split; its cells of real images were added before.
             pipeline: folder of the trained pipeline, beside which its log lies.
             synthetic: what it drew.
-            family: name of the generator, which is the strategy of the cells.
-            seed: of its training.
         """
-        before = len(experiment.best_epochs)
-        cells = experiment.cells(synthetic, family)
+        before, family = len(experiment.best_epochs), synthetic.strategy
+        cells = experiment.cells(synthetic)
         self.cells += [cell for cell in cells if cell.key.strategy is not None]
         self.best_epochs += experiment.best_epochs[before:]
         if family not in self.grids:
             drawn = {name: log for name, log in experiment.logs.items() if "syn" in name}
             self.curves[f"classifiers, {family}"] = drawn
-        self.add_drawn(experiment.train, pipeline, synthetic, family, seed)
+        self.add_drawn(experiment.study, pipeline, synthetic)
 
-    def add_drawn(self, train: Dataset, pipeline: Path, synthetic: Synthetic, family: str, seed: int) -> None:
-        """Add a generator that learnt from ``train``, and what it drew."""
+    def add_drawn(self, study: Study, pipeline: Path, synthetic: Synthetic) -> None:
+        """Add a generator of a study, and what it drew."""
+        train, family, seed = study.train, synthetic.strategy, study.seed
         log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))
         rest = {key: value for key, value in synthetic.summary.items() if key != "timings"}
         self.trainings[f"{family}, seed {seed}"] = int(log[-1]["step"])
@@ -114,7 +129,7 @@ class ClassResults:
         if family not in self.grids:
             self.grids[family] = class_lines(train, synthetic.dataset)
             drawn = set(synthetic.dataset["label"])
-            names = self.corpus.class_names
+            names = study.corpus.class_names
             self.undrawn[family] = [name for code, name in enumerate(names) if code not in drawn]
 
 
@@ -130,35 +145,46 @@ def player_logs(log: Sequence[Mapping[str, float]]) -> dict[str, list[dict[str, 
 
 def report_classes(
     results: ClassResults,
+    study: Study,
+    config: ClassStudyConfig,
     recipe: str,
     title: str,
-    config: Mapping[str, Any],
-    folder: Path,
-    accelerator: Accelerator,
     *,
     published: Sequence[Published] = (),
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write the report of a study into ``folder`` and return the path of ``report.md``.
+    """Write the report of a study into the folder of its run and return the path of ``report.md``.
 
     Args:
         results: of all seeds.
+        study: of any of them.
+        config: the recipe's settings.
         recipe: its name.
         title: first line of the report.
-        config: the recipe's settings as plain values, with ``corpus`` and ``include_images``.
-        folder: of the run.
-        accelerator: named in the report's environment.
         published: the paper's numbers on this study.
         notes: sentences on the paper's numbers.
     """
+    accelerator, folder = study.accelerator, study.run.path
+    if accelerator.is_main_process:
+        own = [*_own_notes(results, study.corpus, config.corpus.name), *notes]
+        about = {"recipe": recipe, "title": title, "config": asdict(config), "notes": own}
+        report = _report(results, study, published, about)
+        surroundings = environment(accelerator.num_processes, accelerator.device.type)
+        write_report(folder, report, include_images=config.include_images, surroundings=surroundings)
+    study.run.end()
+    return folder / "report.md"
+
+
+def _report(
+    results: ClassResults, study: Study, published: Sequence[Published], about: dict[str, Any]
+) -> Report:
     by_class, best = per_class_f1(results.cells), mean_best_epochs(results.best_epochs)
     detection = detection_content(results.detections, results.replicates)
     extra = {
         "synthesis": results.synthesis,
         "per_class_f1": by_class,
         "best_test_epoch": best,
-        "fidelity": results.fidelity.rows,
-        "copying": results.copies.rows,
+        **results.measured.content(),
         "detection": detection,
         "paper": [row._asdict() for row in published],
     }
@@ -167,27 +193,21 @@ def report_classes(
         *([_beside(published, by_class, best)] if results.cells and published else []),
         detection_section(detection, published),
         per_class_section(by_class),
-        results.fidelity.section(),
-        results.copies.section(),
+        *results.measured.sections(),
         classes_section(results.grids),
     ]
-    report = Report(
-        recipe=recipe,
-        title=title,
-        config=config,
+    return Report(
+        **about,
         splits=results.splits,
         cells=results.cells,
         replicates=results.replicates,
-        corpus={"name": config["corpus"]["name"], **results.corpus.counts()},
+        corpus={"name": about["config"]["corpus"]["name"], **study.corpus.counts()},
         curves={title: runs for title, runs in results.curves.items() if runs},
-        notes=[*_own_notes(results, config), *notes],
         study_sections=study_sections,
         extra={name: value for name, value in extra.items() if value},
         trainings=results.trainings,
-        timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": results.drawing_seconds},
+        timings={"seconds_of_last_call": study.run.seconds, "seconds_of_drawing": results.drawing_seconds},
     )
-    surroundings = environment(accelerator.num_processes, accelerator.device.type)
-    return write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
 
 
 _DIFFERENT = (
@@ -204,9 +224,9 @@ def _beside(
     return lambda content: beside_section(beside_rows(published, content["summary"], by_class, best), about)
 
 
-def _own_notes(results: ClassResults, config: Mapping[str, Any]) -> list[str]:
-    notes = list(results.corpus.warnings)
-    if not shows_patients(config["corpus"]["name"]):
+def _own_notes(results: ClassResults, corpus: PreparedCorpus, corpus_name: str) -> list[str]:
+    notes = list(corpus.warnings)
+    if not shows_patients(corpus_name):
         notes.append(
             "These are drawings of skin, not photographs: they test the method and its measurement, and say "
             "nothing about patients."

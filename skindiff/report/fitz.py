@@ -1,25 +1,23 @@
 """What a study of skin-type transfer found, gathered while it runs, and handed to the report."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment
-from skindiff.corpora.registry import PreparedCorpus, shows_patients
-from skindiff.corpora.splits import Split
+from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
 from skindiff.report.class_pictures import types_section
-from skindiff.report.copying_collector import CopiesCollector
-from skindiff.report.fidelity_collector import FidelityCollector
+from skindiff.report.measurements import MeasuredConfig, Measurements
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import published_rows
 from skindiff.report.study_section import StudySection
 from skindiff.report.write import Report, environment, write_report
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
 TITLE = "Skin-type transfer: does it help the minority group?"
@@ -30,61 +28,58 @@ SAMPLES_PER_SOURCE = 4
 class FitzResults:
     """Everything that the report of a study of skin-type transfer is made from."""
 
-    corpus: PreparedCorpus
-    splits: dict[int, Split] = field(default_factory=dict)
+    studies: dict[int, Study] = field(default_factory=dict)
     described_splits: list[dict[str, Any]] = field(default_factory=list)
     synthetic: dict[str, dict[int, Synthetic]] = field(default_factory=dict)
     cells: list[Cell] = field(default_factory=list)
-    fidelity: FidelityCollector = field(default_factory=FidelityCollector)
-    copies: CopiesCollector = field(default_factory=CopiesCollector)
+    measured: Measurements = field(default_factory=Measurements)
     curves: dict[str, dict[str, list[dict[str, float]]]] = field(default_factory=dict)
-    seconds: float = 0.0
+
+    @property
+    def first(self) -> Study:
+        """The study of the first split."""
+        return next(iter(self.studies.values()))
 
     def add_split(self, experiment: Experiment) -> None:
         """Add a split and the cells that need no generator."""
-        self.splits[experiment.split.seed] = experiment.split
+        self.studies[experiment.study.seed] = experiment.study
         self.described_splits.append(experiment.described_split())
-        self.cells += experiment.cells(None, None)
+        self.cells += experiment.cells()
 
-    def add_strategy(self, experiment: Experiment, strategy: str, synthetic: Synthetic) -> None:
-        """Add what one strategy drew for a split, and the cells that are trained on it."""
-        seed = experiment.split.seed
-        self.synthetic.setdefault(strategy, {})[seed] = synthetic
-        drawn_with = [cell for cell in experiment.cells(synthetic, strategy) if cell.key.strategy is not None]
-        self.cells += drawn_with
+    def add_synthetic(self, experiment: Experiment, synthetic: Synthetic) -> None:
+        """Add what was drawn for a split, and the cells that are trained on it."""
+        seed, label = experiment.study.seed, synthetic.label
+        self.synthetic.setdefault(label, {})[seed] = synthetic
+        self.cells += [cell for cell in experiment.cells(synthetic) if cell.key.strategy is not None]
         for row in synthetic.adapter.log if synthetic.adapter else []:
             runs = self.curves.setdefault(str(row["stage"]).replace("_", " "), {})
-            runs.setdefault(f"{strategy}, split {seed}", []).append(row)
-        if seed == next(iter(self.splits)):
+            runs.setdefault(f"{label}, split {seed}", []).append(row)
+        if seed == self.first.seed:
             for name, log in experiment.logs.items():
                 self.curves.setdefault(f"classifiers, split {seed}", {})[name] = log
 
-    def parts(self, strategy: str) -> list[TransferPart]:
-        """Return what a strategy drew with its sources and the target group's real images, by split."""
-        rows = self.corpus.dataset
+    def parts(self, label: str) -> list[TransferPart]:
+        """Return what was drawn in one way with its sources and the target group's real images, by split."""
+        studies = self.studies
         return [
-            TransferPart(
-                synthetic.dataset,
-                rows.select(self.splits[seed].train),
-                rows.select(self.splits[seed].test["dark"]),
-            )
-            for seed, synthetic in self.synthetic[strategy].items()
+            TransferPart(synthetic.dataset, studies[seed].train, studies[seed].tests["dark"])
+            for seed, synthetic in self.synthetic[label].items()
         ]
 
     def types(self) -> StudySection:
-        """Return samples of the first split by class and skin type, those that the last strategy drew."""
+        """Return samples of the first split by class and skin type, those that were drawn last."""
         seed, synthetic = next(iter(list(self.synthetic.values())[-1].items()))
-        return types_section(self.corpus.dataset.select(self.splits[seed].train), synthetic.dataset)
+        return types_section(self.studies[seed].train, synthetic.dataset)
 
     def samples(self) -> list[SampleRow]:
-        """Return, for each class, one source of the first split and what the last strategy drew from it."""
+        """Return, for each class, one source of the first split and what was drawn from it last."""
         last = list(self.synthetic.values())[-1]
         synthetic = next(iter(last.values())).dataset
-        images = self.corpus.dataset
+        images = self.first.corpus.dataset
         place = {image_id: row for row, image_id in enumerate(images["image_id"])}
         return [
             self._sample(synthetic, rows, images, place)
-            for label in range(len(self.corpus.class_names))
+            for label in range(len(self.first.corpus.class_names))
             if (rows := _first_source(synthetic, label))
         ]
 
@@ -94,7 +89,7 @@ class FitzResults:
         first = synthetic[rows[0]]
         source = images[place[first["source_id"]]] if first["source_id"] in place else None
         drawn = [synthetic[row] for row in rows[:SAMPLES_PER_SOURCE]]
-        name = self.corpus.class_names[first["label"]]
+        name = self.first.corpus.class_names[first["label"]]
         return SampleRow(
             title=f"{name}\ntype {source['skin_type']}" if source else name,
             source=np.asarray(source["image"].convert("RGB")) if source else None,
@@ -113,63 +108,59 @@ def _first_source(synthetic: Dataset, label: int) -> list[int]:
     return [row for row in moved if sources[row] == sources[moved[0]]]
 
 
-def report_fitz_lora(
-    results: FitzResults, config: dict[str, Any], folder: Path, accelerator: Accelerator
-) -> Path:
-    """Write the report of a study into ``folder`` and return the path of ``report.md``.
+def report_fitz_lora(results: FitzResults, config: MeasuredConfig) -> Path:
+    """Write the report of a study into the folder of its run and return the path of ``report.md``.
 
     Args:
         results: of all splits.
-        config: the recipe's settings as plain values.
-        folder: of the run.
-        accelerator: named in the report's environment.
+        config: the recipe's settings, with ``split``, ``split_seeds``, ``strategies`` and ``experiment``.
     """
-    strategies = list(results.synthetic)
-    tones = {name: transfer_tone(results.parts(name), show_progress=True) for name in strategies}
-    lesions = {name: transfer_lesions(results.parts(name), show_progress=True) for name in strategies}
-    extra = {
-        "synthesis": _synthesis(results),
-        "fidelity": results.fidelity.rows,
-        "copying": results.copies.rows,
-    }
-    corpus_name, scenario = config["corpus"]["name"], config["split"]["scenario"]
-    report = Report(
+    run = results.first.run
+    if run.accelerator.is_main_process:
+        surroundings = environment(run.accelerator.num_processes, run.accelerator.device.type)
+        report = _report(results, asdict(config))
+        write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
+    run.end()
+    return run.path / "report.md"
+
+
+def _report(results: FitzResults, config: dict[str, Any]) -> Report:
+    drawn, corpus = list(results.synthetic), results.first.corpus
+    tones = {name: transfer_tone(results.parts(name), show_progress=True) for name in drawn}
+    lesions = {name: transfer_lesions(results.parts(name), show_progress=True) for name in drawn}
+    seconds = {"seconds_of_last_call": results.first.run.seconds}
+    return Report(
         recipe="fitz_lora",
         title=TITLE,
         config=config,
         splits=results.described_splits,
         cells=results.cells,
         replicates=config["experiment"]["bootstrap_replicates"],
-        corpus={"name": corpus_name, **results.corpus.counts()},
+        corpus={"name": config["corpus"]["name"], **corpus.counts()},
         tones={name: tone for name, tone in tones.items() if tone is not None},
         lesions={name: lesion for name, lesion in lesions.items() if lesion is not None},
         curves=results.curves,
-        samples=results.samples() if strategies else (),
-        published=published_rows(scenario, ablation=len(strategies) > 1),
-        notes=[*results.corpus.warnings, *_notes(config)],
-        study_sections=[
-            *([results.types()] if strategies else []),
-            results.fidelity.section(),
-            results.copies.section(),
-        ],
-        extra={name: value for name, value in extra.items() if value or name == "synthesis"},
+        samples=results.samples() if drawn else (),
+        published=published_rows(config["split"]["scenario"], ablation=len(config["strategies"]) > 1),
+        notes=[*corpus.warnings, *_notes(config)],
+        study_sections=[*([results.types()] if drawn else []), *results.measured.sections()],
+        extra={"synthesis": _synthesis(results), **results.measured.content()},
         trainings=_trainings(results),
-        timings={"seconds_of_last_call": results.seconds, "seconds_of_drawing": _drawing_seconds(results)},
+        timings=seconds | {"seconds_of_drawing": _drawing_seconds(results)},
     )
-    surroundings = environment(accelerator.num_processes, accelerator.device.type)
-    return write_report(folder, report, include_images=config["include_images"], surroundings=surroundings)
 
 
 def _synthesis(results: FitzResults) -> list[dict[str, Any]]:
     """Return what was drawn for each strategy and split, without its timings."""
     return [
         {
-            "strategy": strategy,
+            "strategy": synthetic.strategy,
             "split_seed": seed,
+            **({"name": synthetic.name} if synthetic.named else {}),
             "generator": synthetic.generator,
             **{key: value for key, value in synthetic.summary.items() if key != "timings"},
         }
-        for strategy, by_seed in results.synthetic.items()
+        for by_seed in results.synthetic.values()
         for seed, synthetic in by_seed.items()
     ]
 
@@ -177,19 +168,20 @@ def _synthesis(results: FitzResults) -> list[dict[str, Any]]:
 def _trainings(results: FitzResults) -> dict[str, int]:
     """Return the optimiser steps of every training; strategies share the words that they have in common."""
     steps = {}
-    for strategy, by_seed in results.synthetic.items():
+    for label, by_seed in results.synthetic.items():
         for seed, synthetic in by_seed.items():
             for row in synthetic.adapter.log if synthetic.adapter else []:
                 stage = str(row["stage"]).replace("_", " ")
-                own = "" if stage == "textual inversion" else f", {strategy}"
+                by = f" by {synthetic.name}" if synthetic.named else ""
+                own = by if stage == "textual inversion" else f", {label}"
                 steps[f"{stage}{own}, split {seed}"] = int(row["step"])
     return steps
 
 
 def _drawing_seconds(results: FitzResults) -> dict[str, float]:
     return {
-        f"{strategy}, split {seed}": synthetic.summary["timings"]["seconds"]
-        for strategy, by_seed in results.synthetic.items()
+        f"{label}, split {seed}": synthetic.summary["timings"]["seconds"]
+        for label, by_seed in results.synthetic.items()
         for seed, synthetic in by_seed.items()
     }
 

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 
@@ -11,7 +10,7 @@ from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
 from skindiff.generators.stable_diffusion import model_revision
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
 from skindiff.synthesis.strategies import Synthetic
@@ -22,28 +21,18 @@ __all__ = ["ClassSynthesisConfig", "draw_by_class", "load_class_pipeline"]
 logger = get_logger(__name__)
 
 
-def draw_by_class(
-    run: RunFolder,
-    accelerator: Accelerator,
-    pipeline_folder: Path,
-    sources: Dataset,
-    config: ClassSynthesisConfig,
-    *,
-    seed: int,
-) -> Synthetic:
+def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisConfig) -> Synthetic:
     """Draw a synthetic data set, once for these weights, rows, settings and seed.
 
     Args:
-        run: the drawing is a stage of it; one that was killed goes on at the first missing shard.
-        accelerator: device and processes, which share the shards.
+        study: the drawing is a stage of it, and one that was killed goes on at the first missing shard.
+            Budgets may follow the classes of its training rows, and families that re-draw take them for
+            sources; its seed is that of the data set.
         pipeline_folder: as ``save_pretrained`` wrote it.
-        sources: real training rows of the split: budgets may follow their classes, and families that re-draw
-            take them for sources.
         config: valid settings.
-        seed: of this data set.
 
     Returns:
-        What the experiments take; its ``base`` is the family, its ``generator`` the family with a digest of
+        What the experiments take; its ``name`` is the family, its ``generator`` the family with a digest of
         the weights.
 
     Raises:
@@ -51,10 +40,11 @@ def draw_by_class(
         GeneratorError: the folder holds no class-conditional generator.
         SynthesisError: the generator knows other classes, or nothing could be drawn.
     """
+    sources, accelerator, seed = study.train, study.accelerator, study.seed
     pipeline = load_class_pipeline(pipeline_folder, sources)
     family = pipeline.family
     generator = f"{family}@{model_revision(str(pipeline_folder)).rpartition('@')[2]}"
-    stage = run.stage(
+    stage = study.run.stage(
         f"synthesis-{family.replace('_', '-')}",
         config=asdict(config),
         generator=generator,
@@ -78,7 +68,7 @@ def draw_by_class(
         )
         logger.info("%s: %s", family, summary["timings"])
         stage.finish()
-    return Synthetic(load_synthetic(folder), folder, family, generator, load_summary(folder), None)
+    return Synthetic(load_synthetic(folder), folder, family, family, generator, load_summary(folder))
 
 
 def load_class_pipeline(folder: Path, corpus: Dataset) -> ClassConditionalPipeline:

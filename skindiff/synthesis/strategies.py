@@ -5,22 +5,21 @@ with LoRA alone (``lora``) or both (``ti+lora``, the paper's method). Trainings 
 stages of the run, so each is done once for a split.
 """
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 from diffusers import StableDiffusionPipeline
 
+from skindiff.config import validate_parts
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import Adapter, load_adapter
 from skindiff.generators.stable_diffusion import load_pipeline, model_revision
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
-from skindiff.synthesis.writer import load_synthetic, write_synthetic
+from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -53,8 +52,37 @@ class GeneratorConfig:
 
     def validate(self, path: str = "") -> None:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
-        self.textual_inversion.validate(f"{path}textual_inversion.")
-        self.lora.validate(f"{path}lora.")
+        validate_parts(self, path)
+
+
+@dataclass
+class FurtherGenerator:
+    """One more generator of a study; what is null is that of the first one."""
+
+    model: str | None = None
+    """A folder, a Hub id, or bundled."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model; it goes with model."""
+    textual_inversion: TextualInversionConfig | None = None
+    """How its tokens are learnt."""
+    lora: LoRAConfig | None = None
+    """How its LoRA is trained."""
+    synthesis: SynthesisConfig | None = None
+    """How its images are drawn, and how many."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        if self.revision and not self.model:
+            raise ConfigError(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
+        validate_parts(self, path)
+
+    def beside(self, first: GeneratorConfig) -> GeneratorConfig:
+        """Return its base model and trainings in full."""
+        given: dict[str, Any] = {name: getattr(self, name) for name in ("textual_inversion", "lora")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if self.model:
+            given |= {"model": self.model, "revision": self.revision}
+        return replace(first, **given)
 
 
 def check_strategies(strategies: list[str], path: str = "strategies") -> None:
@@ -70,52 +98,49 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What one strategy drew for one split: the rows, their folder, and the generator's ``id@revision``.
+    """What was drawn for one split by one generator in one way.
 
-    ``generator`` names the adapter too, which each split has its own of; ``base`` is the same for all splits.
+    Attributes:
+        dataset: the rows.
+        folder: of the shards.
+        strategy: how it was drawn: a strategy of Table 5, the family of a class-conditional generator, or
+            ``drawn``, where somebody else drew it.
+        name: of the generator in the report, the same for all splits.
+        generator: ``id@revision``, with the adapter, which each split has its own of.
+        summary: counts and timings.
+        adapter: that the generator had on.
+        named: whether the generator was given its name, because the study has several.
     """
 
     dataset: Dataset
     folder: Path
-    base: str
+    strategy: str
+    name: str
     generator: str
     summary: dict[str, Any]
-    adapter: Adapter | None
+    adapter: Adapter | None = None
+    named: bool = False
+
+    @property
+    def label(self) -> str:
+        """How it is told from whatever else the study drew."""
+        return f"{self.strategy} by {self.name}" if self.named else self.strategy
 
 
 class GeneratorOfSplit:
     """The generator of one split: trains what a strategy needs, once, and draws.
 
     Args:
-        run: stages are kept there.
-        accelerator: device, precision, processes.
+        study: trainings and draws are stages of it; its training rows are also the sources, and its seed is
+            that of the draws, and of the trainings that ask for none of their own.
         config: base model and trainings.
-        train: training rows of the split, which are also the sources.
-        validation: its validation rows, which the trainings' validation loss is taken on.
-        corpus_fingerprint: fingerprint of the corpus those rows come from.
-        seed: of this split: that of its draws, and of the trainings that ask for none of their own.
+        name: of this generator where a study has several; ``id@revision`` of its base model when left out.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        accelerator: Accelerator,
-        config: GeneratorConfig,
-        train: Dataset,
-        validation: Dataset | None,
-        *,
-        corpus_fingerprint: str,
-        seed: int,
-    ) -> None:
-        self.run, self.accelerator, self.config, self.train, self.seed = run, accelerator, config, train, seed
-        self.validation, self.corpus_fingerprint = validation, corpus_fingerprint
+    def __init__(self, study: Study, config: GeneratorConfig, name: str | None = None) -> None:
+        self.study, self.config = study, config
         self.base = model_revision(config.model, config.revision)
-        self.inputs = {
-            "base": self.base,
-            "data": corpus_fingerprint,
-            "rows": list(train["image_id"]),
-            "seed": seed,
-        }
+        self.name, self.named = name or self.base, name is not None
 
     def learn(self, learnt: str) -> Adapter | None:
         """Return the adapter with what a strategy has learnt: vanilla (none), ti, lora or ti+lora."""
@@ -130,11 +155,14 @@ class GeneratorOfSplit:
         adapter = self.learn(learnt)
         config = replace(config, mode=mode, strategy=learnt)  # type: ignore[arg-type]
         adapter_inputs = adapter.folder.parent.name if adapter else None
-        stage = self.run.stage(
+        train, seed = self.study.train, self.study.seed
+        stage = self.study.stage(
             f"synthesis-{mode}-{learnt.replace('+', '-')}",
             config=asdict(config),
             adapter=adapter_inputs,
-            **self.inputs,
+            base=self.base,
+            rows=list(train["image_id"]),
+            seed=seed,
         )
         generator = f"{self.base}+{adapter_inputs}" if adapter else self.base
         folder = stage.folder / "data"
@@ -143,10 +171,10 @@ class GeneratorOfSplit:
             if adapter:
                 load_adapter(pipeline, adapter.folder, fuse=True)
             tokens = adapter.subjects if adapter else {}
-            plan = make_plan(self.train, config, seed=self.seed, generator=generator, tokens=tokens)
-            sources = self.train if mode == "img2img" else None
+            plan = make_plan(train, config, seed=seed, generator=generator, tokens=tokens)
+            sources = train if mode == "img2img" else None
             summary = write_synthetic(
-                self.accelerator,
+                self.study.accelerator,
                 plan,
                 pipeline,
                 sources,
@@ -156,19 +184,16 @@ class GeneratorOfSplit:
             )
             logger.info("%s: %s", strategy, summary["timings"])
             stage.finish()
-        return Synthetic(load_synthetic(folder), folder, self.base, generator, _read_summary(folder), adapter)
-
-    def _pipeline(self) -> StableDiffusionPipeline:
-        return load_pipeline(self.config.model, revision=self.config.revision, device=self.accelerator.device)
-
-    def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
-        return learn_adapter(
-            self.run, config, self.train, self.validation,
-            model=self.config.model, revision=self.config.revision,
-            corpus_fingerprint=self.corpus_fingerprint, split_seed=self.seed, words=words,
+        return Synthetic(
+            load_synthetic(folder), folder, strategy, self.name, generator, load_summary(folder), adapter,
+            self.named,
         )  # fmt: skip
 
+    def _pipeline(self) -> StableDiffusionPipeline:
+        return load_pipeline(
+            self.config.model, revision=self.config.revision, device=self.study.accelerator.device
+        )
 
-def _read_summary(folder: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return summary
+    def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
+        model, revision = self.config.model, self.config.revision
+        return learn_adapter(self.study, config, model=model, revision=revision, words=words)

@@ -3,11 +3,9 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from datasets import Dataset
-
 from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.stable_diffusion import load_pipeline, model_revision
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
@@ -15,28 +13,22 @@ ADAPTER = "adapter"
 
 
 def learn_adapter(
-    run: RunFolder,
+    study: Study,
     config: TextualInversionConfig | LoRAConfig,
-    train: Dataset,
-    validation: Dataset | None,
     *,
     model: str,
     revision: str | None,
-    corpus_fingerprint: str,
-    split_seed: int,
     words: Path | None = None,
 ) -> Adapter:
     """Train an adapter once and return it as it stands in the folder of its stage.
 
     Args:
-        run: the training is a stage of it, repeated where anything that decides the weights changes.
+        study: its training rows are learnt from, and its validation rows (or the training rows, where there
+            are none) give the validation loss; its seed is that of a training whose own seed is 0. The
+            training is a stage of it, repeated where anything that decides the weights changes.
         config: of textual inversion or of LoRA.
-        train: rows to learn from.
-        validation: held-out rows for the validation loss; without them it is taken on the training rows.
         model: what :func:`skindiff.generators.stable_diffusion.load_pipeline` takes.
         revision: branch, tag or commit of a Hub model.
-        corpus_fingerprint: fingerprint of the corpus that the rows come from.
-        split_seed: seed of the split that the rows come from, for a training whose own seed is 0.
         words: adapter of textual inversion whose words a LoRA is trained with.
 
     Raises:
@@ -44,14 +36,14 @@ def learn_adapter(
         GeneratorError: the model or the words cannot be loaded, or do not fit.
         TrainingError: a class without rows, or a loss that is not finite.
     """
-    config = replace(config, loop=config.loop.in_split(split_seed))
+    train, validation, run = study.train, study.validation, study.run
+    config = replace(config, loop=config.loop.in_split(study.seed))
     base = model_revision(model, revision)
-    stage = run.stage(
+    stage = study.stage(
         "lora" if isinstance(config, LoRAConfig) else "textual-inversion",
         config=asdict(config),
         base=base,
         words=adapter_digest(words) if words else None,
-        data=corpus_fingerprint,
         rows=list(train["image_id"]),
         validation=list(validation["image_id"]) if validation else None,
     )

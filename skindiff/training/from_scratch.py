@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.generators.families import FAMILIES, Family, find_family, imported
-from skindiff.runs import RunFolder
+from skindiff.study import Study
 
 logger = get_logger(__name__)
 
@@ -102,41 +101,31 @@ def validate_families(
             raise ConfigError(f"{setting} is {own.channels}, but the corpus is {kind}: set it to {channels}")
 
 
-def train_from_scratch(
-    run: RunFolder,
-    accelerator: Accelerator,
-    config: FromScratchConfig,
-    train: Dataset,
-    *,
-    seed: int,
-    corpus_fingerprint: str,
-) -> Path:
+def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | None = None) -> Path:
     """Train a generator once and return the folder of its pipeline, beside which its log lies.
 
     Args:
-        run: the training is a stage of it, repeated where the family's settings, the rows or the seed change.
-        accelerator: device, precision, processes.
+        study: the training is a stage of it, repeated where the family's settings, the rows or the seed of
+            initial weights, batches and noise change.
         config: the family and its settings.
-        train: rows to learn from, all of one size.
-        seed: of initial weights, batches and noise.
-        corpus_fingerprint: fingerprint of the corpus that the rows come from.
+        rows: to learn from, all of one size; the training rows of the study when left out.
 
     Raises:
         ConfigError: an unknown family, or a corpus that is grey where the network is not, or the other way.
         TrainingError: a class has no image, or the training has diverged (what was kept is said).
     """
     trainer, own = find_family(config.family).trainer, config.own
-    stage = run.stage(
+    train = study.train if rows is None else rows
+    stage = study.stage(
         f"generator-{config.family.replace('_', '-')}",
         config=asdict(own),  # type: ignore[call-overload]
-        data=corpus_fingerprint,
         rows=list(train["image_id"]),
-        seed=seed,
+        seed=study.seed,
     )
     if not stage.done:
         table = ImageTable.from_dataset(train)
         counts = np.bincount(table.labels, minlength=len(table.class_names)).tolist()
         logger.info("%s learns from %s images by class", config.family, counts)
-        imported(trainer)(accelerator, own, table, stage.folder, seed)
+        imported(trainer)(study.accelerator, own, table, stage.folder, study.seed)
         stage.finish()
     return stage.folder / PIPELINE

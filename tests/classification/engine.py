@@ -14,9 +14,9 @@ from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split
 from skindiff.launch import start_accelerator
-from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.loop import LoopConfig
+from tests.studies import make_study
 
 PLAIN = ClassifierConfig(
     architecture="lesion_detector",
@@ -48,7 +48,9 @@ def make_split(corpus: Dataset) -> Split:
     )
 
 
-def drawn_from(corpus: Dataset, rows: list[int], folder: Path, times: int = 1) -> Synthetic:
+def drawn_from(
+    corpus: Dataset, rows: list[int], folder: Path, times: int = 1, strategy: str = "img2img"
+) -> Synthetic:
     """Each of these images some more times, upside down, as if drawn as type VI."""
     made = [
         {**row, "image": row["image"].rotate(180), "skin_type": "VI"}
@@ -59,7 +61,9 @@ def drawn_from(corpus: Dataset, rows: list[int], folder: Path, times: int = 1) -
     table = Dataset.from_list(made)
     table = table.cast_column("label", corpus.features["label"])
     table = table.cast_column("image", corpus.features["image"])
-    return Synthetic(table, folder / "synthesis-0" / "data", "tiny@0", "tiny@0", {"planned": len(made)}, None)
+    return Synthetic(
+        table, folder / "synthesis-0" / "data", strategy, "tiny@0", "tiny@0", {"planned": len(made)}
+    )
 
 
 def make_experiment(
@@ -67,8 +71,8 @@ def make_experiment(
 ) -> Experiment:
     """The experiment in a run of its own, or in the one that is there."""
     config.validate()
-    run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", corpus_fingerprint="0")
+    study = make_study(folder, corpus, split, config=config, accelerator=accelerator)
+    return Experiment(study, config, scenario="few-shot")
 
 
 def run_spread(folder: Path, accelerator: Accelerator) -> list[Cell]:
@@ -76,7 +80,7 @@ def run_spread(folder: Path, accelerator: Accelerator) -> list[Cell]:
     corpus = make_corpus()
     split = make_split(corpus)
     experiment = make_experiment(folder, accelerator, SPREAD, corpus, split)
-    return experiment.cells(drawn_from(corpus, split.train, folder), "upside down")
+    return experiment.cells(drawn_from(corpus, split.train, folder, strategy="upside down"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.loop import LoopConfig
+from tests.studies import make_study
 
 PLAIN = ClassifierConfig(
     architecture="lesion_detector",
@@ -59,8 +60,8 @@ def make(
     folder: Path, accelerator: Accelerator, corpus: Dataset, split: Split, config: ExperimentConfig
 ) -> Experiment:
     config.validate()
-    run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="few-shot", corpus_fingerprint="0")
+    study = make_study(folder, corpus, split, config=config, accelerator=accelerator)
+    return Experiment(study, config, scenario="few-shot")
 
 
 def test_an_arm_is_rows_and_views() -> None:
@@ -120,13 +121,13 @@ def test_views_reach_the_classifier_and_need_no_generator(
     study = make(
         tmp_path, accelerator, corpus, split, replace(SMALL, arms=arms, geometric_augment="medmnist")
     )
-    real = study.cells(None, None)
+    real = study.cells()
     assert [cell.key.arm for cell in real] == arms[:2]
-    drawn = study.train.select(range(4))
+    drawn = study.study.train.select(range(4))
     synthetic = Synthetic(
-        drawn, tmp_path / "synthesis-0" / "data", "fc_cvae", "fc_cvae", {"planned": 4}, None
+        drawn, tmp_path / "synthesis-0" / "data", "fc_cvae", "fc_cvae", "fc_cvae@0", {"planned": 4}
     )
-    cells = study.cells(synthetic, "fc_cvae")
+    cells = study.cells(synthetic)
     assert [(cell.key.arm, cell.key.strategy) for cell in cells] == [
         ("real", None),
         ("real+geometric+weighted", None),
@@ -152,7 +153,7 @@ def test_the_published_protocol_does_not_ask_for_a_dark_group(
     selection = study._selection(config.classifier)
     assert selection is not None
     assert len(selection) == len(split.test["all"])
-    (cell,) = study.cells(None, None)
+    (cell,) = study.cells()
     assert cell.key.preset == "published"
 
 
@@ -162,15 +163,15 @@ def test_the_best_test_epoch_stands_beside_the_selected_one(
     plain = make(tmp_path, accelerator, corpus, split, SMALL)
     config = replace(SMALL, test_curve=True, classifier=replace(PLAIN, selection="accuracy"))
     study = make(tmp_path, accelerator, corpus, split, config)
-    (cell,) = study.cells(None, None)
-    assert study.cells(None, None)[0].key == cell.key
+    (cell,) = study.cells()
+    assert study.cells()[0].key == cell.key
     (row,) = study.best_epochs
     accuracy = float((cell.probabilities.argmax(1) == cell.labels).mean())
     assert row["best_accuracy"] >= accuracy
     assert (row["epochs"], row["split_seed"], row["arm"]) == (2, 5, "real")
     # Watched or not, the same weights are chosen.
     unwatched = replace(config, test_curve=False)
-    (same,) = make(tmp_path, accelerator, corpus, split, unwatched).cells(None, None)
+    (same,) = make(tmp_path, accelerator, corpus, split, unwatched).cells()
     assert np.array_equal(same.probabilities, cell.probabilities)
     assert len(list((tmp_path / "stages").iterdir())) == 2
     assert plain.best_epochs == []
@@ -218,5 +219,5 @@ def test_stages_of_old_settings_keep_their_names(
         return stage(self, name, **inputs)
 
     monkeypatch.setattr(RunFolder, "stage", noted)
-    make(tmp_path, accelerator, corpus, split, SMALL).cells(None, None)
+    make(tmp_path, accelerator, corpus, split, SMALL).cells()
     assert not {"channels", "epochs", "selection", "watched"} & keys[0]

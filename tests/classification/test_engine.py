@@ -97,7 +97,7 @@ def test_ratios_go_with_what_adds_to_real_rows(
         tmp_path, accelerator, replace(SMALL, arms=arms, ratios=[0.5, 2.0]), corpus, split
     )
     rows = len(split.train)
-    cells = study.cells(drawn_from(corpus, split.train, tmp_path, times=3), "img2img")
+    cells = study.cells(drawn_from(corpus, split.train, tmp_path, times=3))
     assert keys(cells) == [
         ("real", None),
         ("syn", 3.0),
@@ -115,7 +115,7 @@ def test_ratios_go_with_what_adds_to_real_rows(
         drawn_from(corpus, [0, 1], tmp_path),
     )
     with pytest.raises(ConfigError, match="synthetic rows and there are 2"):
-        study.cells(drawn, "img2img")
+        study.cells(drawn)
 
 
 def test_every_filter_keeps_the_same_share_of_every_class(
@@ -126,7 +126,7 @@ def test_every_filter_keeps_the_same_share_of_every_class(
     config.filters.features.network = "test_resnet"
     study = make_experiment(tmp_path, accelerator, config, corpus, split)
     synthetic = drawn_from(corpus, split.train, tmp_path, times=2)
-    cells = study.cells(synthetic, "img2img")
+    cells = study.cells(synthetic)
     rows = len(split.train)
     assert keys(cells) == [(arm, 1.0) for arm in config.arms]
     for call in trainings.calls:
@@ -134,7 +134,7 @@ def test_every_filter_keeps_the_same_share_of_every_class(
     stages = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "stages").iterdir()}
     assert {f"filter-{name}" for name in FILTERS} <= stages
     before = len(trainings.calls)
-    study.cells(synthetic, "img2img")
+    study.cells(synthetic)
     assert len(trainings.calls) == before
 
 
@@ -145,7 +145,7 @@ def test_mixing_shows_drawn_images_in_place_of_their_own_source(
     config = replace(SMALL, arms=["real+syn+mixed"], mixing_probability=0.3)
     study = make_experiment(tmp_path, accelerator, config, corpus, split)
     synthetic = drawn_from(corpus, split.train[:4], tmp_path, times=2)
-    study.cells(synthetic, "img2img")
+    study.cells(synthetic)
     mixing, rows = trainings.calls[0][8], len(split.train)
     assert mixing.partners[0] == (rows, rows + 4)
     assert mixing.partners[4] == ()
@@ -183,14 +183,14 @@ def test_images_drawn_from_held_out_ones_are_refused(
     study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), corpus, split)
     leaking = drawn_from(corpus, [*split.train[:3], held_out[0]], tmp_path)
     with pytest.raises(SplitError, match="draw from the split's training rows only"):
-        study.cells(leaking, "img2img")
+        study.cells(leaking)
     # The group counts, not the image: its twin was trained on, but belongs to a tested patient.
     groups = list(corpus["group_id"])
     groups[split.train[0]] = groups[held_out[0]]
     related = corpus.remove_columns("group_id").add_column("group_id", groups)
     study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), related, split)
     with pytest.raises(SplitError, match="whose group"):
-        study.cells(drawn_from(related, split.train[:3], tmp_path), "img2img")
+        study.cells(drawn_from(related, split.train[:3], tmp_path))
     assert not list((tmp_path / "stages").glob("cell-*"))
 
 
@@ -201,10 +201,10 @@ def test_a_label_that_differs_from_its_sources_is_refused(
     drawn = drawn_from(corpus, split.train, tmp_path)
     flipped = drawn.dataset.map(lambda row: {"label": 1 - row["label"]}, load_from_cache_file=False)
     with pytest.raises(SplitError, match=r"is labelled ring, its source \S+ nodule"):
-        study.cells(replace(drawn, dataset=flipped), "img2img")
+        study.cells(replace(drawn, dataset=flipped))
     renamed = drawn.dataset.cast_column("label", ClassLabel(names=["ring", "nodule"]))
     with pytest.raises(ConfigError, match="cannot be joined"):
-        study.cells(replace(drawn, dataset=renamed), "img2img")
+        study.cells(replace(drawn, dataset=renamed))
 
 
 def test_copies_across_the_split_and_unequal_steps_are_flagged(corpus: Dataset, split: Split) -> None:

@@ -19,9 +19,9 @@ from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError
 from skindiff.measures.skin.tone import image_ita
-from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.loop import LoopConfig
+from tests.studies import make_study
 
 SMALL = ExperimentConfig(
     arms=["real"],
@@ -48,7 +48,7 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
 
 
-def redrawn(corpus: Dataset, split: Split, folder: Path) -> Synthetic:
+def redrawn(corpus: Dataset, split: Split, folder: Path, strategy: str = "img2img vanilla") -> Synthetic:
     """Every training image once more, upside down, as if drawn as type VI."""
     train = corpus.select(split.train)
     rows = [
@@ -61,15 +61,15 @@ def redrawn(corpus: Dataset, split: Split, folder: Path) -> Synthetic:
     name = f"{split.seed}"
     summary = {"planned": len(rows)}
     return Synthetic(
-        table, folder / f"synthesis-{name}" / "data", "tiny@0", f"tiny@0+lora-{name}", summary, None
+        table, folder / f"synthesis-{name}" / "data", strategy, "tiny@0", f"tiny@0+lora-{name}", summary
     )
 
 
 def make(
     folder: Path, accelerator: Accelerator, corpus: Dataset, split: Split, config: ExperimentConfig
 ) -> Experiment:
-    run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    return Experiment(run, accelerator, config, corpus, split, scenario="iii", corpus_fingerprint="0")
+    study = make_study(folder, corpus, split, config=config, accelerator=accelerator)
+    return Experiment(study, config, scenario="iii")
 
 
 def test_the_arms_are_cells_and_those_without_images_are_trained_once(
@@ -85,10 +85,10 @@ def test_the_arms_are_cells_and_those_without_images_are_trained_once(
     monkeypatch.setattr(experiment, "train_classifier", counted)
     config = replace(SMALL, arms=list(ARMS), train_seeds=[0, 1])
     study = make(tmp_path, accelerator, corpus, split, config)
-    real = study.cells(None, None)
+    real = study.cells()
     assert [(cell.key.arm, cell.key.train_seed) for cell in real] == [("real", 0), ("real", 1)]
     synthetic = redrawn(corpus, split, tmp_path)
-    cells = study.cells(synthetic, "img2img vanilla")
+    cells = study.cells(synthetic)
     rows = len(split.train)
     sizes = {"real": rows, "syn": rows} | dict.fromkeys(
         ("real+syn", "real+duplicates", "real+colour"), 2 * rows
@@ -110,8 +110,8 @@ def test_the_arms_are_cells_and_those_without_images_are_trained_once(
 def test_a_split_that_drew_the_same_rows_keeps_its_own_name(
     corpus: Dataset, split: Split, accelerator: Accelerator, tmp_path: Path
 ) -> None:
-    first = make(tmp_path, accelerator, corpus, split, SMALL).cells(None, None)
-    second = make(tmp_path, accelerator, corpus, replace(split, seed=7), SMALL).cells(None, None)
+    first = make(tmp_path, accelerator, corpus, split, SMALL).cells()
+    second = make(tmp_path, accelerator, corpus, replace(split, seed=7), SMALL).cells()
     assert len(list((tmp_path / "stages").iterdir())) == 1
     assert (first[0].key.split_seed, second[0].key.split_seed) == (0, 7)
     assert np.array_equal(first[0].probabilities, second[0].probabilities)
@@ -124,7 +124,7 @@ def test_splits_are_seeds_of_one_series(corpus: Dataset, accelerator: Accelerato
         synthetic = redrawn(corpus, split, tmp_path)
         refused = synthetic.dataset.select(range(seed, len(synthetic.dataset)))  # one image of the second
         study = make(tmp_path, accelerator, corpus, split, replace(SMALL, arms=["syn"]))
-        found += study.cells(replace(synthetic, dataset=refused), "img2img ti+lora")
+        found += study.cells(replace(synthetic, dataset=refused, strategy="img2img ti+lora"))
     assert [cell.key.split_seed for cell in found] == [0, 1]
     assert found[0].key.series == found[1].key.series
 
@@ -133,7 +133,7 @@ def test_a_light_test_row_is_a_cell_of_its_own(
     corpus: Dataset, accelerator: Accelerator, tmp_path: Path
 ) -> None:
     both = make_split(corpus, SplitConfig(scenario="i", flexible_per_condition=2), 0)
-    cells = make(tmp_path, accelerator, corpus, both, SMALL).cells(None, None)
+    cells = make(tmp_path, accelerator, corpus, both, SMALL).cells()
     by_group: dict[str, Cell] = {cell.key.test_group: cell for cell in cells}
     assert set(by_group) == {"dark", "light"}
     assert set(by_group["light"].skin_types) <= {"I", "II"}
@@ -145,7 +145,7 @@ def test_the_large_architectures_of_the_paper_train(
 ) -> None:
     loop = LoopConfig(steps=2, batch_size=2, learning_rate=1e-4)
     config = replace(SMALL, architectures=[architecture], classifier=replace(SMALL.classifier, loop=loop))
-    (cell,) = make(tmp_path, accelerator, corpus, split, config).cells(None, None)
+    (cell,) = make(tmp_path, accelerator, corpus, split, config).cells()
     assert cell.key.architecture == architecture
     assert cell.optimiser_steps == 2
     assert cell.probabilities.sum(1) == pytest.approx(1, abs=1e-5)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
 
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 from skindiff.evaluation.detection import (
     Detection,
@@ -20,9 +20,9 @@ from skindiff.evaluation.detection import (
 )
 from skindiff.report.detection import detection_markdown
 from skindiff.report.published.ham import published_detection
-from skindiff.runs import RunFolder
 from skindiff.seeding import numpy_generator
 from tests.classification.test_fine_tuning import as_dataset, table
+from tests.studies import make_study
 
 CONFIG = DetectionConfig(bootstrap_replicates=200)
 NAMES = ("nv", "bcc")
@@ -63,22 +63,18 @@ def test_the_detector_has_what_the_generator_never_saw(corpus: Dataset) -> None:
 
 
 def test_it_learns_is_kept_and_judges(corpus: Dataset, tmp_path: Path) -> None:
-    accelerator = Accelerator(cpu=True)
     loop = replace(CONFIG.classifier.loop, steps=50, batch_size=16, learning_rate=3e-3, warmup_steps=5)
     classifier = replace(CONFIG.classifier, image_size=32, augment="none", loop=loop)
     config = replace(CONFIG, classifier=classifier)
     config.validate()
-    run = RunFolder(str(tmp_path), config, accelerator, resume=True, overwrite=False)
-    generator_rows = [0, 1, 24, 25, 48]
-    detector = DetectorOfSplit(
-        run, accelerator, config, corpus, generator_rows, seed=0, corpus_fingerprint="0"
-    )
+    study = make_study(tmp_path, corpus, Split(0, [0, 1, 24, 25, 48], [], {}, {}, 0), config=config)
+    detector = DetectorOfSplit(study, config)
     drawn = corpus.select([0, 1, 24])
     found = detector.judge(drawn, "sn_dcgan")
     assert len(found.held_out.labels) == len(detector.split.held_out)
     assert found.generated.groups == tuple(drawn["image_id"])
     assert detector_accuracy([found])["balanced_accuracy"] > 0.7
-    again = DetectorOfSplit(run, accelerator, config, corpus, generator_rows, seed=0, corpus_fingerprint="0")
+    again = DetectorOfSplit(study, config)
     assert np.array_equal(again.judge(drawn, "x").generated.probabilities, found.generated.probabilities)
     assert len(list((tmp_path / "stages").iterdir())) == 1
     renamed = drawn.cast_column("label", ClassLabel(names=["stripes", "dots", "plain"]))

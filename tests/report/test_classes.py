@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelerate import Accelerator
 from datasets import Dataset, Features, Value
 from PIL import Image
 
-from skindiff.corpora.registry import PreparedCorpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.statistics.paired_bootstrap import summarise
 from skindiff.report.class_pictures import (
@@ -22,18 +20,16 @@ from skindiff.report.class_pictures import (
 from skindiff.report.class_sections import beside_rows, beside_section, per_class_f1
 from skindiff.report.classes import (
     ClassResults,
+    ClassStudyConfig,
     player_logs,
     report_classes,
 )
 from skindiff.report.published.ham import published_few_shot
+from skindiff.study import Study
 from tests.evaluation.made_up import NAMES, make_cells
+from tests.studies import make_study
 
-CONFIG = {
-    "corpus": {"name": "phantom"},
-    "experiment": {"bootstrap_replicates": 100},
-    "include_images": True,
-    "output_dir": "/somewhere",
-}
+CONFIG = ClassStudyConfig(include_images=True, output_dir="/somewhere")
 
 
 def rows(count: int, classes: list[int], side: int = 8, sources: list[str | None] | None = None) -> Dataset:
@@ -90,25 +86,29 @@ def test_every_loss_of_a_log_gets_a_curve() -> None:
     }
 
 
+def made_up_study(folder: Path) -> Study:
+    return make_study(folder, rows(40, [0, 1, 2, 3]))
+
+
 def made_up_results(folder: Path) -> ClassResults:
-    real = rows(40, [0, 1, 2, 3])
-    results = ClassResults(PreparedCorpus(real, [], [], "0"), replicates=100)
+    results = ClassResults(replicates=100)
     results.splits = [{"seed": 0, "sizes": {"train": 40}, "dropped": {}, "groups_crossing": 0}]
     results.cells = make_cells({"real": 1.0, "real+syn": 1.5}, images=60, split_seeds=(0, 1))
     synthetic: Any = SimpleNamespace(
         dataset=rows(30, [0, 1, 2]),
+        strategy="ddpm",
         generator="made-up@1",
         summary={"planned": 30, "timings": {"seconds": 1.0}},
     )
     (folder / "training_log.json").write_text('[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]')
     collapse = {"collapse_below": 0.3, "of_real": {"alpha": 0.1}, "collapsed": ["alpha"]}
     (folder / "diversity.json").write_text(json.dumps(collapse))
-    results.add_drawn(real, folder / "pipeline", synthetic, "ddpm", 0)
+    results.add_drawn(made_up_study(folder), folder / "pipeline", synthetic)
     return results
 
 
 def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None:
-    arguments: Any = ("made_up", "A made-up study", CONFIG, tmp_path, Accelerator(cpu=True))
+    arguments: Any = (made_up_study(tmp_path), CONFIG, "made_up", "A made-up study")
     path = report_classes(made_up_results(tmp_path), *arguments)
     text = path.read_text()
     assert (tmp_path / "report.html").is_file()
@@ -126,9 +126,9 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
 
 
 def test_no_picture_of_an_image_leaves_where_that_is_asked(tmp_path: Path) -> None:
-    config = {**CONFIG, "include_images": False}
-    accelerator = Accelerator(cpu=True)
-    report_classes(made_up_results(tmp_path), "made_up", "A made-up study", config, tmp_path, accelerator)
+    config = replace(CONFIG, include_images=False)
+    study = made_up_study(tmp_path)
+    report_classes(made_up_results(tmp_path), study, config, "made_up", "A made-up study")
     assert not list((tmp_path / "pictures").glob("samples*"))
     assert "samples-" not in (tmp_path / "report.md").read_text()
 

@@ -23,7 +23,7 @@ from tests.evaluation.made_up import NAMES, make_cells
 
 PICTURES = {
     "differences.png",
-    "confusions-scenario-iii-dark-resnet18-clean.png",
+    "confusions-scenario-iii-dark-resnet18-grouped.png",
     "fairness.png",
     "skin-tone.png",
     "samples.png",

@@ -9,12 +9,11 @@ import signal
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.runs import RunFolder
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig, draw_by_class
 from skindiff.synthesis.strategies import Synthetic
+from tests.studies import make_study
 from tests.tiny_generators import tiny_corpus_of_classes, tiny_ddpm
 
 CONFIG = ClassSynthesisConfig(
@@ -26,14 +25,11 @@ def sources() -> Dataset:
     return tiny_corpus_of_classes(6)
 
 
-def draw(folder: Path, config: ClassSynthesisConfig = CONFIG, **options: object) -> Synthetic:
+def draw(folder: Path, config: ClassSynthesisConfig = CONFIG) -> Synthetic:
     generator = folder.parent / "ddpm"
     if not generator.is_dir():
         tiny_ddpm().save_pretrained(generator)
-    accelerator = Accelerator(cpu=True)
-    run = RunFolder(str(folder), config, accelerator, resume=True, overwrite=False)
-    arguments = {"pipeline_folder": generator, "sources": sources(), "seed": 1} | options
-    return draw_by_class(run, accelerator, config=config, **arguments)
+    return draw_by_class(make_study(folder, sources(), seed=1, config=config), generator, config)
 
 
 def main() -> None:

@@ -71,7 +71,7 @@ def _write(plan: Dataset, folder: Path, drawer: ClassDrawer, rows_per_shard: int
 def test_a_class_plan_becomes_a_data_set_whose_rows_can_be_drawn_again(tmp_path: Path) -> None:
     synthetic = draw(tmp_path / "run")
 
-    assert (synthetic.base, synthetic.summary["planned"], synthetic.summary["drawn"]) == ("ddpm", 7, 7)
+    assert (synthetic.name, synthetic.summary["planned"], synthetic.summary["drawn"]) == ("ddpm", 7, 7)
     assert synthetic.summary["denoising_steps"] == {"ddpm, dpmsolver++, 2 steps": 2}
     assert synthetic.summary["shards"] == 4
     assert synthetic.generator.startswith("ddpm@")

@@ -7,21 +7,28 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 
+from skindiff.corpora.registry import PreparedCorpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
-from skindiff.runs import RunFolder
 from skindiff.synthesis.plan import SynthesisConfig
-from skindiff.synthesis.strategies import STRATEGIES, GeneratorConfig, GeneratorOfSplit, check_strategies
+from skindiff.synthesis.strategies import (
+    STRATEGIES,
+    FurtherGenerator,
+    GeneratorConfig,
+    GeneratorOfSplit,
+    check_strategies,
+)
 from skindiff.training import adapters
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
+from tests.studies import make_study
 from tests.tiny import TINY_CLASSES, save_tiny_pipeline, tiny_corpus
 
 LOOP = LoopConfig(steps=2, batch_size=2, learning_rate=0.01)
 SYNTHESIS = SynthesisConfig(images_per_source=1, steps=4, batch_size=4, tone="none")
-TRAIN, VALIDATION = tiny_corpus(6).select([0, 1, 2, 3]), tiny_corpus(6).select([4, 5])
+TRAIN = tiny_corpus(6).select([0, 1, 2, 3])
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +44,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def generator(folder: Path, model: Path, **changes: Any) -> GeneratorOfSplit:
+def generator(folder: Path, model: Path, name: str | None = None, **changes: Any) -> GeneratorOfSplit:
     words = TextualInversionConfig(loop=LOOP, steps_per_condition=False, validation_examples=0)
     config = GeneratorConfig(str(model), None, words, LoRAConfig(loop=LOOP, rank=2, validation_examples=0))
-    accelerator = Accelerator(cpu=True)
-    run = RunFolder(str(folder), SYNTHESIS, accelerator, resume=True, overwrite=False)
-    arguments = {"corpus_fingerprint": "0", "seed": 5} | changes
-    return GeneratorOfSplit(run, accelerator, config, TRAIN, VALIDATION, **arguments)
+    study = make_study(folder, tiny_corpus(6), Split(5, [0, 1, 2, 3], [4, 5], {}, {}, 0))
+    return GeneratorOfSplit(replace(study, **changes), config, name)
 
 
 @pytest.fixture
@@ -69,7 +74,9 @@ def test_six_strategies_take_three_trainings(tmp_path: Path, model: Path, traine
     # Words once; LoRA on words and LoRA on plain names are two.
     assert sorted(trained) == ["train_lora", "train_lora", "train_textual_inversion"]
     assert len({result.folder for result in drawn.values()}) == 6
-    assert {result.base for result in drawn.values()} == {drawer.base}
+    assert {(result.name, result.label) for result in drawn.values()} == {
+        (drawer.base, name) for name in STRATEGIES
+    }
     for name, result in drawn.items():
         mode, learnt = name.split(" ")
         rows = result.dataset
@@ -96,7 +103,8 @@ def test_what_was_drawn_is_found_again_unless_something_changed(
     stronger = generator(tmp_path, model).draw("img2img ti", replace(SYNTHESIS, strength=0.6))
     assert stronger.folder != first.folder
     assert trained == ["train_textual_inversion"]
-    for change in ({"seed": 6}, {"corpus_fingerprint": "1"}):
+    other_corpus = PreparedCorpus(tiny_corpus(6), [], [], "1")
+    for change in ({"seed": 6}, {"corpus": other_corpus}):
         other = generator(tmp_path, model, **change).draw("img2img ti", SYNTHESIS)
         assert other.generator != first.generator
     assert len(trained) == 3
@@ -109,6 +117,21 @@ def test_a_training_has_the_seed_asked_for_and_the_splits_where_none_is(tmp_path
     assert adapter is not None
     seeds = {stage: adapter.config[stage]["loop"]["seed"] for stage in ("textual_inversion", "lora")}
     assert seeds == {"textual_inversion": 5, "lora": 7}
+
+
+def test_generators_of_one_study_go_by_their_names(tmp_path: Path, model: Path, trained: list[str]) -> None:
+    first = generator(tmp_path, model).draw("img2img ti", SYNTHESIS)
+    alike = generator(tmp_path, model, "again").draw("img2img ti", SYNTHESIS)
+    assert (alike.folder, alike.strategy) == (first.folder, first.strategy), "the same work is done once"
+    assert (alike.name, alike.label) == ("again", "img2img ti by again")
+    config = generator(tmp_path, model).config
+    other = FurtherGenerator(textual_inversion=replace(config.textual_inversion, vectors=2)).beside(config)
+    assert (other.model, other.lora, other.textual_inversion.vectors) == (config.model, config.lora, 2)
+    drawer = GeneratorOfSplit(generator(tmp_path, model).study, other, "two vectors")
+    assert drawer.draw("img2img ti", SYNTHESIS).folder != first.folder
+    assert len(trained) == 2
+    with pytest.raises(ConfigError, match=r"x\.revision: 'main' belongs to no model"):
+        FurtherGenerator(revision="main").validate("x.")
 
 
 def test_the_mode_of_the_strategy_overrules_the_setting(tmp_path: Path, model: Path) -> None:

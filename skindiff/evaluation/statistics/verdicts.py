@@ -19,14 +19,24 @@ def points(value: float | None) -> str:
 
 
 def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the arm, with strategy and ratio where other rows of the same arm differ in them."""
+    """Return the arm, with strategy, generator and ratio where other rows of the same arm differ in them."""
     same_arm = [other for other in rows if other["arm"] == row["arm"]]
     parts = [str(row["arm"])]
     if len({other["strategy"] for other in same_arm}) > 1:
         parts.append(str(row["strategy"]))
+    if several_generators(row, rows):
+        parts.append(f"by {row['generator']}")
     if len({other["ratio"] for other in same_arm}) > 1:
         parts.append(f"x {row['ratio']:g}" if row["ratio"] is not None else "")
     return " ".join(part for part in parts if part)
+
+
+def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether other generators have drawn for the same arm in the same way."""
+    drawn = {
+        other["generator"] for other in rows if all(other[name] == row[name] for name in ("arm", "strategy"))
+    }
+    return len(drawn) > 1
 
 
 def judged_differences(
@@ -64,7 +74,7 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
                     "reference": reference,
                     "verdict": verdict,
                     "minimum_effect": difference["minimum_effect_corrected"],
-                    "sentence": _sentence(row, reference, difference, verdict),
+                    "sentence": _sentence(row, summary, reference, difference, verdict),
                 }
             )
     return found
@@ -73,8 +83,15 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
 _KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
 
 
-def _sentence(row: Mapping[str, Any], reference: str, difference: Mapping[str, Any], verdict: str) -> str:
-    strategy = f" ({row['strategy']})" if row["strategy"] else ""
+def _sentence(
+    row: Mapping[str, Any],
+    summary: Sequence[Mapping[str, Any]],
+    reference: str,
+    difference: Mapping[str, Any],
+    verdict: str,
+) -> str:
+    by = f" by {row['generator']}" if several_generators(row, summary) else ""
+    strategy = f" ({row['strategy']}{by})" if row["strategy"] else ""
     says = {
         HELPS: f"helps against {reference}",
         HURTS: f"hurts against {reference}",

@@ -7,28 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
 from skindiff.measures.copying.near_copies import load_near_copies
-from skindiff.runs import RunFolder, write_atomically
+from skindiff.runs import write_atomically
+from skindiff.study import Study
+from skindiff.synthesis.strategies import Synthetic
 
 COPYING_FILE, PAIRS_FILE = "copying.json", "closest_pairs.csv"
 
 
 def find_copies(
-    run: RunFolder,
-    accelerator: Accelerator,
+    study: Study,
     config: CopyingConfig,
+    synthetic: Synthetic,
+    *,
+    name: str,
     training: Dataset,
     held_out: Dataset,
-    generated: Dataset,
-    *,
-    folder: Path,
-    name: str,
-    seed: int,
-    corpus_fingerprint: str,
 ) -> dict[str, Any]:
     """Look for copies of training images among generated ones; a stage of the run.
 
@@ -37,16 +34,12 @@ def find_copies(
     push looks for it, so that the threshold that was set here is the one of the gate.
 
     Args:
-        run: the stage is kept there.
-        accelerator: its device; the main process computes.
+        study: the search is a stage of it, and the main process computes.
         config: see :class:`~skindiff.measures.copying.memorisation.CopyingConfig`.
-        training: what the generator learnt from or re-drew.
-        held_out: real images that it never saw.
-        generated: what it drew.
-        folder: of the shards of ``generated``.
+        synthetic: what the generator drew.
         name: of the generator, for the report.
-        seed: of the split.
-        corpus_fingerprint: fingerprint of the corpus.
+        training: what it learnt from or re-drew.
+        held_out: real images that it never saw.
 
     Returns:
         ``images`` (the name), ``seed`` and everything of
@@ -57,26 +50,28 @@ def find_copies(
         ConfigError: a setting cannot work, or there are no generated images.
         SynthesisError: a generated image's source is not among the training images.
     """
-    stage = run.stage(
+    generated, accelerator = synthetic.dataset, study.accelerator
+    stage = study.stage(
         f"copying-{name.replace('_', '-').replace(' ', '-').replace('+', '-')}",
         config=asdict(config),
-        data=corpus_fingerprint,
         training=list(training["image_id"]),
         held_out=list(held_out["image_id"]),
         images=list(generated["image_id"]),
         generators=sorted(set(generated["generator"])),
-        seed=seed,
+        seed=study.seed,
     )
     if not stage.done:
         if accelerator.is_main_process:
-            found = memorisation(generated, training, held_out, config, seed=seed, device=accelerator.device)
+            found = memorisation(
+                generated, training, held_out, config, seed=study.seed, device=accelerator.device
+            )
             _write(found, stage.folder)
         stage.finish()
     report = load_near_copies(stage.folder)
-    if accelerator.is_main_process and report is not None and report != load_near_copies(folder):
-        report.save(folder)
+    if accelerator.is_main_process and report is not None and report != load_near_copies(synthetic.folder):
+        report.save(synthetic.folder)
     content: dict[str, Any] = json.loads((stage.folder / COPYING_FILE).read_text(encoding="utf-8"))
-    return {"images": name, "seed": seed, **content}
+    return {"images": name, "seed": study.seed, **content}
 
 
 def _write(found: Memorisation, folder: Path) -> None:

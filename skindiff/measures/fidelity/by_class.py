@@ -6,40 +6,31 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.features import load_feature_network
 from skindiff.measures.fidelity.scores import FidelityConfig, score_fidelity
-from skindiff.runs import RunFolder, write_atomically
+from skindiff.runs import write_atomically
 from skindiff.seeding import numpy_generator
+from skindiff.study import Study
 
 SCORES_FILE = "fidelity.json"
 
 
 def class_fidelity(
-    run: RunFolder,
-    accelerator: Accelerator,
-    config: FidelityConfig,
-    held_out: Dataset,
-    images: Dataset,
-    *,
-    name: str,
-    seed: int,
-    corpus_fingerprint: str,
+    study: Study, config: FidelityConfig, images: Dataset, *, name: str, held_out: Dataset
 ) -> dict[str, Any]:
     """Score images against held-out real ones, as many of each class on both sides; a stage of the run.
 
     Args:
-        run: the scores are kept there.
-        accelerator: its device; the main process computes.
+        study: the scores are a stage of it, the main process computes, and its seed also decides the choice
+            among images of a class.
         config: features and scores.
-        held_out: real images that the generator never saw.
-        images: what it drew, or real training images, which is what a perfect copy of them would score.
+        images: what a generator drew, or real training images, which is what a perfect copy of them would
+            score.
         name: of the images, for the report.
-        seed: of the split, and of the choice among images of a class.
-        corpus_fingerprint: fingerprint of the corpus.
+        held_out: real images that the generator never saw.
 
     Returns:
         ``images`` (their name), ``seed`` and everything of
@@ -48,10 +39,10 @@ def class_fidelity(
     Raises:
         ConfigError: the network cannot be loaded, or there are too few images of the same classes.
     """
-    stage = run.stage(
+    accelerator, seed = study.accelerator, study.seed
+    stage = study.stage(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
         config=asdict(config),
-        data=corpus_fingerprint,
         held_out=list(held_out["image_id"]),
         images=list(images["image_id"]),
         generators=sorted(set(images["generator"])) if "generator" in images.column_names else [],

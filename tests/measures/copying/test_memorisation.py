@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from accelerate import Accelerator
 from datasets import Dataset
 from PIL import Image
 
@@ -18,8 +17,9 @@ from skindiff.measures.copying.planted import KINDS, plant
 from skindiff.measures.copying.threshold import THRESHOLD
 from skindiff.measures.features import FeatureConfig
 from skindiff.report.copying import closest_pairs_picture, copying_section
-from skindiff.runs import RunFolder
+from skindiff.synthesis.strategies import Synthetic
 from tests.measures.copying.photographs import drawn, photograph, real
+from tests.studies import make_study
 
 CONFIG = CopyingConfig(planted=4, closest_pairs=6, replicates=200)
 
@@ -165,14 +165,13 @@ def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
 ) -> None:
     images = [*changed([4], "cropped"), photograph(200)]
     generated = drawn(images, [None, None]).add_column("generator", ["g@1", "g@1"])
-    accelerator = Accelerator(cpu=True)
-    run = RunFolder(str(tmp_path / "run"), CONFIG, accelerator, resume=False, overwrite=False)
+    study = make_study(tmp_path / "run", training, seed=3, config=CONFIG)
+    synthetic = Synthetic(generated, tmp_path, "txt2img ti+lora", "g@1", "g@1", {})
 
     def find() -> dict[str, object]:
         return stage.find_copies(
-            run, accelerator, CONFIG, training, held_out, generated,
-            folder=tmp_path, name="txt2img ti+lora", seed=3, corpus_fingerprint="key",
-        )  # fmt: skip
+            study, CONFIG, synthetic, name=synthetic.label, training=training, held_out=held_out
+        )
 
     first = find()
     monkeypatch.delattr(stage, "memorisation")

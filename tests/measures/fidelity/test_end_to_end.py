@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from accelerate import Accelerator
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from timm.data import create_transform
@@ -18,7 +17,7 @@ from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.measures.features import FeatureConfig
 from skindiff.measures.fidelity.by_class import class_fidelity
 from skindiff.measures.fidelity.scores import FidelityConfig
-from skindiff.runs import RunFolder
+from tests.studies import make_study
 
 torch_fidelity = pytest.importorskip("torch_fidelity")
 SIDE, EXTRACTOR = 32, "features of a test"
@@ -92,17 +91,8 @@ def test_scores_by_group_are_the_reference_librarys_on_that_groups_files(tmp_pat
         FeatureConfig("test_resnet", weights=str(weights), image_size=SIDE),
         neighbours=3, replicates=100, by=["class", "skin_type"],
     )  # fmt: skip
-    run = RunFolder(str(tmp_path / "run"), config, Accelerator(cpu=True), resume=False, overwrite=False)
-    row = class_fidelity(
-        run,
-        run.accelerator,
-        replace(config),
-        real,
-        generated,
-        name="phantom",
-        seed=0,
-        corpus_fingerprint="key",
-    )
+    study = make_study(tmp_path / "run", real, config=config)
+    row = class_fidelity(study, replace(config), generated, name="phantom", held_out=real)
 
     for dataset, name in ((real, "real"), (generated, "generated")):
         _files(dataset, tmp_path / name)

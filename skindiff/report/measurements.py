@@ -1,0 +1,95 @@
+"""What a study measures of the images that were drawn: fidelity and near copies, and their sections."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset
+
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.copying.near_copies import load_near_copies
+from skindiff.measures.copying.stage import find_copies
+from skindiff.measures.fidelity.by_class import class_fidelity
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.copying import closest_pairs_picture, copying_section
+from skindiff.report.fidelity import fidelity_section
+from skindiff.report.study_section import Picture, StudySection, StudySectionOf
+from skindiff.study import Study, StudyConfig
+from skindiff.synthesis.strategies import Synthetic
+
+
+@dataclass
+class MeasuredConfig(StudyConfig):
+    """Settings of everything on a corpus that ends in a report."""
+
+    fidelity: FidelityConfig | None = None
+    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
+    copying: CopyingConfig = field(default_factory=CopyingConfig)
+    """How copies of training images are looked for among the drawn ones."""
+    include_images: bool | None = None
+    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
+    patients' sake, does so only if the corpus is phantom."""
+
+
+@dataclass
+class Measurements:
+    """The report's keys ``fidelity`` and ``copying``, and pictures of the closest pairs."""
+
+    fidelity: list[dict[str, Any]] = field(default_factory=list)
+    copying: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+    def add(
+        self,
+        study: Study,
+        config: MeasuredConfig,
+        synthetic: Synthetic,
+        *,
+        shown: Dataset | None = None,
+        held_out: Dataset | None = None,
+    ) -> None:
+        """Score what a generator drew, and the real training images, and look for copies.
+
+        Args:
+            study: with the real images; what is measured is a stage of it.
+            config: what is measured, and how.
+            synthetic: what the generator drew.
+            shown: what it learnt from or re-drew; the training rows when left out.
+            held_out: real images that it never saw; the tested rows when left out.
+        """
+        name = synthetic.label
+        shown = study.train if shown is None else shown
+        held_out = study.held_out if held_out is None else held_out
+        known = {(row["images"], row["seed"]) for row in self.fidelity}
+        images = {"real training": study.train, name: synthetic.dataset} if config.fidelity else {}
+        for own, rows in images.items():
+            if config.fidelity and (own, study.seed) not in known:
+                row = class_fidelity(study, config.fidelity, rows, name=own, held_out=held_out)
+                self.fidelity.append(row)
+        if config.copying.enabled:
+            found = find_copies(
+                study, config.copying, synthetic, name=name, training=shown, held_out=held_out
+            )
+            self.copying.append(found)
+            report = load_near_copies(synthetic.folder)
+            if report and found["closest_pairs"] and name not in self.pictures:
+                self.pictures[name] = closest_pairs_picture(name, report, synthetic.dataset, shown)
+
+    def content(self) -> dict[str, Any]:
+        """Return the keys of ``report.json`` that have anything in them."""
+        rows = {"fidelity": self.fidelity, "copying": self.copying}
+        return {name: own for name, own in rows.items() if own}
+
+    def sections(self) -> list[StudySection | StudySectionOf]:
+        """Return the sections, empty ones where nothing was measured."""
+        copies = copying_section({"copying": self.copying}, list(self.pictures.values()))
+        return [fidelity_section(self.fidelity), copies]
+
+    def notes(self) -> list[str]:
+        """Return in words where the threshold is the default one, for want of held-out images."""
+        return [
+            f"Near copies among {row['images']} (seed {row['seed']}): {row['threshold']['groups']} groups of "
+            "held-out images are too few to set the threshold, so it is the default one, "
+            f"{row['threshold']['value']}."
+            for row in self.copying
+            if row["threshold"]["source"] == "default"
+        ]

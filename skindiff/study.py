@@ -1,0 +1,150 @@
+"""A study: the folder of a run, a corpus, its split and a seed, which travel through the rooms as one object.
+
+Here are the settings that every recipe and every command on a corpus begins with, too.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.logging import get_logger
+from datasets import Dataset
+
+from skindiff.config import check_resume, validate_parts
+from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, prepare_corpus
+from skindiff.corpora.splits import Split
+from skindiff.launch import start_accelerator
+from skindiff.runs import RunFolder, Stage
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class RunConfig:
+    """Settings of everything that works for long."""
+
+    output_dir: str = "runs/command"
+    """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
+    resume: bool = False
+    """Go on with the run in output_dir; what is finished and unchanged is kept."""
+    overwrite: bool = False
+    """Delete the run in output_dir first."""
+    threads: int | None = None
+    """CPU threads per process; null shares the cores among the local processes."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
+        validate_parts(self, path)
+        check_resume(self.resume, self.overwrite, path)
+
+
+@dataclass
+class StudyConfig(RunConfig):
+    """Settings of everything that works on a corpus."""
+
+    trackers: list[str] = field(default_factory=list)
+    """Experiment trackers of Accelerate, such as tensorboard or wandb."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The images; a corpus.yaml that another command wrote is taken too."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A corpus that was cut once, in the folder of a run.
+
+    Attributes:
+        run: whatever is trained, drawn or measured is a stage of it.
+        corpus: in the cache.
+        split: of its rows.
+        seed: of what is trained and drawn; that of the split, unless several trainings share one split.
+    """
+
+    run: RunFolder
+    corpus: PreparedCorpus
+    split: Split
+    seed: int
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Device, precision and processes."""
+        return self.run.accelerator
+
+    @cached_property
+    def train(self) -> Dataset:
+        """The rows to train on."""
+        return self.corpus.dataset.select(self.split.train)
+
+    @cached_property
+    def validation(self) -> Dataset | None:
+        """The rows to select on; None where there are none."""
+        return self.corpus.dataset.select(self.split.validation) if self.split.validation else None
+
+    @cached_property
+    def tests(self) -> dict[str, Dataset]:
+        """The rows to test on, by group."""
+        return {group: self.corpus.dataset.select(rows) for group, rows in self.split.test.items()}
+
+    @cached_property
+    def held_out(self) -> Dataset:
+        """The rows to test on, of all groups together, each once."""
+        return self.corpus.dataset.select(self.split.tested)
+
+    def stage(self, name: str, **inputs: Any) -> Stage:
+        """Return a stage of the run that depends on this corpus (see :meth:`RunFolder.stage`)."""
+        return self.run.stage(name, data=self.corpus.fingerprint, **inputs)
+
+
+def open_run(config: RunConfig, *products: str) -> RunFolder:
+    """Start the accelerator and claim the output folder.
+
+    Args:
+        config: output folder, resume, overwrite, threads, trackers where there are any.
+        products: names in the folder besides those of a run, which ``overwrite`` deletes with it.
+
+    Raises:
+        ConfigError, RunFolderError: a setting cannot work, or the folder is in use.
+    """
+    accelerator = start_accelerator(config.threads, getattr(config, "trackers", ()), config.output_dir)
+    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
+    if config.overwrite and accelerator.is_main_process:
+        for path in (run.path / name for name in products):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("skindiff")
+    return run
+
+
+def read_corpus(config: CorpusConfig, run: RunFolder) -> PreparedCorpus:
+    """Read, audit and cache a corpus, the main process first.
+
+    Raises:
+        ConfigError, CorpusError: a setting or the corpus cannot be used.
+    """
+    with run.accelerator.main_process_first():
+        corpus = prepare_corpus(config, run.path)
+    logger.info("corpus %s: %s", config.name, corpus.counts())
+    return corpus
+
+
+@contextlib.contextmanager
+def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, PreparedCorpus]]:
+    """Claim the folder of a run and read its corpus, for the block that cuts it.
+
+    An error of the user's in reading, or in the block, gives a new folder back.
+
+    Args:
+        config: of the run and its corpus.
+
+    Raises:
+        ConfigError, RunFolderError, CorpusError: a setting, the folder or the corpus cannot be used.
+    """
+    run = open_run(config)
+    with run.withdrawn_on_error():
+        yield run, read_corpus(config.corpus, run)
