@@ -18,7 +18,7 @@ from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig, make_split
-from skindiff.generators.stable_diffusion import check_stable_diffusion
+from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.fitz import FitzResults, report_fitz_lora
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.study import Study, opened
@@ -75,7 +75,7 @@ class FitzLoraConfig(MeasuredConfig):
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     for _, trainings, _ in config.generators():
-        check_stable_diffusion(trainings.model, trainings.revision)  # before the corpus is read
+        check_text_to_image(trainings.model, trainings.revision)  # before the corpus is read
 
     # 1. The corpus, and its splits: who trains, who selects, who is tested.
     with opened(config) as (run, corpus):

@@ -35,7 +35,7 @@ from skindiff.corpora.image_table import ImageTable
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
-from skindiff.generators.stable_diffusion import model_revision
+from skindiff.generators.models import model_revision
 from skindiff.launch import start_accelerator
 from skindiff.measures.features import FeatureConfig, load_feature_network
 from skindiff.measures.fidelity.by_class import same_mix

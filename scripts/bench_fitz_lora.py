@@ -41,8 +41,9 @@ from jsonargparse import auto_cli, set_parsing_settings
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.generators.adapter import Adapter, embedding_files, load_adapter
+from skindiff.generators.models import model_revision, quiet_loading
 from skindiff.generators.prompts import prompt_for
-from skindiff.generators.stable_diffusion import load_pipeline, model_revision, quiet_loading
+from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.launch import start_accelerator
 from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings
 from skindiff.synthesis.tone import estimate_prototypes, prototype_types

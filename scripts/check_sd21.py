@@ -30,7 +30,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError, SkindiffError, TrainingError
 from skindiff.generators.adapter import Adapter, load_adapter, unload_adapter
-from skindiff.generators.stable_diffusion import trainable_modules
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import write_synthetic
 from skindiff.training.loop import LoopConfig
@@ -286,7 +286,7 @@ def main(settings: CheckSD21) -> None:
     )
     with measured("build", settings.device) as remark:
         pipeline = build_pipeline(settings.seed).to(accelerator.device, getattr(torch, settings.dtype))
-        for module in trainable_modules(pipeline):
+        for module in architecture_of(pipeline).networks(pipeline):
             module.eval().requires_grad_(False)
             remark(f"{type(module).__name__} {sum(p.numel() for p in module.parameters()):,} parameters")
         remark(f"tokenizer of {len(pipeline.tokenizer):,} entries and {PLACES} places")

@@ -10,7 +10,7 @@ import skindiff
 from skindiff.corpora.phantom_lesions import LESION_CLASSES
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.generators.prompts import prompt_for
-from skindiff.generators.stable_diffusion import load_pipeline
+from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.measures.skin.tone import image_ita
 
 FOLDER = Path(skindiff.__file__).parent / "assets" / "tiny-skin-sd"

@@ -23,8 +23,8 @@ from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.models import BUNDLED_NAMES
 from skindiff.generators.resolve import Generator, find_generator, load_generator
-from skindiff.generators.stable_diffusion import BUNDLED_NAMES
 from skindiff.runs import RunFolder
 from skindiff.study import Study, open_run
 from skindiff.synthesis.class_draw import ClassDrawer

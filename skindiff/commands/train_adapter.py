@@ -16,12 +16,12 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import TOKENS_FILE
-from skindiff.generators.stable_diffusion import (
+from skindiff.generators.models import (
     BUNDLED_NAMES,
     DEFAULT_MODEL,
-    check_stable_diffusion,
     model_folder,
 )
+from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.training.adapters import ADAPTER, learn_adapter
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -85,7 +85,7 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    check_stable_diffusion(config.model, config.revision)  # an error now, not after the corpus
+    check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
     learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
     study = open_study(config, ADAPTER)
     own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]

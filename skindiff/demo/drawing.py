@@ -20,6 +20,7 @@ from skindiff.demo.generator_cache import GeneratorCache, Loaded
 from skindiff.demo.photographs import Pixels, photograph_id
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.tone import image_ita
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.class_draw import ClassDrawer
@@ -168,9 +169,8 @@ def before(photograph: Pixels, size: int) -> Picture:
 def image_size(loaded: Loaded) -> int:
     """Return the side of a generator's images in pixels."""
     if loaded.takes_words:
-        return int(
-            loaded.generator.pipeline.unet.config.sample_size * loaded.generator.pipeline.vae_scale_factor
-        )
+        pipeline = loaded.generator.pipeline
+        return architecture_of(pipeline).image_size(pipeline)
     return int(loaded.generator.pipeline.config.image_size)
 
 

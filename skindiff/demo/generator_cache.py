@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from diffusers import StableDiffusionPipeline
+from typing import Any
 
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
@@ -32,7 +31,7 @@ class Loaded:
 
     generator: Generator
     conditions: list[str]
-    base: StableDiffusionPipeline | None = None
+    base: Any = None
     prototypes: TonePrototypes = field(default_factory=lambda: TonePrototypes({}, {}))
 
     @property

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from diffusers import StableDiffusionPipeline
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import get_peft_model_state_dict
 from safetensors import SafetensorError
@@ -24,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.stable_diffusion import quiet_loading
-from skindiff.generators.tokens import TokenMap, add_tokens, token_ids
+from skindiff.generators.models import quiet_loading
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.tokens import TokenMap, add_tokens, set_tokenizer, text_home, token_ids
 
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
@@ -93,7 +93,7 @@ def adapter_digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def save_adapter(adapter: Adapter, pipeline: StableDiffusionPipeline) -> None:
+def save_adapter(adapter: Adapter, pipeline: Any) -> None:
     """Write ``adapter`` to its folder, in one piece; an adapter that was there is replaced.
 
     Args:
@@ -139,7 +139,7 @@ def read_adapter(folder: Path) -> Adapter:
     return Adapter(folder, tokens, config, log, (folder / LORA_FILE).is_file())
 
 
-def load_adapter(pipeline: StableDiffusionPipeline, folder: Path | str, fuse: bool = False) -> Adapter:
+def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapter:
     """Give ``pipeline`` what the adapter in ``folder`` has learnt.
 
     Args:
@@ -158,7 +158,7 @@ def load_adapter(pipeline: StableDiffusionPipeline, folder: Path | str, fuse: bo
     embeddings = _read_embeddings(adapter, pipeline)
     before = pipeline_state(pipeline)
     ids = add_tokens(pipeline, adapter.tokens)
-    weight = pipeline.text_encoder.get_input_embeddings().weight
+    weight = text_home(pipeline)[1].get_input_embeddings().weight
     with torch.no_grad():
         for condition, rows in ids.items():
             weight[rows] = embeddings[condition].to(weight)
@@ -176,7 +176,7 @@ def load_adapter(pipeline: StableDiffusionPipeline, folder: Path | str, fuse: bo
     return replace(adapter, fused=fuse and adapter.has_lora, before=before)
 
 
-def unload_adapter(pipeline: StableDiffusionPipeline, adapter: Adapter) -> None:
+def unload_adapter(pipeline: Any, adapter: Adapter) -> None:
     """Put ``pipeline`` back to what it was before ``adapter`` was loaded into it (or trained in it).
 
     Raises:
@@ -188,23 +188,23 @@ def unload_adapter(pipeline: StableDiffusionPipeline, adapter: Adapter) -> None:
     _restore(pipeline, adapter.before)
 
 
-def pipeline_state(pipeline: StableDiffusionPipeline) -> _Before:
+def pipeline_state(pipeline: Any) -> _Before:
     """Remember what an adapter changes of a pipeline, for :func:`unload_adapter`."""
-    rows = pipeline.text_encoder.get_input_embeddings().num_embeddings
-    return _Before(pipeline.tokenizer, rows, pipeline.scheduler)
+    tokenizer, encoder = text_home(pipeline)
+    return _Before(tokenizer, encoder.get_input_embeddings().num_embeddings, pipeline.scheduler)
 
 
-def _restore(pipeline: StableDiffusionPipeline, before: _Before) -> None:
+def _restore(pipeline: Any, before: _Before) -> None:
     pipeline.unload_lora_weights()
-    pipeline.tokenizer = before.tokenizer
+    set_tokenizer(pipeline, before.tokenizer)
     pipeline.scheduler = before.scheduler
     with torch.random.fork_rng(devices=[]):
-        pipeline.text_encoder.resize_token_embeddings(before.embedding_rows, mean_resizing=False)
+        text_home(pipeline)[1].resize_token_embeddings(before.embedding_rows, mean_resizing=False)
 
 
-def check_no_adapter(pipeline: StableDiffusionPipeline) -> None:
+def check_no_adapter(pipeline: Any) -> None:
     """Raise a :class:`GeneratorError` when ``pipeline`` carries LoRA layers."""
-    for module in (pipeline.unet, pipeline.text_encoder):
+    for module in _adaptable(pipeline).values():
         if getattr(module, "peft_config", None):
             raise GeneratorError(
                 f"the pipeline carries the LoRA {', '.join(module.peft_config)} already: unload it, or load "
@@ -212,16 +212,20 @@ def check_no_adapter(pipeline: StableDiffusionPipeline) -> None:
             )
 
 
-def use_zero_terminal_snr(pipeline: StableDiffusionPipeline) -> None:
+def _adaptable(pipeline: Any) -> dict[str, Any]:
+    return architecture_of(pipeline).adaptable(pipeline)
+
+
+def use_zero_terminal_snr(pipeline: Any) -> None:
     """Let ``pipeline`` sample on the rescaled schedule that ends in pure noise, from its last timestep."""
     pipeline.scheduler = type(pipeline.scheduler).from_config(
         pipeline.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
 
 
-def _save_embeddings(folder: Path, pipeline: StableDiffusionPipeline, tokens: TokenMap) -> None:
+def _save_embeddings(folder: Path, pipeline: Any, tokens: TokenMap) -> None:
     (folder / _EMBEDDINGS).mkdir()
-    weight = pipeline.text_encoder.get_input_embeddings().weight
+    weight = text_home(pipeline)[1].get_input_embeddings().weight
     for condition, rows in token_ids(pipeline, tokens).items():
         token = tokens.tokens[condition]
         embedding = weight[rows].detach().float().cpu().contiguous()
@@ -235,7 +239,7 @@ def _save_embeddings(folder: Path, pipeline: StableDiffusionPipeline, tokens: To
     (folder / TOKENS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def _save_lora(folder: Path, pipeline: StableDiffusionPipeline) -> None:
+def _save_lora(folder: Path, pipeline: Any) -> None:
     """Write what ``save_lora_weights`` of diffusers writes, but the same bytes each time.
 
     safetensors keeps metadata in no order, so that with the entry ``format`` beside ours (which no reader of
@@ -243,7 +247,7 @@ def _save_lora(folder: Path, pipeline: StableDiffusionPipeline) -> None:
     """
     weights: dict[str, torch.Tensor] = {}
     metadata: dict[str, Any] = {}
-    for name, module in (("unet", pipeline.unet), ("text_encoder", pipeline.text_encoder)):
+    for name, module in _adaptable(pipeline).items():
         if ADAPTER_NAME in getattr(module, "peft_config", {}):
             # PEFT would add the embedding matrix, which has grown by our tokens, and diffusers refuse it.
             layers = get_peft_model_state_dict(module, adapter_name=ADAPTER_NAME, save_embedding_layers=False)
@@ -260,7 +264,7 @@ def _metadata(module: Any) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
 
 
-def _load_lora(pipeline: StableDiffusionPipeline, folder: Path, fuse: bool) -> None:
+def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
     with quiet_loading():
         pipeline.load_lora_weights(
             str(folder),
@@ -269,18 +273,17 @@ def _load_lora(pipeline: StableDiffusionPipeline, folder: Path, fuse: bool) -> N
             use_safetensors=True,
             local_files_only=True,
         )
-    for module in (pipeline.unet, pipeline.text_encoder):
+    networks = _adaptable(pipeline)
+    for module in networks.values():
         module.requires_grad_(False)
     if fuse:
-        components = [
-            name for name in ("unet", "text_encoder") if getattr(getattr(pipeline, name), "peft_config", None)
-        ]
+        components = [name for name, module in networks.items() if getattr(module, "peft_config", None)]
         pipeline.fuse_lora(components=components, adapter_names=[ADAPTER_NAME])
         pipeline.unload_lora_weights()
 
 
-def _read_embeddings(adapter: Adapter, pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
-    width = pipeline.text_encoder.get_input_embeddings().embedding_dim
+def _read_embeddings(adapter: Adapter, pipeline: Any) -> dict[str, torch.Tensor]:
+    width = text_home(pipeline)[1].get_input_embeddings().embedding_dim
     expected = (adapter.tokens.vectors, width)
     embeddings = {}
     for condition, token in adapter.tokens.tokens.items():

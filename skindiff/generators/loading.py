@@ -6,15 +6,14 @@ from diffusers import DiffusionPipeline
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.families import FAMILIES, family_of_pipeline, imported
-from skindiff.generators.stable_diffusion import (
-    STABLE_DIFFUSION,
+from skindiff.generators.models import (
     first_words,
-    load_pipeline,
     model_folder,
     pipeline_class_name,
     quiet_loading,
     split_revision,
 )
+from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, load_pipeline
 
 
 def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
@@ -28,21 +27,22 @@ def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
 
     Returns:
         A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` of the family that the
-        index names, or a ``StableDiffusionPipeline``.
+        index names, or a text-to-image pipeline of diffusers.
 
     Raises:
         GeneratorError: there is no such model, it is of no family known here, or a file is missing or does
             not fit the rest.
     """
     name = pipeline_class_name(model, revision)
-    if name in STABLE_DIFFUSION:
+    if architecture_named(name):
         return load_pipeline(model, revision=revision)
     family = family_of_pipeline(name)
     if family is None:
         known = [known.pipeline.partition(":")[2] for known in FAMILIES.values()]
+        known += [known.class_names[0] for known in ARCHITECTURES]
         raise GeneratorError(
             f"model {model!r} is a {name or 'pipeline without a class name'}, which skindiff does not know; "
-            f"give one of {', '.join((*known, STABLE_DIFFUSION[0]))}, or load its plugin first"
+            f"give one of {', '.join(known)}, or load its plugin first"
         )
     kind = imported(family.pipeline)
     place, revision = split_revision(model, revision)

@@ -5,23 +5,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
-from skindiff.generators.stable_diffusion import (
+from skindiff.generators.models import (
     BUNDLED_MODEL,
     HUB_ERRORS,
     INDEX,
-    load_pipeline,
     model_folder,
     model_revision,
     not_found,
     split_revision,
 )
+from skindiff.generators.text_to_image.loading import load_pipeline
 
 _ADAPTER_FILES = ("*.safetensors", "*.json", "*.yaml", "*.csv")
 """Only such files of an adapter are fetched: no code, nothing pickled."""
@@ -47,7 +47,7 @@ class Generator:
     """A generator that is loaded.
 
     Attributes:
-        pipeline: a ``StableDiffusionPipeline``, with the adapter on it, or class-conditional.
+        pipeline: one of diffusers' text-to-image pipelines, with the adapter on it, or class-conditional.
         name: the ``id@revision`` that provenance carries, and the adapter after it.
         place: where it was found.
         adapter: what is on the pipeline, None for a whole one.
@@ -75,7 +75,7 @@ class Generator:
         """What stands in prompts for each class with a word of its own."""
         return self.adapter.subjects if self.adapter else {}
 
-    def load_base(self) -> StableDiffusionPipeline:
+    def load_base(self) -> Any:
         """Return a fresh pipeline without the adapter."""
         return load_pipeline(self.place.model, revision=self.place.revision, device=self.pipeline.device)
 
@@ -93,7 +93,7 @@ def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
 
     Returns:
         A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` of the family that the
-        index names, or a ``StableDiffusionPipeline``.
+        index names, or a text-to-image pipeline of diffusers.
 
     Raises:
         GeneratorError: there is no such generator, it is of an architecture not known here, an adapter was

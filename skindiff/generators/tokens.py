@@ -1,18 +1,17 @@
-"""Learned words: their names, their rows in the embedding matrix, and prompts that hold them."""
+"""Learned words: their names, and their rows in the embedding matrix of a text encoder."""
 
 import copy
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
-
-_PLACEHOLDER = re.compile(r"<[^<>\s]+>")
+from skindiff.generators.text_to_image.loading import architecture_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,18 @@ def initialiser_ids(tokenizer: CLIPTokenizer, initialiser: str, vectors: int) ->
     return [ids[vector % len(ids)] for vector in range(vectors)]
 
 
-def add_tokens(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[str, list[int]]:
+def text_home(pipeline: Any) -> tuple[CLIPTokenizer, Any]:
+    """Return the tokenizer and the text encoder in which learned tokens live."""
+    tokenizer, encoder = (getattr(pipeline, name) for name in architecture_of(pipeline).token_home)
+    return tokenizer, encoder
+
+
+def set_tokenizer(pipeline: Any, tokenizer: CLIPTokenizer) -> None:
+    """Give a pipeline another tokenizer in the place where learned tokens live."""
+    setattr(pipeline, architecture_of(pipeline).token_home[0], tokenizer)
+
+
+def add_tokens(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
     """Give ``pipeline`` the placeholders of ``token_map``, each row a copy of its initialiser's.
 
     The pipeline gets a copy of its tokenizer, so that whoever holds the old one keeps it as it was.
@@ -98,7 +108,8 @@ def add_tokens(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[s
     Raises:
         GeneratorError: a placeholder is in the vocabulary already, or the initialiser cannot be used.
     """
-    vocabulary = pipeline.tokenizer.get_vocab()
+    tokenizer, encoder = text_home(pipeline)
+    vocabulary = tokenizer.get_vocab()
     names = [name for condition in token_map.tokens for name in token_map.names(condition)]
     taken = [name for name in names if name in vocabulary]
     if taken:
@@ -106,24 +117,23 @@ def add_tokens(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[s
             f"token {taken[0]} is in the vocabulary already: load a fresh pipeline, or unload the adapter "
             "that brought it"
         )
-    starts = initialiser_ids(pipeline.tokenizer, token_map.initialiser, token_map.vectors)
-    tokenizer = copy.deepcopy(pipeline.tokenizer)
+    starts = initialiser_ids(tokenizer, token_map.initialiser, token_map.vectors)
+    tokenizer = copy.deepcopy(tokenizer)
     tokenizer.add_tokens(names)
-    _grow_embeddings(pipeline, len(tokenizer))
-    pipeline.tokenizer = tokenizer
+    _grow_embeddings(encoder, len(tokenizer))
+    set_tokenizer(pipeline, tokenizer)
     ids = {
         condition: tokenizer.convert_tokens_to_ids(token_map.names(condition))
         for condition in token_map.tokens
     }
-    weight = pipeline.text_encoder.get_input_embeddings().weight
+    weight = encoder.get_input_embeddings().weight
     with torch.no_grad():
         for rows in ids.values():
             weight[rows] = weight[starts]
     return ids
 
 
-def _grow_embeddings(pipeline: StableDiffusionPipeline, rows: int) -> None:
-    encoder = pipeline.text_encoder
+def _grow_embeddings(encoder: Any, rows: int) -> None:
     if rows > encoder.get_input_embeddings().num_embeddings:
         # The fresh rows are overwritten at once; drawing them must not move the global generator.
         with torch.random.fork_rng(devices=[]):
@@ -131,13 +141,13 @@ def _grow_embeddings(pipeline: StableDiffusionPipeline, rows: int) -> None:
     encoder.get_input_embeddings().requires_grad_(False)
 
 
-def token_ids(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[str, list[int]]:
+def token_ids(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
     """Return the ids of each condition's rows in a pipeline that has them.
 
     Raises:
         GeneratorError: the pipeline lacks one of the placeholders.
     """
-    vocabulary = pipeline.tokenizer.get_added_vocab()
+    vocabulary = text_home(pipeline)[0].get_added_vocab()
     ids = {}
     for condition in token_map.tokens:
         names = token_map.names(condition)
@@ -146,68 +156,3 @@ def token_ids(pipeline: StableDiffusionPipeline, token_map: TokenMap) -> dict[st
             raise GeneratorError(f"token {missing[0]} is unknown to this pipeline: load its adapter first")
         ids[condition] = [vocabulary[name] for name in names]
     return ids
-
-
-def tokenise(pipeline: StableDiffusionPipeline, prompts: Sequence[str]) -> torch.Tensor:
-    """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
-
-    Returns:
-        Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
-
-    Raises:
-        GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is too
-            long for the text encoder.
-    """
-    tokenizer = pipeline.tokenizer
-    rows = []
-    for prompt in prompts:
-        expanded = pipeline.maybe_convert_prompt(prompt, tokenizer)
-        ids = tokenizer(expanded, verbose=False).input_ids
-        if len(ids) > tokenizer.model_max_length:
-            raise GeneratorError(
-                f"prompt {prompt!r} takes {len(ids)} tokens, the text encoder {tokenizer.model_max_length}: "
-                "shorten it, or lower vectors"
-            )
-        _check_placeholders(tokenizer, prompt, ids)
-        padded = tokenizer(expanded, padding="max_length", max_length=tokenizer.model_max_length)
-        rows.append(torch.tensor(padded.input_ids))
-    return torch.stack(rows)
-
-
-def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -> None:
-    added = tokenizer.get_added_vocab()
-    for placeholder in dict.fromkeys(_PLACEHOLDER.findall(prompt)):
-        if placeholder not in added:
-            raise GeneratorError(
-                f"prompt {prompt!r}: {placeholder} is no learned token of this pipeline: load the adapter "
-                "that holds it, or name the condition in words"
-            )
-        own = [added[placeholder]]
-        while (name := f"{placeholder}_{len(own)}") in added:
-            own.append(added[name])
-        found = sum(ids[place : place + len(own)] == own for place in range(len(ids)))
-        exact = found == prompt.count(placeholder) and sum(map(ids.count, own)) == found * len(own)
-        if not exact or f"{placeholder}_" in prompt:
-            raise GeneratorError(
-                f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
-                "spaces around it and leave out its numbered parts"
-            )
-
-
-def encode_prompts(pipeline: StableDiffusionPipeline, prompts: Iterable[str]) -> torch.Tensor:
-    """Encode each prompt alone, so that its embedding never depends on what it is batched with.
-
-    Prompts that occur more than once are encoded once.
-
-    Returns:
-        Hidden states of shape (prompts, places, width), in the text encoder's precision and on its device.
-
-    Raises:
-        GeneratorError: see :func:`tokenise`.
-    """
-    prompts = list(prompts)
-    unique = list(dict.fromkeys(prompts))
-    encoder = pipeline.text_encoder
-    with torch.no_grad():
-        states = torch.cat([encoder(ids[None].to(encoder.device))[0] for ids in tokenise(pipeline, unique)])
-    return states[[unique.index(prompt) for prompt in prompts]]

@@ -112,7 +112,8 @@ def push_pipeline(
         HubError: a gate refuses it, or the Hub does not take it.
         GeneratorError: the folder holds no pipeline that is known here.
     """
-    from skindiff.generators.stable_diffusion import STABLE_DIFFUSION, model_folder, pipeline_class_name
+    from skindiff.generators.models import model_folder, pipeline_class_name
+    from skindiff.generators.text_to_image.loading import architecture_named
 
     refuse_bad_id(repo_id)
     found = model_folder(str(folder))
@@ -121,8 +122,10 @@ def push_pipeline(
     name = pipeline_class_name(str(found))
     facts = find_facts(origin, found, licence)
     files = _pipeline_files(found)
-    if name in STABLE_DIFFUSION:
-        what, lines = "A Stable Diffusion pipeline for skin.", usage.stable_diffusion_usage(repo_id)
+    architecture = architecture_named(name)
+    if architecture:
+        what = f"A pipeline of {architecture.name} for skin."
+        lines = usage.text_to_image_usage(repo_id, architecture.class_names[0])
         task = "text-to-image"
     else:
         what, lines = _own_pipeline(found, name, repo_id)
@@ -205,6 +208,8 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     lines = usage.adapter_usage(
         repo_id,
         base,
+        # Adapters of before 0.2.0 do not say it: there was one class.
+        adapter.config.get("base_class", "StableDiffusionPipeline"),
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
         prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
@@ -243,7 +248,7 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:
     """Return the index of a pipeline and the files of the components that it names."""
-    from skindiff.generators.stable_diffusion import INDEX
+    from skindiff.generators.models import INDEX
 
     files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -262,7 +267,7 @@ def _pipeline_files(folder: Path) -> dict[str, Content]:
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
     from skindiff.generators.families import family_of_pipeline, imported
-    from skindiff.generators.stable_diffusion import INDEX
+    from skindiff.generators.models import INDEX
 
     family = family_of_pipeline(name)
     if family is None:

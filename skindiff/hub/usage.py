@@ -4,16 +4,23 @@ from collections.abc import Sequence
 
 
 def adapter_usage(
-    repo_id: str, base_model: str, tokens: Sequence[str], *, has_lora: bool, prompt: str, terminal_snr: bool
+    repo_id: str,
+    base_model: str,
+    base_class: str,
+    tokens: Sequence[str],
+    *,
+    has_lora: bool,
+    prompt: str,
+    terminal_snr: bool,
 ) -> str:
-    """Return how plain diffusers draws with an adapter."""
+    """Return how plain diffusers draws with an adapter on a base model of a class."""
     name, _, revision = base_model.partition("@")
     if name == "tiny-skin-sd":
         lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
     elif "/" in name:
         at = f', revision="{revision}"' if revision else ""
-        lines = ["from diffusers import StableDiffusionPipeline", ""]
-        lines += [f'pipeline = StableDiffusionPipeline.from_pretrained("{name}"{at})']
+        lines = [f"from diffusers import {base_class}", ""]
+        lines += [f'pipeline = {base_class}.from_pretrained("{name}"{at})']
     else:
         lines = [
             "import skindiff",
@@ -36,13 +43,13 @@ def adapter_usage(
     return "\n".join(lines)
 
 
-def stable_diffusion_usage(repo_id: str) -> str:
+def text_to_image_usage(repo_id: str, class_name: str) -> str:
     """Return how plain diffusers draws with a whole pipeline."""
     return "\n".join(
         [
-            "from diffusers import StableDiffusionPipeline",
+            f"from diffusers import {class_name}",
             "",
-            f'pipeline = StableDiffusionPipeline.from_pretrained("{repo_id}")',
+            f'pipeline = {class_name}.from_pretrained("{repo_id}")',
             'pipeline("An image of skin").images[0].save("drawn.png")',
         ]
     )

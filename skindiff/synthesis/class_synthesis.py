@@ -9,7 +9,7 @@ from datasets import Dataset
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
-from skindiff.generators.stable_diffusion import model_revision
+from skindiff.generators.models import model_revision
 from skindiff.study import Study
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageOps
 
 from skindiff.errors import SynthesisError
-from skindiff.generators.latents import decode_latents, encode_moments, scale_latents
-from skindiff.generators.tokens import encode_prompts
+from skindiff.generators.text_to_image.architecture import Mode
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
 from skindiff.synthesis.detail import restore_detail
@@ -54,11 +53,11 @@ class Drawer:
 
     def __init__(
         self,
-        pipeline: StableDiffusionPipeline,
+        pipeline: Any,
         sources: Dataset | None = None,
         prototypes: TonePrototypes | None = None,
     ) -> None:
-        self._pipeline = pipeline
+        self._pipeline, self._architecture = pipeline, architecture_of(pipeline)
         self._sources = sources
         self._prototypes = prototypes
         self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
@@ -109,8 +108,10 @@ class Drawer:
         drawing = self._drawing_pipeline(first["mode"], first["scheduler"])
         generators = [torch.Generator("cpu").manual_seed(row["seed"]) for row in batch]
         settings: dict[str, Any] = {
-            "prompt_embeds": torch.stack([self._embedding(row["prompt"]) for row in batch]),
-            "negative_prompt_embeds": torch.stack([self._embedding("") for _ in batch]),
+            **self._architecture.conditions(
+                torch.stack([self._embedding(row["prompt"]) for row in batch]),
+                torch.stack([self._embedding("") for _ in batch]),
+            ),
             "guidance_scale": first["guidance_scale"],
             "num_inference_steps": first["steps"],
             "generator": generators,
@@ -132,23 +133,20 @@ class Drawer:
                 output = drawing(height=size, width=size, **settings)
         return output.images.float().cpu(), drawing.num_timesteps
 
-    def _drawing_pipeline(self, mode: str, scheduler: str) -> Any:
+    def _drawing_pipeline(self, mode: Mode, scheduler: str) -> Any:
         if (mode, scheduler) not in self._drawing:
-            kind = StableDiffusionImg2ImgPipeline if mode == "img2img" else StableDiffusionPipeline
-            components = {**self._pipeline.components, "scheduler": make_scheduler(scheduler, self._pipeline)}
-            drawing = kind(**components, requires_safety_checker=False)
-            drawing.set_progress_bar_config(disable=True)
-            self._drawing[mode, scheduler] = drawing
+            made = make_scheduler(scheduler, self._pipeline)
+            self._drawing[mode, scheduler] = self._architecture.drawing(self._pipeline, mode, made)
         return self._drawing[mode, scheduler]
 
     def _embedding(self, prompt: str) -> torch.Tensor:
         if prompt not in self._embeddings:
-            self._embeddings[prompt] = encode_prompts(self._pipeline, [prompt])[0]
+            self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt])[0]
         return self._embeddings[prompt]
 
     def _size(self, row: Row) -> int:
-        own = int(self._pipeline.unet.config.sample_size * self._pipeline.vae_scale_factor)
-        return row["image_size"] or own
+        size: int = row["image_size"] or self._architecture.image_size(self._pipeline)
+        return size
 
     def _source_latent(self, row: Row, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
         """Return the latent that img2img starts from (before its noise), (channels, height, width).
@@ -158,7 +156,7 @@ class Drawer:
         """
         mean, std = self._source_moments(row)
         latent = mean + std * torch.randn(mean.shape, generator=generator)
-        latent = scale_latents(self._pipeline.vae, latent)
+        latent = self._architecture.scale(self._pipeline, latent)
         if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]:
             prototypes = self._prototypes or TonePrototypes({}, {})
             latent = latent + latent_shift(
@@ -167,14 +165,15 @@ class Drawer:
         if row["tone"] == "offset_noise":
             ratio = start_noise_ratio(scheduler, row["steps"], row["strength"])
             latent = latent + ratio * noise_offset(row["seed"], len(latent), row["tone_strength"])
-        return latent.to(self._pipeline.device, self._pipeline.unet.dtype)
+        return latent.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
 
     def _source_moments(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
         tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
         key = (row["source_id"], self._size(row), tone if row["tone"] in _RECOLOURING else None)
         if key not in self._moments:
-            mean, std = encode_moments(self._pipeline.vae, 2.0 * self._source_image(row)[None] - 1.0)
+            images = 2.0 * self._source_image(row)[None] - 1.0
+            mean, std = self._architecture.encode_moments(self._pipeline, images)
             self._moments[key] = (mean[0], std[0])
         return self._moments[key]
 
@@ -201,25 +200,24 @@ class Drawer:
     def _with_detail(self, images: torch.Tensor, batch: list[Row]) -> torch.Tensor:
         """Put back what the autoencoder lost of each source; an unfinished image stays unfinished."""
         means = torch.stack([self._source_moments(row)[0] for row in batch])
-        reconstruction = decode_latents(self._pipeline.vae, means, scaled=False).cpu()
+        reconstruction = self._architecture.decode(self._pipeline, means, scaled=False).cpu()
         sources = torch.stack([self._source_image(row) for row in batch])
         amount = torch.tensor([row["detail"] for row in batch])
         return restore_detail(images.float().cpu(), sources, reconstruction, amount)
 
     def _start_noise(self, batch: list[Row], generators: list[torch.Generator], size: int) -> torch.Tensor:
         """Return start noises with offsets, (batch, channels, height, width), for text-to-image."""
-        side = size // self._pipeline.vae_scale_factor
-        channels = int(self._pipeline.unet.config.in_channels)
-        noise = torch.stack([torch.randn((channels, side, side), generator=each) for each in generators])
+        shape = self._architecture.latent_shape(self._pipeline, size)
+        noise = torch.stack([torch.randn(shape, generator=each) for each in generators])
         for row, start in zip(batch, noise, strict=True):
             if row["tone"] == "offset_noise":
-                start += noise_offset(row["seed"], channels, row["tone_strength"])
-        return noise.to(self._pipeline.device, self._pipeline.unet.dtype)
+                start += noise_offset(row["seed"], shape[0], row["tone_strength"])
+        return noise.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
 
 
 def redraw(
     row: Row,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     sources: Dataset | None = None,
     prototypes: TonePrototypes | None = None,
 ) -> PILImage.Image:

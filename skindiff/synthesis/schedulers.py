@@ -9,13 +9,12 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
-    StableDiffusionPipeline,
 )
 
 from skindiff.errors import SynthesisError
 
 
-def make_scheduler(name: str, pipeline: StableDiffusionPipeline) -> Any:
+def make_scheduler(name: str, pipeline: Any) -> Any:
     """Return a fresh scheduler; betas and parametrisation are those of the pipeline's own.
 
     ``dpmsolver++`` is second order (Lu et al. 2022, "DPM-Solver++") with trailing steps (Lin et al. 2023,

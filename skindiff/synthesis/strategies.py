@@ -11,12 +11,12 @@ from typing import Any
 
 from accelerate.logging import get_logger
 from datasets import Dataset
-from diffusers import StableDiffusionPipeline
 
 from skindiff.config import validate_parts
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import Adapter, load_adapter
-from skindiff.generators.stable_diffusion import load_pipeline, model_revision
+from skindiff.generators.models import model_revision
+from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
@@ -189,7 +189,7 @@ class GeneratorOfSplit:
             self.named,
         )  # fmt: skip
 
-    def _pipeline(self) -> StableDiffusionPipeline:
+    def _pipeline(self) -> Any:
         return load_pipeline(
             self.config.model, revision=self.config.revision, device=self.study.accelerator.device
         )

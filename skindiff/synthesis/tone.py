@@ -22,14 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from skindiff.errors import SynthesisError
-from skindiff.generators.latents import decode_latents
 from skindiff.generators.prompts import prompt_for
-from skindiff.generators.tokens import encode_prompts
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.seeding import torch_generator
 from skindiff.synthesis.colour_transfer import Lab, measure_references
 from skindiff.synthesis.schedulers import make_scheduler
@@ -77,7 +75,7 @@ class TonePrototypes:
 
 
 def estimate_prototypes(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     skin_types: Sequence[str],
     subjects: Sequence[str],
     *,
@@ -98,22 +96,19 @@ def estimate_prototypes(
         seed: of the start noises.
         draws: images per type; their mean and median move the tone, so a few dozen are enough.
     """
-    scheduler = make_scheduler("dpmsolver++", pipeline)
-    drawing = StableDiffusionPipeline(
-        **{**pipeline.components, "scheduler": scheduler}, requires_safety_checker=False
-    )
-    drawing.set_progress_bar_config(disable=True)
+    architecture = architecture_of(pipeline)
+    drawing = architecture.drawing(pipeline, "txt2img", make_scheduler("dpmsolver++", pipeline))
     means: dict[str, torch.Tensor] = {}
     colours: dict[str, Lab] = {}
     for skin_type in dict.fromkeys(skin_types):
         prompts = [prompt_for(subjects[draw % len(subjects)], skin_type) for draw in range(draws)]
-        embeddings = encode_prompts(pipeline, prompts)
+        embeddings = architecture.encode_prompts(pipeline, prompts)
         batches, pictures = [], []
         with torch.inference_mode():
             for start in range(0, draws, _BATCH):
                 numbers = range(start, min(start + _BATCH, draws))
                 latents = drawing(
-                    prompt_embeds=embeddings[start : start + _BATCH],
+                    **architecture.conditions(embeddings[start : start + _BATCH]),
                     num_inference_steps=_STEPS,
                     guidance_scale=1.0,
                     height=size,
@@ -133,9 +128,9 @@ def estimate_prototypes(
     return TonePrototypes(means, colours)
 
 
-def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> NDArray[np.uint8]:
+def _decoded(pipeline: Any, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Return scaled latents as (n, height, width, 3) images; what is not finite is black."""
-    pixels = decode_latents(pipeline.vae, latents)
+    pixels = architecture_of(pipeline).decode(pipeline, latents)
     levels = (pixels.nan_to_num(0.0).clamp(0, 1) * 255).round().byte()
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 

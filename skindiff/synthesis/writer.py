@@ -21,7 +21,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset, Features, concatenate_datasets
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from tqdm.auto import tqdm
@@ -69,12 +68,12 @@ class _Shards:
 def write_synthetic(
     accelerator: Accelerator,
     plan: Dataset,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     sources: Dataset | None,
     folder: Path,
     *,
     rows_per_shard: int = 256,
-    load_base: Callable[[], StableDiffusionPipeline] | None = None,
+    load_base: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Draw a plan of Stable Diffusion into Parquet shards; see :func:`write_rows`.
 
@@ -231,9 +230,7 @@ def _fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_prototypes(
-    folder: Path, rows: Sequence[Mapping[str, Any]], load: Callable[[], StableDiffusionPipeline]
-) -> None:
+def _prepare_prototypes(folder: Path, rows: Sequence[Mapping[str, Any]], load: Callable[[], Any]) -> None:
     """Estimate the tone prototypes of the whole plan once, before the first shard."""
     types = prototype_types(rows)
     path = folder / PROTOTYPES_FILE

@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, read_adapter
-from skindiff.generators.stable_diffusion import load_pipeline, model_revision
+from skindiff.generators.models import model_revision
+from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
@@ -27,7 +28,7 @@ def learn_adapter(
             are none) give the validation loss; its seed is that of a training whose own seed is 0. The
             training is a stage of it, repeated where anything that decides the weights changes.
         config: of textual inversion or of LoRA.
-        model: what :func:`skindiff.generators.stable_diffusion.load_pipeline` takes.
+        model: what :func:`skindiff.generators.text_to_image.loading.load_pipeline` takes.
         revision: branch, tag or commit of a Hub model.
         words: adapter of textual inversion whose words a LoRA is trained with.
 

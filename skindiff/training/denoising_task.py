@@ -11,12 +11,13 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from skindiff.errors import ConfigError
+from skindiff.generators.fingerprints import weights_fingerprint
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
-from skindiff.training.latents import LatentMoments, encode_latents, weights_fingerprint
+from skindiff.training.latents import LatentMoments, encode_latents
 from skindiff.training.loop import Log, LoopConfig, MicroBatch
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
@@ -52,32 +53,9 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
         )
 
 
-class PromptedUNet(nn.Module):
-    """The U-Net with, where the text encoder learns too, the text encoder in front of it."""
-
-    def __init__(self, unet: nn.Module, text_encoder: nn.Module | None) -> None:
-        super().__init__()
-        self.unet, self.text_encoder = unet, text_encoder
-
-    def forward(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, places: torch.Tensor
-    ) -> torch.Tensor:
-        """Predict noise or velocity.
-
-        Args:
-            latents: (b, c, h, w) noised.
-            timesteps: (b,).
-            prompts: (p, places) token ids, or (p, places, width) hidden states without a text encoder.
-            places: (b,) which of the prompts belongs to each latent.
-        """
-        states = prompts if self.text_encoder is None else self.text_encoder(prompts)[0]
-        prediction: torch.Tensor = self.unet(latents, timesteps, states[places].to(latents.dtype)).sample
-        return prediction
-
-
 @dataclass(frozen=True)
 class DenoisingTask:
-    """Loss and validation loss of a :class:`PromptedUNet` on cached latents.
+    """Loss and validation loss of a denoiser (see the seam of architectures) on cached latents.
 
     Attributes:
         name: root of the random streams.
@@ -130,7 +108,7 @@ class DenoisingTask:
         )
         return {"validation_loss": fixed(lambda *inputs: self._predict(module, *inputs))}
 
-    def fingerprint(self, pipeline: StableDiffusionPipeline, settings: Mapping[str, Any]) -> str:
+    def fingerprint(self, pipeline: Any, settings: Mapping[str, Any]) -> str:
         """Return a digest of everything but the loop's settings that decides what is learnt.
 
         Args:
@@ -146,7 +124,10 @@ class DenoisingTask:
             "rows": [rows.tolist() for rows in self.table.rows],
             "schedule": self.objective.alphas_cumprod.tolist(),
             "prediction": self.objective.prediction_type,
-            "weights": [weights_fingerprint(module) for module in (pipeline.unet, pipeline.text_encoder)],
+            "weights": [
+                weights_fingerprint(module)
+                for module in architecture_of(pipeline).adaptable(pipeline).values()
+            ],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -161,7 +142,7 @@ class DenoisingTask:
 
 def encode_tables(
     accelerator: Accelerator,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: CommonSettings,
     tables: Sequence[Dataset],
     cache: Path,
@@ -170,7 +151,7 @@ def encode_tables(
     with accelerator.main_process_first():
         return [
             encode_latents(
-                pipeline.vae,
+                pipeline,
                 table,
                 cache,
                 size=training_size(pipeline, config),
@@ -181,29 +162,30 @@ def encode_tables(
         ]
 
 
-def training_size(pipeline: StableDiffusionPipeline, config: CommonSettings) -> int:
+def training_size(pipeline: Any, config: CommonSettings) -> int:
     """Return the height and width of the training images in pixels."""
-    return config.image_size or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    return config.image_size or architecture_of(pipeline).image_size(pipeline)
 
 
 @contextmanager
-def gradient_checkpointing(unet: Any, enabled: bool) -> Iterator[None]:
-    """Recompute the U-Net's activations in the backward pass inside the context, if ``enabled``."""
+def gradient_checkpointing(pipeline: Any, enabled: bool) -> Iterator[None]:
+    """Recompute the network's activations in the backward pass inside the context, if ``enabled``."""
     if not enabled:
         yield
         return
-    unet.enable_gradient_checkpointing()
+    network = architecture_of(pipeline).network(pipeline)
+    network.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        unet.disable_gradient_checkpointing()
+        network.disable_gradient_checkpointing()
 
 
 @dataclass(frozen=True)
 class GridSampler:
     """Draws ``folder/samples/<name>-<step>.png`` every so many steps and after the last."""
 
-    pipeline: StableDiffusionPipeline
+    pipeline: Any
     prompts: list[list[str]]
     folder: Path
     name: str

@@ -9,19 +9,18 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, Image
-from diffusers import AutoencoderKL
 from PIL import Image as PILImage
 from PIL import ImageOps
 from safetensors.torch import load_file, save_file
-from torch import nn
 from tqdm.auto import tqdm
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.latents import encode_moments, refuse_shift, scale_latents
+from skindiff.generators.text_to_image.loading import architecture_of
 
 _CACHE_VERSION = 1
 
@@ -57,7 +56,7 @@ class LatentMoments:
 
 
 def encode_latents(
-    vae: AutoencoderKL,
+    pipeline: Any,
     dataset: Dataset,
     folder: Path,
     *,
@@ -69,7 +68,7 @@ def encode_latents(
     """Encode every image of ``dataset``, or read what an earlier call with the same key has written.
 
     Args:
-        vae: on the device and in the precision to encode with.
+        pipeline: on the device and in the precision to encode with.
         dataset: its ``image`` column is resized (shorter side) and cut (centre) to ``size`` x ``size``.
         folder: the cache file ``latents-<key>.safetensors`` is written here, in one piece.
         size: height and width in pixels.
@@ -79,10 +78,13 @@ def encode_latents(
         progress: show a progress bar.
 
     Raises:
-        GeneratorError: the autoencoder gave values that are not finite, or has a ``shift_factor``.
+        GeneratorError: the autoencoder gave values that are not finite, or does not fit its
+            pipeline.
     """
-    refuse_shift(vae)
-    key = _cache_key(vae, dataset, size, flip)
+    architecture = architecture_of(pipeline)
+    architecture.refuse_unfit(pipeline)
+    facts = architecture.latent_facts(pipeline)
+    key = _cache_key(facts, dataset, size, flip)
     path = folder / f"latents-{key}.safetensors"
     if path.is_file():
         tensors = load_file(path)
@@ -94,14 +96,14 @@ def encode_latents(
         images = dataset[start : start + batch_size]["image"]
         pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
         variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
-        moments = [encode_moments(vae, variant) for variant in variants]
-        means.append(scale_latents(vae, torch.stack([mean for mean, _ in moments], dim=1)))
-        stds.append(scale_latents(vae, torch.stack([std for _, std in moments], dim=1)))
+        moments = [architecture.encode_moments(pipeline, variant) for variant in variants]
+        means.append(architecture.scale(pipeline, torch.stack([mean for mean, _ in moments], dim=1)))
+        stds.append(architecture.scale(pipeline, torch.stack([std for _, std in moments], dim=1)))
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds)}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise GeneratorError(
-            f"the autoencoder gives latents that are not finite in {vae.dtype}: load the pipeline in float32 "
-            "or bfloat16"
+            f"the autoencoder gives latents that are not finite in {facts['dtype']}: load the pipeline in "
+            "float32 or bfloat16"
         )
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".partial-{os.getpid()}-{path.name}"
@@ -118,25 +120,9 @@ def image_array(image: PILImage.Image, size: int) -> np.ndarray:
     return np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1.0
 
 
-def weights_fingerprint(module: nn.Module) -> str:
-    """Return the SHA-256 of a network's parameters and saved buffers, with their names, types and shapes."""
+def _cache_key(facts: dict[str, Any], dataset: Dataset, size: int, flip: bool) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _cache_key(vae: AutoencoderKL, dataset: Dataset, size: int, flip: bool) -> str:
-    digest = hashlib.sha256()
-    settings = {
-        "version": _CACHE_VERSION,
-        "size": size,
-        "flip": flip,
-        "dtype": str(vae.dtype),
-        "scaling_factor": vae.config.scaling_factor,
-        "vae": weights_fingerprint(vae),
-    }
+    settings = {"version": _CACHE_VERSION, "size": size, "flip": flip, **facts}
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for image in dataset.select_columns("image").cast_column("image", Image(decode=False))["image"]:
         content = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch import nn
@@ -26,13 +25,12 @@ from skindiff.generators.adapter import (
     save_adapter,
     use_zero_terminal_snr,
 )
-from skindiff.generators.stable_diffusion import trainable_modules
-from skindiff.generators.tokens import TokenMap, encode_prompts, token_ids, tokenise
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.tokens import TokenMap, token_ids
 from skindiff.seeding import derive_seed
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
-    PromptedUNet,
     check_common_settings,
     encode_tables,
     gradient_checkpointing,
@@ -116,7 +114,7 @@ def paper_lora() -> LoRAConfig:
 
 def train_lora(
     accelerator: Accelerator,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: LoRAConfig,
     dataset: Dataset,
     folder: Path,
@@ -162,9 +160,9 @@ def train_lora(
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
     loop = config.loop
-    module = PromptedUNet(pipeline.unet, pipeline.text_encoder if config.train_text_encoder else None)
+    module = architecture_of(pipeline).denoiser(pipeline, live_text=config.train_text_encoder)
     with (
-        gradient_checkpointing(pipeline.unet, config.gradient_checkpointing),
+        gradient_checkpointing(pipeline, config.gradient_checkpointing),
         _fast_pass(accelerator, module),
     ):
         log = train(
@@ -181,9 +179,15 @@ def train_lora(
             on_validate=_grids(pipeline, config, tokens, dataset, folder) if config.sample_every else None,
             context=context,
         )
-    for module in trainable_modules(pipeline):
+    for module in architecture_of(pipeline).networks(pipeline):
         module.requires_grad_(False)
-    record = {**(learnt.config if learnt else {}), "base_model": base_model, NAME: asdict(config)}
+    base_class = architecture_of(pipeline).class_names[0]
+    record = {
+        **(learnt.config if learnt else {}),
+        "base_model": base_model,
+        "base_class": base_class,
+        NAME: asdict(config),
+    }
     stages = [*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)]
     adapter = Adapter(folder / "adapter", tokens, config=record, log=stages, has_lora=True, before=before)
     if accelerator.is_main_process:
@@ -192,7 +196,7 @@ def train_lora(
     return adapter
 
 
-def _words(pipeline: StableDiffusionPipeline, dataset: Dataset, learnt: Adapter | None) -> TokenMap:
+def _words(pipeline: Any, dataset: Dataset, learnt: Adapter | None) -> TokenMap:
     """Return the learnt words, after seeing that the pipeline and every condition of the corpus has one."""
     tokens = learnt.tokens if learnt else TokenMap({})
     token_ids(pipeline, tokens)
@@ -205,7 +209,7 @@ def _words(pipeline: StableDiffusionPipeline, dataset: Dataset, learnt: Adapter 
     return tokens
 
 
-def add_lora(pipeline: StableDiffusionPipeline, config: LoRAConfig) -> None:
+def add_lora(pipeline: Any, config: LoRAConfig) -> None:
     """Put fresh LoRA layers, in float32 and trainable, into the networks that ``config`` names.
 
     Their first weights depend on ``config.loop.seed`` alone.
@@ -213,11 +217,12 @@ def add_lora(pipeline: StableDiffusionPipeline, config: LoRAConfig) -> None:
     Raises:
         ConfigError: no layer of the network ends in one of the targets.
     """
-    for module in trainable_modules(pipeline):
+    for module in architecture_of(pipeline).networks(pipeline):
         module.requires_grad_(False)
-    networks: list[tuple[str, Any, list[str]]] = [("targets", pipeline.unet, config.targets)]
+    first, *texts = architecture_of(pipeline).adaptable(pipeline).values()
+    networks: list[tuple[str, Any, list[str]]] = [("targets", first, config.targets)]
     if config.train_text_encoder:
-        networks.append(("text_encoder_targets", pipeline.text_encoder, config.text_encoder_targets))
+        networks += [("text_encoder_targets", text, config.text_encoder_targets) for text in texts]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
         for setting, network, targets in networks:
@@ -246,15 +251,16 @@ def _fast_pass(accelerator: Accelerator, module: nn.Module) -> AbstractContextMa
 
 def _task(
     accelerator: Accelerator,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: LoRAConfig,
     tables: list[Dataset],
     tokens: TokenMap,
     cache: Path,
 ) -> DenoisingTask:
     table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
-    live = config.train_text_encoder
-    prompts = tokenise(pipeline, table.prompts) if live else encode_prompts(pipeline, table.prompts)
+    architecture = architecture_of(pipeline)
+    encode = architecture.tokenise if config.train_text_encoder else architecture.encode_prompts
+    prompts = encode(pipeline, table.prompts)
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
@@ -270,12 +276,12 @@ def _task(
         prompt_dropout=config.prompt_dropout,
         validation_examples=config.validation_examples,
         device=accelerator.device,
-        dtype=pipeline.unet.dtype,
+        dtype=architecture.network(pipeline).dtype,
     )
 
 
 def _grids(
-    pipeline: StableDiffusionPipeline, config: LoRAConfig, tokens: TokenMap, dataset: Dataset, folder: Path
+    pipeline: Any, config: LoRAConfig, tokens: TokenMap, dataset: Dataset, folder: Path
 ) -> GridSampler:
     subjects = [tokens.subject(name) for name in dataset.features["label"].names]
     return GridSampler(

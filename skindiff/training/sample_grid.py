@@ -3,8 +3,9 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from skindiff.generators.prompts import prompt_for
@@ -20,7 +21,7 @@ def grid_prompts(subjects: Sequence[str], *, mention_tone: bool) -> list[list[st
 
 
 def draw_grid(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     prompts: Sequence[Sequence[str]],
     path: Path,
     *,

@@ -9,23 +9,22 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, pipeline_state, save_adapter
-from skindiff.generators.stable_diffusion import trainable_modules
-from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, tokenise
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, text_home
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
-    PromptedUNet,
     check_common_settings,
     encode_tables,
     gradient_checkpointing,
@@ -149,7 +148,7 @@ class TrainableRows(nn.Module):
 
 def train_textual_inversion(
     accelerator: Accelerator,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: TextualInversionConfig,
     dataset: Dataset,
     folder: Path,
@@ -194,12 +193,12 @@ def train_textual_inversion(
     first = min(min(rows) for rows in ids.values())
     with (
         _trainable_rows(pipeline, first),
-        gradient_checkpointing(pipeline.unet, config.gradient_checkpointing),
+        gradient_checkpointing(pipeline, config.gradient_checkpointing),
     ):
         log = train(
             accelerator,
             loop,
-            module=PromptedUNet(pipeline.unet, pipeline.text_encoder),
+            module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
             loss=task.loss,
             sampler=balanced_batches(np.asarray(dataset["label"]), global_batch, NAME, loop.seed),
             folder=folder,
@@ -208,10 +207,11 @@ def train_textual_inversion(
             on_validate=_grids(pipeline, config, tokens, folder, loop.steps) if config.sample_every else None,
             context=context,
         )
+    base_class = architecture_of(pipeline).class_names[0]
     adapter = Adapter(
         folder=folder / "adapter",
         tokens=tokens,
-        config={"base_model": base_model, NAME: asdict(config)},
+        config={"base_model": base_model, "base_class": base_class, NAME: asdict(config)},
         log=[{"stage": NAME, **row} for row in log],
         has_lora=False,
         before=before,
@@ -236,13 +236,14 @@ def _classes(dataset: Dataset) -> list[str]:
 
 def _task(
     accelerator: Accelerator,
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: TextualInversionConfig,
     tables: list[Dataset],
     tokens: TokenMap,
     cache: Path,
 ) -> DenoisingTask:
     table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    architecture = architecture_of(pipeline)
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
@@ -251,16 +252,16 @@ def _task(
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
         table=table,
-        prompts=tokenise(pipeline, table.prompts).to(accelerator.device),
+        prompts=architecture.tokenise(pipeline, table.prompts).to(accelerator.device),
         prompt_dropout=0.0,
         validation_examples=config.validation_examples,
         device=accelerator.device,
-        dtype=pipeline.unet.dtype,
+        dtype=architecture.network(pipeline).dtype,
     )
 
 
 def _grids(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     config: TextualInversionConfig,
     tokens: TokenMap,
     folder: Path,
@@ -279,10 +280,10 @@ def _grids(
 
 
 @contextmanager
-def _trainable_rows(pipeline: StableDiffusionPipeline, first: int) -> Iterator[None]:
+def _trainable_rows(pipeline: Any, first: int) -> Iterator[None]:
     """Let the rows from ``first`` on be parameters inside the context and plain rows again after it."""
-    encoder = pipeline.text_encoder
-    for module in trainable_modules(pipeline):
+    encoder = text_home(pipeline)[1]
+    for module in architecture_of(pipeline).networks(pipeline):
         module.requires_grad_(False)
     rows = TrainableRows(encoder.get_input_embeddings(), first)
     encoder.set_input_embeddings(rows)

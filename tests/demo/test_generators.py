@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
-from skindiff.generators import stable_diffusion
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import Run, run_command
@@ -58,13 +58,13 @@ def test_the_revision_that_an_adapter_records_reaches_the_loader(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    loader = stable_diffusion.StableDiffusionPipeline.from_pretrained
+    loader = StableDiffusionPipeline.from_pretrained
 
     def from_pretrained(model: str, **options: object) -> object:
         asked.append((model, options["revision"]))
         return loader(model, **options)
 
-    monkeypatch.setattr(stable_diffusion.StableDiffusionPipeline, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", from_pretrained)
     cache = GeneratorCache(DemoConfig(generators=[str(made.run)], tone_draws=2, tone_subject="skin"))
     loaded = cache.generator("lora")
     assert asked == [(BASE, RECORDED)] * 2  # the adapter's, and the one that is asked for colours of skin

@@ -22,8 +22,7 @@ from skindiff.generators.adapter import (
     unload_adapter,
 )
 from skindiff.generators.prompts import prompt_for
-from skindiff.generators.stable_diffusion import load_pipeline
-from skindiff.generators.tokens import encode_prompts
+from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
@@ -124,7 +123,7 @@ def test_unloading_puts_everything_back(
             assert state.keys() == expected.keys()
             assert all(torch.equal(state[key], expected[key]) for key in expected)
     with pytest.raises(GeneratorError, match="no learned token"):
-        encode_prompts(pipeline, [prompt])
+        architecture_of(pipeline).encode_prompts(pipeline, [prompt])
 
 
 def test_a_second_adapter_is_refused_until_the_first_is_unloaded(

@@ -14,9 +14,10 @@ import skindiff
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import embedding_files
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
+from skindiff.generators.models import model_revision
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.resolve import find_generator, load_generator
-from skindiff.generators.stable_diffusion import load_pipeline, model_revision
+from skindiff.generators.text_to_image.loading import load_pipeline
 from tests.generators.made_adapter import (
     BASE,
     NEWEST,

@@ -7,7 +7,8 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.stable_diffusion import load_pipeline, model_folder, model_revision
+from skindiff.generators.models import model_folder, model_revision
+from skindiff.generators.text_to_image.loading import load_pipeline
 from tests.tiny import save_tiny_pipeline, tiny_pipeline
 
 

@@ -3,15 +3,16 @@ import torch
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 from skindiff.generators.tokens import (
     add_tokens,
-    encode_prompts,
     make_token_map,
     placeholder_for,
     token_ids,
-    tokenise,
 )
 from tests.tiny import TINY_CLASSES, tiny_pipeline
+
+SEAM = StableDiffusion()
 
 
 def test_placeholders_depend_on_the_name_alone_and_never_meet() -> None:
@@ -77,7 +78,7 @@ def test_a_placeholder_becomes_exactly_its_own_ids(vectors: int) -> None:
     tokens = make_token_map(TINY_CLASSES, vectors)
     ids = add_tokens(pipeline, tokens)
     for condition in TINY_CLASSES:
-        row = tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")])[0].tolist()
+        row = SEAM.tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")])[0].tolist()
         assert [one for one in row if one >= min(ids[TINY_CLASSES[0]])] == ids[condition]
 
 
@@ -94,12 +95,12 @@ def test_a_placeholder_that_would_do_nothing_is_refused(prompt: str) -> None:
     pipeline = tiny_pipeline()
     add_tokens(pipeline, make_token_map(["eczema"], 2))
     with pytest.raises(GeneratorError, match=r"learned token|exactly its own"):
-        tokenise(pipeline, [prompt])
+        SEAM.tokenise(pipeline, [prompt])
 
 
 def test_a_prompt_that_would_be_cut_is_refused() -> None:
     with pytest.raises(GeneratorError, match="42 tokens, the text encoder 32"):
-        tokenise(tiny_pipeline(), ["skin " * 40])
+        SEAM.tokenise(tiny_pipeline(), ["skin " * 40])
 
 
 def test_a_pipeline_without_the_tokens_is_refused() -> None:
@@ -112,8 +113,8 @@ def test_prompts_are_encoded_as_diffusers_does_and_alone() -> None:
     tokens = make_token_map(TINY_CLASSES, 2)
     add_tokens(pipeline, tokens)
     prompts = [prompt_for(tokens.subject(name), tone) for name in TINY_CLASSES for tone in ("I", None)]
-    together = encode_prompts(pipeline, [*prompts, "", *prompts])
+    together = SEAM.encode_prompts(pipeline, [*prompts, "", *prompts])
     for place, prompt in enumerate([*prompts, "", *prompts]):
         expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
         assert torch.equal(together[place], expected[0])
-        assert torch.equal(together[place], encode_prompts(pipeline, [prompt])[0])
+        assert torch.equal(together[place], SEAM.encode_prompts(pipeline, [prompt])[0])

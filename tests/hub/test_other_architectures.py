@@ -22,7 +22,7 @@ LOAD = """
     from skindiff.demo.config import DemoConfig
     from skindiff.demo.generator_cache import GeneratorCache
     from skindiff.errors import GeneratorError
-    from skindiff.generators.stable_diffusion import load_pipeline
+    from skindiff.generators.text_to_image.loading import load_pipeline
 
     cache = GeneratorCache(DemoConfig(generators=["me/sdxl"]))
     for load in (skindiff.load, load_pipeline, cache.generator):

@@ -12,8 +12,9 @@ from tests.tiny import TINY_SIZE, tiny_corpus, tiny_pipeline
 
 
 def test_moments_are_those_of_the_autoencoder(tmp_path: Path) -> None:
-    vae, dataset = tiny_pipeline().vae, tiny_corpus(5)
-    moments = encode_latents(vae, dataset, tmp_path, size=TINY_SIZE, flip=True, batch_size=2)
+    pipeline, dataset = tiny_pipeline(), tiny_corpus(5)
+    vae = pipeline.vae
+    moments = encode_latents(pipeline, dataset, tmp_path, size=TINY_SIZE, flip=True, batch_size=2)
     assert moments.mean.shape == moments.std.shape == (5, 2, 4, 8, 8)
     pixels = torch.from_numpy(np.stack([image_array(image, TINY_SIZE) for image in dataset["image"]]))
     for variant, images in enumerate((pixels, pixels.flip(-1))):
@@ -24,7 +25,7 @@ def test_moments_are_those_of_the_autoencoder(tmp_path: Path) -> None:
 
 
 def test_samples_are_drawn_anew_around_the_mean(tmp_path: Path) -> None:
-    moments = encode_latents(tiny_pipeline().vae, tiny_corpus(2), tmp_path, size=TINY_SIZE)
+    moments = encode_latents(tiny_pipeline(), tiny_corpus(2), tmp_path, size=TINY_SIZE)
     rows, variants = torch.zeros(4096, dtype=torch.int64), torch.zeros(4096, dtype=torch.int64)
     samples = moments.sample(rows, variants, torch.randn(4096, *moments.shape))
     torch.testing.assert_close(samples.std(0), moments.std[0, 0], rtol=0.1, atol=1e-3)
@@ -32,24 +33,24 @@ def test_samples_are_drawn_anew_around_the_mean(tmp_path: Path) -> None:
 
 
 def test_the_second_call_reads_the_first_ones_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vae, dataset = tiny_pipeline().vae, tiny_corpus(3)
-    first = encode_latents(vae, dataset, tmp_path, size=TINY_SIZE)
-    monkeypatch.setattr(vae, "encode", None)
-    second = encode_latents(vae, dataset, tmp_path, size=TINY_SIZE)
+    pipeline, dataset = tiny_pipeline(), tiny_corpus(3)
+    first = encode_latents(pipeline, dataset, tmp_path, size=TINY_SIZE)
+    monkeypatch.setattr(pipeline.vae, "encode", None)
+    second = encode_latents(pipeline, dataset, tmp_path, size=TINY_SIZE)
     assert torch.equal(first.mean, second.mean)
     assert torch.equal(first.std, second.std)
     assert [path.name for path in tmp_path.iterdir()] == [f"latents-{first.key}.safetensors"]
 
 
 def test_the_key_follows_contents_size_flips_and_weights(tmp_path: Path) -> None:
-    vae, dataset = tiny_pipeline().vae, tiny_corpus(3)
+    pipeline, dataset = tiny_pipeline(), tiny_corpus(3)
 
-    def key(vae=vae, dataset=dataset, size=TINY_SIZE, flip=False) -> str:
-        return encode_latents(vae, dataset, tmp_path, size=size, flip=flip).key
+    def key(pipeline=pipeline, dataset=dataset, size=TINY_SIZE, flip=False) -> str:
+        return encode_latents(pipeline, dataset, tmp_path, size=size, flip=flip).key
 
     keys = [
         key(),
-        key(vae=tiny_pipeline(seed=1).vae),
+        key(pipeline=tiny_pipeline(seed=1)),
         key(dataset=tiny_corpus(3, seed=1)),
         key(dataset=dataset.select([0, 2, 1])),
         key(size=16),
@@ -60,7 +61,7 @@ def test_the_key_follows_contents_size_flips_and_weights(tmp_path: Path) -> None
 
 
 def test_files_are_keyed_by_their_bytes_not_their_names(tmp_path: Path) -> None:
-    vae = tiny_pipeline().vae
+    pipeline = tiny_pipeline()
     keys = []
     for folder, colour in (("a", 10), ("b", 10), ("c", 11)):
         path = tmp_path / folder / "image.png"
@@ -68,7 +69,7 @@ def test_files_are_keyed_by_their_bytes_not_their_names(tmp_path: Path) -> None:
         Image.new("RGB", (TINY_SIZE, TINY_SIZE), (colour, 0, 0)).save(path)
         dataset = tiny_corpus(1).remove_columns("image").add_column("image", [str(path)])
         dataset = dataset.cast_column("image", ImageFeature())
-        keys.append(encode_latents(vae, dataset, tmp_path, size=TINY_SIZE).key)
+        keys.append(encode_latents(pipeline, dataset, tmp_path, size=TINY_SIZE).key)
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -80,16 +81,16 @@ def test_images_are_cut_to_their_centre() -> None:
 
 
 def test_latents_that_are_not_finite_are_refused_and_not_kept(tmp_path: Path) -> None:
-    vae = tiny_pipeline().vae
-    torch.nn.init.constant_(vae.quant_conv.weight, float("nan"))
+    pipeline = tiny_pipeline()
+    torch.nn.init.constant_(pipeline.vae.quant_conv.weight, float("nan"))
     with pytest.raises(GeneratorError, match="not finite"):
-        encode_latents(vae, tiny_corpus(1), tmp_path, size=TINY_SIZE)
+        encode_latents(pipeline, tiny_corpus(1), tmp_path, size=TINY_SIZE)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_training_refuses_an_autoencoder_with_a_shift(tmp_path: Path) -> None:
-    vae = tiny_pipeline().vae
-    vae.register_to_config(shift_factor=0.1)
+    pipeline = tiny_pipeline()
+    pipeline.vae.register_to_config(shift_factor=0.1)
     with pytest.raises(GeneratorError, match=r"shift_factor of 0\.1"):
-        encode_latents(vae, tiny_corpus(1), tmp_path, size=TINY_SIZE)
+        encode_latents(pipeline, tiny_corpus(1), tmp_path, size=TINY_SIZE)
     assert not list(tmp_path.iterdir())

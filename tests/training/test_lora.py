@@ -12,8 +12,8 @@ from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import ADAPTER_NAME, load_adapter, unload_adapter
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training import loop as loop_module
-from skindiff.training.denoising_task import PromptedUNet
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig, add_lora, paper_lora, train_lora
 from skindiff.training.merged_lora import merged_updates
@@ -183,7 +183,7 @@ def test_merged_updates_are_pefts_function() -> None:
     for key, parameter in pipeline.unet.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.3)
-    module = PromptedUNet(pipeline.unet, None)
+    module = architecture_of(pipeline).denoiser(pipeline, live_text=False)
     inputs = (torch.randn(2, 4, 8, 8), torch.tensor([5, 900]), torch.randn(1, 6, 16), torch.tensor([0, 0]))
 
     def gradients() -> list[torch.Tensor]:

@@ -9,7 +9,8 @@ from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import load_adapter, unload_adapter
-from skindiff.generators.tokens import encode_prompts, token_ids
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.tokens import token_ids
 from skindiff.training import loop as loop_module
 from skindiff.training.loop import LoopConfig
 from skindiff.training.textual_inversion import (
@@ -85,7 +86,8 @@ def test_loading_what_was_saved_gives_the_same_embeddings(trained) -> None:
     fresh = tiny_pipeline()
     load_adapter(fresh, adapter.folder)
     prompts = [f"An image of {adapter.tokens.subject(name)}" for name in TINY_CLASSES]
-    assert torch.equal(encode_prompts(fresh, prompts), encode_prompts(pipeline, prompts))
+    encode = architecture_of(pipeline).encode_prompts
+    assert torch.equal(encode(fresh, prompts), encode(pipeline, prompts))
 
 
 def test_the_words_lower_the_loss_on_fixed_noise(tmp_path: Path) -> None:

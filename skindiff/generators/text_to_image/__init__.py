@@ -1,0 +1,1 @@
+"""The seam of base models: what training and synthesis ask of an architecture, and a file for each."""

@@ -1,0 +1,148 @@
+"""What is asked of an architecture of text-to-image models, and nothing else is.
+
+Training, tone, drawing, demo and cards know a pipeline by this seam; which networks it has, and what they
+are called, only the architecture's own file knows.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import nn
+
+Mode = Literal["txt2img", "img2img"]
+
+
+class Architecture(ABC):
+    """One architecture; it has no state, and every method takes a pipeline of its class.
+
+    Attributes:
+        name: what people call it.
+        generates: the class of diffusers that draws from text, and that saved pipelines are loaded as.
+        transfers: the class that draws from an image (img2img).
+        loading: further settings of ``from_pretrained``.
+        token_home: attributes of the pipeline where learned tokens live: its tokenizer and text encoder.
+    """
+
+    name: ClassVar[str]
+    generates: ClassVar[type[DiffusionPipeline]]
+    transfers: ClassVar[type[DiffusionPipeline]]
+    loading: ClassVar[dict[str, Any]] = {}
+    token_home: ClassVar[tuple[str, str]]
+
+    @property
+    def class_names(self) -> tuple[str, str]:
+        """The classes that ``model_index.json`` of a model of this architecture can name."""
+        return self.generates.__name__, self.transfers.__name__
+
+    @abstractmethod
+    def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
+        """Raise a GeneratorError for a part that the pipeline's own class would not use as it was made."""
+
+    @abstractmethod
+    def network(self, pipeline: Any) -> Any:
+        """Return the network that denoises."""
+
+    @abstractmethod
+    def networks(self, pipeline: Any) -> tuple[Any, ...]:
+        """Return every network, the one that denoises first and the autoencoder last."""
+
+    @abstractmethod
+    def adaptable(self, pipeline: Any) -> dict[str, Any]:
+        """Return the networks that a LoRA can sit on, by the prefix of their keys in its file; the one that
+        denoises first."""
+
+    @abstractmethod
+    def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
+        """Return what is trained: ``forward(latents, timesteps, prompts, places)`` predicts.
+
+        Args:
+            pipeline: whose networks are called.
+            live_text: the text encoder runs in each step, on token ids; otherwise prompts are its states.
+        """
+
+    @abstractmethod
+    def image_size(self, pipeline: Any) -> int:
+        """Return the height and width in pixels that the model was made for."""
+
+    @abstractmethod
+    def latent_shape(self, pipeline: Any, size: int) -> tuple[int, int, int]:
+        """Return channels, height and width of the latent of an image of ``size`` pixels."""
+
+    @abstractmethod
+    def latent_facts(self, pipeline: Any) -> dict[str, Any]:
+        """Return everything that decides the latent of an image, of plain types, for a cache's key."""
+
+    @abstractmethod
+    def encode_moments(self, pipeline: Any, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode images in the autoencoder's own precision and on its device.
+
+        Args:
+            pipeline: with the autoencoder.
+            images: (b, 3, height, width) in [-1, 1].
+
+        Returns:
+            Mean and standard deviation of the posterior, each (b, channels, height, width) in float32 on the
+            CPU, not yet scaled: :meth:`scale` makes what the network sees.
+        """
+
+    @abstractmethod
+    def scale(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+        """Return latents of the autoencoder as the network sees them."""
+
+    @abstractmethod
+    def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
+        """Decode latents in the autoencoder's own precision and on its device.
+
+        Args:
+            pipeline: with the autoencoder.
+            latents: (b, channels, height, width).
+            scaled: they are what the network sees, not what the encoder gives.
+
+        Returns:
+            Images, (b, 3, height, width) in float32 on that device: [0, 1], a little beyond, or not finite.
+        """
+
+    @abstractmethod
+    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> torch.Tensor:
+        """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
+
+        Returns:
+            Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
+
+        Raises:
+            GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is
+                too long for the text encoder.
+        """
+
+    @abstractmethod
+    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> torch.Tensor:
+        """Encode each prompt alone, so that its embedding never depends on what it is batched with.
+
+        Returns:
+            States, (prompts, places, width), in the text encoder's precision and on its device.
+
+        Raises:
+            GeneratorError: see :meth:`tokenise`.
+        """
+
+    @abstractmethod
+    def conditions(self, prompts: torch.Tensor, free: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Return what a pipeline is called with in place of prompts.
+
+        Args:
+            prompts: states of :meth:`encode_prompts`, one for each image.
+            free: those of the empty prompt, which guidance is measured against.
+        """
+
+    def drawing(self, pipeline: Any, mode: Mode, scheduler: Any) -> Any:
+        """Return a pipeline of the same networks that draws in a mode with a scheduler, without a bar."""
+        kind: Any = self.transfers if mode == "img2img" else self.generates
+        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building)
+        drawing.set_progress_bar_config(disable=True)
+        return drawing
+
+    _building: ClassVar[dict[str, Any]] = {}
+    """Further settings of the classes' constructors."""

@@ -1,0 +1,79 @@
+"""Prompts for a CLIP text encoder: exactly the ids that its pipeline makes, each prompt encoded alone."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from transformers import CLIPTokenizer
+
+from skindiff.errors import GeneratorError
+
+_PLACEHOLDER = re.compile(r"<[^<>\s]+>")
+
+
+def tokenise(pipeline: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
+    """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
+
+    Args:
+        pipeline: which expands a placeholder to the names of its rows.
+        tokenizer: one of the pipeline's.
+        prompts: any number.
+
+    Returns:
+        Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
+
+    Raises:
+        GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is too
+            long for the text encoder.
+    """
+    rows = []
+    for prompt in prompts:
+        expanded = pipeline.maybe_convert_prompt(prompt, tokenizer)
+        ids = tokenizer(expanded, verbose=False).input_ids
+        if len(ids) > tokenizer.model_max_length:
+            raise GeneratorError(
+                f"prompt {prompt!r} takes {len(ids)} tokens, the text encoder {tokenizer.model_max_length}: "
+                "shorten it, or lower vectors"
+            )
+        _check_placeholders(tokenizer, prompt, ids)
+        padded = tokenizer(expanded, padding="max_length", max_length=tokenizer.model_max_length)
+        rows.append(torch.tensor(padded.input_ids))
+    return torch.stack(rows)
+
+
+def encode(pipeline: Any, tokenizer: CLIPTokenizer, encoder: Any, prompts: Iterable[str]) -> torch.Tensor:
+    """Encode each prompt alone; prompts that occur more than once are encoded once.
+
+    Returns:
+        Hidden states of shape (prompts, places, width), in the text encoder's precision and on its device.
+
+    Raises:
+        GeneratorError: see :func:`tokenise`.
+    """
+    prompts = list(prompts)
+    unique = list(dict.fromkeys(prompts))
+    rows = tokenise(pipeline, tokenizer, unique)
+    with torch.no_grad():
+        states = torch.cat([encoder(ids[None].to(encoder.device))[0] for ids in rows])
+    return states[[unique.index(prompt) for prompt in prompts]]
+
+
+def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -> None:
+    added = tokenizer.get_added_vocab()
+    for placeholder in dict.fromkeys(_PLACEHOLDER.findall(prompt)):
+        if placeholder not in added:
+            raise GeneratorError(
+                f"prompt {prompt!r}: {placeholder} is no learned token of this pipeline: load the adapter "
+                "that holds it, or name the condition in words"
+            )
+        own = [added[placeholder]]
+        while (name := f"{placeholder}_{len(own)}") in added:
+            own.append(added[name])
+        found = sum(ids[place : place + len(own)] == own for place in range(len(ids)))
+        exact = found == prompt.count(placeholder) and sum(map(ids.count, own)) == found * len(own)
+        if not exact or f"{placeholder}_" in prompt:
+            raise GeneratorError(
+                f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
+                "spaces around it and leave out its numbered parts"
+            )

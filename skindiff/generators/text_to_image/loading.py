@@ -1,0 +1,112 @@
+"""The table of architectures, and loading a base model as the one that its index names."""
+
+from typing import Any
+
+import torch
+
+from skindiff.errors import GeneratorError
+from skindiff.generators.models import (
+    DEFAULT_MODEL,
+    first_words,
+    model_folder,
+    pipeline_class_name,
+    quiet_loading,
+    split_revision,
+)
+from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
+
+ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(),)
+"""Every architecture of base models; a new one is a file of this folder and a line here."""
+
+
+def architecture_of(pipeline: Any) -> Architecture:
+    """Return the architecture of a pipeline that is loaded.
+
+    Raises:
+        GeneratorError: it is of none that is known here.
+    """
+    for architecture in ARCHITECTURES:
+        if isinstance(pipeline, (architecture.generates, architecture.transfers)):
+            return architecture
+    raise GeneratorError(f"a {type(pipeline).__name__} is none of {_known()}")
+
+
+def architecture_named(class_name: str) -> Architecture | None:
+    """Return the architecture whose pipelines are of a class, named as ``model_index.json`` does."""
+    return next((known for known in ARCHITECTURES if class_name in known.class_names), None)
+
+
+def check_text_to_image(model: str, revision: str | None = None) -> Architecture:
+    """Return the architecture that a base model says in its index to be of.
+
+    Of a Hub model nothing but that index is fetched.
+
+    Raises:
+        GeneratorError: there is no such model, or it is of no architecture known here.
+    """
+    name = pipeline_class_name(model, revision)
+    architecture = architecture_named(name)
+    if architecture is None:
+        raise GeneratorError(
+            f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and draws "
+            f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
+        )
+    return architecture
+
+
+def load_pipeline(
+    model: str,
+    *,
+    revision: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Any:
+    """Load a text-to-image pipeline in evaluation mode.
+
+    Only safetensors weights are read, whatever their precision on disk they come as ``dtype``.
+    ``HF_HUB_OFFLINE=1`` is respected.
+
+    Args:
+        model: what :func:`~skindiff.generators.models.model_folder` takes.
+        revision: branch, tag or commit of a Hub model that names none itself; not for folders.
+        dtype: precision of all modules.
+        device: where the modules go.
+
+    Returns:
+        A pipeline of the class that its architecture generates with.
+
+    Raises:
+        GeneratorError: when there is no such model, it is of no architecture known here or not in
+            safetensors, or its architecture does not fit one of its parts.
+    """
+    architecture = check_text_to_image(model, revision)
+    name, revision = split_revision(model, revision)
+    folder = model_folder(name)
+    kind: Any = architecture.generates
+    try:
+        with quiet_loading():
+            pipeline = kind.from_pretrained(
+                str(folder or name),
+                revision=revision,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=folder is not None,
+                **architecture.loading,
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        way_out = (
+            "check that the folder is a complete pipeline saved with save_pretrained in safetensors"
+            if folder is not None
+            else "check the id and the network, or give the folder of a downloaded copy"
+        )
+        raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error
+    architecture.refuse_unfit(pipeline, f"model {model!r}")
+    pipeline.set_progress_bar_config(disable=True)
+    for module in architecture.networks(pipeline):
+        module.eval().requires_grad_(False)
+    return pipeline.to(device)
+
+
+def _known() -> str:
+    return ", ".join(f"the {known.class_names[0]} of {known.name}" for known in ARCHITECTURES)

@@ -1,0 +1,128 @@
+"""Stable Diffusion 1.x and 2.x: a U-Net, one CLIP text encoder, an autoencoder that scales its latents."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from torch import nn
+
+from skindiff.errors import GeneratorError
+from skindiff.generators.fingerprints import weights_fingerprint
+from skindiff.generators.text_to_image import clip_text
+from skindiff.generators.text_to_image.architecture import Architecture
+
+
+class PromptedUNet(nn.Module):
+    """The U-Net with, where the text encoder learns too, the text encoder in front of it."""
+
+    def __init__(self, unet: nn.Module, text_encoder: nn.Module | None) -> None:
+        super().__init__()
+        self.unet, self.text_encoder = unet, text_encoder
+
+    def forward(
+        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, places: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict noise or velocity.
+
+        Args:
+            latents: (b, c, h, w) noised.
+            timesteps: (b,).
+            prompts: (p, places) token ids, or (p, places, width) hidden states without a text encoder.
+            places: (b,) which of the prompts belongs to each latent.
+        """
+        states = prompts if self.text_encoder is None else self.text_encoder(prompts)[0]
+        prediction: torch.Tensor = self.unet(latents, timesteps, states[places].to(latents.dtype)).sample
+        return prediction
+
+
+class StableDiffusion(Architecture):
+    """Stable Diffusion 1.x and 2.x; the safety checker, which takes diseased skin for nudity, is left out."""
+
+    name = "Stable Diffusion 1.x and 2.x"
+    generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
+    loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
+    token_home = ("tokenizer", "text_encoder")
+    _building = {"requires_safety_checker": False}  # noqa: RUF012
+
+    def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
+        """Refuse an autoencoder that shifts its latents, which Stable Diffusion never does.
+
+        Plain diffusers' pipeline scales latents and nothing else, so that a model trained with a shift would
+        be drawn from without it. The shift belongs to architectures whose pipeline applies it.
+        """
+        shift = pipeline.vae.config.shift_factor
+        if shift:
+            raise GeneratorError(
+                f"{name}: its autoencoder has a shift_factor of {shift:g}, which {self.name} does not apply: "
+                "give a model with the autoencoder that it was made with"
+            )
+
+    def network(self, pipeline: Any) -> Any:
+        """Return the U-Net."""
+        return pipeline.unet
+
+    def networks(self, pipeline: Any) -> tuple[Any, ...]:
+        """Return the U-Net, the text encoder and the autoencoder."""
+        return pipeline.unet, pipeline.text_encoder, pipeline.vae
+
+    def adaptable(self, pipeline: Any) -> dict[str, Any]:
+        """Return the U-Net and the text encoder."""
+        return {"unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
+
+    def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
+        """Return a :class:`PromptedUNet`."""
+        return PromptedUNet(pipeline.unet, pipeline.text_encoder if live_text else None)
+
+    def image_size(self, pipeline: Any) -> int:
+        """Return the side of the U-Net's grid in pixels."""
+        return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)
+
+    def latent_shape(self, pipeline: Any, size: int) -> tuple[int, int, int]:
+        """Return the shape of the U-Net's input."""
+        side = size // pipeline.vae_scale_factor
+        return int(pipeline.unet.config.in_channels), side, side
+
+    def latent_facts(self, pipeline: Any) -> dict[str, Any]:
+        """Return precision, scale and weights of the autoencoder."""
+        vae = pipeline.vae
+        return {
+            "dtype": str(vae.dtype),
+            "scaling_factor": vae.config.scaling_factor,
+            "vae": weights_fingerprint(vae),
+        }
+
+    def encode_moments(self, pipeline: Any, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode images (see the seam)."""
+        vae = pipeline.vae
+        with torch.no_grad():
+            posterior = vae.encode(images.to(vae.device, vae.dtype)).latent_dist
+        return posterior.mean.float().cpu(), posterior.std.float().cpu()
+
+    def scale(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+        """Return latents times the scaling factor."""
+        factor: float = pipeline.vae.config.scaling_factor
+        return latents * factor
+
+    def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
+        """Decode latents (see the seam)."""
+        vae = pipeline.vae
+        latents = latents.to(vae.device, vae.dtype)
+        with torch.no_grad():
+            images: torch.Tensor = vae.decode(
+                latents / vae.config.scaling_factor if scaled else latents
+            ).sample
+        return images.float() / 2 + 0.5
+
+    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> torch.Tensor:
+        """Turn prompts into ids of the one tokenizer."""
+        return clip_text.tokenise(pipeline, pipeline.tokenizer, prompts)
+
+    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> torch.Tensor:
+        """Encode prompts by the one text encoder."""
+        return clip_text.encode(pipeline, pipeline.tokenizer, pipeline.text_encoder, prompts)
+
+    def conditions(self, prompts: torch.Tensor, free: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Return states of prompts and of the empty prompt."""
+        found = {"prompt_embeds": prompts}
+        return found if free is None else {**found, "negative_prompt_embeds": free}

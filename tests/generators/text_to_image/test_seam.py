@@ -1,0 +1,92 @@
+"""The contract of every architecture, and that nobody reaches past the seam."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+import skindiff
+from skindiff.errors import GeneratorError
+from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, architecture_of
+from skindiff.synthesis.schedulers import make_scheduler
+from tests.tiny import TINY_SIZE, tiny_pipeline
+
+BUILDERS = {"Stable Diffusion 1.x and 2.x": tiny_pipeline}
+"""A tiny pipeline of each architecture."""
+PARTS = {"unet", "vae", "text_encoder", "tokenizer", "vae_scale_factor"}
+KNOWING = ("training", "synthesis", "demo", "hub", "commands")
+
+
+@pytest.mark.parametrize("room", KNOWING)
+def test_rooms_to_the_right_know_the_seam_and_no_part_of_a_pipeline(room: str) -> None:
+    package = Path(skindiff.__file__).parent
+    own = {"training/vae.py", "training/ddpm.py"}  # of from-scratch families, whose parts are our own
+    for path in (package / room).rglob("*.py"):
+        if path.relative_to(package).as_posix() in own:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in PARTS, f"{path.name}:{node.lineno} reaches for .{node.attr}"
+            if isinstance(node, ast.ImportFrom) and node.module == "diffusers":
+                named = {alias.name for alias in node.names if alias.name.endswith("Pipeline")}
+                assert not named - {"DiffusionPipeline"}, f"{path.name}:{node.lineno} names {named}"
+
+
+def test_every_architecture_is_found_by_its_classes_and_tested_here() -> None:
+    assert {known.name for known in ARCHITECTURES} == set(BUILDERS)
+    names = [name for known in ARCHITECTURES for name in known.class_names]
+    assert len(set(names)) == len(names)
+    for known in ARCHITECTURES:
+        assert all(architecture_named(name) is known for name in known.class_names)
+    assert architecture_named("FluxPipeline") is None
+    with pytest.raises(GeneratorError, match="a object is none of the StableDiffusionPipeline of"):
+        architecture_of(object())
+
+
+@pytest.mark.parametrize("seam", ARCHITECTURES, ids=lambda seam: seam.class_names[0])
+def test_the_contract(seam: Architecture) -> None:
+    pipeline = BUILDERS[seam.name]()
+    assert architecture_of(pipeline) is seam
+    seam.refuse_unfit(pipeline)
+    networks = seam.networks(pipeline)
+    assert seam.network(pipeline) is networks[0]
+    adaptable = list(seam.adaptable(pipeline).values())
+    assert adaptable[0] is networks[0]
+    assert all(network in networks for network in adaptable)
+    assert all(hasattr(pipeline, name) for name in (*seam.token_home, *seam.adaptable(pipeline)))
+
+    images = torch.rand(2, 3, TINY_SIZE, TINY_SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean, std = seam.encode_moments(pipeline, images)
+    assert tuple(mean.shape[1:]) == tuple(std.shape[1:]) == seam.latent_shape(pipeline, TINY_SIZE)
+    latents = seam.scale(pipeline, mean)
+    torch.testing.assert_close(seam.decode(pipeline, latents), seam.decode(pipeline, mean, scaled=False))
+    assert seam.decode(pipeline, latents).shape == images.shape
+
+    prompts = ["An image of skin", "", "An image of skin"]
+    ids, states = seam.tokenise(pipeline, prompts), seam.encode_prompts(pipeline, prompts)
+    assert len(ids) == len(states) == 3
+    assert torch.equal(states[0], states[2])
+    places, times = torch.tensor([0, 1]), torch.tensor([3, 500])
+    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places)
+    frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places)
+    assert live.shape == latents.shape
+    torch.testing.assert_close(live, frozen)
+
+
+@pytest.mark.parametrize("seam", ARCHITECTURES, ids=lambda seam: seam.class_names[0])
+@pytest.mark.parametrize("mode", ["txt2img", "img2img"])
+def test_it_draws_what_plain_diffusers_draws(seam: Architecture, mode: str) -> None:
+    pipeline = BUILDERS[seam.name]()
+    drawing = seam.drawing(pipeline, mode, make_scheduler("ddim", pipeline))  # type: ignore[arg-type]
+    assert isinstance(drawing, seam.transfers if mode == "img2img" else seam.generates)
+    image = {"image": torch.rand(1, 3, TINY_SIZE, TINY_SIZE), "strength": 0.5} if mode == "img2img" else {}
+    size = {} if image else {"height": TINY_SIZE, "width": TINY_SIZE}
+    settings = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "np", **image, **size}
+    states = seam.encode_prompts(pipeline, ["An image of skin", ""])
+    drawn = [
+        drawing(**asked, generator=torch.Generator().manual_seed(1), **settings).images
+        for asked in ({"prompt": "An image of skin"}, seam.conditions(states[:1], states[1:]))
+    ]
+    assert (drawn[0] == drawn[1]).all()
