@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from accelerate import Accelerator
 from skindiff import __version__
 from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
+from skindiff.files import PARTIAL, replacing, write_atomically
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 
 CONFIG_FILE, STAGES, DONE, VERSION_FILE = "config.yaml", "stages", "done.json", "version.txt"
-_PARTIAL_CONFIG, _CACHE = f".{CONFIG_FILE}.partial", "cache"
+_CACHE = "cache"
 _BEFORE_VERSIONS = "0.1.0"
 """It wrote no version into its run folders."""
 _LISTS = ("audit.csv", "missing.txt", "quarantined.csv", PLUGINS_FILE)
@@ -33,7 +33,6 @@ _OURS = (
     "logs",
     *_LISTS,
     VERSION_FILE,
-    _PARTIAL_CONFIG,
     _CACHE,
     CONFIG_FILE,
 )
@@ -98,8 +97,8 @@ class RunFolder:
                 write_atomically(self.path / VERSION_FILE, f"{__version__}\n")
                 if plugins:
                     write_atomically(self.path / PLUGINS_FILE, json.dumps(plugins) + "\n")
-                save_config(config, self.path / _PARTIAL_CONFIG)
-                os.replace(self.path / _PARTIAL_CONFIG, self.path / CONFIG_FILE)
+                with replacing(self.path / CONFIG_FILE) as partial:
+                    save_config(config, partial)
                 (self.path / STAGES).mkdir(exist_ok=True)
             except OSError as error:
                 raise RunFolderError(
@@ -146,15 +145,7 @@ class RunFolder:
         return Stage(folder, inputs, self.accelerator)
 
     def _refuse(self, resume: bool, overwrite: bool) -> None:
-        left = {
-            _CACHE,
-            _PARTIAL_CONFIG,
-            VERSION_FILE,
-            PLUGINS_FILE,
-        }  # what an error or a kill before the run began can leave
-        if not self.path.exists() or (
-            self.path.is_dir() and {path.name for path in self.path.iterdir()} <= left
-        ):
+        if not self.path.exists() or (self.path.is_dir() and not self._holds_more()):
             return
         if not (self.path / CONFIG_FILE).is_file():
             raise RunFolderError(
@@ -173,6 +164,12 @@ class RunFolder:
                 "--overwrite"
             )
 
+    def _holds_more(self) -> bool:
+        """Whether the folder holds more than an error or a kill before the run began can leave."""
+        left = {_CACHE, VERSION_FILE, PLUGINS_FILE}
+        names = (path.name for path in self.path.iterdir())
+        return any(name not in left and not name.endswith(PARTIAL) for name in names)
+
     def _clear(self, names: tuple[str, ...]) -> None:
         for name in names:
             path = self.path / name
@@ -189,10 +186,3 @@ def _version_of(folder: Path) -> str:
 
 def _minor(version: str) -> str:
     return version.rpartition(".")[0]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file in one piece: whoever looks sees the old content or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

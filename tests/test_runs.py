@@ -7,7 +7,8 @@ from accelerate import Accelerator
 
 import skindiff
 from skindiff.errors import ConfigError, CorpusError, RunFolderError
-from skindiff.runs import RunFolder, write_atomically
+from skindiff.files import write_atomically
+from skindiff.runs import RunFolder
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """A cell: one classifier's predictions on one test set, and how it is kept on disk between stages."""
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.errors import RunFolderError
+from skindiff.files import replacing
 
 
 class CellKey(NamedTuple):
@@ -77,13 +77,12 @@ class Cell:
 
 def save_cell(cell: Cell, path: Path) -> None:
     """Write a cell to an ``.npz`` file, atomically and with the same bytes for the same cell."""
-    temporary = path.with_name(path.name + ".partial")
     about = {
         "key": cell.key._asdict(),
         "class_names": cell.class_names,
         "optimiser_steps": cell.optimiser_steps,
     }
-    with temporary.open("wb") as stream:
+    with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(
             stream,
             about=np.array(json.dumps(about, sort_keys=True)),
@@ -93,7 +92,6 @@ def save_cell(cell: Cell, path: Path) -> None:
             labels=cell.labels,
             probabilities=cell.probabilities,
         )
-    os.replace(temporary, path)
 
 
 def load_cell(path: Path) -> Cell:

@@ -1,7 +1,6 @@
 """The scores of a filter, as a stage of a run."""
 
 import io
-import os
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -9,6 +8,7 @@ from datasets import Dataset
 
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.files import write_atomically
 from skindiff.measures.filters import (
     FilterConfig,
     FloatArray,
@@ -64,9 +64,7 @@ def filter_scores(
                 scores = _scores(study, name, config, drawn)
             written = io.BytesIO()
             np.save(written, scores)
-            partial = stage.folder / f".{SCORES_FILE}.partial"
-            partial.write_bytes(written.getvalue())
-            os.replace(partial, stage.folder / SCORES_FILE)
+            write_atomically(stage.folder / SCORES_FILE, written.getvalue())
         stage.finish()
     found: FloatArray = np.load(stage.folder / SCORES_FILE)
     return found

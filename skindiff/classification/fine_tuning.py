@@ -10,7 +10,6 @@ the test set as ``validation``.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from skindiff.classification.mixing import Mixing
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
+from skindiff.files import replacing
 from skindiff.training.augmentation import Augmenter, centre_images, working_size
 from skindiff.training.balancing import balancing_weights, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
@@ -181,9 +181,8 @@ class _Selection:
         """Write what training has changed, if the last row of the log is the best."""
         if self.best(log) is log[-1]:
             tensors = {name: tensor.detach().contiguous() for name, tensor in trainable_state(model).items()}
-            partial = self.file.with_suffix(".partial")
-            save_file(tensors, partial)
-            os.replace(partial, self.file)
+            with replacing(self.file) as partial:
+                save_file(tensors, partial)
 
     def restore(self, model: nn.Module) -> None:
         """Put the kept weights back."""

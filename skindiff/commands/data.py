@@ -24,7 +24,8 @@ from skindiff.corpora.medmnist import official_split
 from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, find_corpus, prepare_corpus
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError, SplitError
-from skindiff.runs import RunFolder, write_atomically
+from skindiff.files import replacing_folder, write_atomically
+from skindiff.runs import RunFolder
 from skindiff.study import Study, StudyConfig, open_run, read_corpus
 
 CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
@@ -129,12 +130,11 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
     """
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        partial = target.with_name(f".partial-{target.name}")
-        shutil.rmtree(partial, ignore_errors=True)
         hidden = {path.name for path in source.iterdir()} - set(names) if names else set()
-        shutil.copytree(source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
+        with replacing_folder(target) as partial:
+            shutil.copytree(
+                source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy, dirs_exist_ok=True
+            )
     accelerator.wait_for_everyone()
     return target
 

@@ -16,7 +16,7 @@ from skindiff.commands.synthetic_input import keep_drawn
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
-from skindiff.runs import write_atomically
+from skindiff.files import write_atomically
 
 CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
 _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")

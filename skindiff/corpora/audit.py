@@ -8,7 +8,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from skindiff.corpora.near_duplicates import (
     workers,
 )
 from skindiff.errors import ConfigError, CorpusError
+from skindiff.files import replacing, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -116,13 +116,10 @@ def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path
 
 def write_audit(rows: Iterable[AuditRow], path: Path) -> None:
     """Write the audit as csv (``image_id,status,group_id,reason``), whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path, shared=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
-    os.replace(draft, path)
 
 
 def read_audit(path: Path) -> dict[str, AuditRow]:
@@ -185,10 +182,7 @@ def _cached_findings(files: Mapping[str, Path], config: AuditConfig, cache_dir: 
             [Match(*match) for match in stored["matches"]],
         )
     findings = _look(files, config)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(findings._asdict()))
-    os.replace(draft, path)
+    write_atomically(path, json.dumps(findings._asdict()), shared=True)
     return findings
 
 

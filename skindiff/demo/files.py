@@ -9,6 +9,7 @@ from pathlib import Path
 from gradio.processing_utils import hash_bytes
 
 from skindiff.demo.photographs import GONE, PhotographError
+from skindiff.files import write_atomically
 
 APP = "app"
 """Holder of the files that every session may use."""
@@ -35,10 +36,7 @@ class SessionFiles:
         path = self.folder / hash_bytes(data) / name
         with self._guard:
             if not path.exists():
-                path.parent.mkdir(exist_ok=True)
-                partial = path.with_name(f".{name}")
-                partial.write_bytes(data)
-                os.replace(partial, path)
+                write_atomically(path, data)
             os.utime(path)  # Gradio deletes by age what no session has said goodbye to
             self._holders[path].add(session)
         return str(path)

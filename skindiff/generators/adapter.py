@@ -7,8 +7,6 @@ then ``load_lora_weights`` with the folder.
 import csv
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
+from skindiff.files import replacing_folder
 from skindiff.generators.models import quiet_loading
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, add_tokens, set_tokenizer, text_home, token_ids
@@ -100,21 +99,12 @@ def save_adapter(adapter: Adapter, pipeline: Any) -> None:
         adapter: tokens, settings and log; its settings are of plain types only.
         pipeline: holds the rows of its tokens and, if it has one, the LoRA named ``ADAPTER_NAME``.
     """
-    folder = adapter.folder
-    partial = folder.with_name(f".partial-{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _save_embeddings(partial, pipeline, adapter.tokens)
-    if adapter.has_lora:
-        _save_lora(partial, pipeline)
-    (partial / _CONFIG).write_text(yaml.safe_dump(adapter.config, sort_keys=False), encoding="utf-8")
-    _write_log(partial / _LOG, adapter.log)
-    stale = folder.with_name(f".stale-{folder.name}")
-    shutil.rmtree(stale, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, stale)
-    os.replace(partial, folder)
-    shutil.rmtree(stale, ignore_errors=True)
+    with replacing_folder(adapter.folder) as partial:
+        _save_embeddings(partial, pipeline, adapter.tokens)
+        if adapter.has_lora:
+            _save_lora(partial, pipeline)
+        (partial / _CONFIG).write_text(yaml.safe_dump(adapter.config, sort_keys=False), encoding="utf-8")
+        _write_log(partial / _LOG, adapter.log)
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -8,6 +8,7 @@ from typing import Any
 
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.files import write_atomically
 from skindiff.report.judgement import KEY
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
@@ -15,7 +16,6 @@ from skindiff.report.run_pictures import RunDifference, draw_runs
 from skindiff.report.study_section import markdown_table
 from skindiff.report.tables import HEADINGS, difference, estimate
 from skindiff.report.text import Section, images, paragraphs
-from skindiff.runs import write_atomically
 
 TITLE = "Runs side by side"
 TEXT_FILE, PAGE_FILE, PICTURE_FILE = "compare.md", "compare.html", "compare.png"

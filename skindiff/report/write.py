@@ -8,7 +8,6 @@ uninterrupted one. What differs between the two by nature (how long it took, on 
 import json
 import math
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +23,7 @@ from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
 from skindiff.evaluation.statistics.verdicts import series_name, verdicts
+from skindiff.files import replacing_folder, write_atomically
 from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
@@ -55,7 +55,6 @@ from skindiff.report.text import (
     render_markdown,
     report_sections,
 )
-from skindiff.runs import write_atomically
 
 PICTURES = "pictures"
 _FOREST_METRICS = ("accuracy", "balanced_accuracy", "auroc")
@@ -232,15 +231,10 @@ def write_report(
     """
     content = report_content(report, environment() if surroundings is None else surroundings)
     shown = includes_images(include_images, content["corpus"].get("name"))
-    pictures = folder / PICTURES
-    fresh = folder / f".{PICTURES}.partial"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    drawn = _draw(report, content, fresh, shown)
     made = [one if isinstance(one, StudySection) else one(content) for one in report.study_sections]
-    study_sections = [_draw_section(section, fresh, shown) for section in made]
-    shutil.rmtree(pictures, ignore_errors=True)
-    fresh.rename(pictures)
+    with replacing_folder(folder / PICTURES) as pictures:
+        drawn = _draw(report, content, pictures, shown)
+        study_sections = [_draw_section(section, pictures, shown) for section in made]
     left_out = [] if shown else _photographs(report, made)
     sections = report_sections(content, drawn, study_sections, left_out)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

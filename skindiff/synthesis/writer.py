@@ -1,12 +1,10 @@
 """Drawing a plan into Parquet shards: each one whole or absent, so that a killed run goes on where it was."""
 
-import contextlib
 import errno
 import hashlib
 import io
 import json
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +24,7 @@ from PIL import Image as PILImage
 from tqdm.auto import tqdm
 
 from skindiff.errors import SynthesisError
+from skindiff.files import write_atomically
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
@@ -281,17 +280,9 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
     Raises:
         SynthesisError: the disk is full, or the folder cannot be written to; what was there stays as it was.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        write_atomically(path, content, durable=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         if error.errno in _NO_SPACE:
             need = len(content) / 2**20
             raise SynthesisError(

@@ -8,7 +8,6 @@ sees the rows of its own process only: with it, two processes do not follow one.
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from skindiff.errors import TrainingError
+from skindiff.files import write_atomically
 from skindiff.seeding import derive_seed
 from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
@@ -294,10 +294,8 @@ class _Match:
             return
         kept = newest_checkpoint(self.folder)
         if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f".partial-{DIVERGED_FILE}"
-            partial.write_text(json.dumps({"step": step, "not_finite": broken, "log": self.log}))
-            os.replace(partial, self.folder / DIVERGED_FILE)
+            said = {"step": step, "not_finite": broken, "log": self.log}
+            write_atomically(self.folder / DIVERGED_FILE, json.dumps(said))
         raise TrainingError(
             f"{self.name} has diverged: {broken[0]} is {row[broken[0]]} at step {step} of "
             f"{self.config.steps}: lower learning_rate={self.config.learning_rate} or clip with "

@@ -1,7 +1,6 @@
 """The state of a training on disk: complete or absent, newest only, and never unpickled."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from skindiff.errors import TrainingError
+from skindiff.files import PARTIAL, replacing_folder
 
 _PREFIX = "checkpoint-"
-_PARTIAL_PREFIX = ".partial-"
 _WEIGHTS, _OPTIMISER, _STATE = "weights.safetensors", "optimiser.pt", "state.json"
 
 
@@ -52,18 +51,13 @@ def save_checkpoint(folder: Path, progress: Progress, module: nn.Module, states:
         states: nested dicts and lists of tensors and plain numbers (optimiser, EMA, gradient scaler).
     """
     target = folder / f"{_PREFIX}{progress.step}"
-    partial = folder / f"{_PARTIAL_PREFIX}{target.name}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in trainable_state(module).items()}
-    save_file(tensors, partial / _WEIGHTS)
-    torch.save(states, partial / _OPTIMISER)
-    state = {"step": progress.step, "settings": progress.settings, "log": progress.log}
-    (partial / _STATE).write_text(json.dumps(state))
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(partial, target)
-    for stale in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f"{_PARTIAL_PREFIX}*")):
+    with replacing_folder(target) as partial:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in trainable_state(module).items()}
+        save_file(tensors, partial / _WEIGHTS)
+        torch.save(states, partial / _OPTIMISER)
+        state = {"step": progress.step, "settings": progress.settings, "log": progress.log}
+        (partial / _STATE).write_text(json.dumps(state))
+    for stale in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
         if stale != target:
             shutil.rmtree(stale)
     return target
@@ -105,7 +99,7 @@ def load_checkpoint(checkpoint: Path, module: nn.Module) -> dict[str, Any]:
 
 def remove_checkpoints(folder: Path) -> None:
     """Remove every checkpoint in ``folder``: for a caller that has written what the training was for."""
-    for path in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f"{_PARTIAL_PREFIX}*")):
+    for path in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
         shutil.rmtree(path)
 
 

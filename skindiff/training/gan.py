@@ -10,10 +10,9 @@ process as closely as elsewhere: batch norm sees the rows of its own process, an
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from skindiff.corpora.image_table import ImageTable
+from skindiff.files import write_atomically
 from skindiff.generators.adversarial import GANPipeline, Verdict
 from skindiff.generators.families import find_family, imported
 from skindiff.seeding import derive_seed, torch_generator
@@ -263,18 +263,10 @@ def _save(
     discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     names = list(pipeline.config.class_names)
     ratios = {name: log[-1][PREFIX + name] for name in names if PREFIX + name in log[-1]}
-    _write(
-        folder / DIVERSITY_FILE,
-        {
-            "collapse_below": config.collapse_below,
-            "of_real": ratios,
-            "collapsed": collapsed_classes(log[-1], names, config.collapse_below),
-        },
-    )
-    _write(folder / LOG_FILE, log)
-
-
-def _write(path: Path, content: Any) -> None:
-    partial = path.with_name(f".partial-{path.name}")
-    partial.write_text(json.dumps(content))
-    os.replace(partial, path)
+    said = {
+        "collapse_below": config.collapse_below,
+        "of_real": ratios,
+        "collapsed": collapsed_classes(log[-1], names, config.collapse_below),
+    }
+    write_atomically(folder / DIVERSITY_FILE, json.dumps(said))
+    write_atomically(folder / LOG_FILE, json.dumps(log))

@@ -6,7 +6,6 @@ new latent each time an image comes up.
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from skindiff.errors import GeneratorError
+from skindiff.files import replacing
 from skindiff.generators.text_to_image.loading import architecture_of
 
 _CACHE_VERSION = 1
@@ -105,10 +105,8 @@ def encode_latents(
             f"the autoencoder gives latents that are not finite in {facts['dtype']}: load the pipeline in "
             "float32 or bfloat16"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial-{os.getpid()}-{path.name}"
-    save_file(tensors, partial)
-    os.replace(partial, path)
+    with replacing(path, shared=True) as partial:
+        save_file(tensors, partial)
     return LatentMoments(tensors["mean"], tensors["std"], key)
 
 

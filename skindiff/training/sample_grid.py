@@ -1,6 +1,5 @@
 """Pictures of what a generator draws while it is being trained."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
+from skindiff.files import replacing
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import torch_generator
 
@@ -60,7 +60,5 @@ def draw_grid(
                 grid.paste(image, (x * size, y * size))
     finally:
         pipeline.scheduler = scheduler
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    grid.save(partial, format="PNG")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        grid.save(partial, format="PNG")

@@ -8,7 +8,6 @@ of variance v per value corresponds to ``kl_weight`` = 2 v.
 import inspect
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import nn
 
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import TrainingError
+from skindiff.files import replacing
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import find_family, imported
 from skindiff.generators.vae_parts import Reconstruction
@@ -203,11 +203,9 @@ def _keep_best(module: nn.Module, log: Log, file: Path) -> None:
     """Write the weights if the last validation is the best; the log decides, so a resume decides the same."""
     judged = [row for row in log if "validation_loss" in row]
     if min(judged, key=lambda row: row["validation_loss"]) is log[-1]:
-        partial = file.with_suffix(".partial")
-        save_file(
-            {name: part.detach().contiguous() for name, part in trainable_state(module).items()}, partial
-        )
-        os.replace(partial, file)
+        weights = {name: part.detach().contiguous() for name, part in trainable_state(module).items()}
+        with replacing(file) as partial:
+            save_file(weights, partial)
 
 
 def _restore(module: nn.Module, file: Path) -> None:

@@ -149,7 +149,7 @@ def test_the_folder_says_how_it_was_made(trained: tuple[StableDiffusionPipeline,
     assert read.log == adapter.log
     entries = json.loads((adapter.folder / "tokens.json").read_text())
     assert list(entries) == list(TINY_CLASSES)
-    assert not list(adapter.folder.parent.glob(".partial-*"))
+    assert not list(adapter.folder.parent.glob(".*.partial"))
     assert not list(adapter.folder.parent.glob(".stale-*"))
 
 

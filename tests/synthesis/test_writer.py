@@ -151,7 +151,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None
     _write(tmp_path / "whole")
 
     assert _shards(tmp_path / "cut") == _shards(tmp_path / "whole")
-    assert not list((tmp_path / "cut").glob("*.partial"))
+    assert not list((tmp_path / "cut").glob(".*.partial"))
 
 
 @pytest.mark.slow
@@ -201,7 +201,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     try:
         with pytest.raises(SynthesisError, match=r"is full: .* free some space"):
             _write(tmp_path / "syn")
-        assert not list((tmp_path / "syn").glob("*.partial"))
+        assert not list((tmp_path / "syn").glob(".*.partial"))
         for name in _shards(tmp_path / "syn"):
             Dataset.from_parquet(str(tmp_path / "syn" / name), keep_in_memory=True)
     finally:

@@ -189,7 +189,7 @@ def test_how_often_something_is_written_may_change(accelerator, tmp_path):
 def test_half_written_checkpoints_are_passed_over(accelerator, tmp_path):
     with pytest.raises(Crash):
         run_toy(accelerator, FAST, tmp_path, Toy(), loss=crashing_at(9))
-    (tmp_path / ".partial-checkpoint-12").mkdir()
+    (tmp_path / ".checkpoint-12.partial").mkdir()
     (tmp_path / "checkpoint-11").mkdir()
     (tmp_path / "checkpoint-11" / "state.json").write_text("{")
     assert newest_checkpoint(tmp_path).name == "checkpoint-8"

@@ -17,9 +17,9 @@ from datasets import Dataset, Image
 from numpy.typing import NDArray
 
 from skindiff.errors import SynthesisError
+from skindiff.files import write_atomically
 from skindiff.measures.copying.nearest import NONE, Found, Known
 from skindiff.measures.copying.threshold import FEATURES_THRESHOLD, THRESHOLD
-from skindiff.runs import write_atomically
 from skindiff.seeding import numpy_generator
 
 REPORT_FILE = "near_copies.json"

@@ -9,9 +9,9 @@ from typing import Any
 
 from datasets import Dataset
 
+from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
 from skindiff.measures.copying.near_copies import load_near_copies
-from skindiff.runs import write_atomically
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 

@@ -9,9 +9,9 @@ import numpy as np
 from datasets import Dataset
 
 from skindiff.corpora.image_table import ImageTable
+from skindiff.files import write_atomically
 from skindiff.measures.features import load_feature_network
 from skindiff.measures.fidelity.scores import FidelityConfig, score_fidelity
-from skindiff.runs import write_atomically
 from skindiff.seeding import numpy_generator
 from skindiff.study import Study
 

@@ -1,0 +1,61 @@
+"""Files and folders that appear in one piece: whoever looks sees the old content or the new one."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+PARTIAL = ".partial"
+"""How the (hidden) name ends while something is being written: no pattern for a kind of file takes it in."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of ``path`` when the block ends; not after an error.
+
+    Args:
+        path: its folder is made if need be.
+        shared: several processes may write it at once, each under a name of its own.
+    """
+    partial = path.with_name(f".{path.name}{f'.{os.getpid()}' if shared else ''}{PARTIAL}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except Exception:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def write_atomically(
+    path: Path, content: str | bytes, *, shared: bool = False, durable: bool = False
+) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: its folder is made if need be.
+        content: text is written as UTF-8.
+        shared: see :func:`replacing`.
+        durable: wait until it is on the disk, so that it outlives a loss of power.
+    """
+    with replacing(path, shared=shared) as partial, partial.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, which takes the place of ``folder`` when the block ends."""
+    partial, stale = (folder.with_name(f".{folder.name}{kind}{PARTIAL}") for kind in ("", ".stale"))
+    for left in (partial, stale):
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    if folder.exists():
+        os.replace(folder, stale)
+    os.replace(partial, folder)
+    shutil.rmtree(stale, ignore_errors=True)
