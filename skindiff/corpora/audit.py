@@ -122,30 +122,6 @@ def write_audit(rows: Iterable[AuditRow], path: Path) -> None:
         writer.writerows(rows)
 
 
-def read_audit(path: Path) -> dict[str, AuditRow]:
-    """Read what :func:`write_audit` wrote, by image id.
-
-    Raises:
-        CorpusError: the file is missing, is no audit, or holds a status or an image id that cannot be.
-    """
-    if not path.is_file():
-        raise CorpusError(f"audit: {path} is no file; make it with skindiff audit")
-    rows: dict[str, AuditRow] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise CorpusError(f"audit: {path} has not the columns {','.join(COLUMNS)}; make it again")
-        for entry in reader:
-            if entry["status"] not in STATUSES or entry["image_id"] in rows:
-                raise CorpusError(
-                    f"audit: {path}, line {reader.line_num}: image {entry['image_id']} stands there twice or "
-                    f"its status {entry['status']} is unknown; make it again"
-                )
-            status = STATUSES[entry["status"]]
-            rows[entry["image_id"]] = AuditRow(entry["image_id"], status, entry["group_id"], entry["reason"])
-    return rows
-
-
 class _Findings(NamedTuple):
     """What was seen, by SHA-256 of the files: the unfit ones with status and reason, and the matches."""
 

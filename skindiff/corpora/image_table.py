@@ -9,7 +9,6 @@ from datasets import Dataset
 from torch.nn import functional
 
 from skindiff.corpora.cache import pixels
-from skindiff.errors import TrainingError
 
 
 @dataclass(frozen=True)
@@ -63,24 +62,3 @@ class ImageTable:
             images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True)
             resized[start : start + 256] = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         return ImageTable(resized, self.labels, self.skin_types, self.class_names)
-
-
-def join_tables(tables: Sequence[ImageTable]) -> ImageTable:
-    """Return the rows of all ``tables``, which must share classes and image size.
-
-    Raises:
-        TrainingError: they do not.
-    """
-    first = tables[0]
-    for table in tables[1:]:
-        if table.class_names != first.class_names or table.pixels.shape[1:] != first.pixels.shape[1:]:
-            raise TrainingError(
-                f"tables of {table.class_names} at {table.pixels.shape[1:]} and {first.class_names} at "
-                f"{first.pixels.shape[1:]} cannot be joined: build both from the same classes and size"
-            )
-    return ImageTable(
-        np.concatenate([table.pixels for table in tables]),
-        np.concatenate([table.labels for table in tables]),
-        tuple(skin_type for table in tables for skin_type in table.skin_types),
-        first.class_names,
-    )

@@ -93,16 +93,6 @@ class MedMNISTConfig:
         return 3 if self.dataset in RGB_DATASETS else 1
 
 
-def official_sizes(dataset: str) -> dict[str, int]:
-    """Return the number of images of ``train``, ``val`` and ``test`` as the installed package records them.
-
-    Raises:
-        ConfigError: the package medmnist is not installed.
-    """
-    sizes: dict[str, int] = _record(dataset)["n_samples"]
-    return sizes
-
-
 def load_medmnist(config: MedMNISTConfig) -> LoadedCorpus:
     """Read an archive into the schema; grey images become RGB with three equal channels.
 

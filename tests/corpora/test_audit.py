@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from skindiff.corpora import audit
-from skindiff.corpora.audit import AuditConfig, AuditRow, audit_images, read_audit, write_audit
+from skindiff.corpora.audit import AuditConfig, AuditRow, audit_images, write_audit
 from skindiff.corpora.near_duplicates import Match, NearDuplicateConfig
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.seeding import numpy_generator
@@ -178,26 +178,10 @@ def test_the_table_survives_a_round_trip(tmp_path: Path) -> None:
     ]
     path = tmp_path / "new" / "audit.csv"
     write_audit(rows, path)
-    assert read_audit(path) == {row.image_id: row for row in rows}
+    with path.open(newline="", encoding="utf-8") as file:
+        assert [AuditRow(**row) for row in csv.DictReader(file)] == rows
     assert path.read_text(encoding="utf-8").startswith("image_id,status,group_id,reason\n")
     assert [file.name for file in path.parent.iterdir()] == ["audit.csv"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "is no file"),
-        ("image_id,status\na,ok\n", "has not the columns"),
-        ("image_id,status,group_id,reason\na,fine,a,\n", "line 2: image a .* status fine"),
-        ("image_id,status,group_id,reason\na,ok,a,\na,ok,a,\n", "line 3: image a stands there twice"),
-    ],
-)
-def test_a_table_that_is_no_audit_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    path = tmp_path / "audit.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(CorpusError, match=message):
-        read_audit(path)
 
 
 def verified_pairs(real_data: Path) -> list[tuple[str, str]]:
