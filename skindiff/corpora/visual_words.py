@@ -12,8 +12,6 @@ from concurrent.futures import Executor
 
 import numpy as np
 from scipy import sparse
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from skindiff.corpora.local_features import LocalFeatures, rooted
 from skindiff.seeding import numpy_generator
@@ -71,10 +69,14 @@ def _fit_centres(features: list[LocalFeatures]) -> np.ndarray:
 
 
 def _k_means(sample: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    with threadpool_limits(1):  # sums over threads would depend on their number
-        fitted = KMeans(len(centres), init=centres, n_init=1, max_iter=ITERATIONS, tol=0.0).fit(sample)
-    found: np.ndarray = fitted.cluster_centers_
-    return found
+    for _ in range(ITERATIONS):
+        code = _nearest(sample, centres)
+        members = sparse.csr_matrix(
+            (np.ones(len(code), np.float32), (code, np.arange(len(code)))), (len(centres), len(code))
+        )
+        size = np.bincount(code, minlength=len(centres))[:, None]
+        centres = np.where(size > 0, members @ sample / np.maximum(size, 1), centres).astype(np.float32)
+    return centres
 
 
 def _nearest(values: np.ndarray, centres: np.ndarray) -> np.ndarray:
