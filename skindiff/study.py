@@ -15,7 +15,7 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.config import check_resume, validate_parts
-from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, prepare_corpus
+from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import Split
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder, Stage
@@ -64,7 +64,7 @@ class Study:
     """
 
     run: RunFolder
-    corpus: PreparedCorpus
+    corpus: Corpus
     split: Split
     seed: int
 
@@ -121,7 +121,7 @@ def open_run(config: RunConfig, *products: str) -> RunFolder:
     return run
 
 
-def read_corpus(config: CorpusConfig, run: RunFolder) -> PreparedCorpus:
+def read_corpus(config: CorpusConfig, run: RunFolder) -> Corpus:
     """Read, audit and cache a corpus, the main process first.
 
     Raises:
@@ -134,7 +134,7 @@ def read_corpus(config: CorpusConfig, run: RunFolder) -> PreparedCorpus:
 
 
 @contextlib.contextmanager
-def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, PreparedCorpus]]:
+def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, Corpus]]:
     """Claim the folder of a run and read its corpus, for the block that cuts it.
 
     An error of the user's in reading, or in the block, gives a new folder back.

@@ -6,7 +6,7 @@ from typing import Any
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.corpora.registry import PreparedCorpus
+from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.runs import RunFolder
 from skindiff.study import RunConfig, Study
@@ -35,4 +35,4 @@ def make_study(
     run = RunFolder(
         str(folder), config or RunConfig(), accelerator or Accelerator(cpu=True), resume=True, overwrite=False
     )
-    return Study(run, PreparedCorpus(table, [], [], "0"), split, split.seed if seed is None else seed)
+    return Study(run, Corpus(table, [], [], "0"), split, split.seed if seed is None else seed)

@@ -8,7 +8,7 @@ TOY_PLUGIN = '''
 from dataclasses import dataclass
 from pathlib import Path
 
-from skindiff.corpora.table import Corpus, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
+from skindiff.corpora.table import CorpusEntry, ImageRow, LoadedCorpus, assemble, read_csv, table_warnings
 from skindiff.corpora.registry import register_corpus
 from skindiff.errors import ConfigError
 
@@ -47,7 +47,7 @@ def load_squares(config: SquaresConfig) -> LoadedCorpus:
     )
 
 
-register_corpus(Corpus("squares", SquaresConfig, load_squares))
+register_corpus(CorpusEntry("squares", SquaresConfig, load_squares))
 '''
 
 

@@ -7,22 +7,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from accelerate import Accelerator
-from datasets import Dataset
 
 from skindiff.config import parse_config, save_config, validate_parts
-from skindiff.corpora.few_shot import (
-    FewShotConfig,
-    FractionSplitConfig,
-    make_few_shot_split,
-    make_fraction_split,
-)
-from skindiff.corpora.medmnist import official_split
-from skindiff.corpora.registry import CorpusConfig, PreparedCorpus, find_corpus, prepare_corpus
-from skindiff.corpora.splits import Split, SplitConfig, make_split
+from skindiff.corpora.parts import PartsConfig
+from skindiff.corpora.registry import Corpus, CorpusConfig, find_corpus, prepare_corpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.runs import RunFolder
@@ -31,44 +23,6 @@ from skindiff.study import Study, StudyConfig, open_run, read_corpus
 CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
 RECORD = "trained_on.json"
 """File beside an artefact: the ids of the images it has learnt from, and the fingerprint of their corpus."""
-
-
-@dataclass
-class PartsConfig:
-    """Which images are trained on, selected on and tested on; the same in every command of a study."""
-
-    protocol: Literal["fractions", "scenario", "few_shot", "official", "everything"] = "fractions"
-    """fractions of each class; a scenario of skin types; few_shot; the official parts of MedMNIST; or
-    everything to train on and nothing to test on."""
-    seed: int = 0
-    """Seed of the split."""
-    fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
-    """Protocol fractions."""
-    scenario: SplitConfig = field(default_factory=SplitConfig)
-    """Protocol scenario: light images to train on, dark ones to test on."""
-    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
-    """Protocol few_shot: a few images of each class to train on."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a ConfigError on the first setting that cannot work."""
-        if self.protocol in ("fractions", "scenario", "few_shot"):
-            getattr(self, self.protocol).validate(f"{path}{self.protocol}.")
-
-    def split(self, corpus: Dataset) -> Split:
-        """Return the rows of each part.
-
-        Raises:
-            SplitError: the corpus cannot be cut like this.
-        """
-        if self.protocol == "fractions":
-            return make_fraction_split(corpus, self.fractions, self.seed)
-        if self.protocol == "scenario":
-            return make_split(corpus, self.scenario, self.seed)
-        if self.protocol == "few_shot":
-            return make_few_shot_split(corpus, self.few_shot, self.seed)
-        if self.protocol == "official":
-            return official_split(corpus, self.seed)
-        return Split(self.seed, list(range(len(corpus))), [], {}, {}, 0)
 
 
 @dataclass
@@ -193,7 +147,7 @@ class _Parts:
         validate_parts(self, path)
 
 
-def corpus_of_run(folder: Path) -> tuple[PreparedCorpus, Split] | None:
+def corpus_of_run(folder: Path) -> tuple[Corpus, Split] | None:
     """Return the corpus that a run of :func:`open_study` has read, and its split; None where it read none.
 
     Raises:

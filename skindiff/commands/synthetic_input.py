@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 
 from skindiff.commands.data import RECORD
 from skindiff.corpora.cache import resize_to_cache
-from skindiff.corpora.registry import PreparedCorpus
+from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.study import Study
@@ -136,7 +136,7 @@ def is_recorded(synthetic: Synthetic) -> bool:
     return (synthetic.folder / RECORD).is_file()
 
 
-def _fitting(drawn: Dataset, corpus: PreparedCorpus, folder: Path) -> Dataset:
+def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
     """Return the rows with the corpus' class codes and image size."""
     own, names = list(drawn.features["label"].names), corpus.class_names
     shown = {own[code] for code in set(drawn["label"])}

@@ -12,7 +12,7 @@ from pathlib import Path
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
     IMAGE_SUFFIXES,
-    Corpus,
+    CorpusEntry,
     ListedImage,
     LoadedCorpus,
     assemble_listed,
@@ -124,4 +124,4 @@ def _refuse_unknown_conditions(conditions: list[str], known: set[str], table: Pa
             )
 
 
-FITZPATRICK17K = Corpus("fitzpatrick17k", Fitzpatrick17kConfig, load_fitzpatrick17k, files=image_files)
+FITZPATRICK17K = CorpusEntry("fitzpatrick17k", Fitzpatrick17kConfig, load_fitzpatrick17k, files=image_files)

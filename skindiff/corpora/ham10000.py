@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
-from skindiff.corpora.table import Corpus, ListedImage, LoadedCorpus, assemble_listed, read_csv
+from skindiff.corpora.table import CorpusEntry, ListedImage, LoadedCorpus, assemble_listed, read_csv
 from skindiff.errors import ConfigError, CorpusError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -87,4 +87,4 @@ def _all_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-HAM10000 = Corpus("ham10000", Ham10000Config, load_ham10000, files=_all_files)
+HAM10000 = CorpusEntry("ham10000", Ham10000Config, load_ham10000, files=_all_files)

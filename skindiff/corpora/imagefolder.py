@@ -23,7 +23,7 @@ from datasets.exceptions import DatasetsError
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.corpora.table import (
     IMAGE_SUFFIXES,
-    Corpus,
+    CorpusEntry,
     ImageRow,
     LoadedCorpus,
     assemble,
@@ -309,4 +309,4 @@ def _texts(source: Dataset, column: str) -> list[str]:
     return ["" if value is None else str(value) for value in values]
 
 
-IMAGEFOLDER = Corpus("imagefolder", ImageFolderConfig, load_imagefolder)
+IMAGEFOLDER = CorpusEntry("imagefolder", ImageFolderConfig, load_imagefolder)

@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
-from skindiff.corpora.table import Corpus, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError, SplitError
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")
@@ -348,7 +348,7 @@ def _spoken(sizes: Sequence[int]) -> str:
     return "/".join(f"{size:,}" for size in sizes)
 
 
-MEDMNIST = Corpus(
+MEDMNIST = CorpusEntry(
     "medmnist",
     MedMNISTConfig,
     load_medmnist,

@@ -24,7 +24,7 @@ from skindiff.corpora.phantom_lesions import (
 )
 from skindiff.corpora.phantom_optics import MELANOSOME_FRACTION, FloatArray, linear_to_srgb, skin_reflectance
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
-from skindiff.corpora.table import Corpus, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
 
@@ -238,7 +238,7 @@ def load_phantom(config: PhantomConfig) -> Dataset:
     return Dataset.from_list(list(_rows(config)), features=phantom_features(config))
 
 
-PHANTOM = Corpus(
+PHANTOM = CorpusEntry(
     "phantom",
     PhantomConfig,
     lambda settings: LoadedCorpus(load_phantom(settings), [], []),

@@ -15,13 +15,13 @@ from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
-from skindiff.corpora.table import Corpus, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError
 from skindiff.plugins import note_registered
 
 logger = logging.getLogger(__name__)
 
-CORPORA: dict[str, Corpus] = {
+CORPORA: dict[str, CorpusEntry] = {
     corpus.name: corpus
     for corpus in (
         PHANTOM,
@@ -34,7 +34,7 @@ CORPORA: dict[str, Corpus] = {
 """Every corpus by name; each is declared at the end of its own file."""
 
 
-def find_corpus(name: str, setting: str = "corpus.name") -> Corpus:
+def find_corpus(name: str, setting: str = "corpus.name") -> CorpusEntry:
     """Return a corpus of the table.
 
     Args:
@@ -57,7 +57,7 @@ def shows_patients(name: str | None) -> bool:
     return name not in CORPORA or CORPORA[name].shows_patients
 
 
-def register_corpus(corpus: Corpus) -> None:
+def register_corpus(corpus: CorpusEntry) -> None:
     """Add a corpus to the table; its settings are then ``corpus.<name>.*`` in YAML and on the command line.
 
     A plugin calls this when it is imported (see :mod:`skindiff.plugins`).
@@ -140,7 +140,7 @@ class CorpusConfig(_CommonSettings):
         return find_corpus(self.name).channels(self.own)
 
 
-def _needed(corpus: Corpus) -> list[str]:
+def _needed(corpus: CorpusEntry) -> list[str]:
     """Return the settings without which a corpus cannot be read."""
     return [
         item.name
@@ -172,7 +172,7 @@ _give_fields()
 
 
 @dataclass(frozen=True)
-class PreparedCorpus:
+class Corpus:
     """A corpus in the cache: every image decoded, of one size, with its group.
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
@@ -207,7 +207,7 @@ class PreparedCorpus:
         return counts | ({"ungrouped": self.ungrouped} if self.ungrouped else {})
 
 
-def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
+def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     """Read, audit and cache a corpus; lists of what is missing or quarantined are written to ``folder``.
 
     Args:
@@ -227,7 +227,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> PreparedCorpus:
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
     ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
-    corpus = PreparedCorpus(
+    corpus = Corpus(
         cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped
     )
     if os.environ.get("RANK", "0") == "0":
@@ -240,7 +240,7 @@ def patients_unknown(counts: Mapping[str, int]) -> list[str]:
     """Return what must be said of a corpus in which a split may cut through patients nobody has named.
 
     Args:
-        counts: of :meth:`PreparedCorpus.counts`.
+        counts: of :meth:`Corpus.counts`.
     """
     if not (ungrouped := counts.get("ungrouped")):
         return []

@@ -51,7 +51,7 @@ class LoadedCorpus:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class CorpusEntry:
     """What a corpus declares of itself: a line of the table in :mod:`skindiff.corpora.registry`."""
 
     name: str

@@ -14,7 +14,7 @@ from typing import Any
 from skindiff.classification.best_epoch import mean_best_epochs
 from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment
-from skindiff.corpora.registry import PreparedCorpus, shows_patients
+from skindiff.corpora.registry import Corpus, shows_patients
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
 from skindiff.report.class_pictures import ClassLine, class_lines, classes_section
 from skindiff.report.class_sections import (
@@ -224,7 +224,7 @@ def _beside(
     return lambda content: beside_section(beside_rows(published, content["summary"], by_class, best), about)
 
 
-def _own_notes(results: ClassResults, corpus: PreparedCorpus, corpus_name: str) -> list[str]:
+def _own_notes(results: ClassResults, corpus: Corpus, corpus_name: str) -> list[str]:
     notes = list(corpus.warnings)
     if not shows_patients(corpus_name):
         notes.append(

@@ -21,7 +21,7 @@ from skindiff.corpora.medmnist import MedMNISTConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CORPORA, CorpusConfig, prepare_corpus, register_corpus
 from skindiff.corpora.schema import corpus_features
-from skindiff.corpora.table import Corpus, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError
 from tests.toy_corpus_plugin import write_toy_plugin
 
@@ -221,7 +221,7 @@ def test_an_unknown_corpus_is_refused_with_those_there_are() -> None:
 )
 def test_a_corpus_that_cannot_stand_in_the_table_is_refused(changed: dict[str, Any], message: str) -> None:
     before = dict(CORPORA)
-    corpus: Corpus = replace(CORPORA["squares"], **changed)
+    corpus: CorpusEntry = replace(CORPORA["squares"], **changed)
     with pytest.raises(ConfigError, match=message):
         register_corpus(corpus)
     assert before == CORPORA

@@ -18,10 +18,10 @@ from skindiff.classification import experiment
 from skindiff.classification.arm_names import ARMS
 from skindiff.classification.cells import load_cell
 from skindiff.commands import train_adapter
-from skindiff.commands.data import PartsConfig
 from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
 from skindiff.config import parse_config, save_config
 from skindiff.corpora.imagefolder import ImageFolderConfig
+from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import SkindiffError
 from skindiff.measures.copying.near_copies import load_near_copies

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from skindiff.corpora.registry import PreparedCorpus
+from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.synthesis.plan import SynthesisConfig
@@ -103,7 +103,7 @@ def test_what_was_drawn_is_found_again_unless_something_changed(
     stronger = generator(tmp_path, model).draw("img2img ti", replace(SYNTHESIS, strength=0.6))
     assert stronger.folder != first.folder
     assert trained == ["train_textual_inversion"]
-    other_corpus = PreparedCorpus(tiny_corpus(6), [], [], "1")
+    other_corpus = Corpus(tiny_corpus(6), [], [], "1")
     for change in ({"seed": 6}, {"corpus": other_corpus}):
         other = generator(tmp_path, model, **change).draw("img2img ti", SYNTHESIS)
         assert other.generator != first.generator

@@ -1,0 +1,55 @@
+"""Who is trained, selected and tested on: every protocol of splits by its name."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from datasets import Dataset
+
+from skindiff.corpora.few_shot import (
+    FewShotConfig,
+    FractionSplitConfig,
+    make_few_shot_split,
+    make_fraction_split,
+)
+from skindiff.corpora.medmnist import official_split
+from skindiff.corpora.splits import Split, SplitConfig, make_split
+
+Protocol = Literal["fractions", "scenario", "few_shot", "official", "everything"]
+
+
+@dataclass
+class PartsConfig:
+    """Which images are trained on, selected on and tested on; the same in every command of a study."""
+
+    protocol: Protocol = "fractions"
+    """fractions of each class; a scenario of skin types; few_shot; the official parts of MedMNIST; or
+    everything to train on and nothing to test on."""
+    seed: int = 0
+    """Seed of the split."""
+    fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
+    """Protocol fractions."""
+    scenario: SplitConfig = field(default_factory=SplitConfig)
+    """Protocol scenario: light images to train on, dark ones to test on."""
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
+    """Protocol few_shot: a few images of each class to train on."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if self.protocol in ("fractions", "scenario", "few_shot"):
+            getattr(self, self.protocol).validate(f"{path}{self.protocol}.")
+
+    def split(self, corpus: Dataset) -> Split:
+        """Return the rows of each part.
+
+        Raises:
+            SplitError: the corpus cannot be cut like this.
+        """
+        if self.protocol == "fractions":
+            return make_fraction_split(corpus, self.fractions, self.seed)
+        if self.protocol == "scenario":
+            return make_split(corpus, self.scenario, self.seed)
+        if self.protocol == "few_shot":
+            return make_few_shot_split(corpus, self.few_shot, self.seed)
+        if self.protocol == "official":
+            return official_split(corpus, self.seed)
+        return Split(self.seed, list(range(len(corpus))), [], {}, {}, 0)
