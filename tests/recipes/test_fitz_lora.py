@@ -26,6 +26,7 @@ from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import SkindiffError
 from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.synthesis import strategies
+from skindiff.synthesis.strategies import FurtherGenerator
 from skindiff.synthesis.writer import load_synthetic
 from skindiff.training import adapters
 from tests.conftest import REPOSITORY
@@ -127,6 +128,46 @@ def test_fidelity_is_scored_by_class_and_skin_type(copied: FitzLoraConfig, count
     assert [row["images"] for row in rows] == ["real training", "img2img ti+lora"]
     assert {(group["by"], group["name"]) for row in rows for group in row["groups"]} >= {("class", "nodule")}
     assert "## Fidelity" in (Path(copied.output_dir) / "report.md").read_text()
+
+
+def test_further_generators_have_trainings_budgets_and_lines_of_their_own(
+    copied: FitzLoraConfig, counts: Counts
+) -> None:
+    config = replace(
+        copied,
+        resume=True,
+        further_generators={
+            "rank4": FurtherGenerator(
+                lora=replace(copied.generator.lora, rank=4),
+                synthesis=replace(copied.synthesis, images_per_source=2),
+            )
+        },
+    )
+    assert parse_again(config) == config
+    main(config)
+    assert counts() == {"lora": 1, "synthesis": 1, "classifier": 4}, "words and arms of real rows are shared"
+    report = json.loads((Path(copied.output_dir) / "report.json").read_text())
+    first, further = report["synthesis"]
+    assert (further["name"], further["planned"]) == ("rank4", 2 * first["planned"])
+    drawn = [row for row in report["results"] if row["strategy"] is not None]
+    names = {row["generator"] for row in drawn}
+    assert len(names) == 2
+    assert "rank4" in names
+    assert [row["images"] for row in report["copying"]] == ["img2img ti+lora", "img2img ti+lora by rank4"]
+    assert set(report["skin_tone"]["by_transfer"]) == {"img2img ti+lora", "img2img ti+lora by rank4"}
+    sentences = " ".join(row["sentence"] for row in report["verdicts"])
+    assert "real+syn (img2img ti+lora by rank4)" in sentences
+    main(replace(config, resume=True))
+    assert counts() == {"lora": 1, "synthesis": 1, "classifier": 4}
+
+
+def parse_again(config: FitzLoraConfig) -> FitzLoraConfig:
+    """The settings as they are read back from the file that a run keeps of them."""
+    file = Path(config.output_dir) / "again.yaml"
+    save_config(config, file)
+    again = parse_config(FitzLoraConfig, ["--config", str(file)], default=file)
+    file.unlink()
+    return again
 
 
 def test_resume_repeats_nothing(copied: FitzLoraConfig, counts: Counts) -> None:
