@@ -19,8 +19,10 @@ from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.generators.text_to_image.loading import check_text_to_image
-from skindiff.report.fitz import FitzResults, report_fitz_lora
+from skindiff.report.assembly import write_study
 from skindiff.report.measurements import MeasuredConfig
+from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
+from skindiff.report.results import Results
 from skindiff.study import Study, opened
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import (
@@ -31,6 +33,7 @@ from skindiff.synthesis.strategies import (
 )
 
 logger = get_logger(__name__)
+TITLE = "Skin-type transfer: does it help the minority group?"
 
 
 @dataclass
@@ -81,7 +84,7 @@ def main(config: FitzLoraConfig) -> Path:
     with opened(config) as (run, corpus):
         splits = {seed: make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds}
 
-    results = FitzResults()
+    results = Results()
     for seed, split in splits.items():
         logger.info("split seed %d: %s", seed, split.sizes())
         study = Study(run, corpus, split, seed)
@@ -93,12 +96,17 @@ def main(config: FitzLoraConfig) -> Path:
                 # 2. Train the generator and draw.
                 synthetic = generator.draw(strategy, drawing)
                 # 3. Train classifiers on every arm and score them.
-                results.add_synthetic(experiment, synthetic)
+                results.add_generator(study, synthetic, experiment=experiment)
                 # 4. Measure what was drawn: fidelity, and copies of training images.
                 results.measured.add(study, config, synthetic)
 
     # 5. Report.
-    return report_fitz_lora(results, config)
+    published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
+    seeds = len(config.split_seeds), len(config.experiment.train_seeds)
+    notes, replicates = transfer_notes(config.split.preset, *seeds), config.experiment.bootstrap_replicates
+    return write_study(
+        results, config, "fitz_lora", TITLE, replicates=replicates, published=published, notes=notes
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
-from skindiff.report.classes import ClassResults, ClassStudyConfig, report_classes
+from skindiff.report.assembly import write_study
+from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import DETECTION_NOTES, published_detection
+from skindiff.report.results import Results
 from skindiff.study import Study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
@@ -58,21 +60,24 @@ def main(config: HamCdcganConfig) -> Path:
         studies = [Study(run, corpus, split, split.seed) for split in splits]
         detectors = [DetectorOfSplit(study, config.detection) for study in studies]
 
-    results = ClassResults(config.detection.bootstrap_replicates)
+    results = Results()
     for study, detector in zip(studies, detectors, strict=True):
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family))
             # 3. Draw 100 images of each class; measure fidelity and copies.
             synthetic = draw_by_class(study, folder, config.drawing)
-            results.add_drawn(study, folder, synthetic)
+            results.add_generator(study, synthetic, pipeline=folder)
             results.measured.add(study, config, synthetic, held_out=detector.unseen)
             # 4. Let the detector name them, and real images that neither has seen.
-            results.add_detector(detector, detector.judge(synthetic.dataset, family))
+            results.add_detection(detector, detector.judge(synthetic.dataset, family))
 
     # 5. Report.
     notes, published = DETECTION_NOTES, published_detection()
-    return report_classes(results, study, config, "ham_cdcgan", TITLE, published=published, notes=notes)
+    replicates = config.detection.bootstrap_replicates
+    return write_study(
+        results, config, "ham_cdcgan", TITLE, replicates=replicates, published=published, notes=notes
+    )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split
-from skindiff.report.classes import ClassResults, ClassStudyConfig, report_classes
+from skindiff.report.assembly import write_study
+from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
+from skindiff.report.results import Results
 from skindiff.study import Study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
@@ -60,7 +62,7 @@ def main(config: HamFewShotConfig) -> Path:
             seed: make_few_shot_split(corpus.dataset, config.split, seed) for seed in config.split_seeds
         }
 
-    results = ClassResults(config.experiment.bootstrap_replicates)
+    results = Results()
     for seed, split in splits.items():
         logger.info("split seed %d: %s", seed, split.sizes())
         study = Study(run, corpus, split, seed)
@@ -73,12 +75,15 @@ def main(config: HamFewShotConfig) -> Path:
             # 3. Draw the budget of each class.
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(experiment, folder, synthetic)
+            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
             results.measured.add(study, config, synthetic, shown=shown)
 
     # 5. Report.
     notes, published = FEW_SHOT_NOTES, published_few_shot()
-    return report_classes(results, study, config, "ham_fewshot", TITLE, published=published, notes=notes)
+    replicates = config.experiment.bootstrap_replicates
+    return write_study(
+        results, config, "ham_fewshot", TITLE, replicates=replicates, published=published, notes=notes
+    )
 
 
 if __name__ == "__main__":

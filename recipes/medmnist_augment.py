@@ -18,8 +18,10 @@ from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import official_split
-from skindiff.report.classes import ClassResults, ClassStudyConfig, report_classes
+from skindiff.report.assembly import write_study
+from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
+from skindiff.report.results import Results
 from skindiff.study import Study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
@@ -59,7 +61,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     name = config.corpus.medmnist.dataset if own else config.corpus.name
     logger.info("%s: %s", name, split.sizes())
 
-    results = ClassResults(config.experiment.bootstrap_replicates)
+    results = Results()
     for seed in config.seeds:
         study = Study(run, corpus, split, seed)
         experiment = Experiment(study, replace(config.experiment, train_seeds=[seed]), scenario=name)
@@ -70,12 +72,15 @@ def main(config: MedMNISTAugmentConfig) -> Path:
             # 3. Draw more of rare classes; the Joint VAE re-draws every training image.
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(experiment, folder, synthetic)
+            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
             results.measured.add(study, config, synthetic)
 
     # 5. Report.
     notes, published = AUGMENT_NOTES, published_augment(name)
-    return report_classes(results, study, config, "medmnist_augment", TITLE, published=published, notes=notes)
+    replicates = config.experiment.bootstrap_replicates
+    return write_study(
+        results, config, "medmnist_augment", TITLE, replicates=replicates, published=published, notes=notes
+    )
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.corpora.medmnist import random_subset
 from skindiff.errors import ConfigError
-from skindiff.report.classes import ClassResults, ClassStudyConfig, report_classes
+from skindiff.report.assembly import write_study
+from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
+from skindiff.report.results import Results
 from skindiff.study import Study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
@@ -68,7 +70,7 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
     name = config.corpus.medmnist.dataset if own else config.corpus.name
     logger.info("%s: %s", name, split.sizes())
 
-    results = ClassResults(config.experiment.bootstrap_replicates)
+    results = Results()
     for seed in config.seeds:
         study = Study(run, corpus, split, seed)
         experiment = Experiment(study, replace(config.experiment, train_seeds=[seed]), scenario=name)
@@ -79,12 +81,15 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
             # 3. Draw 150 images of each class (the autoencoder re-draws what it learnt from).
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(experiment, folder, synthetic)
+            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
             results.measured.add(study, config, synthetic)
 
     # 5. Report.
     notes, published = SUBSET_NOTES, published_subsets(name)
-    return report_classes(results, study, config, "medmnist_subsets", TITLE, published=published, notes=notes)
+    replicates = config.experiment.bootstrap_replicates
+    return write_study(
+        results, config, "medmnist_subsets", TITLE, replicates=replicates, published=published, notes=notes
+    )
 
 
 if __name__ == "__main__":

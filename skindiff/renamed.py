@@ -20,6 +20,8 @@ VALUES = {
     "geometric_augment": {"paper": "published"},
 }
 """New values by the last part of a setting's or column's name and the old value."""
+COLUMNS = {"synthesis": {"family": "strategy", "split_seed": "seed"}}
+"""New names of columns by the part of a report and the old name."""
 SETTINGS = {
     "paper_epochs": "published_epochs",
     "geometric": "geometric_augment",
@@ -58,6 +60,11 @@ def with_new_names(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         where: what it was read from, for the warning that old names were found.
     """
     renamed: dict[str, Any] = _renamed(content)
+    for part, names in COLUMNS.items():
+        if isinstance(renamed.get(part), list):
+            renamed[part] = [
+                {names.get(name, name): value for name, value in row.items()} for row in renamed[part]
+            ]
     if renamed != content:
         warnings.warn(f"{where} has names of before skindiff {SINCE}; they are read as today's", stacklevel=3)
     return renamed

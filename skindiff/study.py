@@ -94,7 +94,7 @@ class Study:
         return self.corpus.dataset.select(self.split.tested)
 
     def stage(self, name: str, **inputs: Any) -> Stage:
-        """Return a stage of the run that depends on this corpus (see :meth:`RunFolder.stage`)."""
+        """Return a stage of the run that depends on this corpus (:meth:`skindiff.runs.RunFolder.stage`)."""
         return self.run.stage(name, data=self.corpus.fingerprint, **inputs)
 
 

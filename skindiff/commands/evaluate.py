@@ -1,14 +1,11 @@
 """``skindiff evaluate``: do drawn images help a classifier, and whom? One split, several training seeds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from tqdm.auto import tqdm
 
 from skindiff.classification.arm_names import parse_arm
-from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, open_study
@@ -16,14 +13,10 @@ from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.terminal import say, suggest
-from skindiff.corpora.registry import shows_patients
 from skindiff.errors import ConfigError
-from skindiff.measures.skin.transfer import TransferPart, transfer_lesions, transfer_tone
-from skindiff.report.class_pictures import class_lines, classes_section, types_section
-from skindiff.report.class_sections import per_class_f1, per_class_section
+from skindiff.report.assembly import write_study
 from skindiff.report.measurements import MeasuredConfig, Measurements
-from skindiff.report.study_section import StudySection, StudySectionOf
-from skindiff.report.write import Report, environment, write_report
+from skindiff.report.results import Results
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
@@ -81,37 +74,21 @@ def _evaluate(words: list[str]) -> int:
     # Several processes share the classifiers of one call out among them.
     alone, first = study.accelerator.num_processes == 1, study.accelerator.is_main_process
     steps = list(_one_by_one(config.experiment)) if alone else [config.experiment]
-    results = _Results(study, synthetic, measured, notes)
     for settings in tqdm(steps, desc="classifiers", unit="classifier", disable=not first):
-        results.add(Experiment(study, settings, scenario=config.split.protocol))
-    if first:
-        _report(config, results)
-    study.run.end()
+        Experiment(study, settings, scenario=config.split.protocol).cells(synthetic)
+    experiment = Experiment(study, config.experiment, scenario=config.split.protocol)
+    results = Results(measured=measured)
+    results.add_split(experiment)
+    if synthetic:
+        results.add_generator(study, synthetic, experiment=experiment)
+    notes += _notes(config, synthetic)
+    replicates = config.experiment.bootstrap_replicates
+    write_study(results, config, "evaluate", TITLE, replicates=replicates, notes=notes)
     say()
     report_command.show(study.run.path)
     say()
     suggest(["skindiff", "push", str(study.run.path), "OWNER/NAME", "--licence", "LICENCE"])
     return 0
-
-
-@dataclass
-class _Results:
-    """Everything that the report is made from."""
-
-    study: Study
-    synthetic: Synthetic | None
-    measured: Measurements
-    notes: list[str]
-    cells: list[Cell] = field(default_factory=list)
-    logs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-    splits: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, experiment: Experiment) -> None:
-        """Train and score the arms of an experiment."""
-        self.cells += experiment.cells(self.synthetic)
-        for name, log in experiment.logs.items():
-            self.logs.setdefault(name, log)
-        self.splits = self.splits or [experiment.described_split()]
 
 
 def _measure(
@@ -129,7 +106,7 @@ def _measure(
             f"{lost} images were re-drawn from photographs that are not in this corpus: copies of those are "
             "not looked for."
         )
-    return measured, [*notes, *measured.notes()]
+    return measured, notes
 
 
 def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
@@ -140,63 +117,8 @@ def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
                 yield replace(config, arms=[arm], architectures=[architecture], train_seeds=[seed])
 
 
-def _report(config: EvaluateCommand, results: _Results) -> Path:
-    study, synthetic = results.study, results.synthetic
-    part = _transfer(study, synthetic)
-    tone = transfer_tone([part], show_progress=True) if part else None
-    lesion = transfer_lesions([part], show_progress=True) if part else None
-    by_class = per_class_f1(results.cells)
-    drawn = {"generator": synthetic.generator, **synthetic.summary} if synthetic else {}
-    drawn.pop("timings", None)
-    study_sections: list[StudySection | StudySectionOf] = [per_class_section(by_class)]
-    if synthetic:
-        study_sections += [
-            classes_section({"drawn": class_lines(study.train, synthetic.dataset)}),
-            types_section(study.train, synthetic.dataset),
-        ]
-    report = Report(
-        recipe="evaluate",
-        title=TITLE,
-        config=asdict(config),
-        splits=results.splits,
-        cells=results.cells,
-        replicates=config.experiment.bootstrap_replicates,
-        corpus={"name": config.corpus.name, **study.corpus.counts()},
-        tones={"drawn": tone} if tone else {},
-        lesions={"drawn": lesion} if lesion else {},
-        curves={"classifiers": results.logs},
-        notes=[*study.corpus.warnings, *_notes(config, synthetic), *results.notes],
-        study_sections=[*study_sections, *results.measured.sections()],
-        extra={
-            "synthesis": [drawn] if drawn else [],
-            "per_class_f1": by_class,
-            **results.measured.content(),
-        },
-        timings={"seconds_of_last_call": study.run.seconds},
-    )
-    surroundings = environment(study.accelerator.num_processes, study.accelerator.device.type)
-    return write_report(
-        study.run.path, report, include_images=config.include_images, surroundings=surroundings
-    )
-
-
-def _transfer(study: Study, synthetic: Synthetic | None) -> TransferPart | None:
-    """Return the re-drawn images with their sources and the tested images of the types they were drawn as."""
-    if synthetic is None or not any(synthetic.dataset["source_id"]):
-        return None
-    wanted = set(synthetic.dataset["skin_type"]) - {None}
-    test = study.held_out
-    target = [row for row, kind in enumerate(test["skin_type"]) if kind in wanted]
-    return TransferPart(synthetic.dataset, study.corpus.dataset, test.select(target)) if target else None
-
-
 def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
-    notes = ["One split: the intervals say nothing of how another cut of the corpus would come out."]
-    if not shows_patients(config.corpus.name):
-        notes.append(
-            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
-            "nothing about patients."
-        )
+    notes = []
     if len(config.experiment.train_seeds) < 3:
         notes.append(f"{len(config.experiment.train_seeds)} training seeds: intervals tend to be too narrow.")
     if synthetic and not is_recorded(synthetic):

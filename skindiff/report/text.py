@@ -8,6 +8,7 @@ from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
 from skindiff.report.judgement import comparison_text, verdict_text
+from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.tables import (
     beside_the_paper,
     lesion_table,
@@ -128,7 +129,9 @@ _PARTS = {
     FAIRNESS: lambda content: [fairness_section(content["fairness"]).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
-    PAPER: lambda content: beside_the_paper(content["summary"], content["published"]),
+    PAPER: lambda content: beside_the_paper(
+        content["summary"], [row for row in content["published"] if row["paper"] == CITATION]
+    ),
     SPLITS: _splits,
     COST: lambda content: cost_table(content["cost"]),
     READING: lambda content: ["\n".join(f"- {note}" for note in [_HOW, *content["notes"]])],

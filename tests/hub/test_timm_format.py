@@ -12,7 +12,7 @@ from skindiff.hub.timm_format import classifier_files
 def test_a_head_that_timm_cannot_build_is_refused(tmp_path: Path) -> None:
     architecture = Architecture("resnet10t", 32, ("a", "b"), head="published")
     model = build_classifier(architecture, pretrained=False, weights=None, seed=0)
-    with pytest.raises(HubError, match="has the head 'paper', which timm"):
+    with pytest.raises(HubError, match="has the head 'published', which timm"):
         classifier_files(tmp_path, model)
 
 

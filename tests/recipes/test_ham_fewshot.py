@@ -98,7 +98,9 @@ def test_the_report_sets_the_paper_beside_and_says_what_is_not_drawn(study: HamF
     ):
         assert words in text
     assert all((Path(study.output_dir) / "pictures" / f"samples-{name}.png").is_file() for name in FAMILIES)
-    assert {row["paper"].split(" et al.")[0] for row in report_of(study.output_dir)["paper"]} == {"Ravani"}
+    assert {row["paper"].split(" et al.")[0] for row in report_of(study.output_dir)["published"]} == {
+        "Ravani"
+    }
 
 
 def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) -> None:

@@ -66,7 +66,7 @@ def test_every_arm_is_trained_with_and_without_weighting(study: MedMNISTAugmentC
 def test_the_joint_vae_redraws_every_training_image(study: MedMNISTAugmentConfig) -> None:
     report = report_of(study.output_dir)
     train = report["splits"][0]["sizes"]["train"]
-    planned = {row["family"]: row["planned"] for row in report["synthesis"]}
+    planned = {row["strategy"]: row["planned"] for row in report["synthesis"]}
     assert planned == {"cvae_conv": 6, "attention_gan": 6, "joint_vae": train}
 
 

@@ -76,7 +76,7 @@ def test_the_best_test_epoch_stands_beside_the_selected_one(study: MedMNISTSubse
 
 def test_the_autoencoder_shows_what_it_redrew(study: MedMNISTSubsetsConfig) -> None:
     report = report_of(study.output_dir)
-    assert {row["family"] for row in report["synthesis"]} == set(FAMILIES)
+    assert {row["strategy"] for row in report["synthesis"]} == set(FAMILIES)
     assert (Path(study.output_dir) / "pictures" / "samples-fc_autoencoder.png").is_file()
 
 

@@ -14,7 +14,7 @@ accuracy, macro F1 and AUROC; two binomial standard errors are one point (``scri
 prints this again, with the intervals of the means and the power):
 
 =============================================  ====  ====  =====
-design (:mod:`.simulated_studies`)             BA    F1    AUROC
+design (``simulated_studies``)                 BA    F1    AUROC
 =============================================  ====  ====  =====
 clinical, 3 splits                             94.9  94.0  94.5
 clinical, 5 splits                             95.1  94.3  95.5

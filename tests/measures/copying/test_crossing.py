@@ -37,7 +37,7 @@ def test_one_photograph_in_two_sizes_is_flagged_and_hides_no_copy() -> None:
     assert len(found.report.copies) == 5
 
     row = {"images": "lora", "seed": 7, **found.to_dict()}
-    report = Report("r", "t", {}, [], [], sections={"copying": [clean | {"seed": 1}, row]})
+    report = Report("r", "t", {}, [], [], extra={"copying": [clean | {"seed": 1}, row]})
     (said,) = comparison_text(report_content(report, {}))
     assert said.startswith("- Leak, likely: held-out images")
     assert "(1 of 60 in split 7;" in said

@@ -11,6 +11,7 @@ from PIL import Image
 
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.statistics.paired_bootstrap import summarise
+from skindiff.report.assembly import write_study
 from skindiff.report.class_pictures import (
     DRAWN_COLUMNS,
     REAL_COLUMNS,
@@ -18,13 +19,9 @@ from skindiff.report.class_pictures import (
     draw_class_grid,
 )
 from skindiff.report.class_sections import beside_rows, beside_section, per_class_f1
-from skindiff.report.classes import (
-    ClassResults,
-    ClassStudyConfig,
-    player_logs,
-    report_classes,
-)
+from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import published_few_shot
+from skindiff.report.results import Results, player_logs
 from skindiff.study import Study
 from tests.evaluation.made_up import NAMES, make_cells
 from tests.studies import make_study
@@ -90,26 +87,28 @@ def made_up_study(folder: Path) -> Study:
     return make_study(folder, rows(40, [0, 1, 2, 3]))
 
 
-def made_up_results(folder: Path) -> ClassResults:
-    results = ClassResults(replicates=100)
+def made_up_results(folder: Path) -> Results:
+    study, results = made_up_study(folder), Results()
     results.splits = [{"seed": 0, "sizes": {"train": 40}, "dropped": {}, "groups_crossing": 0}]
     results.cells = make_cells({"real": 1.0, "real+syn": 1.5}, images=60, split_seeds=(0, 1))
     synthetic: Any = SimpleNamespace(
         dataset=rows(30, [0, 1, 2]),
         strategy="ddpm",
+        label="ddpm",
+        named=False,
         generator="made-up@1",
         summary={"planned": 30, "timings": {"seconds": 1.0}},
     )
     (folder / "training_log.json").write_text('[{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]')
     collapse = {"collapse_below": 0.3, "of_real": {"alpha": 0.1}, "collapsed": ["alpha"]}
     (folder / "diversity.json").write_text(json.dumps(collapse))
-    results.add_drawn(made_up_study(folder), folder / "pipeline", synthetic)
+    results.add_generator(study, synthetic, pipeline=folder / "pipeline")
     return results
 
 
 def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None:
-    arguments: Any = (made_up_study(tmp_path), CONFIG, "made_up", "A made-up study")
-    path = report_classes(made_up_results(tmp_path), *arguments)
+    arguments: Any = (CONFIG, "made_up", "A made-up study")
+    path = write_study(made_up_results(tmp_path), *arguments, replicates=100)
     text = path.read_text()
     assert (tmp_path / "report.html").is_file()
     for words in ("## F1 by class", "## Samples by class", "pictures/samples-ddpm.png"):
@@ -118,17 +117,16 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
     assert (tmp_path / "pictures" / "samples-ddpm.png").is_file()
     report = json.loads((tmp_path / "report.json").read_text())
     (row,) = report["synthesis"]
-    assert (row["family"], row["seed"], row["generator"], row["planned"]) == ("ddpm", 0, "made-up@1", 30)
+    assert (row["strategy"], row["seed"], row["generator"], row["planned"]) == ("ddpm", 0, "made-up@1", 30)
     assert "ddpm (seed 0) has collapsed on alpha: its draws lie less than 30% as far apart" in text
     assert report["per_class_f1"][0]["runs"] == 2
     before = path.read_bytes()
-    assert report_classes(made_up_results(tmp_path), *arguments).read_bytes() == before
+    assert write_study(made_up_results(tmp_path), *arguments, replicates=100).read_bytes() == before
 
 
 def test_no_picture_of_an_image_leaves_where_that_is_asked(tmp_path: Path) -> None:
     config = replace(CONFIG, include_images=False)
-    study = made_up_study(tmp_path)
-    report_classes(made_up_results(tmp_path), study, config, "made_up", "A made-up study")
+    write_study(made_up_results(tmp_path), config, "made_up", "A made-up study", replicates=100)
     assert not list((tmp_path / "pictures").glob("samples*"))
     assert "samples-" not in (tmp_path / "report.md").read_text()
 

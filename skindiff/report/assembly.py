@@ -1,0 +1,204 @@
+"""From what a study has found to its report: one assembly for recipes, commands and notebooks."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from skindiff.classification.best_epoch import mean_best_epochs
+from skindiff.corpora.registry import shows_patients
+from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
+from skindiff.report.class_pictures import class_lines, classes_section, types_section
+from skindiff.report.class_sections import (
+    beside_rows,
+    beside_section,
+    detection_content,
+    detection_section,
+    per_class_f1,
+    per_class_section,
+)
+from skindiff.report.measurements import MeasuredConfig
+from skindiff.report.pictures import SampleRow
+from skindiff.report.published.fitzpatrick import CITATION, Published
+from skindiff.report.results import Results
+from skindiff.report.study_section import StudySection, StudySectionOf
+from skindiff.report.write import Report, environment, write_report
+
+SAMPLES_PER_SOURCE = 4
+FEW_RUNS = 5
+_DIFFERENT = (
+    "Another corpus, size, generator or protocol is not expected to reach the same level: compare what the "
+    "arms add. What to know about the printed numbers stands below."
+)
+
+
+def write_study(
+    results: Results,
+    config: MeasuredConfig,
+    recipe: str,
+    title: str,
+    *,
+    replicates: int = 2000,
+    published: Sequence[Published] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the report of a study into the folder of its run and return the path of ``report.md``.
+
+    Args:
+        results: of all splits and seeds.
+        config: of the study.
+        recipe: its name.
+        title: first line of the report.
+        replicates: of the bootstrap.
+        published: the paper's numbers on this study.
+        notes: sentences on how to read it, after those that follow from what was found.
+    """
+    run = results.run
+    if run.accelerator.is_main_process:
+        report = assemble(results, asdict(config), recipe, title, replicates, published, notes)
+        surroundings = environment(run.accelerator.num_processes, run.accelerator.device.type)
+        write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
+    run.end()
+    return run.path / "report.md"
+
+
+def assemble(
+    results: Results,
+    config: dict[str, Any],
+    recipe: str,
+    title: str,
+    replicates: int,
+    published: Sequence[Published] = (),
+    notes: Sequence[str] = (),
+) -> Report:
+    """Return the report of a study; arguments as of :func:`write_study`."""
+    transfers = results.transfers()
+    tones = {label: transfer_tone(parts, show_progress=True) for label, parts in transfers.items()}
+    lesions = {label: transfer_lesions(parts, show_progress=True) for label, parts in transfers.items()}
+    by_class, best = per_class_f1(results.cells), mean_best_epochs(results.best_epochs)
+    detection = detection_content(results.detections, replicates)
+    extra = {
+        "synthesis": results.synthesis,
+        "per_class_f1": by_class,
+        "best_test_epoch": best,
+        **results.measured.content(),
+        "detection": detection,
+    }
+    corpus, name = results.corpus, config["corpus"]["name"]
+    own = [*corpus.warnings, *_notes(results, name), *results.measured.notes()]
+    return Report(
+        recipe=recipe,
+        title=title,
+        config=config,
+        splits=results.splits,
+        cells=results.cells,
+        replicates=replicates,
+        corpus={"name": name, **corpus.counts()},
+        tones={label: tone for label, tone in tones.items() if tone is not None},
+        lesions={label: lesion for label, lesion in lesions.items() if lesion is not None},
+        curves={title: runs for title, runs in results.curves.items() if runs},
+        samples=_samples(results),
+        published=published,
+        notes=[*own, *notes],
+        study_sections=[
+            # Where nothing was classified, the paper's numbers stand in the table of detection.
+            *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),
+            detection_section(detection, published),
+            per_class_section(by_class),
+            *results.measured.sections(),
+            *_pictures(results),
+        ],
+        extra={name: value for name, value in extra.items() if value},
+        trainings=results.trainings,
+        timings={
+            "seconds_of_last_call": results.run.seconds,
+            "seconds_of_drawing": results.drawing_seconds,
+        },
+    )
+
+
+def _by_class(published: Sequence[Published]) -> bool:
+    """Whether numbers are those of a study of classes; Wang et al. have a table of their own."""
+    return bool(published) and published[0].paper != CITATION
+
+
+def _beside(
+    published: Sequence[Published], by_class: list[dict[str, Any]], best: list[dict[str, Any]]
+) -> StudySectionOf:
+    """Return what sets the paper's numbers beside those of the report's `summary`."""
+    about = f"Paper: {published[0].paper}. {_DIFFERENT}"
+    return lambda content: beside_section(beside_rows(published, content["summary"], by_class, best), about)
+
+
+def _pictures(results: Results) -> list[StudySection]:
+    """Return the grids: by class, and by class and skin type, those that were drawn last."""
+    if not results.drawn:
+        return []
+    first = {label: sets[0] for label, sets in results.drawn.items()}
+    grids = {
+        label: class_lines(study.train, synthetic.dataset)
+        for label, (study, synthetic) in first.items()
+        if not transferred_rows(synthetic.dataset, study.train)
+    }
+    study, synthetic = list(first.values())[-1]
+    return [classes_section(grids), types_section(study.train, synthetic.dataset)]
+
+
+def _samples(results: Results) -> list[SampleRow]:
+    """Return, for each class, one source of the first split and what was drawn from it last."""
+    if not results.drawn:
+        return []
+    study, synthetic = list(results.drawn.values())[-1][0]
+    sources = study.corpus.dataset
+    pairs = dict(transferred_rows(synthetic.dataset, sources))
+    labels = list(synthetic.dataset["label"])
+    found = []
+    for code, name in enumerate(results.corpus.class_names):
+        own = [row for row in pairs if labels[row] == code]
+        if own:
+            same = [row for row in own if pairs[row] == pairs[own[0]]]
+            found.append(_sample(name, sources, pairs[own[0]], synthetic.dataset, same))
+    return found
+
+
+def _sample(name: str, sources: Dataset, place: int, synthetic: Dataset, rows: Sequence[int]) -> SampleRow:
+    source = sources[place]
+    drawn = [synthetic[row] for row in rows[:SAMPLES_PER_SOURCE]]
+    return SampleRow(
+        title=f"{name}\ntype {source['skin_type']}",
+        source=np.asarray(source["image"].convert("RGB")),
+        synthetic=tuple(np.asarray(row["image"].convert("RGB")) for row in drawn),
+        captions=tuple(f"as type {row['skin_type']}" for row in drawn),
+    )
+
+
+def _notes(results: Results, corpus: str) -> list[str]:
+    notes = []
+    if not shows_patients(corpus):
+        notes.append(
+            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
+            "nothing about patients."
+        )
+    for row in results.synthesis:
+        diversity = row.get("diversity")
+        if diversity and diversity["collapsed"]:
+            notes.append(
+                f"{row['strategy']} (seed {row['seed']}) has collapsed on "
+                f"{', '.join(diversity['collapsed'])}: its draws lie less than "
+                f"{diversity['collapse_below']:.0%} as far apart as real images."
+            )
+    for label, absent in results.undrawn().items():
+        if absent:
+            notes.append(
+                f"{label} draws no image of {', '.join(absent)}, so a classifier of the arm `syn` cannot "
+                "name it: read that arm's accuracy with this in mind."
+            )
+    runs = len({cell.key.seeds for cell in results.cells})
+    if 0 < runs < FEW_RUNS:
+        notes.append(f"{runs} runs per arm: intervals from so few tend to be too narrow.")
+    if runs and len({study.split.seed for study in results.studies}) == 1:
+        notes.append("One split: the intervals say nothing of how another cut of the corpus would come out.")
+    return notes

@@ -1,0 +1,189 @@
+"""Everything that the report of a study is made from, gathered while the study runs; the same for all."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from skindiff.classification.cells import Cell
+from skindiff.classification.experiment import Experiment
+from skindiff.corpora.registry import Corpus
+from skindiff.evaluation.detection import Detection, DetectorOfSplit
+from skindiff.measures.skin.transfer import TransferPart, transferred_rows
+from skindiff.report.measurements import Measurements
+from skindiff.runs import RunFolder
+from skindiff.study import Study
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.from_scratch import LOG_FILE
+from skindiff.training.gan import DIVERSITY_FILE
+
+Log = list[dict[str, float]]
+
+
+@dataclass
+class Results:
+    """What a study has found so far.
+
+    Attributes:
+        splits: how each split fell.
+        cells: predictions of every arm and seed.
+        best_epochs: where tests were watched, a row for each cell.
+        curves: training logs, by training and run.
+        drawn: every synthetic data set with its study, by how it was drawn.
+        synthesis: a row for each of them: counts, without times.
+        diversity: of generators that were measured, by how it was drawn and seed.
+        measured: fidelity and near copies.
+        detections: what detectors say.
+        trainings: optimiser steps of generators, by name.
+        drawing_seconds: by data set.
+    """
+
+    studies: list[Study] = field(default_factory=list)
+    splits: list[dict[str, Any]] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    best_epochs: list[dict[str, Any]] = field(default_factory=list)
+    curves: dict[str, dict[str, Log]] = field(default_factory=dict)
+    drawn: dict[str, list[tuple[Study, Synthetic]]] = field(default_factory=dict)
+    synthesis: list[dict[str, Any]] = field(default_factory=list)
+    measured: Measurements = field(default_factory=Measurements)
+    detections: list[Detection] = field(default_factory=list)
+    trainings: dict[str, int] = field(default_factory=dict)
+    drawing_seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def run(self) -> RunFolder:
+        """The run of the study."""
+        return self.studies[0].run
+
+    @property
+    def corpus(self) -> Corpus:
+        """The corpus of the study."""
+        return self.studies[0].corpus
+
+    def add_split(self, experiment: Experiment) -> None:
+        """Add a split, or a further seed of the same one, and the cells that need no generator."""
+        self._add_study(experiment.study)
+        row = experiment.described_split()
+        self.splits += [row] if row not in self.splits else []
+        self._add_cells(experiment, experiment.cells(), "classifiers")
+
+    def add_generator(
+        self,
+        study: Study,
+        synthetic: Synthetic,
+        *,
+        experiment: Experiment | None = None,
+        pipeline: Path | None = None,
+    ) -> None:
+        """Add a generator and what it drew.
+
+        Args:
+            study: that it learnt and drew in.
+            synthetic: what it drew.
+            experiment: whose arms are trained on it; its cells of real images were added before.
+            pipeline: folder of a generator that was trained from scratch, beside which its log lies.
+        """
+        self._add_study(study)
+        label, seed = synthetic.label, study.seed
+        if experiment is not None:
+            cells = [cell for cell in experiment.cells(synthetic) if cell.key.strategy is not None]
+            self._add_cells(experiment, cells, f"classifiers, {label}")
+        summary = {key: value for key, value in synthetic.summary.items() if key != "timings"}
+        row = {"strategy": synthetic.strategy, "seed": seed, "generator": synthetic.generator}
+        row |= {"name": synthetic.name} if synthetic.named else {}
+        if pipeline is not None:
+            self._add_training(pipeline, label, seed)
+            row["diversity"] = _diversity(pipeline)
+        elif synthetic.adapter is not None:
+            self._add_adapter(synthetic, seed)
+        self.synthesis.append(row | summary)
+        if timings := synthetic.summary.get("timings"):
+            self.drawing_seconds[f"{label}, seed {seed}"] = timings["seconds"]
+        self.drawn.setdefault(label, []).append((study, synthetic))
+
+    def add_detection(self, detector: DetectorOfSplit, detection: Detection) -> None:
+        """Add what a detector says of a generator."""
+        self._add_study(detector.study)
+        self.detections.append(detection)
+        parts = {name: len(getattr(detector.split, name)) for name in ("train", "validation", "held_out")}
+        sizes = {f"detector_{name}": size for name, size in parts.items()}
+        row = {
+            "seed": detector.study.seed,
+            "sizes": {"generator": len(detector.study.split.train), **sizes},
+            "dropped": {},
+            "groups_crossing": 0,
+        }
+        self.splits += [row] if row not in self.splits else []
+
+    def transfers(self) -> dict[str, list[TransferPart]]:
+        """Return, by how it was drawn, what was drawn as another skin type with real images of that type."""
+        found: dict[str, list[TransferPart]] = {}
+        for label, sets in self.drawn.items():
+            for study, synthetic in sets:
+                target = _tested_of(study, synthetic.dataset)
+                if transferred_rows(synthetic.dataset, study.corpus.dataset) and len(target):
+                    part = TransferPart(synthetic.dataset, study.corpus.dataset, target)
+                    found.setdefault(label, []).append(part)
+        return found
+
+    def undrawn(self) -> dict[str, list[str]]:
+        """Return the classes that nothing was drawn of, by how it was drawn."""
+        names = list(enumerate(self.corpus.class_names))
+        shown = {label: set(sets[0][1].dataset["label"]) for label, sets in self.drawn.items()}
+        return {label: [name for code, name in names if code not in own] for label, own in shown.items()}
+
+    def _add_study(self, study: Study) -> None:
+        if not any(known is study for known in self.studies):
+            self.studies.append(study)
+
+    def _add_cells(self, experiment: Experiment, cells: Sequence[Cell], curve: str) -> None:
+        self.cells += cells
+        self.best_epochs += [row for row in experiment.best_epochs if row not in self.best_epochs]
+        known = self.curves.get("classifiers", {})
+        for name, log in experiment.logs.items():
+            if name not in known:
+                self.curves.setdefault(curve, {}).setdefault(name, log)
+
+    def _add_training(self, pipeline: Path, label: str, seed: int) -> None:
+        log: Log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))
+        self.trainings[f"{label}, seed {seed}"] = int(log[-1]["step"])
+        for name, rows in player_logs(log).items():
+            run = f"seed {seed}" if name == "loss" else f"{name}, seed {seed}"
+            self.curves.setdefault(label, {})[run] = rows
+
+    def _add_adapter(self, synthetic: Synthetic, seed: int) -> None:
+        assert synthetic.adapter is not None
+        for row in synthetic.adapter.log:
+            stage = str(row["stage"]).replace("_", " ")
+            own = f", {synthetic.label}"
+            if stage == "textual inversion":  # strategies share the words that they have in common
+                own = f" by {synthetic.name}" if synthetic.named else ""
+            self.trainings[f"{stage}{own}, seed {seed}"] = int(row["step"])
+            runs = self.curves.setdefault(stage, {})
+            runs.setdefault(f"{synthetic.label}, seed {seed}", []).append(row)
+
+
+def player_logs(log: Sequence[Mapping[str, float]]) -> dict[str, Log]:
+    """Return a curve for each loss in a training log: one, or those of the two players of a GAN."""
+    if log and "loss" in log[0]:
+        return {"loss": [dict(row) for row in log]}
+    return {
+        player: [{"step": row["step"], "loss": row[f"{player}_loss"]} for row in log]
+        for player in ("generator", "discriminator")
+    }
+
+
+def _diversity(pipeline: Path) -> dict[str, Any] | None:
+    file = pipeline.parent / DIVERSITY_FILE
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return found
+
+
+def _tested_of(study: Study, drawn: Dataset) -> Dataset:
+    """Return the tested images of the skin types that were drawn."""
+    wanted = set(drawn["skin_type"]) - {None}
+    kinds = study.held_out["skin_type"] if wanted else []
+    return study.held_out.select([row for row, kind in enumerate(kinds) if kind in wanted])
