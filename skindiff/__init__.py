@@ -2,29 +2,77 @@
 
 The rooms, in the order in which data flows: :mod:`skindiff.corpora` (where images come from),
 :mod:`skindiff.generators` (what draws images), :mod:`skindiff.training` (how they learn),
-:mod:`skindiff.synthesis` (from a generator to a synthetic data set), :mod:`skindiff.evaluation`
-(is it any good). ``skindiff.load(source)`` loads any generator; ``register_family`` and ``register_corpus``
-add one of a plugin's. Importing this package does not import torch.
+:mod:`skindiff.synthesis` (from a generator to a synthetic data set), :mod:`skindiff.measures` (what images
+are like), :mod:`skindiff.classification` (how they are used), :mod:`skindiff.evaluation` (is it any good),
+:mod:`skindiff.report` (what is said of it), :mod:`skindiff.hub`, :mod:`skindiff.demo`, and
+:mod:`skindiff.api`, whose functions stand here, from :func:`skindiff.api.corpora.load_corpus` to
+:func:`skindiff.api.sharing.push`. Importing this package does not import torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skindiff.api.corpora import load_corpus as load_corpus
+    from skindiff.api.corpora import make_split as make_split
+    from skindiff.api.corpora import read_image as read_image
+    from skindiff.api.evaluation import compare as compare
+    from skindiff.api.evaluation import evaluate as evaluate
+    from skindiff.api.evaluation import fidelity as fidelity
+    from skindiff.api.evaluation import find_copies as find_copies
+    from skindiff.api.generators import load as load
+    from skindiff.api.generators import train_classifier as train_classifier
+    from skindiff.api.generators import train_generator as train_generator
+    from skindiff.api.generators import train_lora as train_lora
+    from skindiff.api.generators import train_textual_inversion as train_textual_inversion
+    from skindiff.api.sharing import push as push
+    from skindiff.api.synthesis import generate as generate
+    from skindiff.api.synthesis import transfer as transfer
     from skindiff.corpora.registry import register_corpus as register_corpus
     from skindiff.generators.families import register_family as register_family
-    from skindiff.generators.resolve import load as load
 
 __version__ = "0.2.0"
 
 
 _PUBLIC = {
-    "load": "skindiff.generators.resolve",
+    "read_image": "skindiff.api.corpora",
+    "load_corpus": "skindiff.api.corpora",
+    "make_split": "skindiff.api.corpora",
+    "load": "skindiff.api.generators",
+    "train_textual_inversion": "skindiff.api.generators",
+    "train_lora": "skindiff.api.generators",
+    "train_generator": "skindiff.api.generators",
+    "train_classifier": "skindiff.api.generators",
+    "generate": "skindiff.api.synthesis",
+    "transfer": "skindiff.api.synthesis",
+    "evaluate": "skindiff.api.evaluation",
+    "find_copies": "skindiff.api.evaluation",
+    "fidelity": "skindiff.api.evaluation",
+    "compare": "skindiff.api.evaluation",
+    "push": "skindiff.api.sharing",
     "register_corpus": "skindiff.corpora.registry",
     "register_family": "skindiff.generators.families",
 }
 """Where each public name is defined."""
-__all__ = ["load", "register_corpus", "register_family"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "fidelity",
+    "find_copies",
+    "generate",
+    "load",
+    "load_corpus",
+    "make_split",
+    "push",
+    "read_image",
+    "register_corpus",
+    "register_family",
+    "train_classifier",
+    "train_generator",
+    "train_lora",
+    "train_textual_inversion",
+    "transfer",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -79,6 +79,32 @@ def validate_parts(config: Any, path: str = "") -> None:
         validate = getattr(getattr(config, item.name), "validate", None)
         if validate:
             validate(f"{path}{item.name}.")
+
+
+def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
+    """Return a valid config with some settings changed, nested ones as nested mappings.
+
+    Raises:
+        ConfigError: a setting that does not exist (with the nearest that does), a value of the wrong type, or
+            one that the config itself refuses.
+    """
+    kind = type(config)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, as_group=False)
+    try:
+        parsed = parser.parse_object(_merged(asdict(config), changes))  # type: ignore[call-overload]
+        settings = parser.instantiate_classes(parsed)
+    except Exception as error:  # as in parse_config
+        raise ConfigError(_one_line(str(error), kind)) from error
+    changed = kind(**{item.name: settings[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+    changed.validate()
+    return changed
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not (isinstance(old, dict) and isinstance(new, Mapping)):
+        return asdict(new) if is_dataclass(new) and not isinstance(new, type) else new
+    return old | {name: _merged(old.get(name), value) for name, value in new.items()}
 
 
 def check_seeds(seeds: Sequence[int], name: str) -> None:

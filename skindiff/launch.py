@@ -2,16 +2,57 @@
 
 import logging
 import os
+import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import ProjectConfiguration
-from datasets import disable_progress_bars
+from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from skindiff.errors import ConfigError
+
+QUIET = ("httpx", "huggingface_hub", "datasets", "fsspec")
+"""Libraries that log too much at our level."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put threads, random state, logging, warnings and progress bars back as they were, after the block.
+
+    Raises:
+        ConfigError: Accelerate was started in this process in another precision, which cannot be changed.
+    """
+    wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if AcceleratorState._shared_state and (found := AcceleratorState().mixed_precision) != wanted:
+        raise ConfigError(
+            f"mixed_precision: Accelerate runs in {found} in this process, and so would this call: restart "
+            "the kernel, or call skindiff first"
+        )
+    threads, bars = torch.get_num_threads(), not are_progress_bars_disabled()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    loggers = [logging.getLogger(), *map(logging.getLogger, QUIET)]
+    levels, handlers = [logger.level for logger in loggers], logging.getLogger().handlers[:]
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+            random.setstate(states[2])
+            if on_gpu is not None:
+                torch.cuda.set_rng_state_all(on_gpu)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            logging.getLogger().handlers[:] = handlers
+            (enable_progress_bars if bars else disable_progress_bars)()
 
 
 def start_accelerator(
@@ -38,7 +79,7 @@ def start_accelerator(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // local))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for name in ("httpx", "huggingface_hub", "datasets", "fsspec"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
     disable_progress_bars()

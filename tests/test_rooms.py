@@ -15,7 +15,7 @@ DOORS = ("__init__", "commands.__main__")
 """They open the rooms: the public names, and the command line in a process of its own."""
 ROOMS = (
     *GROUND, "corpora", "study", "generators", "training", "synthesis", "measures", "classification",
-    "evaluation", "report", "hub", "demo", "commands", "cli",
+    "evaluation", "report", "hub", "demo", "api", "commands", "cli",
 )  # fmt: skip
 
 

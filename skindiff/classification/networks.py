@@ -2,12 +2,18 @@
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+import pandas as pd
 import timm
 import torch
+from datasets import Dataset
+from PIL import Image as PILImage
+from PIL import ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from timm.layers import PatchEmbed
@@ -18,7 +24,7 @@ from skindiff.classification import small_cnns  # noqa: F401  (registers the pap
 from skindiff.errors import ConfigError
 from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
-from skindiff.training.augmentation import Augment
+from skindiff.training.augmentation import Augment, centre_images, working_size
 
 Head = Literal["linear", "published"]
 
@@ -74,6 +80,38 @@ class SkinClassifier(nn.Module):
             if isinstance(part, _BatchNorm) and not any(weight.requires_grad for weight in part.parameters()):
                 part.eval()
         return self
+
+    def predict(self, images: Dataset | Sequence[PILImage.Image]) -> pd.DataFrame:
+        """Classify images.
+
+        Args:
+            images: rows with ``image``, or RGB images; they are cut to their central square and resampled.
+
+        Returns:
+            A row for each image: ``label``, the most probable class, and the probability of every class.
+        """
+        shown = images["image"] if isinstance(images, Dataset) else images
+        architecture, was_training = self.architecture, self.training
+        device, found = next(self.parameters()).device, []
+        width = working_size(architecture.image_size, architecture.augment)
+        with torch.inference_mode():
+            self.eval()
+            for image in shown:
+                square = ImageOps.fit(image.convert("RGB"), (width, width), PILImage.Resampling.LANCZOS)
+                pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].to(device)
+                seen = centre_images(pixels.float() / 255, architecture.image_size, architecture.augment)
+                found.append(torch.softmax(self(seen).float(), 1)[0].cpu().numpy())
+        self.train(was_training)
+        table = pd.DataFrame(np.array(found).reshape(-1, len(architecture.class_names)))
+        table.columns = list(architecture.class_names)
+        best = table.to_numpy().argmax(1) if len(table) else []
+        table.insert(0, "label", [architecture.class_names[code] for code in best])
+        return table
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the classifier into a folder, where :func:`skindiff.load` and ``push`` find it; return it."""
+        save_classifier(Path(folder), self)
+        return Path(folder)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the last block, which replaces the pretrained classes."""

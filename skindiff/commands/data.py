@@ -1,28 +1,20 @@
 """What commands on a corpus share: its settings, who is trained and tested on, and the folder of a run."""
 
-import json
-import os
-import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
-from accelerate import Accelerator
 
 from skindiff.config import parse_config, save_config, validate_parts
 from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import Corpus, CorpusConfig, find_corpus, prepare_corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
-from skindiff.files import replacing_folder, write_atomically
 from skindiff.runs import RunFolder
 from skindiff.study import Study, StudyConfig, open_run, read_corpus
 
 CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
-RECORD = "trained_on.json"
-"""File beside an artefact: the ids of the images it has learnt from, and the fingerprint of their corpus."""
 
 
 @dataclass
@@ -73,49 +65,6 @@ def same_data(folder: Path) -> list[str]:
     return ["--corpus", str(folder / CORPUS_FILE), "--split", str(folder / SPLIT_FILE)]
 
 
-def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequence[str] = ()) -> Path:
-    """Show a stage's folder at ``target``, replacing what was there; files are linked where that works.
-
-    Args:
-        source: folder that is done.
-        target: folder that users look at.
-        accelerator: the main process works, the others wait.
-        names: files of ``source`` to show; all that is in it when left out.
-    """
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        hidden = {path.name for path in source.iterdir()} - set(names) if names else set()
-        with replacing_folder(target) as partial:
-            shutil.copytree(
-                source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy, dirs_exist_ok=True
-            )
-    accelerator.wait_for_everyone()
-    return target
-
-
-def record_rows(study: Study, earlier: Path | None = None) -> None:
-    """Leave beside an artefact that it has learnt from the training rows, so that no test is made of them.
-
-    Args:
-        study: the record goes into the folder of its run.
-        earlier: an artefact that this one builds on; its record is added.
-    """
-    if not study.accelerator.is_main_process:
-        return
-    ids = set(study.train["image_id"])
-    before = trained_on(str(earlier)) if earlier else None
-    if before:
-        ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])
-    record = {"corpus": study.corpus.fingerprint, "image_ids": sorted(ids)}
-    write_atomically(study.run.path / RECORD, json.dumps(record) + "\n")
-
-
-def trained_on(generator: str) -> Path | None:
-    """Return the record of the images that ``skindiff train`` showed to a generator, if there is one."""
-    folder = Path(generator)
-    return next((path for path in (folder / RECORD, folder.parent / RECORD) if path.is_file()), None)
-
-
 def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     """Return the settings of a corpus that find its cache and its audit again."""
     found = replace(corpus, cache_dir=corpus.cache_dir or str(folder / "cache"))
@@ -123,14 +72,6 @@ def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     if audited and not corpus.own.audit_csv and audit_csv.is_file():
         setattr(found, corpus.name, replace(corpus.own, audit_csv=str(audit_csv)))
     return found
-
-
-def _link_or_copy(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
-    return target
 
 
 @dataclass

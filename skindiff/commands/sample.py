@@ -5,35 +5,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from datasets import Dataset, Features
+from datasets import Dataset
 
-from skindiff.commands.data import (
-    CORPUS_FILE,
-    RECORD,
-    CorpusSettings,
-    prepare_study,
-    same_data,
-    trained_on,
-)
+from skindiff.commands.data import CORPUS_FILE, CorpusSettings, prepare_study, same_data
 from skindiff.commands.grid import GRID, draw_drawn
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import DATA
 from skindiff.commands.terminal import say, suggest
-from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
-from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.models import BUNDLED_NAMES
 from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.runs import RunFolder
 from skindiff.study import Study, open_run
-from skindiff.synthesis.class_draw import ClassDrawer
-from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
-from skindiff.synthesis.plan import Mode, SynthesisConfig, make_plan
-from skindiff.synthesis.writer import load_synthetic, write_rows, write_synthetic
-
-BUNDLED_SUBJECT = "smooth skin"
-"""What the bundled pipeline knows, before it is taught a class."""
+from skindiff.synthesis.class_plan import ClassSynthesisConfig
+from skindiff.synthesis.plan import Mode, SynthesisConfig
+from skindiff.synthesis.requests import (
+    ALL_TYPES,
+    classes_to_draw,
+    draw_classes,
+    draw_transfer,
+    draw_words,
+    draws_by_class,
+    needs_sources,
+)
+from skindiff.synthesis.writer import load_synthetic
+from skindiff.training.products import RECORD, trained_on
 
 
 @dataclass
@@ -109,8 +106,7 @@ def _sample(words: list[str]) -> int:
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
         generator = load_generator(place, accelerator.device, fuse=True)
-        by_class = isinstance(generator.pipeline, ClassConditionalPipeline)
-        draw = _draw_from_scratch if by_class else _draw_stable_diffusion
+        draw = _draw_from_scratch if draws_by_class(generator) else _draw_stable_diffusion
         sources = draw(config, generator, run)
     folder = run.path / DATA
     drawn = load_synthetic(folder)
@@ -131,89 +127,35 @@ def _sample(words: list[str]) -> int:
 def _draw_stable_diffusion(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
     """Draw a plan of Stable Diffusion; return the images that were re-drawn, if any were."""
     transfer = config.mode == "transfer"
-    settings: dict[str, Any] = {"mode": "img2img" if transfer else "txt2img", "strategy": generator.strategy}
-    types = config.skin_types or (None if transfer else list(SKIN_TYPES))
-    settings |= {"targets": types} if types else {}
+    types = config.skin_types or (None if transfer else ALL_TYPES)
+    settings: dict[str, Any] = {"targets": types} if types else {}
     settings |= {"images_per_source": config.images} if config.images else {}
-    synthesis = replace(config.synthesis, **settings)
-    if transfer:
-        sources = _rows(prepare_study(config, run), config.part)
-    else:
-        sources = _asked_for(_classes(config, generator), synthesis.targets)
-    plan = make_plan(
-        sources, synthesis, seed=config.seed, generator=generator.name, tokens=generator.subjects
-    )
-    write_synthetic(
-        run.accelerator,
-        plan,
-        generator.pipeline,
-        sources if transfer else None,
-        run.path / DATA,
-        rows_per_shard=synthesis.rows_per_shard,
-        load_base=generator.load_base if generator.adapter else None,
-    )
-    return sources if transfer else None
+    synthesis, folder = replace(config.synthesis, **settings), run.path / DATA
+    if not transfer:
+        classes = classes_to_draw(generator, config.classes)
+        draw_words(run.accelerator, generator, classes, synthesis, folder, config.seed)
+        return None
+    sources = _rows(prepare_study(config, run), config.part)
+    draw_transfer(run.accelerator, generator, sources, synthesis, folder, config.seed)
+    return sources
 
 
 def _draw_from_scratch(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
     """Draw a plan of a class-conditional generator; return the images that were re-drawn, if any were."""
     pipeline = generator.pipeline
-    assert isinstance(pipeline, ClassConditionalPipeline)
     for name, given in (("skin_types", config.skin_types), ("mode", config.mode == "transfer")):
         if given:
             raise ConfigError(
                 f"{name}: {config.generator} is a {pipeline.family}, which draws by class alone; leave it out"
             )
-    synthesis, own = config.class_synthesis, list(pipeline.config.class_names)
-    classes = _classes(config, generator)
+    synthesis, classes = config.class_synthesis, classes_to_draw(generator, config.classes)
     if config.images is not None or config.classes is not None:
         count = config.images or synthesis.per_class
         synthesis = replace(synthesis, budget="table", table=dict.fromkeys(classes, count))
-    counted = pipeline.needs_images or synthesis.budget in ("real", "inverse_frequency")
-    sources = _rows(prepare_study(config, run), config.part) if counted else _no_rows(own)
-    if list(sources.features["label"].names) != own:
-        raise ConfigError(
-            f"corpus: its classes are {', '.join(sources.features['label'].names)}, but the generator draws "
-            f"{', '.join(own)}; choose the corpus that it was trained on"
-        )
-    plan = make_class_plan(
-        sources, synthesis, seed=config.seed, family=pipeline.family, generator=generator.name,
-        redraws=pipeline.needs_images,
-    )  # fmt: skip
-    redrawn = sources if pipeline.needs_images else None
-    write_rows(
-        run.accelerator,
-        plan,
-        drawn_features(own),
-        run.path / DATA,
-        lambda: ClassDrawer(pipeline, redrawn),
-        rows_per_shard=synthesis.rows_per_shard,
-    )
-    return redrawn
-
-
-def _classes(config: SampleCommand, generator: Generator) -> list[str]:
-    """Return the classes to draw.
-
-    Raises:
-        ConfigError: none is named, or one that the generator was not taught.
-    """
-    known = generator.class_names
-    if config.classes is None and config.generator in BUNDLED_NAMES:
-        return [BUNDLED_SUBJECT]
-    if config.classes is None and known is None:
-        raise ConfigError(
-            f"classes: {config.generator} was taught none of its own; name what to draw, such as "
-            '--classes "[smooth skin]"'
-        )
-    classes = config.classes or known or []
-    unknown = [name for name in classes if known is not None and name not in known]
-    if unknown:
-        raise ConfigError(
-            f"classes: {unknown[0]!r} is none of those that {config.generator} was taught: "
-            f"{', '.join(known or [])}"
-        )
-    return classes
+    counted = needs_sources(generator, synthesis)
+    sources = _rows(prepare_study(config, run), config.part) if counted else None
+    draw_classes(run.accelerator, generator, synthesis, run.path / DATA, config.seed, sources)
+    return sources if pipeline.needs_images else None
 
 
 def _rows(study: Study, part: str) -> Dataset:
@@ -222,22 +164,3 @@ def _rows(study: Study, part: str) -> Dataset:
     if not rows:
         raise ConfigError(f"part: {part} is empty under this split; choose another part or another split")
     return rows
-
-
-def _asked_for(classes: Sequence[str], skin_types: Sequence[str]) -> Dataset:
-    """Return a table with a row for each class and skin type, as text-to-image plans are made from."""
-    pairs = [(code, kind) for code in range(len(classes)) for kind in skin_types]
-    ids = [f"{classes[code]}-{kind}" for code, kind in pairs]
-    columns = {
-        "label": [code for code, _ in pairs],
-        "skin_type": [kind for _, kind in pairs],
-        "image_id": ids,
-        "group_id": ids,
-    }
-    features = {name: kind for name, kind in corpus_features(classes).items() if name in columns}
-    return Dataset.from_dict(columns, features=Features(features))
-
-
-def _no_rows(classes: Sequence[str]) -> Dataset:
-    features = corpus_features(classes)
-    return Dataset.from_dict({name: [] for name in features}, features=features)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset
 
-from skindiff.commands.data import RECORD
+from skindiff.commands.data import corpus_of_run
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
@@ -16,6 +16,7 @@ from skindiff.errors import ConfigError, SynthesisError
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
+from skindiff.training.products import RECORD
 
 DATA = "data"
 
@@ -153,3 +154,19 @@ def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
     if drawn[0]["image"].size != size:
         drawn = resize_to_cache(drawn, size[0], folder / "cache").dataset
     return drawn
+
+
+def real_images(folder: Path) -> dict[str, Dataset | None]:
+    """Return what a drawn data set is compared with, if the run that read the corpus lies around its folder.
+
+    Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
+    """
+    run = folder.parent
+    found = corpus_of_run(run)
+    if found is None:
+        return {"sources": None, "held_out": None}
+    corpus, split = found[0].dataset, found[1]
+    if not (run / RECORD).is_file():
+        return {"sources": corpus, "held_out": None}
+    shown = images_shown(load_synthetic(folder), corpus, split, run / RECORD)
+    return {"sources": shown, "held_out": corpus.select(split.tested)}

@@ -5,13 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.commands.data import (
-    CorpusSettings,
-    open_study,
-    publish,
-    record_rows,
-    same_data,
-)
+from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
@@ -24,6 +18,7 @@ from skindiff.generators.models import (
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.training.adapters import ADAPTER, learn_adapter
 from skindiff.training.lora import LoRAConfig
+from skindiff.training.products import publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
 
 

@@ -10,13 +10,14 @@ from skindiff.classification.classifier_config import ClassifierConfig, settings
 from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
 from skindiff.classification.metrics import classification_scores
 from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
-from skindiff.commands.data import CorpusSettings, open_study, publish, same_data
+from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import keep_drawn
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
+from skindiff.training.products import publish
 
 CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
 _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")

@@ -4,18 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, ClassVar
 
-from skindiff.commands.data import (
-    CorpusSettings,
-    open_study,
-    publish,
-    record_rows,
-    same_data,
-)
+from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.families import find_family, imported
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families
+from skindiff.training.products import publish, record_rows
 
 PIPELINE = "pipeline"
 

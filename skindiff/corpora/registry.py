@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields, make_dataclass, repla
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from datasets import Dataset
 
 from skindiff.corpora.cache import resize_to_cache
@@ -16,10 +17,11 @@ from skindiff.corpora.imagefolder import IMAGEFOLDER
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
-from skindiff.errors import ConfigError
+from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
 
 logger = logging.getLogger(__name__)
+AUDIT_FILE = "audit.csv"
 
 CORPORA: dict[str, CorpusEntry] = {
     corpus.name: corpus
@@ -177,7 +179,8 @@ class Corpus:
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
-    and is not used; ``ungrouped`` images are of unknown patients.
+    and is not used; ``ungrouped`` images are of unknown patients. ``config`` is what it was read by, and
+    ``home`` holds its files, where it came from a call of the API.
     """
 
     dataset: Dataset
@@ -186,6 +189,32 @@ class Corpus:
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
     ungrouped: int = 0
+    config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
+    home: Any = field(default=None, compare=False, repr=False)
+
+    def kept_in(self, home: Any, config: "CorpusConfig") -> "Corpus":
+        """Return the corpus as it holds what its files belong to, and knows what it was read by."""
+        return replace(self, home=home, config=config)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of every image in pixels."""
+        side: int = self.dataset[0]["image"].size[0]
+        return side
+
+    def audit(self) -> pd.DataFrame:
+        """Return what the audit found: ``image_id``, ``status``, ``group_id`` and ``reason`` of every image.
+
+        Raises:
+            CorpusError: the corpus was not audited.
+        """
+        place = self.home.path / AUDIT_FILE if self.home else None
+        if place is None or not place.is_file():
+            raise CorpusError(
+                "audit: this corpus was not audited; load it from files with audit=True, or run skindiff "
+                "audit"
+            )
+        return pd.read_csv(place, keep_default_na=False)
 
     @property
     def class_names(self) -> list[str]:
@@ -262,7 +291,7 @@ def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpu
     if paths:
         from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 
-        audit_csv = folder / "audit.csv"
+        audit_csv = folder / AUDIT_FILE
         write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
         loaded = corpus.load(replace(chosen, audit_csv=str(audit_csv)))
     return loaded

@@ -141,11 +141,17 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
         name = model_revision(place.model, place.revision)
         if isinstance(pipeline, ClassConditionalPipeline):
             name = f"{pipeline.family}@{name.rpartition('@')[2]}"
-        return Generator(pipeline, name, place)
+        return _attached(Generator(pipeline, name, place))
     pipeline = load_pipeline(place.model, revision=place.revision, device=device)
     adapter = load_adapter(pipeline, place.adapter, fuse=fuse)
     name = f"{model_revision(place.model, place.revision)}+adapter@{adapter_digest(place.adapter)}"
-    return Generator(pipeline, name, place, adapter)
+    return _attached(Generator(pipeline, name, place, adapter))
+
+
+def _attached(generator: Generator) -> Generator:
+    """Let the pipeline carry what is known of it as ``pipeline.skindiff``."""
+    generator.pipeline.skindiff = generator
+    return generator
 
 
 def artefact_folder(folder: Path) -> Path:

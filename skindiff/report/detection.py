@@ -7,7 +7,7 @@ from skindiff.report.published.fitzpatrick import Published
 
 
 def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Published] = ()) -> str:
-    """Return the rows of :func:`skindiff.evaluation.detection.detection_rows` as a Markdown table in percent, beside S4's Table III."""
+    """Return rows of :func:`~skindiff.evaluation.detection.detection_rows` as Markdown, in percent."""
     printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
     headings = [
         "generator, class", "generated", "detected", "confidence", "held-out recall", "share of recall",

@@ -1,0 +1,1 @@
+"""The public functions, by which notebooks and scripts do what commands and recipes do."""

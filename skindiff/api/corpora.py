@@ -1,0 +1,103 @@
+"""Corpora and splits, from a notebook."""
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from skindiff.api.calls import Home, configured
+from skindiff.corpora.parts import PartsConfig, Protocol
+from skindiff.corpora.registry import CORPORA, Corpus, CorpusConfig, find_corpus, prepare_corpus
+from skindiff.corpora.splits import Split
+from skindiff.errors import CorpusError, SplitError
+from skindiff.launch import undisturbed
+
+_FOLDER = "imagefolder"
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Return a photograph as every part of skindiff sees it: upright, RGB, 8 bits a channel.
+
+    Example:
+        >>> skindiff.read_image("photo.jpg").size
+        (600, 400)
+
+    Raises:
+        CorpusError: there is no such file, or it is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"path: {path} cannot be read as an image ({error}); check the file") from error
+
+
+def load_corpus(
+    source: str | Path = "phantom",
+    *,
+    image_size: int = 64,
+    audit: bool = True,
+    cache_dir: str | Path | None = None,
+    **settings: Any,
+) -> Corpus:
+    """Read a corpus: every image decoded, upright, square and of one size, each with its group.
+
+    Example:
+        >>> corpus = skindiff.load_corpus("phantom", images_per_class={"I": 12, "VI": 10})
+        >>> corpus = skindiff.load_corpus("photos", metadata="photos/clinic.csv", image_size=128)
+        >>> corpus.class_names, len(corpus.dataset), corpus.warnings
+
+    Args:
+        source: name of a corpus (``phantom``, ``fitzpatrick17k``, ``ham10000``, ``medmnist``, those of
+            plugins), a folder with a folder of images per class, or the Hub id of a data set.
+        image_size: side in pixels of the centre square that is kept of each image.
+        audit: look for near-duplicates first, and keep each cluster on one side of every split.
+        cache_dir: folder of the resized images; a temporary one, which the corpus owns, when left out.
+        settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions`` or ``skin_types``.
+
+    Raises:
+        ConfigError: a setting that does not exist or cannot work.
+        CorpusError: there is no such corpus, or nothing in it can be used.
+    """
+    name = str(source)
+    if name not in CORPORA:
+        settings, name = {"data_dir": name, **settings}, _FOLDER
+    entry = find_corpus(name, "source")
+    if name == _FOLDER or "data_dir" in settings:
+        own = entry.config_class(data_dir=str(settings.pop("data_dir")))
+    else:
+        own = entry.config_class()
+    home = Home(cache_dir)
+    config = CorpusConfig(name=name, image_size=image_size, audit=audit, cache_dir=str(home.path))
+    setattr(config, name, configured(own, settings))
+    with undisturbed():
+        corpus = prepare_corpus(config, home.path)
+    return corpus.kept_in(home, config)
+
+
+def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, **settings: Any) -> Split:
+    """Cut a corpus into training, validation and test rows, none of which shares a group with another.
+
+    Example:
+        >>> split = skindiff.make_split(corpus, test_fraction=0.3)
+        >>> split = skindiff.make_split(corpus, "scenario", scenario="iii")
+        >>> len(split.train), len(split.validation), split.test.keys()
+
+    Args:
+        corpus: of :func:`load_corpus`.
+        protocol: ``fractions`` of each class; a ``scenario`` of skin types (Wang et al. 2024); ``few_shot``;
+            the ``official`` parts of MedMNIST; or ``everything`` to train on.
+        seed: of the split.
+        settings: of the protocol: see :class:`~skindiff.corpora.few_shot.FractionSplitConfig`,
+            :class:`~skindiff.corpora.splits.SplitConfig`, :class:`~skindiff.corpora.few_shot.FewShotConfig`.
+
+    Raises:
+        ConfigError: a setting that does not exist or cannot work.
+        SplitError: the corpus cannot be cut like this.
+    """
+    parts = PartsConfig(protocol=protocol, seed=seed)
+    parts = configured(parts, {protocol: settings} if settings else {})
+    split = parts.split(corpus.dataset)
+    if not split.train:
+        raise SplitError("protocol: no image is left to train on; check the protocol and the corpus")
+    return split

@@ -1,0 +1,244 @@
+"""Do synthetic images help? The answer, and what they are like, from a notebook."""
+
+import html
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from skindiff.api.calls import Home, configured, run_of_call, study_of
+from skindiff.api.synthesis import SyntheticDataset
+from skindiff.classification.arm_names import parse_arm
+from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.config import validate_parts
+from skindiff.corpora.registry import Corpus, CorpusConfig
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.measures.copying.near_copies import load_near_copies
+from skindiff.measures.copying.stage import find_copies as search
+from skindiff.measures.fidelity.by_class import class_fidelity
+from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.assembly import write_study
+from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
+from skindiff.report.measurements import MeasuredConfig
+from skindiff.report.read import read_report
+from skindiff.report.results import Results
+
+TITLE = "Do the synthetic images help?"
+METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
+
+
+@dataclass
+class EvaluationConfig(MeasuredConfig):
+    """What an evaluation is made with."""
+
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Arms, networks, training seeds."""
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """The report of an evaluation; in a notebook it shows itself.
+
+    Attributes:
+        folder: with ``report.html``, ``report.md``, ``report.json`` and the pictures.
+        content: of ``report.json``.
+        home: what the folder belongs to.
+    """
+
+    folder: Path
+    content: Mapping[str, Any]
+    home: Home
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row for each arm and score: mean, difference from real images, and their intervals."""
+        return pd.DataFrame(list(self.content["summary"])).drop(columns="against", errors="ignore")
+
+    @property
+    def verdicts(self) -> list[str]:
+        """A sentence for each arm: does it help, hurt, or can't it be told."""
+        return [row["sentence"] for row in self.content["verdicts"]]
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        """The pictures of the report, by name."""
+        return {path.stem: path for path in sorted((self.folder / "pictures").glob("*.png"))}
+
+    def save(self, folder: str | Path) -> Path:
+        """Copy the report and its pictures into a folder, and return the path of ``report.html``."""
+        target = Path(folder)
+        shutil.copytree(self.folder / "pictures", target / "pictures", dirs_exist_ok=True)
+        for name in ("report.json", "report.md", "report.html"):
+            shutil.copyfile(self.folder / name, target / name)
+        return target / "report.html"
+
+    def _repr_html_(self) -> str:
+        page = html.escape((self.folder / "report.html").read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 640px; border: 0"></iframe>'
+
+
+def evaluate(
+    corpus: Corpus,
+    splits: Split | Sequence[Split],
+    synthetic: SyntheticDataset | Sequence[SyntheticDataset] | None = None,
+    arms: Sequence[str] = ("real", "real+syn", "real+duplicates"),
+    classifier: Mapping[str, Any] | ClassifierConfig | None = None,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> EvaluationReport:
+    """Train classifiers with and without synthetic images, and say whether they helped and whom.
+
+    Example:
+        >>> report = skindiff.evaluate(corpus, split, synthetic, train_seeds=[0, 1, 2])
+        >>> report.verdicts
+        >>> report.summary[["arm", "metric", "mean", "delta", "delta_ci_low", "delta_ci_high"]]
+
+    Args:
+        corpus: of :func:`skindiff.load_corpus`.
+        splits: one, or several, whose spread then counts in the intervals.
+        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, one for each split.
+        arms: what is trained on: see :class:`~skindiff.classification.experiment.ExperimentConfig`.
+        classifier: settings of :class:`~skindiff.classification.classifier_config.ClassifierConfig`.
+        output_dir: folder of the run; a temporary one, which the report owns, when left out.
+        resume: go on with the run in ``output_dir``.
+        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``train_seeds``;
+            ``copying``, ``fidelity`` and ``include_images`` as settings of the report.
+
+    Raises:
+        ConfigError: a setting cannot work, or an arm needs synthetic images and there are none.
+        SplitError: synthetic images were drawn from what is tested or selected on.
+    """
+    cuts = [splits] if isinstance(splits, Split) else list(splits)
+    sets = [synthetic] if isinstance(synthetic, SyntheticDataset) else list(synthetic or [])
+    needy = [arm for arm in arms if parse_arm(arm).needs_synthetic]
+    if needy and not sets:
+        raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
+    if sets and len(sets) != len(cuts):
+        raise ConfigError(f"synthetic: {len(sets)} data sets for {len(cuts)} splits; give one for each")
+    config = _config(corpus, arms, classifier, settings)
+    with run_of_call(output_dir, resume, config) as (run, home):
+        results = Results()
+        for number, split in enumerate(cuts):
+            study, drawn = study_of(run, corpus, split), sets[number] if sets else None
+            experiment = Experiment(study, config.experiment, scenario="evaluation")
+            results.add_split(experiment)
+            if drawn is not None:
+                one = drawn.as_synthetic()
+                results.add_generator(study, one, experiment=experiment)
+                results.measured.add(study, config, one)
+        replicates = config.experiment.bootstrap_replicates
+        write_study(results, config, "evaluate", TITLE, replicates=replicates)
+    return EvaluationReport(home.path, read_report(home.path), home)
+
+
+def _config(
+    corpus: Corpus,
+    arms: Sequence[str],
+    classifier: Mapping[str, Any] | ClassifierConfig | None,
+    settings: dict[str, Any],
+) -> EvaluationConfig:
+    names = ("copying", "fidelity", "include_images")
+    measured = {name: settings.pop(name) for name in names if name in settings}
+    own = (
+        classifier
+        if isinstance(classifier, ClassifierConfig)
+        else configured(ClassifierConfig(image_size=corpus.image_size), classifier or {})
+    )
+    experiment = configured(ExperimentConfig(arms=list(arms), classifier=own), settings)
+    config = configured(EvaluationConfig(corpus=corpus.config or CorpusConfig()), measured)
+    config.experiment = experiment
+    validate_parts(config)
+    return config
+
+
+def find_copies(
+    synthetic: SyntheticDataset, corpus: Corpus, split: Split, seed: int = 0, **settings: Any
+) -> pd.DataFrame:
+    """Look for near copies of training images among synthetic ones.
+
+    Example:
+        >>> copies = skindiff.find_copies(synthetic, corpus, split)
+        >>> copies[copies["near_copy"]]
+
+    Args:
+        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`.
+        corpus: that the generator learnt from.
+        split: whose training rows may have been copied; its tested rows set the threshold.
+        seed: of what is planted and drawn.
+        settings: of :class:`~skindiff.measures.copying.memorisation.CopyingConfig`.
+
+    Returns:
+        A row for each synthetic image, the nearest training image first; ``attrs["found"]`` has the counts.
+    """
+    config = configured(CopyingConfig(), settings)
+    with run_of_call(None, False, config) as (run, _):
+        study = study_of(run, corpus, split, seed)
+        found = search(
+            study, config, synthetic.as_synthetic(), name="synthetic",
+            training=study.train, held_out=study.held_out,
+        )  # fmt: skip
+    report = load_near_copies(synthetic.folder)
+    assert report is not None
+    table = pd.DataFrame([asdict(row) for row in report.rows])
+    table["near_copy"] = table["image_id"].isin([row.image_id for row in report.copies])
+    table.attrs["found"] = found
+    return table.sort_values("similarity", ascending=False, ignore_index=True)
+
+
+def fidelity(
+    synthetic: SyntheticDataset, corpus: Corpus, split: Split, seed: int = 0, **settings: Any
+) -> pd.DataFrame:
+    """Score how near synthetic images come to real ones that the generator never saw.
+
+    Example:
+        >>> skindiff.fidelity(synthetic, corpus, split)[["images", "kid", "kid_low", "kid_high"]]
+
+    Args:
+        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`.
+        corpus: with the real images.
+        split: whose tested rows are compared with.
+        seed: of the choice among images of a class.
+        settings: of :class:`~skindiff.measures.fidelity.scores.FidelityConfig`, such as ``features``.
+
+    Returns:
+        A row for the synthetic images and one for the real training images, which is what copies would score.
+    """
+    config = configured(FidelityConfig(), settings)
+    with run_of_call(None, False, config) as (run, _):
+        study = study_of(run, corpus, split, seed)
+        images = {"synthetic": synthetic.dataset, "real training": study.train}
+        rows = [
+            class_fidelity(study, config, own, name=name, held_out=study.held_out)
+            for name, own in images.items()
+        ]
+    return pd.DataFrame(
+        [{"images": row["images"], "generated": row["generated"], **row["scores"]} for row in rows]
+    )
+
+
+def compare(
+    runs: Sequence[str | Path], metrics: Sequence[str] = METRICS, output: str | Path | None = None
+) -> str:
+    """Set finished runs side by side, and return the text, Markdown.
+
+    Example:
+        >>> print(skindiff.compare(["runs/rank8", "runs/rank16"]))
+
+    Args:
+        runs: their folders.
+        metrics: scores to show.
+        output: folder for the text, a page and a picture; none is kept when left out.
+
+    Raises:
+        ConfigError, RunFolderError: there are fewer than two, or one is not finished.
+    """
+    home = Home(output)
+    write_comparison(home.path, read_runs([Path(run) for run in runs]), list(metrics))
+    return (home.path / TEXT_FILE).read_text(encoding="utf-8")

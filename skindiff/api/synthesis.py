@@ -1,0 +1,210 @@
+"""Synthetic images, from a notebook."""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from PIL import Image
+
+from skindiff.api.calls import Home, configured, run_of_call
+from skindiff.api.generators import generator_of
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.generators.resolve import Generator
+from skindiff.runs import RunFolder
+from skindiff.synthesis.class_draw import redraw_class
+from skindiff.synthesis.class_plan import ClassSynthesisConfig
+from skindiff.synthesis.draw import redraw
+from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.requests import (
+    ALL_TYPES,
+    classes_to_draw,
+    draw_classes,
+    draw_transfer,
+    draw_words,
+    draws_by_class,
+    needs_sources,
+)
+from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.writer import load_prototypes, load_summary, load_synthetic
+from skindiff.training.products import RECORD, trained_on
+
+DATA = "data"
+
+
+@dataclass(frozen=True)
+class SyntheticDataset:
+    """Synthetic images with all that is needed to draw each of them again.
+
+    Attributes:
+        dataset: the images, each with its prompt or class, seed, source and settings.
+        generator: that drew them.
+        folder: of the Parquet shards.
+        sources: the images that were re-drawn; None where they were drawn from text or class alone.
+        home: what the folder belongs to.
+    """
+
+    dataset: Dataset
+    generator: Generator
+    folder: Path
+    sources: Dataset | None
+    home: Home
+
+    @property
+    def plan(self) -> Dataset:
+        """The rows without their images."""
+        return self.dataset.remove_columns("image")
+
+    @property
+    def taught(self) -> Path | None:
+        """The record of the images that taught the generator, where there is one."""
+        record = self.folder / RECORD
+        return record if record.is_file() else None
+
+    def redraw(self, rows: Iterable[int]) -> list[Image.Image]:
+        """Draw some rows again: the same images, bit for bit on the same device.
+
+        Args:
+            rows: numbers of rows of ``dataset``.
+        """
+        wanted = [self.dataset[row] for row in rows]
+        pipeline = self.generator.pipeline
+        if draws_by_class(self.generator):
+            return [redraw_class(row, pipeline, self.sources) for row in wanted]
+        prototypes = load_prototypes(self.folder)
+        return [redraw(row, pipeline, self.sources, prototypes) for row in wanted]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the shards into a folder, where ``skindiff evaluate`` and ``push`` find them; return it.
+
+        Raises:
+            SynthesisError: the folder holds something already.
+        """
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise SynthesisError(f"folder: {target} is not empty; name a new one")
+        shutil.copytree(self.folder, target / DATA, dirs_exist_ok=True)
+        for record in filter(None, [self.taught]):
+            shutil.copyfile(record, target / RECORD)
+        return target
+
+    def as_synthetic(self) -> Synthetic:
+        """Return it as studies take it."""
+        name = self.generator.name
+        return Synthetic(self.dataset, self.folder, "synthetic", name, name, load_summary(self.folder))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.dataset)
+
+
+def generate(
+    generator: Any,
+    classes: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    images: int = 4,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> SyntheticDataset:
+    """Generate images of classes, on every skin type that is asked for where the generator knows them.
+
+    Example:
+        >>> synthetic = skindiff.generate(pipeline, classes=["nodule"], groups=["V", "VI"], images=8)
+        >>> synthetic.dataset[0]["image"]
+
+    Args:
+        generator: what :func:`skindiff.load` takes or returns.
+        classes: to generate; all that the generator was taught when left out.
+        groups: skin types, I to VI; all of them when left out. Class-conditional generators know none.
+        images: of each class and skin type.
+        seed: of the data set.
+        output_dir: folder of the run; a temporary one, which the result owns, when left out.
+        resume: go on with the run in ``output_dir``.
+        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
+            :class:`~skindiff.synthesis.class_plan.ClassSynthesisConfig` for class-conditional generators.
+
+    Raises:
+        ConfigError, SynthesisError: a setting, the generator or a class cannot be used.
+    """
+    known = generator_of(generator)
+    wanted = classes_to_draw(known, classes)
+    if draws_by_class(known):
+        if groups is not None:
+            raise ConfigError(f"groups: {known.name} generates by class alone; leave it out")
+        budget = ClassSynthesisConfig(budget="table", table=dict.fromkeys(wanted, images))
+        by_class = configured(budget, settings)
+        if needs_sources(known, by_class):
+            raise ConfigError(
+                f"generator: {known.name} re-draws images; call skindiff.transfer with a corpus"
+            )
+        with run_of_call(output_dir, resume, by_class) as (run, home):
+            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed)
+            return _drawn(known, run, home, None)
+    words = SynthesisConfig(mode="txt2img", targets=list(groups or ALL_TYPES), images_per_source=images)
+    words = configured(words, settings)
+    with run_of_call(output_dir, resume, words) as (run, home):
+        draw_words(run.accelerator, known, wanted, words, run.path / DATA, seed)
+        return _drawn(known, run, home, None)
+
+
+def transfer(
+    generator: Any,
+    corpus: Corpus,
+    split: Split | None = None,
+    targets: Sequence[str] | None = None,
+    images: int = 1,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> SyntheticDataset:
+    """Re-draw the training images of a corpus as other skin types (img2img).
+
+    Example:
+        >>> synthetic = skindiff.transfer(pipeline, corpus, split, targets=["V", "VI"], strength=0.3)
+
+    Args:
+        generator: what :func:`skindiff.load` takes or returns.
+        corpus: whose images are the sources.
+        split: whose training rows are re-drawn; all of the corpus when left out.
+        targets: skin types to draw, I to VI; those of the settings, V and VI, when left out.
+        images: of each source.
+        seed: of the data set.
+        output_dir: folder of the run; a temporary one, which the result owns, when left out.
+        resume: go on with the run in ``output_dir``.
+        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` or ``tone``.
+
+    Raises:
+        ConfigError, SynthesisError: a setting or the generator cannot be used.
+    """
+    known = generator_of(generator)
+    rows = corpus.dataset if split is None else corpus.dataset.select(split.train)
+    if draws_by_class(known):
+        if targets is not None:
+            raise ConfigError(f"targets: {known.name} knows no skin type; leave it out")
+        by_class = configured(ClassSynthesisConfig(budget="real", redraws="real"), settings)
+        with run_of_call(output_dir, resume, by_class) as (run, home):
+            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed, rows)
+            return _drawn(known, run, home, rows)
+    config = SynthesisConfig(images_per_source=images)
+    config = configured(replace(config, targets=list(targets)) if targets else config, settings)
+    with run_of_call(output_dir, resume, config) as (run, home):
+        draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed)
+        return _drawn(known, run, home, rows)
+
+
+def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | None) -> SyntheticDataset:
+    folder = run.path / DATA
+    place = generator.place
+    record = trained_on(str(place.adapter or place.model))
+    if record and run.accelerator.is_main_process:
+        ids = json.loads(record.read_text(encoding="utf-8"))
+        (folder / RECORD).write_text(json.dumps(ids) + "\n", encoding="utf-8")
+    return SyntheticDataset(load_synthetic(folder), generator, folder, sources, home)

@@ -1,0 +1,90 @@
+"""What a folder holds that can be pushed, and the push of each kind."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from skindiff.errors import ConfigError
+from skindiff.hub.client import Pushed
+
+Kind = Literal["adapter", "pipeline", "classifier", "synthetic", "run"]
+_MARKS: tuple[tuple[Kind, str], ...] = (
+    ("adapter", "tokens.json"),
+    ("pipeline", "model_index.json"),
+    ("classifier", "classifier.json"),
+    ("synthetic", "synthetic-*.parquet"),
+)
+"""What is in a folder of each kind; the run of a command holds one of them in a folder of its own."""
+_PLACES = (".", "adapter", "pipeline", "classifier", "data")
+_TAKEN: dict[str, tuple[str, ...]] = {
+    "adapter": (),
+    "pipeline": (),
+    "classifier": ("arm",),
+    "synthetic": ("override", "leave_out_copies", "sources", "held_out"),
+    "run": ("override",),
+}
+"""Settings of each kind, besides those of all."""
+
+
+def find_artefact(artefact: str, kind: Kind | None = None) -> tuple[Kind, str]:
+    """Return what a folder holds and where in it.
+
+    Args:
+        artefact: folder of a run or of an artefact, or ``bundled``.
+        kind: what to look for, where a run holds several.
+
+    Raises:
+        ConfigError: it holds nothing that can be pushed.
+    """
+    if artefact == "bundled":
+        return "pipeline", artefact
+    root = Path(artefact)
+    if not root.is_dir():
+        raise ConfigError(f"artefact: {artefact} is no folder; give the output_dir of a run")
+    if kind == "run":
+        return "run", artefact
+    for name, mark in _MARKS:
+        for place in _PLACES:
+            if kind in (None, name) and any((root / place).glob(mark)):
+                return name, str(root / place)
+    if kind is None and (root / "report.json").is_file():
+        return "run", artefact
+    raise ConfigError(
+        f"artefact: {artefact} holds no {kind or ' or '.join(get_args(Kind))} that is finished; give the "
+        "output_dir of a run"
+    )
+
+
+def push_artefact(
+    kind: Kind, folder: str, repo_id: str, *, licence: str, private: bool, origin: Any, **settings: Any
+) -> Pushed:
+    """Push what :func:`find_artefact` has found.
+
+    Args:
+        kind: what it is.
+        folder: where it is.
+        repo_id: ``owner/name``.
+        licence: as the Hub names it.
+        private: whether only the owner may see it.
+        origin: where it comes from (:class:`~skindiff.hub.origin.Origin`).
+        settings: ``arm`` of a classifier, ``override`` of a run or a synthetic data set, and
+            ``leave_out_copies``, ``sources`` and ``held_out`` of the latter.
+
+    Raises:
+        ConfigError: a setting that this kind does not take.
+        HubError: a gate refuses it, or the Hub does not take it.
+    """
+    from skindiff.hub import push, results, synthetic
+
+    given = {name: value for name, value in settings.items() if value not in (None, False)}
+    if odd := sorted(set(given) - set(_TAKEN[kind])):
+        raise ConfigError(f"{odd[0]}: a push of the kind {kind!r} does not take it; leave it out")
+    functions: dict[str, Any] = {
+        "adapter": push.push_adapter,
+        "pipeline": push.push_pipeline,
+        "classifier": push.push_classifier,
+        "run": results.push_run,
+        "synthetic": synthetic.push_synthetic,
+    }
+    own = {name: settings[name] for name in _TAKEN[kind] if name in settings}
+    pushed: Pushed = functions[kind](folder, repo_id, licence=licence, origin=origin, private=private, **own)
+    return pushed

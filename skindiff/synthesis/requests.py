@@ -1,0 +1,170 @@
+"""Drawing what somebody asks of any generator: images of classes and skin types, or a corpus re-drawn."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from datasets import Dataset, Features
+
+from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.errors import ConfigError
+from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.models import BUNDLED_NAMES
+from skindiff.generators.resolve import Generator
+from skindiff.synthesis.class_draw import ClassDrawer
+from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
+from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.writer import write_rows, write_synthetic
+
+BUNDLED_SUBJECT = "smooth skin"
+"""What the bundled pipeline knows, before it is taught a class."""
+
+
+def draws_by_class(generator: Generator) -> bool:
+    """Whether a generator is of a class-conditional family, which knows no words and no skin types."""
+    return isinstance(generator.pipeline, ClassConditionalPipeline)
+
+
+def classes_to_draw(generator: Generator, asked: Sequence[str] | None) -> list[str]:
+    """Return the classes to draw: those asked for, or all that the generator was taught.
+
+    Raises:
+        ConfigError: none is named and none was taught, or one that the generator was not taught.
+    """
+    known, model = generator.class_names, generator.place.model
+    if asked is None and generator.adapter is None and model in BUNDLED_NAMES:
+        return [BUNDLED_SUBJECT]
+    if asked is None and known is None:
+        raise ConfigError(
+            f"classes: {generator.name} was taught none of its own; name what to draw, such as "
+            f"{BUNDLED_SUBJECT!r}"
+        )
+    classes = list(asked or known or [])
+    unknown = [name for name in classes if known is not None and name not in known]
+    if unknown:
+        raise ConfigError(
+            f"classes: {unknown[0]!r} is none of those that {generator.name} was taught: "
+            f"{', '.join(known or [])}"
+        )
+    return classes
+
+
+def draw_words(
+    accelerator: Accelerator,
+    generator: Generator,
+    classes: Sequence[str],
+    config: SynthesisConfig,
+    folder: Path,
+    seed: int,
+) -> None:
+    """Draw classes on skin types, ``config.targets``, from text into shards of a folder."""
+    settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy}
+    rows = _asked_for(classes, config.targets)
+    _draw(accelerator, generator, rows, replace(config, **settings), folder, seed)
+
+
+def draw_transfer(
+    accelerator: Accelerator,
+    generator: Generator,
+    sources: Dataset,
+    config: SynthesisConfig,
+    folder: Path,
+    seed: int,
+) -> None:
+    """Re-draw images as the skin types ``config.targets`` (img2img) into shards of a folder."""
+    settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
+    _draw(accelerator, generator, sources, replace(config, **settings), folder, seed)
+
+
+def _draw(
+    accelerator: Accelerator,
+    generator: Generator,
+    rows: Dataset,
+    config: SynthesisConfig,
+    folder: Path,
+    seed: int,
+) -> None:
+    plan = make_plan(rows, config, seed=seed, generator=generator.name, tokens=generator.subjects)
+    write_synthetic(
+        accelerator,
+        plan,
+        generator.pipeline,
+        rows if config.mode == "img2img" else None,
+        folder,
+        rows_per_shard=config.rows_per_shard,
+        load_base=generator.load_base if generator.adapter else None,
+    )
+
+
+def draw_classes(
+    accelerator: Accelerator,
+    generator: Generator,
+    config: ClassSynthesisConfig,
+    folder: Path,
+    seed: int,
+    sources: Dataset | None = None,
+) -> None:
+    """Draw the budget of each class by a class-conditional generator into shards of a folder.
+
+    Args:
+        accelerator: device and processes.
+        generator: of a class-conditional family.
+        config: budgets and sampler.
+        folder: of the shards.
+        seed: of the data set.
+        sources: what is re-drawn, or what budgets follow; left out where neither is needed.
+
+    Raises:
+        ConfigError: the classes of the sources are not those of the generator.
+    """
+    pipeline = generator.pipeline
+    own = list(pipeline.config.class_names)
+    rows = _no_rows(own) if sources is None else sources
+    if list(rows.features["label"].names) != own:
+        raise ConfigError(
+            f"corpus: its classes are {', '.join(rows.features['label'].names)}, but the generator draws "
+            f"{', '.join(own)}; choose the corpus that it was trained on"
+        )
+    plan = make_class_plan(
+        rows, config, seed=seed, family=pipeline.family, generator=generator.name,
+        redraws=pipeline.needs_images,
+    )  # fmt: skip
+    redrawn = rows if pipeline.needs_images else None
+    write_rows(
+        accelerator,
+        plan,
+        drawn_features(own),
+        folder,
+        lambda: ClassDrawer(pipeline, redrawn),
+        rows_per_shard=config.rows_per_shard,
+    )
+
+
+def needs_sources(generator: Generator, config: ClassSynthesisConfig) -> bool:
+    """Whether a class-conditional generator re-draws images, or its budgets follow a corpus."""
+    return bool(generator.pipeline.needs_images) or config.budget in ("real", "inverse_frequency")
+
+
+def _asked_for(classes: Sequence[str], skin_types: Sequence[str]) -> Dataset:
+    """Return a table with a row for each class and skin type, as text-to-image plans are made from."""
+    pairs = [(code, kind) for code in range(len(classes)) for kind in skin_types]
+    ids = [f"{classes[code]}-{kind}" for code, kind in pairs]
+    columns = {
+        "label": [code for code, _ in pairs],
+        "skin_type": [kind for _, kind in pairs],
+        "image_id": ids,
+        "group_id": ids,
+    }
+    features = {name: kind for name, kind in corpus_features(classes).items() if name in columns}
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def _no_rows(classes: Sequence[str]) -> Dataset:
+    features = corpus_features(classes)
+    return Dataset.from_dict({name: [] for name in features}, features=features)
+
+
+ALL_TYPES = list(SKIN_TYPES)
+"""What is drawn where no skin type is asked for."""
