@@ -12,12 +12,13 @@ from skindiff.classification.networks import DESCRIPTION_FILE, SkinClassifier, l
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
+from skindiff.generators.families import find_family
 from skindiff.generators.models import DEFAULT_MODEL
 from skindiff.generators.resolve import Generator, Place, find_generator, load_generator
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.study import Study
 from skindiff.training.adapters import ADAPTER, learn_adapter
-from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, train_from_scratch, validate_families
+from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.products import publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -187,8 +188,8 @@ def train_generator(
     Raises:
         ConfigError, TrainingError: the family, a setting or the training rows cannot be used.
     """
+    find_family(family)
     config = FromScratchConfig(family=family)
-    validate_families([family], config, config.own.channels)
     own: Mapping[str, Any] = {family: configured(config.own, settings)}
     config = FromScratchConfig(family=family, **own)
     with run_of_call(output_dir, resume, config) as (run, home):
