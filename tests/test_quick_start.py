@@ -1,0 +1,27 @@
+"""README's Python, in a process of its own, as a newcomer runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import readme
+from tests.conftest import REPOSITORY
+
+
+def quick_start() -> str:
+    (text,) = [block.text for block in readme.blocks() if "load_corpus" in block.text]
+    return text
+
+
+def test_the_quick_start_is_short_and_ends_in_a_report(tmp_path: Path) -> None:
+    text = quick_start()
+    assert len(text.splitlines()) <= 12
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", text]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert "real+syn (synthetic)" in ended.stdout
+    assert (tmp_path / "runs" / "quick_start" / "report.html").is_file()
