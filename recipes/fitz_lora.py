@@ -12,8 +12,6 @@ the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate.logging import get_logger
-
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
@@ -23,7 +21,7 @@ from skindiff.report.assembly import write_study
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.report.results import Results
-from skindiff.study import Study, opened
+from skindiff.study import each_study, opened
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import (
     FurtherGenerator,
@@ -32,7 +30,6 @@ from skindiff.synthesis.strategies import (
     check_strategies,
 )
 
-logger = get_logger(__name__)
 TITLE = "Skin-type transfer: does it help the minority group?"
 
 
@@ -82,12 +79,10 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 1. The corpus, and its splits: who trains, who selects, who is tested.
     with opened(config) as (run, corpus):
-        splits = {seed: make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds}
+        splits = [make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds]
 
     results = Results()
-    for seed, split in splits.items():
-        logger.info("split seed %d: %s", seed, split.sizes())
-        study = Study(run, corpus, split, seed)
+    for study in each_study(run, corpus, splits):
         experiment = Experiment(study, config.experiment, scenario=config.split.scenario)
         results.add_split(experiment)
         for name, trainings, drawing in config.generators():

@@ -12,8 +12,6 @@ After Ravani, Agarwal and Jangir, "Generative Models for Few-Shot Medical Imagin
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate.logging import get_logger
-
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
@@ -22,11 +20,10 @@ from skindiff.report.assembly import write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
 from skindiff.report.results import Results
-from skindiff.study import Study, opened
+from skindiff.study import each_study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
 
-logger = get_logger(__name__)
 TITLE = "A few images per class: do generators trained from scratch help?"
 
 
@@ -58,17 +55,13 @@ def main(config: HamFewShotConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, and the splits: a few images of each class to train on, the others to select and test on.
     with opened(config) as (run, corpus):
-        splits = {
-            seed: make_few_shot_split(corpus.dataset, config.split, seed) for seed in config.split_seeds
-        }
+        splits = [make_few_shot_split(corpus.dataset, config.split, seed) for seed in config.split_seeds]
 
     results = Results()
-    for seed, split in splits.items():
-        logger.info("split seed %d: %s", seed, split.sizes())
-        study = Study(run, corpus, split, seed)
+    for study in each_study(run, corpus, splits):
         experiment = Experiment(study, config.experiment, scenario=f"{config.split.shots} shots")
         results.add_split(experiment)
-        shown = corpus.dataset.select(generator_rows(corpus.dataset, split, config.generator_images))
+        shown = corpus.dataset.select(generator_rows(corpus.dataset, study.split, config.generator_images))
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family), shown)

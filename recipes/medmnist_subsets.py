@@ -11,8 +11,6 @@ After Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from accelerate.logging import get_logger
-
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
@@ -23,11 +21,10 @@ from skindiff.report.assembly import write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
 from skindiff.report.results import Results
-from skindiff.study import Study, opened
+from skindiff.study import each_study, opened
 from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.training.from_scratch import train_from_scratch
 
-logger = get_logger(__name__)
 TITLE = "150 images per class: what do an autoencoder, a cVAE and a cGAN add?"
 
 
@@ -68,12 +65,11 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
         else:
             split = make_fraction_split(corpus.dataset, config.fractions, seed_of_split)
     name = config.corpus.medmnist.dataset if own else config.corpus.name
-    logger.info("%s: %s", name, split.sizes())
 
     results = Results()
-    for seed in config.seeds:
-        study = Study(run, corpus, split, seed)
-        experiment = Experiment(study, replace(config.experiment, train_seeds=[seed]), scenario=name)
+    for study in each_study(run, corpus, [split] * len(config.seeds), config.seeds):
+        settings = replace(config.experiment, train_seeds=[study.seed])
+        experiment = Experiment(study, settings, scenario=name)
         results.add_split(experiment)
         for family in config.families:
             # 2. Train the generator.

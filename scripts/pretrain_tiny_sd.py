@@ -270,7 +270,7 @@ def train_denoiser(
 ) -> list:
     """Train the U-Net and the text encoder on the pool's latents (each image and its mirror image)."""
     moments = encode_latents(
-        pipeline, pool, folder, size=config.image_size, flip=True, batch_size=64, progress=True
+        pipeline, pool, folder, size=config.image_size, flip=True, batch_size=64, show_progress=True
     )
     prompts = ["", *sorted(set(pool["prompt"]))]
     number = {prompt: place for place, prompt in enumerate(prompts)}

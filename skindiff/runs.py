@@ -6,18 +6,21 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.logging import get_logger
 
 from skindiff import __version__
 from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
 from skindiff.files import PARTIAL, replacing, write_atomically
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
+from skindiff.progress import duration
 
+logger = get_logger(__name__)
 CONFIG_FILE, STAGES, DONE, VERSION_FILE = "config.yaml", "stages", "done.json", "version.txt"
 _CACHE = "cache"
 _BEFORE_VERSIONS = "0.1.0"
@@ -45,6 +48,8 @@ class Stage:
     folder: Path
     inputs: dict[str, Any]
     accelerator: Accelerator
+    says: str = ""
+    started: float = field(default_factory=time.perf_counter, compare=False)
 
     @property
     def done(self) -> bool:
@@ -58,6 +63,7 @@ class Stage:
             write_atomically(
                 self.folder / DONE, json.dumps(self.inputs, indent=1, sort_keys=True, default=str) + "\n"
             )
+            logger.info("%s: done in %s", self.says, duration(time.perf_counter() - self.started))
         self.accelerator.wait_for_everyone()
         return self.folder
 
@@ -132,7 +138,7 @@ class RunFolder:
                     self.path.rmdir()
             raise
 
-    def stage(self, name: str, **inputs: Any) -> Stage:
+    def stage(self, name: str, says: str = "", **inputs: Any) -> Stage:
         """Return the stage called ``name`` with these inputs: everything that decides what it makes.
 
         Its folder is named by the inputs' fingerprint, so a stage with other inputs gets another folder.
@@ -142,7 +148,7 @@ class RunFolder:
         if self.accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
         self.accelerator.wait_for_everyone()
-        return Stage(folder, inputs, self.accelerator)
+        return Stage(folder, inputs, self.accelerator, says or name.replace("-", " "))
 
     def _refuse(self, resume: bool, overwrite: bool) -> None:
         if not self.path.exists() or (self.path.is_dir() and not self._holds_more()):

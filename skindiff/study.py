@@ -5,7 +5,7 @@ Here are the settings that every recipe and every command on a corpus begins wit
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from skindiff.config import check_resume, validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import Split
 from skindiff.launch import start_accelerator
+from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
 
 logger = get_logger(__name__)
@@ -93,9 +94,9 @@ class Study:
         """The rows to test on, of all groups together, each once."""
         return self.corpus.dataset.select(self.split.tested)
 
-    def stage(self, name: str, **inputs: Any) -> Stage:
+    def stage(self, name: str, says: str = "", **inputs: Any) -> Stage:
         """Return a stage of the run that depends on this corpus (:meth:`skindiff.runs.RunFolder.stage`)."""
-        return self.run.stage(name, data=self.corpus.fingerprint, **inputs)
+        return self.run.stage(name, says, data=self.corpus.fingerprint, **inputs)
 
 
 def open_run(config: RunConfig, *products: str) -> RunFolder:
@@ -129,7 +130,10 @@ def read_corpus(config: CorpusConfig, run: RunFolder) -> Corpus:
     """
     with run.accelerator.main_process_first():
         corpus = prepare_corpus(config, run.path)
-    logger.info("corpus %s: %s", config.name, corpus.counts())
+    counts = corpus.counts()
+    left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
+    said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])
+    logger.info("corpus %s: %s", config.name, said)
     return corpus
 
 
@@ -148,3 +152,30 @@ def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, Corpus]]:
     run = open_run(config)
     with run.withdrawn_on_error():
         yield run, read_corpus(config.corpus, run)
+
+
+def each_study(
+    run: RunFolder, corpus: Corpus, splits: Sequence[Split], seeds: Sequence[int] | None = None
+) -> Iterator[Study]:
+    """Yield a study for each split, and say which of how many it is and how long the rest will take.
+
+    Args:
+        run: of all of them.
+        corpus: of all of them.
+        splits: one for each study.
+        seeds: of trainings and draws, one for each; those of the splits when left out.
+    """
+    started, count = run.seconds, len(splits)
+    for number, split in enumerate(splits):
+        seed = split.seed if seeds is None else seeds[number]
+        gone = run.seconds - started
+        rest = f"; about {duration(gone / number * (count - number))} to go" if number else ""
+        logger.info("%d of %d (seed %d): %s%s", number + 1, count, seed, sizes_in_words(split), rest)
+        yield Study(run, corpus, split, seed)
+
+
+def sizes_in_words(split: Split) -> str:
+    """Return how many images a split trains, validates and tests on."""
+    tests = [f"{len(rows)} test images ({group})" for group, rows in split.test.items()]
+    parts = [f"{len(split.train)} training", f"{len(split.validation)} validation", *tests]
+    return ", ".join(parts)

@@ -1,6 +1,7 @@
 """The downstream question: a classifier per arm, architecture and seed, and its predictions on the tests."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -160,7 +161,8 @@ class Experiment:
             worker = SingleProcess(self.study.accelerator)
             waiting = waiting[self.study.accelerator.process_index :: self.study.accelerator.num_processes]
         for job, stage in waiting:
-            self._train(worker, job, replace(stage, accelerator=worker))
+            began = replace(stage, accelerator=worker, started=time.perf_counter())
+            self._train(worker, job, began)
         self.study.accelerator.wait_for_everyone()
         found = []
         for job, stage in zip(jobs, stages, strict=True):
@@ -212,6 +214,7 @@ class Experiment:
             later |= {"mixing_probability": self.config.mixing_probability}
         return self.study.stage(
             f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
+            says=f"classifier {job.curve}, seed {job.train_seed}",
             arm=job.arm.name,
             classifier=settings_of(job.config),
             seed=job.train_seed,

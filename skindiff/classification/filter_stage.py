@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -43,7 +44,7 @@ def filter_scores(
     Returns:
         One score for each drawn row, higher is kept first, shape (n,).
     """
-    inputs: dict[str, object] = {}
+    inputs: dict[str, Any] = {}
     if name == "agreement":
         inputs["classifier"] = settings_of(classifier)
     if name == "typicality":

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tqdm.auto import tqdm
-
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.experiment import Experiment, ExperimentConfig
 from skindiff.commands import report as report_command
@@ -14,6 +12,7 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
+from skindiff.progress import progress
 from skindiff.report.assembly import write_study
 from skindiff.report.measurements import MeasuredConfig, Measurements
 from skindiff.report.results import Results
@@ -74,7 +73,7 @@ def _evaluate(words: list[str]) -> int:
     # Several processes share the classifiers of one call out among them.
     alone, first = study.accelerator.num_processes == 1, study.accelerator.is_main_process
     steps = list(_one_by_one(config.experiment)) if alone else [config.experiment]
-    for settings in tqdm(steps, desc="classifiers", unit="classifier", disable=not first):
+    for settings in progress(steps, desc="classifiers", unit="classifier", disable=not first):
         Experiment(study, settings, scenario=config.split.protocol).cells(synthetic)
     experiment = Experiment(study, config.experiment, scenario=config.split.protocol)
     results = Results(measured=measured)

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from skindiff.commands.terminal import complain, say
+from skindiff.commands.report import show
+from skindiff.commands.terminal import complain, say, suggest
 from skindiff.config import ConfigT, parse_config
 from skindiff.errors import SkindiffError
 
@@ -24,4 +25,7 @@ def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], fil
         complain(f"error: {error}")
         sys.exit(2)
     if int(os.environ.get("RANK", "0")) == 0:
-        say(f"report: {report}")
+        say()
+        show(report.parent)
+        say()
+        suggest(["skindiff", "push", str(report.parent), "OWNER/NAME", "--licence", "LICENCE"])

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from PIL import Image
-from tqdm import tqdm
 
 from skindiff.corpora import local_features
 from skindiff.corpora.local_features import LocalFeatures
@@ -30,6 +29,7 @@ from skindiff.corpora.near_duplicates import (
 )
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import replacing, write_atomically
+from skindiff.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def _look(files: Mapping[str, Path], config: AuditConfig) -> _Findings:
     alone = local_features.one_thread_each() if config.find_near_duplicates else nullcontext()
     with alone, ThreadPoolExecutor(workers(config.near_duplicates)) as executor:
         seen = executor.map(partial(_screen, config=config), (files[content] for content in contents))
-        bar = tqdm(seen, total=len(contents), desc="looking at images", unit="image", disable=None)
+        bar = progress(seen, total=len(contents), desc="looking at images", unit="image")
         for content, result in zip(contents, bar, strict=True):
             if isinstance(result, LocalFeatures):
                 features[content] = result

@@ -20,9 +20,9 @@ from datasets import Dataset, load_from_disk
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm.auto import tqdm
 
 from skindiff.errors import ConfigError, CorpusError
+from skindiff.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -159,18 +159,13 @@ def _fingerprint(dataset: Dataset, size: int, crop: str, pool: ThreadPoolExecuto
 
 def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoolExecutor) -> None:
     quarantined: list[tuple[str, str]] = []
-    progress = tqdm(
-        total=len(dataset),
-        desc=f"resizing to {size} px",
-        unit="image",
-        delay=2,
-        disable=os.environ.get("RANK", "0") != "0",
-    )
+    hidden = os.environ.get("RANK", "0") != "0"
+    bar = progress(desc=f"resizing to {size} px", unit="image", total=len(dataset), disable=hidden)
     with tempfile.TemporaryDirectory(
         dir=folder.parent, prefix=".building-", ignore_cleanup_errors=True
     ) as temporary:
         stream = Path(temporary) / "stream.arrow"
-        with ArrowWriter(features=dataset.features, path=str(stream)) as writer, progress:
+        with ArrowWriter(features=dataset.features, path=str(stream)) as writer, bar:
             for table in _batches(dataset):
                 results = list(pool.map(partial(_square, size=size, crop=crop), table["image"].to_pylist()))
                 kept = [number for number, result in enumerate(results) if isinstance(result, bytes)]
@@ -184,7 +179,7 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
                     writer.write_table(
                         table.take(kept).set_column(column, "image", pa.array(images, STORED_IMAGE))
                     )
-                progress.update(len(table))
+                bar.update(len(table))
             if len(quarantined) == len(dataset):
                 raise CorpusError(
                     f"image: none of {len(dataset)} images can be decoded ({quarantined[0][0]}: "

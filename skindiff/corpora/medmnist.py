@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 from PIL import Image
-from tqdm.auto import tqdm
 
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError, SplitError
+from skindiff.progress import progress
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")
 GREY_DATASETS = (
@@ -313,7 +313,7 @@ def _encode(images: np.ndarray, description: str) -> list[dict[str, Any]]:
     """Return each image as the PNG bytes of an RGB image."""
     encoded: list[dict[str, Any]] = []
     hidden = os.environ.get("RANK", "0") != "0"
-    for image in tqdm(images, desc=description, unit="image", delay=2, disable=hidden):
+    for image in progress(images, desc=description, unit="image", disable=hidden):
         file = io.BytesIO()
         Image.fromarray(image).convert("RGB").save(file, "PNG", compress_level=1)
         encoded.append({"bytes": file.getvalue(), "path": None})

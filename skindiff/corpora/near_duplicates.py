@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from skindiff.corpora import local_features
 from skindiff.corpora.local_features import LocalFeatures
 from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.errors import ConfigError
+from skindiff.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def find_matches(
         ]
         compare = partial(_compare, files=files, features=features, shorter_side=config.shorter_side)
         found: dict[tuple[str, str], Match] = {}
-        with tqdm(total=len(pairs), desc="comparing pairs", unit="pair", disable=None) as bar:
+        with progress(total=len(pairs), desc="comparing pairs", unit="pair") as bar:
             for task, matches in zip(tasks, executor.map(compare, tasks), strict=True):
                 bar.update(len(task.others))
                 for match in matches:

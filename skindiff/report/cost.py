@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skindiff.progress import duration
 from skindiff.report.study_section import markdown_table
 
 _CLASSIFIER = (
@@ -65,13 +66,3 @@ def timing_rows(timings: Mapping[str, Any]) -> list[tuple[str, str]]:
             words = name.replace("seconds_of_", "").replace("_", " ")
             rows.append((words + several, duration(sum(known))))
     return rows
-
-
-def duration(seconds: float) -> str:
-    """Return a time such as ``1 h 14 min``, ``6 min 13 s`` or ``15.9 s``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

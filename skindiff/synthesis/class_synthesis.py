@@ -46,6 +46,7 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
     generator = f"{family}@{model_revision(str(pipeline_folder)).rpartition('@')[2]}"
     stage = study.run.stage(
         f"synthesis-{family.replace('_', '-')}",
+        says=f"generating by {family}",
         config=asdict(config),
         generator=generator,
         rows=list(sources["image_id"]),
@@ -58,7 +59,7 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
             sources, config, seed=seed, family=family, generator=generator, redraws=redraws
         )
         pipeline.to(accelerator.device)
-        summary = write_rows(
+        write_rows(
             accelerator,
             plan,
             drawn_features(sources.features["label"].names),
@@ -66,7 +67,6 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
             lambda: ClassDrawer(pipeline, sources if redraws else None),
             rows_per_shard=config.rows_per_shard,
         )
-        logger.info("%s: %s", family, summary["timings"])
         stage.finish()
     return Synthetic(load_synthetic(folder), folder, family, family, generator, load_summary(folder))
 

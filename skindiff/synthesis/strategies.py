@@ -158,6 +158,7 @@ class GeneratorOfSplit:
         train, seed = self.study.train, self.study.seed
         stage = self.study.stage(
             f"synthesis-{mode}-{learnt.replace('+', '-')}",
+            says=f"generating by {strategy}",
             config=asdict(config),
             adapter=adapter_inputs,
             base=self.base,
@@ -173,7 +174,7 @@ class GeneratorOfSplit:
             tokens = adapter.subjects if adapter else {}
             plan = make_plan(train, config, seed=seed, generator=generator, tokens=tokens)
             sources = train if mode == "img2img" else None
-            summary = write_synthetic(
+            write_synthetic(
                 self.study.accelerator,
                 plan,
                 pipeline,
@@ -182,7 +183,6 @@ class GeneratorOfSplit:
                 rows_per_shard=config.rows_per_shard,
                 load_base=self._pipeline if adapter else None,
             )
-            logger.info("%s: %s", strategy, summary["timings"])
             stage.finish()
         return Synthetic(
             load_synthetic(folder), folder, strategy, self.name, generator, load_summary(folder), adapter,

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save
 from skindiff.errors import SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.progress import progress
 from skindiff.seeding import torch_generator
 from skindiff.synthesis.colour_transfer import Lab, measure_references
 from skindiff.synthesis.schedulers import make_scheduler
@@ -100,7 +101,8 @@ def estimate_prototypes(
     drawing = architecture.drawing(pipeline, "txt2img", make_scheduler("dpmsolver++", pipeline))
     means: dict[str, torch.Tensor] = {}
     colours: dict[str, Lab] = {}
-    for skin_type in dict.fromkeys(skin_types):
+    types = list(dict.fromkeys(skin_types))
+    for skin_type in progress(types, desc="tone of each skin type", unit="type"):
         prompts = [prompt_for(subjects[draw % len(subjects)], skin_type) for draw in range(draws)]
         embeddings = architecture.encode_prompts(pipeline, prompts)
         batches, pictures = [], []

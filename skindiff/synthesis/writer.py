@@ -21,10 +21,10 @@ from accelerate.utils import gather_object
 from datasets import Dataset, Features, concatenate_datasets
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from tqdm.auto import tqdm
 
 from skindiff.errors import SynthesisError
 from skindiff.files import write_atomically
+from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
@@ -244,7 +244,7 @@ def _draw_shards(shards: _Shards, own: Sequence[int], drawer: RowDrawer, show_pr
     """Draw the shards that are missing; returns how many rows that was."""
     missing = [shard for shard in own if not shards.path(shard).is_file()]
     total = sum(len(shards.of(shard)) for shard in missing)
-    with tqdm(total=total, desc="synthesis", unit="image", delay=2, disable=not show_progress) as bar:
+    with progress(desc="generating", unit="image", total=total, disable=not show_progress) as bar:
         for done, shard in enumerate(missing):
             rows = [{**row, "threads": torch.get_num_threads()} for row in shards.of(shard)]
             drawn = drawer.draw(rows, bar.update)

@@ -42,6 +42,7 @@ def learn_adapter(
     base = model_revision(model, revision)
     stage = study.stage(
         "lora" if isinstance(config, LoRAConfig) else "textual-inversion",
+        says="LoRA" if isinstance(config, LoRAConfig) else "textual inversion",
         config=asdict(config),
         base=base,
         words=adapter_digest(words) if words else None,

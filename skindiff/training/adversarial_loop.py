@@ -17,10 +17,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.logging import get_logger
 from torch import nn
-from tqdm.auto import tqdm
 
 from skindiff.errors import TrainingError
 from skindiff.files import write_atomically
+from skindiff.progress import progress
 from skindiff.seeding import derive_seed
 from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
@@ -116,12 +116,12 @@ def train_players(
     config.validate()
     match = _Match(accelerator, config, generator, discriminator, folder, name, discriminator_steps, betas)
     match.resume(context)
-    bar = tqdm(
-        initial=match.step,
-        total=config.steps,
+    bar = progress(
         desc=name,
+        unit="step",
+        total=config.steps,
+        initial=match.step,
         disable=not accelerator.is_main_process,
-        leave=False,
     )
     with bar:
         while match.step < config.steps:

@@ -156,7 +156,7 @@ def encode_tables(
                 cache,
                 size=training_size(pipeline, config),
                 flip=config.random_flip,
-                progress=accelerator.is_main_process,
+                show_progress=accelerator.is_main_process,
             )
             for table in tables
         ]

@@ -118,6 +118,7 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
     train = study.train if rows is None else rows
     stage = study.stage(
         f"generator-{config.family.replace('_', '-')}",
+        says=f"training {config.family}",
         config=asdict(own),  # type: ignore[call-overload]
         rows=list(train["image_id"]),
         seed=study.seed,
@@ -125,7 +126,8 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
     if not stage.done:
         table = ImageTable.from_dataset(train)
         counts = np.bincount(table.labels, minlength=len(table.class_names)).tolist()
-        logger.info("%s learns from %s images by class", config.family, counts)
+        named = ", ".join(f"{count} {name}" for name, count in zip(table.class_names, counts, strict=True))
+        logger.info("%s learns from %s", config.family, named)
         imported(trainer)(study.accelerator, own, table, stage.folder, study.seed)
         stage.finish()
     return stage.folder / PIPELINE

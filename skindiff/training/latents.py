@@ -16,11 +16,11 @@ from datasets import Dataset, Image
 from PIL import Image as PILImage
 from PIL import ImageOps
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
 
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing
 from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.progress import progress
 
 _CACHE_VERSION = 1
 
@@ -63,7 +63,7 @@ def encode_latents(
     size: int,
     flip: bool = False,
     batch_size: int | None = None,
-    progress: bool = False,
+    show_progress: bool = False,
 ) -> LatentMoments:
     """Encode every image of ``dataset``, or read what an earlier call with the same key has written.
 
@@ -75,7 +75,7 @@ def encode_latents(
         flip: encode the mirror images too.
         batch_size: images per forward pass; by default as many as hold half a million pixels, since the
             autoencoder takes about 1 GB for each million of them.
-        progress: show a progress bar.
+        show_progress: show how far it is.
 
     Raises:
         GeneratorError: the autoencoder gave values that are not finite, or does not fit its
@@ -91,8 +91,8 @@ def encode_latents(
         return LatentMoments(tensors["mean"], tensors["std"], key)
     batch_size = batch_size or max(1, 2**19 // size**2)
     means, stds = [], []
-    bar = tqdm(range(0, len(dataset), batch_size), desc="latents", disable=not progress, leave=False)
-    for start in bar:
+    starts = range(0, len(dataset), batch_size)
+    for start in progress(starts, desc="encoding images", unit="batch", disable=not show_progress):
         images = dataset[start : start + batch_size]["image"]
         pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
         variants = (pixels, pixels.flip(-1)) if flip else (pixels,)

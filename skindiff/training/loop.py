@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from accelerate.logging import get_logger
 from torch import nn
-from tqdm.auto import tqdm
 
 from skindiff.errors import ConfigError, TrainingError
+from skindiff.progress import progress
 from skindiff.seeding import derive_seed
 from skindiff.training.averaging import ema_weights, moving_average
 from skindiff.training.checkpoints import (
@@ -183,12 +183,12 @@ def train(
     run = _Run(accelerator, config, module, folder, name)
     try:
         run.resume(context)
-        bar = tqdm(
-            initial=run.step,
+        bar = progress(
+            desc=name.replace("_", " "),
+            unit="step",
             total=config.steps,
-            desc=name,
+            initial=run.step,
             disable=not accelerator.is_main_process,
-            leave=False,
         )
         with bar:
             while run.step < config.steps:

@@ -9,18 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from skindiff.measures.copying.alignment import agreement, refine
 from skindiff.measures.copying.structure import Structures, greys, turned
 from skindiff.measures.features import FeatureNetwork
+from skindiff.progress import progress
 
 MEASURE = "agreement of aligned structures (16 x 16 neighbourhoods at 64 px, any orientation, crops)"
 """Name of the measure that needs no weights."""
 CANDIDATES = 3
 """Known images that are looked at closely for each picture."""
 _CHUNK = 256
-_BAR: dict[str, Any] = {"desc": "near copies", "unit": "batch", "delay": 5, "disable": None}
 
 Pixels = NDArray[np.uint8]
 NONE = -1
@@ -94,7 +93,8 @@ class KnownStructures:
     ) -> list[Found]:
         """Find the nearest known image of every picture; see :class:`Known`."""
         found = []
-        for rows, hidden in tqdm(_chunks(self.groups, own_groups, among, len(pictures)), **_BAR):
+        chunks = _chunks(self.groups, own_groups, among, len(pictures))
+        for rows, hidden in progress(chunks, desc="near copies", unit="batch"):
             rgb = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).to(self.rgb.device)
             luminance = _luminance(rgb)
             likeness = self.structures.similarities(luminance).cpu()

@@ -7,10 +7,10 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm.auto import tqdm
 
 from skindiff.measures.skin.lesion_structure import LesionPreservation, lesion_preservation
 from skindiff.measures.skin.tone import ToneShift, image_ita, tone_shift
+from skindiff.progress import progress
 from skindiff.seeding import numpy_generator
 
 _STRUCTURE_SIDE = 128
@@ -36,7 +36,7 @@ def measure_ita(dataset: Dataset, *, show_progress: bool = False) -> list[float 
     images = dataset.select_columns(["image"])
     return [
         image_ita(np.asarray(row["image"].convert("RGB")))
-        for row in tqdm(images, desc="skin tone", unit="image", disable=not show_progress)
+        for row in progress(images, desc="measuring skin tone", unit="image", disable=not show_progress)
     ]
 
 
@@ -114,7 +114,9 @@ def transfer_lesions(
     ]
     chosen = numpy_generator("lesion rows", seed).permutation(len(rows))[:largest]
     before, after, masks, groups, labels = [], [], [], [], []
-    for number in tqdm(sorted(chosen.tolist()), desc="lesions", unit="pair", disable=not show_progress):
+    for number in progress(
+        sorted(chosen.tolist()), desc="comparing lesions", unit="pair", disable=not show_progress
+    ):
         part, row, place = rows[number]
         source, drawn = part.sources[place], part.synthetic[row]["image"]
         side = min(_STRUCTURE_SIDE, *source["image"].size, *drawn.size)
