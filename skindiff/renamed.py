@@ -70,6 +70,12 @@ def with_new_names(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     return renamed
 
 
+def in_streams(*names: Any) -> tuple[Any, ...]:
+    """Return names as random streams have had them since 0.1.0, so that intervals stay what they were."""
+    before = {new: old for old, new in _PRESET.items()}
+    return tuple(before.get(name, name) if isinstance(name, str) else name for name in names)
+
+
 def _renamed(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {SETTINGS.get(name, name): _renamed_value(name, value) for name, value in content.items()}

@@ -18,7 +18,7 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.train_adapter import TrainLoRA
 from skindiff.config import parse_config, setting_types
 from skindiff.errors import ConfigError
-from skindiff.renamed import SETTINGS, SINCE, VALUES, with_new_names
+from skindiff.renamed import SETTINGS, SINCE, VALUES, in_streams, with_new_names
 from skindiff.report.read import read_report
 from tests.conftest import REPOSITORY
 
@@ -98,6 +98,11 @@ def test_a_report_of_before_is_read_with_a_warning(tmp_path: Path) -> None:
     assert read["config"]["experiment"] == {"classifier": {"published_epochs": 3}}
     assert read["title"] == "paper"
     assert with_new_names(read, "") == read
+
+
+def test_random_streams_keep_their_names() -> None:
+    assert in_streams("iii", "resnet18", "grouped", 0) == ("iii", "resnet18", "clean", 0)
+    assert in_streams("published", None) == ("paper", None)
 
 
 def test_the_changelog_has_every_renamed_name() -> None:

@@ -26,6 +26,7 @@ from skindiff.evaluation.statistics.paired_bootstrap import (
     mean_over_seeds,
     nearest_reference,
 )
+from skindiff.renamed import in_streams
 from skindiff.seeding import numpy_generator
 
 FloatArray = NDArray[np.float64]
@@ -123,7 +124,7 @@ def fairness_content(
         groups = _groups(own, group_of)
         if groups:
             named = dict(zip(("scenario", "architecture", "preset"), names, strict=True))
-            drawn = Resampling(own, replicates, "fairness", *names, seed)
+            drawn = Resampling(own, replicates, "fairness", *in_streams(*names), seed)
             study = _Study(own, drawn, groups, group_of, config, level)
             found.append({**named, **study.content(seed)})
     return {"settings": {**asdict(config), "level": level}, "populations": found} if found else {}
@@ -239,7 +240,7 @@ class _Study:
         }
 
     def _by_chance(self, cell: Cell, name: str, seed: int) -> float:
-        rng = numpy_generator("calibrated", *(str(part) for part in cell.key), name, seed)
+        rng = numpy_generator("calibrated", *(str(part) for part in in_streams(*cell.key)), name, seed)
         return error_if_calibrated(cell, members(cell, self.group_of), name, rng)
 
     def _score(self, arm: _Arm, score: str, *of: Any, bounded: bool = True) -> dict[str, float] | None:

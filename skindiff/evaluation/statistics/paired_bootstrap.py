@@ -63,6 +63,7 @@ from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate
 from skindiff.measures.group_bootstrap import resampled
+from skindiff.renamed import in_streams
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
@@ -271,7 +272,7 @@ def summarise(
         populations.setdefault(cell.key.population, []).append(cell)
     rows = []
     for members in populations.values():
-        drawn = Resampling(members, replicates, "summary", *members[0].key.population, seed)
+        drawn = Resampling(members, replicates, "summary", *in_streams(*members[0].key.population), seed)
         by_series: dict[CellKey, list[Cell]] = {}
         for cell in members:
             by_series.setdefault(cell.key.series, []).append(cell)
