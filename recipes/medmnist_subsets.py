@@ -4,8 +4,9 @@
     accelerate launch recipes/medmnist_subsets.py --config recipes/medmnist_subsets/breastmnist.yaml
 
 Trains a fully connected autoencoder, cVAE and cGAN, draws 150 images of each label, and reports AUC and
-accuracy without and with them: at the epoch that validation chose, and at the best test epoch as S2 does.
-After Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation in Medical Applications".
+accuracy without and with them: at the epoch that validation chose, and at the best test epoch as
+Chaptoukaev does. After Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation in
+Medical Applications".
 """
 
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The command ``skindiff``: a thin door to the rooms; heavy imports happen inside the commands.
+"""The command ``skindiff``: it finds the command that was named; heavy imports happen inside the commands.
 
 Exit status: 0 when all went well, 2 after an error that the user can mend (one line), 130 when interrupted,
 1 after any other error.

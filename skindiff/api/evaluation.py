@@ -93,7 +93,7 @@ def evaluate(
     resume: bool = False,
     **settings: Any,
 ) -> EvaluationReport:
-    """Train classifiers with and without synthetic images, and say whether they helped and whom.
+    """Train classifiers with and without synthetic images, and say whether they helped, and which groups.
 
     Example:
         >>> report = skindiff.evaluate(corpus, split, synthetic, train_seeds=[0, 1, 2])

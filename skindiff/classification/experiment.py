@@ -53,10 +53,10 @@ class ExperimentConfig:
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Everything else about the classifiers; its architecture is overruled by architectures."""
     geometric_augment: Augment = "geometric"
-    """What +geometric arms do instead of classifier.augment; medmnist is S3's."""
+    """What +geometric arms do instead of classifier.augment; medmnist is Le Roux's."""
     test_curve: bool = False
     """Score the test images too at every validation, and report the best of these scores beside the selected
-    one, as S2 does. Nothing is selected by them."""
+    one, as Chaptoukaev does. Nothing is selected by them."""
     bootstrap_replicates: int = 2000
     """Replicates of the bootstrap over groups and seeds."""
     one_process_each: bool = True

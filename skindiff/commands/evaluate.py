@@ -1,4 +1,4 @@
-"""``skindiff evaluate``: do drawn images help a classifier, and whom? One split, several training seeds."""
+"""``skindiff evaluate``: do synthetic images help a classifier, and which groups? One split."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from skindiff.report.results import Results
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
-TITLE = "Do the drawn images help?"
+TITLE = "Do the synthetic images help?"
 _PRODUCTS = ("corpus.yaml", "split.yaml")
 
 

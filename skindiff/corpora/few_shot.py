@@ -1,4 +1,4 @@
-"""Splits by class: a few shots of each (Ravani et al., system S1, section III-B), or fractions of each (S4).
+"""Splits by class: a few shots of each (Ravani et al., section III-B), or fractions of each (Bingol et al.).
 
 Both have the presets of :mod:`skindiff.corpora.splits`: ``grouped`` never cuts a group (a lesion) and tests
 each at most once, ``published`` draws single images as published. The test set is called ``"all"``. What is

@@ -7,8 +7,8 @@ own: what the official parts leak (641 lesions of HAM10000 stand in both DermaMN
 cannot be seen here.
 
 Where the papers disagree about the sizes: the axial organ test part has 17,778 images in every release of the
-package, as system S3 has it; S2's Table 1 has 8,889, exactly half. Release 3 of the package made the three
-organ sets a little smaller than both papers knew them (``EARLIER_SIZES``).
+package, as Le Roux has it; Chaptoukaev's Table 1 has 8,889, exactly half. Release 3 of the package made the
+three organ sets a little smaller than both papers knew them (``EARLIER_SIZES``).
 """
 
 import hashlib
@@ -55,7 +55,7 @@ EARLIER_SIZES = {
     "organcmnist": (13_000, 2_392, 8_268),
     "organsmnist": (13_940, 2_452, 8_829),
 }
-"""Training, validation and test images in releases 1 and 2 of the package, and in S3's Table 1."""
+"""Training, validation and test images in releases 1 and 2 of the package, and in Le Roux's Table 1."""
 
 
 @dataclass
@@ -163,12 +163,13 @@ def random_subset(
     balanced: bool = False,
     keep_whole: Collection[str] = ("breastmnist",),
 ) -> Split:
-    """Draw a small training and validation set from the official ones and keep the test set (system S2).
+    """Draw a small training and validation set from the official ones and keep the test set (Chaptoukaev).
 
-    S2 (section 3.3) selects "random subsets" to keep "approximately 150 images per class" at a ratio of 9:1.
-    Its Table 1 fixes the sizes: 150 per class to train on and a ninth of that, rounded up, to select on;
-    BreastMNIST is whole. How many of each class it leaves open, and 150 of each cannot be: DermaMNIST has 80
-    dermatofibromas to train on, and 1,050 in all. So the classes keep their shares, and none is lost.
+    Chaptoukaev (section 3.3) selects "random subsets" to keep "approximately 150 images per class" at a
+    ratio of 9:1. Its Table 1 fixes the sizes: 150 per class to train on and a ninth of that, rounded up, to
+    select on; BreastMNIST is whole. How many of each class it leaves open, and 150 of each cannot be:
+    DermaMNIST has 80 dermatofibromas to train on, and 1,050 in all. So the classes keep their shares, and
+    none is lost.
 
     Args:
         dataset_or_columns: the corpus (or a mapping of columns).

@@ -20,7 +20,7 @@ _AT_LEAST_ONE = (
 
 @dataclass
 class DemoConfig:
-    """What the demo offers, to whom, and how much of it at once."""
+    """What the demo offers, who may use it, and how much of it at once."""
 
     generators: list[str] = field(default_factory=lambda: ["bundled"])
     """Generators to choose from, the first being shown first: bundled; a folder of a pipeline, an adapter or

@@ -1,4 +1,4 @@
-"""Does a detector of real lesions recognise generated ones? (Bingol et al., section III, Table III; S4)
+"""Does a detector of real lesions recognise generated ones? (Bingol et al., section III, Table III)
 
 A detector is trained on real images that the generator never saw, to the group (patient, lesion, duplicate
 cluster), and names the class of generated images. *Detection* is the share of a class's images that it gets
@@ -39,7 +39,7 @@ class DetectionConfig:
     """The detector that judges generated images, and which real images it keeps for itself."""
 
     classifier: ClassifierConfig = field(default_factory=_detector_defaults)
-    """Its network and training; S4's has three convolutional blocks and oversampled classes."""
+    """Its network and training; Bingol et al.'s has three convolutional blocks and oversampled classes."""
     held_out_fraction: float = 0.3
     """Share of each class's groups that the detector is tested on, of those the generator never saw."""
     validation_fraction: float = 0.15

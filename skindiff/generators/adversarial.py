@@ -12,7 +12,7 @@ from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.class_conditional import ClassConditionalPipeline, row_noise
 
 LEAK = 0.2
-"""Slope of the leaky ReLUs below zero (DCGAN, TorchFusion and S4's section II.C)."""
+"""Slope of the leaky ReLUs below zero (DCGAN, TorchFusion and Bingol et al.'s section II.C)."""
 
 
 class Verdict(NamedTuple):
@@ -91,7 +91,7 @@ class GANPipeline(ClassConditionalPipeline):
     ) -> torch.Tensor:
         """Return ``(batch, channels, image_size, image_size)`` images.
 
-        A generator whose own size is another one (S3's works at 32 pixels for 28) is resampled, as its
+        A generator whose own size is another one (Le Roux's works at 32 pixels for 28) is resampled, as its
         training images were.
         """
         noise = row_noise(generators, (self.generator.config.latent_size,), labels.device)

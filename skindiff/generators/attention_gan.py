@@ -1,4 +1,4 @@
-"""The self-attention conditional GAN of S3.
+"""The self-attention conditional GAN of Le Roux.
 
 "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification", Fig. 25
 (discriminator, 772,426 parameters) and Fig. 26 (generator, 1,076,547), for PathMNIST: RGB, 9 classes, 28 px

@@ -1,4 +1,4 @@
-"""The convolutional conditional VAE of S3 ("Exploring the Impact of Deep Learning Data Augmentation on
+"""The convolutional conditional VAE of Le Roux ("Exploring the Impact of Deep Learning Data Augmentation on
 Medical Imagery Classification", section 2.4, Fig. 18 to 20).
 
 The paper builds on PyTorch-VAE's. Its tables list the stacks for PathMNIST (28 px, RGB, 9 classes); that the
@@ -29,7 +29,7 @@ WIDTHS = (32, 64, 128, 256, 512)
 
 
 class CvaeConv(ConditionalVAE, ModelMixin, ConfigMixin):
-    """Encoder and decoder of S3's cVAE.
+    """Encoder and decoder of Le Roux's cVAE.
 
     Args:
         classes: how many there are.

@@ -1,5 +1,5 @@
-"""The conditional VAE with a ResNet-18 encoder of S1 ("Generative Models for Few-Shot Medical Imaging",
-section IV.B): latent width 128, transposed-convolution decoder, one-hot classes into both, 224 px.
+"""The conditional VAE with a ResNet-18 encoder of Ravani et al. ("Generative Models for Few-Shot Medical
+Imaging", section IV.B): latent width 128, transposed-convolution decoder, one-hot classes into both, 224 px.
 
 The paper gives no widths for the decoder; those here double towards the grid as in DCGAN.
 """

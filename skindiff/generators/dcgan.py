@@ -1,12 +1,13 @@
-"""The conditional DCGANs of S1 and S4.
+"""The conditional DCGANs of Ravani et al. and Bingol et al.
 
-S1 ("Generative Models for Few-Shot Medical Imaging", section IV.C): noise of 100 and a one-hot label
-through a fully connected layer and upsampling + convolution blocks to 128 x 128; the discriminator is given
-the image and an embedded label.
+Ravani et al. ("Generative Models for Few-Shot Medical Imaging", section IV.C): noise of 100 and a one-hot
+label through a fully connected layer and upsampling + convolution blocks to 128 x 128; the discriminator is
+given the image and an embedded label.
 
-S4 ("Overcoming Medical Data Scarcity with GAN Generated Synthetic Images", section II.C): noise of 100 and a
-one-hot label through transposed convolutions; batch norm with momentum 0.9 and leaky ReLU of 0.2 in both
-players, spectral normalisation of one power iteration. Its "outputs with 7 channels" is the number of
+Bingol et al. ("Overcoming Medical Data Scarcity with GAN Generated Synthetic Images", section II.C): noise
+of 100 and a one-hot label through transposed convolutions; batch norm with momentum 0.9 and leaky ReLU of
+0.2 in both players, spectral normalisation of one power iteration. Its "outputs with 7 channels" is the
+number of
 classes: pictures have 3.
 
 Neither gives widths, so the DCGAN's (Radford et al. 2015, Fig. 1) are the default: 64 at the image's side,
@@ -29,8 +30,8 @@ DiscriminatorNorm = Literal["batch", "instance", "none"]
 MOST_WIDTHS = 8
 """The widest layer over the narrowest."""
 KEPT = 0.9
-"""Share of the old running statistics that batch norm keeps: S4's momentum as Keras and DCGAN count it;
-PyTorch counts the rest, 0.1."""
+"""Share of the old running statistics that batch norm keeps: Bingol et al.'s momentum as Keras and DCGAN
+count it; PyTorch counts the rest, 0.1."""
 
 
 class DCGANGenerator(ModelMixin, ConfigMixin):
@@ -42,8 +43,8 @@ class DCGANGenerator(ModelMixin, ConfigMixin):
         channels: of the images.
         latent_size: of the noise.
         width: channels of the last hidden layer.
-        upsampling: ``nearest`` with 3 x 3 convolutions and ReLU (S1), or ``transposed`` 4 x 4 convolutions
-            with leaky ReLU (S4).
+        upsampling: ``nearest`` with 3 x 3 convolutions and ReLU (Ravani et al.), or ``transposed`` 4 x 4
+            convolutions with leaky ReLU (Bingol et al.).
     """
 
     @register_to_config
@@ -88,7 +89,8 @@ class DCGANDiscriminator(ModelMixin, ConfigMixin):
         width: channels of the first layer.
         norm: of the layers between the first and the last; a gradient penalty is only one image's own without
             batch norm.
-        spectral_norm: bound the largest singular value of every convolution by 1 (S4; one power iteration).
+        spectral_norm: bound the largest singular value of every convolution by 1 (Bingol et al.; one power
+        iteration).
     """
 
     @register_to_config
@@ -128,13 +130,13 @@ class DCGANDiscriminator(ModelMixin, ConfigMixin):
 
 
 class DCGANPipeline(GANPipeline):
-    """Draws with S1's :class:`DCGANGenerator`."""
+    """Draws with Ravani et al.'s :class:`DCGANGenerator`."""
 
     family = "dcgan"
 
 
 class SNDCGANPipeline(GANPipeline):
-    """Draws with S4's :class:`DCGANGenerator`."""
+    """Draws with Bingol et al.'s :class:`DCGANGenerator`."""
 
     family = "sn_dcgan"
 

@@ -1,7 +1,8 @@
 """The class-conditional DDPM: diffusers' U-Net in pixel space, sampled by any of diffusers' schedulers.
 
 Ho et al. 2020 (arXiv 2006.11239), with classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598): one
-more class than there are names stands for none of them. S1 ("few-shot HAM10000", section IV.D) describes the
+more class than there are names stands for none of them. Ravani et al. ("few-shot HAM10000", section IV.D)
+describes the
 same: a small U-Net of residual blocks, sinusoidal time embeddings, and label embeddings.
 """
 

@@ -1,5 +1,5 @@
-"""The fully connected autoencoder and conditional VAE of S2 ("The Effectiveness of Generative Models for
-Data Augmentation in Medical Applications", section 3.2).
+"""The fully connected autoencoder and conditional VAE of Chaptoukaev ("The Effectiveness of Generative
+Models for Data Augmentation in Medical Applications", section 3.2).
 
 The paper says how many hidden layers each has (four, and two, on either side) and not how wide they or the
 codes are: the widths here are ours. Images enter and leave as flat vectors, so any size works.

@@ -1,4 +1,4 @@
-"""The fully connected conditional GAN of S2.
+"""The fully connected conditional GAN of Chaptoukaev.
 
 "The Effectiveness of Generative Models for Data Augmentation in Medical Applications", section 3.2: three
 hidden fully connected layers in the generator and in the discriminator, for 28 px. It gives no widths: 256,

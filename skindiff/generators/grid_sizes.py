@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from skindiff.errors import GeneratorError
 
 LARGEST_GRID = 7
-"""Side in pixels of the largest grid that S1's decoder starts from: 7 of 224 and 28, 4 of 128, 64 and 32."""
+"""Side in pixels of the largest grid that Ravani et al.'s decoder starts from: 7 of 224 and 28, 4 of 128,
+64 and 32."""
 
 
 def conv_features(image_size: int, widths: Sequence[int]) -> int:
-    """Return how many numbers S3's encoder leaves of an image: with five widths 512 of 28 px, 2,048 of 64."""
+    """Return how many numbers Le Roux's encoder leaves of an image: with five widths 512 of 28 px, 2,048 of
+    64."""
     side = image_size
     for _ in widths:
         side = (side + 1) // 2
@@ -17,7 +19,8 @@ def conv_features(image_size: int, widths: Sequence[int]) -> int:
 
 
 def conv_grid(image_size: int, widths: Sequence[int]) -> tuple[int, int]:
-    """Return the side at which S3's decoder starts, and the pixels that its output layer takes off (0 or 4).
+    """Return the side at which Le Roux's decoder starts, and the pixels that its output layer takes off (0
+    or 4).
 
     Raises:
         GeneratorError: no start leads to ``image_size``.
@@ -34,7 +37,7 @@ def conv_grid(image_size: int, widths: Sequence[int]) -> tuple[int, int]:
 
 
 def start_grid(image_size: int) -> int:
-    """Return the side from which S1's decoder doubles up to ``image_size``.
+    """Return the side from which Ravani et al.'s decoder doubles up to ``image_size``.
 
     Raises:
         GeneratorError: the size is not 4 to 7 times a power of two, from 8 on.

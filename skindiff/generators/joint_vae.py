@@ -1,4 +1,4 @@
-"""The Joint VAE of S3 ("Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery
+"""The Joint VAE of Le Roux ("Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery
 Classification", section 2.4, Fig. 21 to 23): a Gaussian and a discrete code (Dupont 2018).
 
 It knows no classes. The paper trains one on a whole data set and puts its reconstructions between the
@@ -31,7 +31,7 @@ Code = Literal["sample", "mode"]
 
 
 class JointVAE(ModelMixin, ConfigMixin):
-    """Encoder and decoder of S3's Joint VAE; the layers beside its tables are PyTorch-VAE's.
+    """Encoder and decoder of Le Roux's Joint VAE; the layers beside its tables are PyTorch-VAE's.
 
     Args:
         image_size: height and width in pixels: 28, or with five widths any multiple of 16, or 4 less.

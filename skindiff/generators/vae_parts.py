@@ -81,7 +81,7 @@ def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def conv_encoder(channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """Return S3's encoder (Fig. 20, 23): one 3 x 3 convolution of stride 2 for each width, flattened."""
+    """Return Le Roux's encoder (Fig. 20, 23): one 3 x 3 convolution of stride 2 for each width, flattened."""
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU()]
@@ -90,7 +90,7 @@ def conv_encoder(channels: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 class ConvDecoder(nn.Module):
-    """S3's decoder (Fig. 19, 22): a linear layer, doublings, and an output that zooms in and out again.
+    """Le Roux's decoder (Fig. 19, 22): a linear layer, doublings, and an output that zooms in and out again.
 
     At 28 pixels it starts from 2 x 2, doubles to 32 and takes 4 off as in the tables; a multiple of 16 keeps
     its size in the output layer, with the same parameters.

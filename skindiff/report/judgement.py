@@ -52,7 +52,7 @@ def would_change(found: Mapping[str, Any]) -> str:
     times = f"about {factor:.0f} times" if factor < _HOPELESS else f"more than {_HOPELESS} times"
     share, why = found.get("delta_seed_share"), ""
     if share is not None and found["paired_cells"] > 1:  # one run says nothing about seeds
-        why = f" ({_percent(share)} of the doubt is the seeds', {_percent(1 - share)} the patients')"
+        why = f" ({_percent(share)} of the variance comes from seeds, {_percent(1 - share)} from patients)"
     return (
         f"What would change this: {times} as many seeds and tested patients, should the true difference be "
         f"the one seen{why}."

@@ -18,7 +18,7 @@ from skindiff.evaluation.statistics.verdicts import points, series_name
 from skindiff.report.cost import timing_rows
 from skindiff.report.judgement import decided, deciding_interval, judged, would_change
 from skindiff.report.tables import HEADINGS
-from skindiff.report.text import CLOSING, COST, FOUND, Section, lead
+from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -32,20 +32,25 @@ _HALF = 100.0
 """Half the width of a verdict's bar, in the units of its drawing."""
 
 
-def render_page(content: Mapping[str, Any], sections: Sequence[Section], folder: Path) -> str:
+def render_page(
+    content: Mapping[str, Any], sections: Sequence[Section], folder: Path, first: Pictured = ()
+) -> str:
     """Return the text of ``report.html``: the same for the same content and pictures.
 
     Args:
         content: of ``report.json``.
         sections: of :func:`~skindiff.report.text.report_sections`.
         folder: that the pictures' paths start from; they are put into the page.
+        first: the picture that stands with the answer.
     """
+    opening = paragraphs(answer(content), images(first))
     return fill_page(
         content["title"],
         sections,
         folder,
         kicker=f"skindiff · {content['recipe']}",
         lead=lead(content),
+        answer=_markdown(folder).render(opening) if opening else "",
         tally=_tally(content["verdicts"]),
         found=FOUND,
         cards=_cards(content),
@@ -67,7 +72,18 @@ def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any
         more: what the template shows besides: ``kicker``, ``lead``, and what a report alone has.
     """
     nothing = dict.fromkeys(
-        ("lead", "tally", "found", "cards", "cards_open", "cost", "timings", "environment", "closing")
+        (
+            "lead",
+            "answer",
+            "tally",
+            "found",
+            "cards",
+            "cards_open",
+            "cost",
+            "timings",
+            "environment",
+            "closing",
+        )
     )
     return _template().render(title=title, sections=page_sections(sections, folder), **{**nothing, **more})
 

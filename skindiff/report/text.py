@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
@@ -17,7 +18,8 @@ from skindiff.report.tables import (
     tone_table,
 )
 
-Pictures = Mapping[str, Sequence[tuple[str, str]]]
+Pictured = Sequence[tuple[str, str]]
+Pictures = Mapping[str, Pictured]
 """(path from the report, caption) of what was drawn, by section."""
 
 FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
@@ -74,15 +76,17 @@ def report_sections(
     return [section for section in found if section.body]
 
 
-def render_markdown(content: Mapping[str, Any], sections: Sequence[Section]) -> str:
-    """Return the text of ``report.md``.
+def render_markdown(content: Mapping[str, Any], sections: Sequence[Section], first: Pictured = ()) -> str:
+    """Return the text of ``report.md``, which opens with the answer.
 
     Args:
         content: of ``report.json``.
         sections: of :func:`report_sections`.
+        first: the picture that stands with the answer, as (path from the report, caption).
     """
     bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
-    return paragraphs(f"# {content['title']}", lead(content), *bodies, CLOSING) + "\n"
+    top = (f"# {content['title']}", answer(content), images(first), lead(content))
+    return paragraphs(*top, *bodies, CLOSING) + "\n"
 
 
 def paragraphs(*parts: str) -> str:
@@ -93,6 +97,33 @@ def paragraphs(*parts: str) -> str:
 def images(pictures: Sequence[tuple[str, str]]) -> str:
     """Return the Markdown that shows pictures, given as (path from the report, caption)."""
     return paragraphs(*(f"![{caption}]({path})" for path, caption in pictures))
+
+
+def answer(content: Mapping[str, Any]) -> str:
+    """Return the answer to the study's own question in a sentence: does the arm of both kinds help?
+
+    Empty where no arm with synthetic images stands against `real`.
+    """
+    against = [one for one in content["verdicts"] if one["reference"] == "real"]
+    asked = [one for one in against if one["arm"].startswith("real+syn")]
+    if not asked:
+        return ""
+    first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
+    row = next(row for row in content["summary"] if all(row[name] == first[name] for name in _ASKED))
+    low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
+    by = f" ({first['strategy']})" if first["strategy"] else ""
+    word = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}[first["verdict"]]
+    score = f"{points(row['delta'])} points of {first['metric'].replace('_', ' ')}"
+    return (
+        f"Do synthetic images help? **{word}**: `{first['arm']}`{by} against `real` has {score} "
+        f"[{points(low)}, {points(high)}] on {row['images']} test images."
+    )
+
+
+_ASKED = (
+    *("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset", "metric"),
+)
+"""What a verdict and the row it follows from have in common."""
 
 
 def lead(content: Mapping[str, Any]) -> str:

@@ -235,12 +235,13 @@ def write_report(
     with replacing_folder(folder / PICTURES) as pictures:
         drawn = _draw(report, content, pictures, shown)
         study_sections = [_draw_section(section, pictures, shown) for section in made]
+    first = drawn.pop(SAMPLES, [])[:1]  # it stands with the answer
     left_out = [] if shown else _photographs(report, made)
     sections = report_sections(content, drawn, study_sections, left_out)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / "report.json", text + "\n")
-    write_atomically(folder / "report.html", render_page(content, sections, folder))
-    write_atomically(folder / "report.md", render_markdown(content, sections))
+    write_atomically(folder / "report.html", render_page(content, sections, folder, first))
+    write_atomically(folder / "report.md", render_markdown(content, sections, first))
     return folder / "report.md"
 
 

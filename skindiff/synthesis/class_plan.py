@@ -21,7 +21,7 @@ from skindiff.synthesis.plan import SYNTHETIC_CORPUS
 Budget = Literal["per_class", "table", "inverse_frequency", "real"]
 Redraws = Literal["budget", "real"]
 FEW_SHOT_BUDGET = {"nv": 0, "mel": 100, "bkl": 100, "bcc": 150, "akiec": 200, "vasc": 300, "df": 350}
-"""Images by class of S1 (section IV.E), 1,200 in all."""
+"""Images by class of Ravani et al. (section IV.E), 1,200 in all."""
 
 
 @dataclass
@@ -38,7 +38,8 @@ class ClassSynthesisConfig:
     total: int = 1000
     """Images of all classes together, for budget inverse_frequency."""
     redraws: Redraws = "budget"
-    """What families that re-draw images make: the same budget, or every real image once (S3's Joint VAE)."""
+    """What families that re-draw images make: the same budget, or every real image once (Le Roux's Joint
+    VAE)."""
     steps: int = DEFAULT_STEPS
     """Sampler steps of the families that take any, such as the DDPM."""
     scheduler: str = DEFAULT_SAMPLER
@@ -115,7 +116,8 @@ def class_budgets(
 
 
 def inverse_frequency_budgets(real: Mapping[str, int], total: int) -> dict[str, int]:
-    """Return budgets in inverse proportion to the classes' sizes that add up to ``total`` (S3, section 2.6).
+    """Return budgets in inverse proportion to the classes' sizes that add up to ``total`` (Le Roux, section
+    2.6).
 
     What rounding down leaves goes to the largest remainders, the earlier class first.
 

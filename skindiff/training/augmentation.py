@@ -56,7 +56,7 @@ class Augmenter:
     Attributes:
         augment: ``geometric`` crops, rotates and flips and mirrors what lies outside; ``published`` does the
             same in the paper's order, black outside the crop, and keeps the centre; ``medmnist`` sharpens,
-            stretches the contrast, mirrors left-right and turns the hue, as S3 does; ``randaugment`` is
+            stretches the contrast, mirrors left-right and turns the hue, as Le Roux does; ``randaugment`` is
             torchvision's, image by image; ``flip`` mirrors left-right and up-down; ``none`` does nothing.
         image_size: width of what comes out in pixels.
         colour_jitter: half width of the random factors on brightness, contrast and saturation.
@@ -144,7 +144,7 @@ def _flipped(images: torch.Tensor, mirror: torch.Tensor, upside: torch.Tensor) -
 
 
 def _recoloured(images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Return S3's views of (b, 3, h, w) images in [0, 1]; ``draws`` (b, 4 or more) are uniform."""
+    """Return Le Roux's views of (b, 3, h, w) images in [0, 1]; ``draws`` (b, 4 or more) are uniform."""
     sharpen, stretch, mirror = (
         chosen[:, None, None, None] for chosen in (draws[:, :3] < 0.5).to(images.device).T
     )

@@ -75,7 +75,7 @@ class DDPMConfig:
     dropout: float = 0.0
     """Dropout in the residual blocks, from 0 to below 1; above 0 two processes no longer follow one."""
     prediction: Literal["epsilon", "v_prediction"] = "v_prediction"
-    """What the U-Net predicts: the noise (S1), or the velocity (Salimans & Ho 2022)."""
+    """What the U-Net predicts: the noise (Ravani et al.), or the velocity (Salimans & Ho 2022)."""
     noise_schedule: Literal["cosine", "linear"] = "cosine"
     """cosine (Nichol & Dhariwal 2021) keeps more of small images; linear is the first DDPM's."""
     timesteps: int = 1000
@@ -112,7 +112,8 @@ class DDPMConfig:
 
 
 def paper_ddpm(**overrides: Any) -> DDPMConfig:
-    """Return the DDPM that S1 (section IV.D) describes: predicted noise, plain mean squared error, T steps.
+    """Return the DDPM that Ravani et al. (section IV.D) describes: predicted noise, plain mean squared
+    error, T steps.
 
     It publishes neither image size nor T nor optimiser; 64 px, 1,000 linear steps and Adam at 2e-4 are Ho et
     al.'s way (arXiv 2006.11239, appendix B) at a size that its figure 10 looks like.

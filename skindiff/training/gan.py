@@ -1,8 +1,9 @@
-"""Train the conditional GANs of S1, S2, S3 and S4.
+"""Train the conditional GANs of Ravani et al., Chaptoukaev, Le Roux and Bingol et al.
 
 A step is one step of the generator after ``discriminator_steps`` of the discriminator. Discriminators give
-logits: ``non_saturating`` is S1's objective and S4's binary cross-entropy, ``minimax`` S2's equation 7. Draws
-are given the classes of the real rows beside them, so that neither side shows a class more often.
+logits: ``non_saturating`` is Ravani et al.'s objective and Bingol et al.'s binary cross-entropy,
+``minimax`` Chaptoukaev's equation 7. Draws are given the classes of the real rows beside them, so that
+neither side shows a class more often.
 
 Killed and resumed, a training ends in the same weights bit by bit on a CPU. Two processes do not follow one
 process as closely as elsewhere: batch norm sees the rows of its own process, and dropout draws its own.

@@ -1,4 +1,4 @@
-"""The settings of the conditional GANs of S1 to S4: one class each, the published ones as defaults."""
+"""The settings of the conditional GANs of four papers: one class each, the published ones as defaults."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -107,7 +107,7 @@ class GANConfig:
 
 @dataclass
 class DCGANConfig(GANConfig):
-    """S1's conditional DCGAN (section IV.C); it gives no number of steps, batch or widths."""
+    """Ravani et al.'s conditional DCGAN (section IV.C); it gives no number of steps, batch or widths."""
 
     family: Literal["dcgan"] = "dcgan"
     """The family's name."""
@@ -126,7 +126,7 @@ class DCGANConfig(GANConfig):
             raise ConfigError(f"{path}width is {self.width}: set it to at least 1")
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
-        """Return S1's players."""
+        """Return Ravani et al.'s players."""
         return self._networks(classes, "nearest", spectral_norm=False)
 
     def _networks(
@@ -143,7 +143,7 @@ class DCGANConfig(GANConfig):
 
 @dataclass
 class SNDCGANConfig(DCGANConfig):
-    """S4's cDCGAN (section II.C); it gives no image size, batch or widths, and 100 epochs."""
+    """Bingol et al.'s cDCGAN (section II.C); it gives no image size, batch or widths, and 100 epochs."""
 
     family: Literal["sn_dcgan"] = "sn_dcgan"  # type: ignore[assignment]
     """The family's name."""
@@ -153,13 +153,13 @@ class SNDCGANConfig(DCGANConfig):
     """Weight of (gradient norm - 1) squared between real and drawn images (WGAN-GP); 0 switches it off."""
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
-        """Return S4's players."""
+        """Return Bingol et al.'s players."""
         return self._networks(classes, "transposed", spectral_norm=True)
 
 
 @dataclass
 class AttentionGANConfig(GANConfig):
-    """S3's self-attention GAN (Fig. 25 and 26); 100 epochs, no batch or rates given."""
+    """Le Roux's self-attention GAN (Fig. 25 and 26); 100 epochs, no batch or rates given."""
 
     family: Literal["attention_gan"] = "attention_gan"
     """The family's name."""
@@ -191,7 +191,7 @@ class AttentionGANConfig(GANConfig):
         return working_size(self.image_size)
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
-        """Return S3's players."""
+        """Return Le Roux's players."""
         shape = (classes, self.image_size, self.channels)
         generator = AttentionGenerator(*shape, self.latent_size, self.width, self.dropout)
         return generator, AttentionDiscriminator(*shape, self.width // 2, self.dropout, self.spectral_norm)
@@ -199,7 +199,8 @@ class AttentionGANConfig(GANConfig):
 
 @dataclass
 class FullyConnectedGANConfig(GANConfig):
-    """S2's fully connected GAN (section 3.2): 1,000 epochs, 5,000 steps for BreastMNIST's 546 images."""
+    """Chaptoukaev's fully connected GAN (section 3.2): 1,000 epochs, 5,000 steps for BreastMNIST's 546
+    images."""
 
     family: Literal["fc_gan"] = "fc_gan"
     """The family's name."""
@@ -223,7 +224,7 @@ class FullyConnectedGANConfig(GANConfig):
             raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
-        """Return S2's players."""
+        """Return Chaptoukaev's players."""
         shape = (classes, self.image_size, self.channels)
         widths = [self.width, 2 * self.width, 4 * self.width]
         generator = FullyConnectedGenerator(*shape, self.latent_size, widths)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BETAS = (0.9, 0.999)
 SGD_MOMENTUM = 0.9
-"""What Le Roux (S3) trains his classifiers with, just before its section 2.2."""
+"""What Le Roux trains his classifiers with, just before its section 2.2."""
 
 
 def refuse_sharding(accelerator: Worker) -> None:

@@ -1,4 +1,4 @@
-"""Train the VAE families of S1, S2 and S3 on the one loop.
+"""Train the VAE families of Ravani et al., Chaptoukaev and Le Roux on the one loop.
 
 The loss of an image is its squared error summed over the pixels in [-1, 1], plus weighted KL divergences, all
 divided by the number of values of the image, so that one learning rate fits every size. A Gaussian likelihood
@@ -63,8 +63,9 @@ def train_vae(
         table: training images of any one size; they are resampled to ``config.image_size``.
         folder: ``pipeline``, ``training_log.json`` and, meanwhile, checkpoints come here.
         seed: root of initial weights, batches, views and noise.
-        validation: held-out images of the same classes: the weights with the lowest loss on them are kept (S3
-            speaks of early stopping), looked at every ``loop.validate_every`` steps. None keeps the last.
+        validation: held-out images of the same classes: the weights with the lowest loss on them are kept
+            (Le Roux speaks of early stopping), looked at every ``loop.validate_every`` steps. None keeps
+            the last.
 
     Returns:
         The pipeline, on the accelerator's device, ready to draw.

@@ -1,9 +1,9 @@
 """The settings of the VAE families; light, so that a recipe checks them before anything heavy loads.
 
 Defaults repeat what the papers give; what they leave open is ours and named so. All of them train with Adam.
-S1 is "Generative Models for Few-Shot Medical Imaging", S2 "The Effectiveness of Generative Models for Data
-Augmentation in Medical Applications", S3 "Exploring the Impact of Deep Learning Data Augmentation on Medical
-Imagery Classification".
+Ravani et al. wrote "Generative Models for Few-Shot Medical Imaging", Chaptoukaev "The Effectiveness of
+Generative Models for Data Augmentation in Medical Applications", Le Roux "Exploring the Impact of Deep
+Learning Data Augmentation on Medical Imagery Classification".
 """
 
 import math
@@ -71,7 +71,7 @@ class VAEConfig:
 
 @dataclass
 class FcAutoencoderConfig(VAEConfig):
-    """S2's autoencoder, which re-draws images; 300 epochs of 128 images at 1e-3 in the paper."""
+    """Chaptoukaev's autoencoder, which re-draws images; 300 epochs of 128 images at 1e-3 in the paper."""
 
     family: Literal["fc_autoencoder"] = "fc_autoencoder"
     """Name of the family."""
@@ -93,7 +93,7 @@ class FcAutoencoderConfig(VAEConfig):
 
 @dataclass
 class FcCvaeConfig(VAEConfig):
-    """S2's conditional VAE; 300 epochs of 128 images in the paper, which leaves the rate open."""
+    """Chaptoukaev's conditional VAE; 300 epochs of 128 images in the paper, which leaves the rate open."""
 
     family: Literal["fc_cvae"] = "fc_cvae"
     """Name of the family."""
@@ -122,7 +122,8 @@ class FcCvaeConfig(VAEConfig):
 
 @dataclass
 class CvaeConvConfig(VAEConfig):
-    """S3's convolutional conditional VAE at 28 px; 200 epochs in the paper, batch and rate are not known."""
+    """Le Roux's convolutional conditional VAE at 28 px; 200 epochs in the paper, batch and rate are not
+    known."""
 
     family: Literal["cvae_conv"] = "cvae_conv"
     """Name of the family."""
@@ -147,7 +148,8 @@ class CvaeConvConfig(VAEConfig):
 
 @dataclass
 class JointVAEConfig(VAEConfig):
-    """S3's Joint VAE at 28 px, which re-draws images; 200 epochs in the paper, batch and rate not known."""
+    """Le Roux's Joint VAE at 28 px, which re-draws images; 200 epochs in the paper, batch and rate not
+    known."""
 
     family: Literal["joint_vae"] = "joint_vae"
     """Name of the family."""
@@ -205,7 +207,7 @@ class JointVAEConfig(VAEConfig):
 
 @dataclass
 class CvaeResNetConfig(VAEConfig):
-    """S1's conditional VAE at 224 px; its batch, rate, length and KL weight are not known."""
+    """Ravani et al.'s conditional VAE at 224 px; its batch, rate, length and KL weight are not known."""
 
     family: Literal["cvae_resnet"] = "cvae_resnet"
     """Name of the family."""

@@ -225,12 +225,15 @@ def test_study_sections_stand_where_they_belong(tmp_path: Path) -> None:
         "By class",
         "Fairness",
         "Confusions",
-        "Samples",
         "Copies",
         "Counted",
         "Beside the paper",
     ]
     assert [title for title in titles if title in wanted] == wanted
+    opening = text.partition("## ")[0]
+    assert "Do synthetic images help? **" in opening, "a report opens with the answer"
+    assert "samples.png" in opening
+    assert "samples.png" not in text.partition("## ")[2]
     assert "Nothing to say" not in text
     assert f"{2 * len(METRICS)} rows" in text
     assert "![Bars.](pictures/classes.png)" in text
@@ -290,7 +293,7 @@ def test_it_says_what_would_change_an_open_verdict() -> None:
     }
     words = would_change(row)
     assert "about 14 times as many seeds and tested patients" in words  # (7.5 / 2)^2
-    assert "(80% of the doubt is the seeds', 20% the patients')" in words
+    assert "(80% of the variance comes from seeds, 20% from patients)" in words
     assert "more than 100 times" in would_change(row | {"delta": 0.001})
     assert "more than 100 times" in would_change(row | {"delta": 0.0})
     assert "doubt" not in would_change(row | {"paired_cells": 1})

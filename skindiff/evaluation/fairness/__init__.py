@@ -1,1 +1,1 @@
-"""Whom an arm helps and whom it hurts: scores by skin type (or any other group of patients) and class."""
+"""Which groups an arm helps or hurts: scores by skin type (or any other group of patients) and class."""

@@ -1,4 +1,4 @@
-"""The key ``fairness`` of ``report.json``: who is served how well by every arm, and what changed for whom.
+"""The key ``fairness`` of ``report.json``: scores of every arm by group, and what changed for which group.
 
 Test sets of one run (dark and light, where they are apart) are put together; scores are by skin type, or by
 any other group of patients. Intervals are those of :mod:`skindiff.evaluation.statistics.paired_bootstrap`:

@@ -153,8 +153,8 @@ def published_rows(scenario: str, *, ablation: bool = False) -> list[Published]:
 def printed_gain(row: Published, rows: Sequence[Published], arm: str = "real") -> float | None:
     """Return by how many points a number exceeds the same paper's number for ``arm``, None without one.
 
-    Where the paper has a baseline for each generator (as S1 has), it is that of the same generator; where it
-    prints a baseline twice, the one in the same place.
+    Where the paper has a baseline for each generator (as Ravani et al. have), it is that of the same
+    generator; where it prints a baseline twice, the one in the same place.
     """
     baselines = [
         other

@@ -1,9 +1,11 @@
-"""The published results on HAM10000: S1 (few-shot augmentation) and S4 (detection of generated images).
+"""The published results on HAM10000: Ravani et al. (few-shot augmentation) and Bingol et al. (detection of
+generated images).
 
-S1: J. Ravani, A. Agarwal, H. Jangir, "Generative Models for Few-Shot Medical Imaging: A Case Study on
-HAM10000 Skin Lesion Classification". ResNet-18 pretrained on ImageNet, 224 px, 50 images per class, one run.
-S4: S. Bingol et al., "Overcoming Medical Data Scarcity with GAN Generated Synthetic Images", Table III.
-What does not fit together in them stands in :data:`FEW_SHOT_NOTES` and :data:`DETECTION_NOTES`.
+Few shots: J. Ravani, A. Agarwal, H. Jangir, "Generative Models for Few-Shot Medical Imaging: A Case
+Study on HAM10000 Skin Lesion Classification". ResNet-18 pretrained on ImageNet, 224 px, 50 images per
+class, one run. Detection: S. Bingol et al., "Overcoming Medical Data Scarcity with GAN Generated
+Synthetic Images", Table III. What does not fit together in them stands in :data:`FEW_SHOT_NOTES` and
+:data:`DETECTION_NOTES`.
 """
 
 from skindiff.report.published.fitzpatrick import Published
@@ -48,37 +50,47 @@ _DETECTION: tuple[tuple[str, float, float], ...] = (
 """Table III: class, successful detection, "average accuracy"."""
 
 FEW_SHOT_NOTES: tuple[str, ...] = (
-    "S1 gives its GAN's gain twice: 68.6% to 69.2% (+0.6 points) in the abstract and the discussion, "
+    "Ravani et al. give its GAN's gain twice: 68.6% to 69.2% (+0.6 points) in the abstract and the "
+    "discussion, "
     "68.30% to 70.18% (+1.88) in Table I and section V-D. Both are quoted.",
-    "S1 trained a baseline anew for each generator (60.6% to 68.3%; 5 epochs for diffusion, 10 for the "
+    "Ravani et al. trained a baseline anew for each generator (60.6% to 68.3%; 5 epochs for diffusion, 10 "
+    "for the "
     "others): each gain is against its own. One run each, without intervals; the baselines alone differ "
     "by more than any gain.",
-    "S1's real+synthetic classifier sees 1,550 images to the baseline's 350 in as many epochs, so it "
+    "Ravani et al.'s real+synthetic classifier sees 1,550 images to the baseline's 350 in as many epochs, so "
+    "it "
     "takes 4.4 times the steps; what more steps do is not told from what the images do.",
-    "S1's CVAE saw the full training data (section IV-B): a leak, for the few-shot images alone are the "
+    "Ravani et al.'s CVAE saw the full training data (section IV-B): a leak, for the few-shot images alone "
+    "are the "
     "premise. Here the few-shot images alone are the default.",
-    "S1 draws no nv images, so its classifier of synthetic images alone (10.0%) cannot name the class "
+    "Ravani et al. draw no nv images, so its classifier of synthetic images alone (10.0%) cannot name the "
+    "class "
     "that most test images have.",
-    "S1 writes of several thousand test images, but 15% of the 9,665 that its 350 leave are 1,450.",
-    "S1 prints macro F1 0.601 and 0.616 for diffusion and about 0.40 for the augmented CVAE run; the "
+    "Ravani et al. write of several thousand test images, but 15% of the 9,665 that its 350 leave are 1,450.",
+    "Ravani et al. print macro F1 0.601 and 0.616 for diffusion and about 0.40 for the augmented CVAE run; "
+    "the "
     "seven values of that run average to 0.383, and no per-class values are printed for diffusion.",
-    "S1 splits by image: photographs of one lesion may stand in training and test.",
+    "Ravani et al. split by image: photographs of one lesion may stand in training and test.",
 )
-"""What to know when S1's numbers stand beside ours."""
+"""What to know when Ravani et al.'s numbers stand beside ours."""
 
 DETECTION_NOTES: tuple[str, ...] = (
-    "S4's percentages cannot come from 100 images per class, as the table says: they are 26 of 41 (nv), "
+    "Bingol et al.'s percentages cannot come from 100 images per class, as the table says: they are 26 of 41 "
+    "(nv), "
     "11 of 37 (bcc), 5 of 43 (mel) and 5 of 31 (bkl), or multiples of these.",
-    "S4's average accuracy must be over the detected images alone: 99.90% with 29.73% detected cannot be "
+    "Bingol et al.'s average accuracy must be over the detected images alone: 99.90% with 29.73% detected "
+    "cannot be "
     "the mean over all. Ours is the detector's mean probability of the class over the detected images; "
     "that over all images stands beside it.",
-    "S4 writes that classes with more images are detected more often; of its own four, bcc has the fewest "
+    "Bingol et al. write that classes with more images are detected more often; of its own four, bcc has "
+    "the fewest "
     "images (514) and the second highest rate.",
-    "S4 says that its detector reaches 98% on real images, with oversampling and no word on the split: "
+    "Bingol et al. say that its detector reaches 98% on real images, with oversampling and no word on the "
+    "split: "
     "where images are repeated before they are split, the same image is trained on and tested. Ours is "
     "held out by lesion, and trained on images that the generator never saw.",
 )
-"""What to know when S4's numbers stand beside ours."""
+"""What to know when Bingol et al.'s numbers stand beside ours."""
 
 
 def _few_shot(
@@ -99,7 +111,8 @@ def _few_shot(
 
 
 def published_few_shot() -> list[Published]:
-    """Return S1's numbers: Table I, the abstract's for the GAN, synthetic only, and the F1 of every class.
+    """Return Ravani et al.'s numbers: Table I, the abstract's for the GAN, synthetic only, and the F1 of
+    every class.
 
     A row's ``strategy`` is the generator's family; rows of arm ``real`` have it too, for each generator has a
     baseline of its own.
@@ -128,7 +141,8 @@ def published_few_shot() -> list[Published]:
 
 
 def published_detection() -> list[Published]:
-    """Return S4's Table III (``detection`` and ``confidence`` by class) and its detector's accuracy."""
+    """Return Bingol et al.'s Table III (``detection`` and ``confidence`` by class) and its detector's
+    accuracy."""
     common = ("cdcgan", "all", "lesion_detector", "sn_dcgan")
     rows = [
         Published(3, *common, "syn", 100, metric, percent, None, DETECTION, name)

@@ -1,11 +1,11 @@
-"""The published results on MedMNIST: S2 (150 images per class) and S3 (the full sets).
+"""The published results on MedMNIST: Chaptoukaev (150 images per class) and Le Roux (the full sets).
 
-S2: H. Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation in Medical Applications",
-Table 2. ResNet-18 at 28 px; the best test epoch of 100, one run.
-S3: Q. Le Roux, "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification",
-Tables 2 to 4. The MedMNIST team's CNN at 28 px, weights of the best validation epoch of 20, one run.
-Data sets have the names of the medmnist package. What does not fit together in the papers stands in
-:data:`SUBSET_NOTES` and :data:`AUGMENT_NOTES`.
+Subsets: H. Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation in Medical
+Applications", Table 2. ResNet-18 at 28 px; the best test epoch of 100, one run.
+Whole sets: Q. Le Roux, "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery
+Classification", Tables 2 to 4. The MedMNIST team's CNN at 28 px, weights of the best validation epoch of
+20, one run. Data sets have the names of the medmnist package. What does not fit together in the papers
+stands in :data:`SUBSET_NOTES` and :data:`AUGMENT_NOTES`.
 """
 
 from skindiff.report.published.fitzpatrick import Published
@@ -29,7 +29,7 @@ _SUBSET_SIZES = {
     "organcmnist": (1650, 11),
     "organsmnist": (1650, 11),
 }
-"""S2's Table 1: training images and classes; 150 more per class are drawn."""
+"""Chaptoukaev's Table 1: training images and classes; 150 more per class are drawn."""
 _SUBSET_TABLE = """
 pathmnist       0.936 0.740  0.924 0.708  0.887 0.614  -     -
 dermamnist      0.843 0.698  0.832 0.682  0.820 0.686  -     -
@@ -40,7 +40,7 @@ organamnist     0.971 0.781  0.978 0.819  0.981 0.810  0.972 0.783
 organcmnist     0.976 0.824  0.982 0.844  0.982 0.842  0.979 0.845
 organsmnist     0.940 0.641  0.939 0.659  0.928 0.644  0.931 0.652
 """
-"""S2's Table 2: AUC and ACC without augmentation, with the autoencoder, the cVAE and the cGAN."""
+"""Chaptoukaev's Table 2: AUC and ACC without augmentation, with the autoencoder, the cVAE and the cGAN."""
 
 _TRAIN_SIZES = {
     "pathmnist": (89996, 3599),
@@ -52,7 +52,7 @@ _TRAIN_SIZES = {
     "organcmnist": (13000, 1300),
     "organsmnist": (13940, 1394),
 }
-"""S3's Table 1 and section 2.6: training images, and how many the cVAE and the cGAN each add."""
+"""Le Roux's Table 1 and section 2.6: training images, and how many the cVAE and the cGAN each add."""
 _AUGMENT_TABLES: dict[int, tuple[tuple[tuple[str, str], ...], str]] = {
     2: (
         (("", "real"), ("", "real+weighted"), ("", "real+geometric"), ("", "real+geometric+weighted")),
@@ -98,35 +98,40 @@ _AUGMENT_TABLES: dict[int, tuple[tuple[tuple[str, str], ...], str]] = {
         """,
     ),
 }
-"""S3's Tables 2 to 4: (generator, arm) of each pair of columns, and the rows of AUC and accuracy."""
+"""Le Roux's Tables 2 to 4: (generator, arm) of each pair of columns, and the rows of AUC and accuracy."""
 
 SUBSET_NOTES: tuple[str, ...] = (
-    "S2 reports the best test accuracy of 100 epochs, which is chosen by the images it is measured on. "
+    "Chaptoukaev reports the best test accuracy of 100 epochs, which is chosen by the images it is measured "
+    "on. "
     "Compare it with our best test epoch; our own result is that of the epoch that validation chose.",
-    "S2's BreastMNIST is the whole set (546 and 78 images), not 150 per class. With 156 test images no "
+    "Chaptoukaev's BreastMNIST is the whole set (546 and 78 images), not 150 per class. With 156 test images "
+    "no "
     "count gives an accuracy of 0.864 (134 are 0.859, 135 are 0.865) or 0.796 (124 are 0.795, 125 are "
     "0.801).",
-    "S2 is one run without intervals; one BreastMNIST test image is 0.6 points.",
-    "S2's augmented arms have more images in as many epochs, so more steps than its baseline.",
-    "S2's axial organ test has 8,889 images, S3's 17,778; the medmnist package decides here.",
-    "S2's ResNet-18 is not described beyond its name and input; ours has timm's stem (7 x 7, stride 2, "
+    "Chaptoukaev is one run without intervals; one BreastMNIST test image is 0.6 points.",
+    "Chaptoukaev's augmented arms have more images in as many epochs, so more steps than its baseline.",
+    "Chaptoukaev's axial organ test has 8,889 images, Le Roux's 17,778; the medmnist package decides here.",
+    "Chaptoukaev's ResNet-18 is not described beyond its name and input; ours has timm's stem (7 x 7, stride "
+    "2, "
     "max pooling), which leaves 28 px a 1 x 1 map.",
 )
-"""What to know when S2's numbers stand beside ours."""
+"""What to know when Chaptoukaev's numbers stand beside ours."""
 
 AUGMENT_NOTES: tuple[str, ...] = (
-    "S3 is one run without intervals, and says itself that the more cases are tried the likelier one "
+    "Le Roux is one run without intervals, and says itself that the more cases are tried the likelier one "
     "improves; one BreastMNIST test image is 0.64 points, and its 78 validation images choose the epoch.",
-    "S3's Table 5 gives +1.41 for weighted sampling with the cGAN over weighted sampling alone on "
+    "Le Roux's Table 5 gives +1.41 for weighted sampling with the cGAN over weighted sampling alone on "
     "BreastMNIST; by Tables 2 and 4 it is 85.9 - 84.62 = 1.28.",
-    "S3's Table 3 prints in bold cVAE accuracy 72.50 on OCTMNIST and cGAN AUC 83.31 on BreastMNIST, where "
+    "Le Roux's Table 3 prints in bold cVAE accuracy 72.50 on OCTMNIST and cGAN AUC 83.31 on BreastMNIST, "
+    "where "
     "other columns hold 73.00 and 87.49.",
-    "S3 latent sizes differ between text (150; 100 and 50; 128) and layer tables (100; 100 and 10; 100).",
-    "S3 has a binary cross-entropy for two classes and so says nothing of the last layer; ours has one "
+    "Le Roux latent sizes differ between text (150; 100 and 50; 128) and layer tables (100; 100 and 10; "
+    "100).",
+    "Le Roux has a binary cross-entropy for two classes and so says nothing of the last layer; ours has one "
     "output per class and the cross-entropy, which is the same loss.",
-    "S3's sharpness factor is not given (torchvision's has no default): 2 here.",
+    "Le Roux's sharpness factor is not given (torchvision's has no default): 2 here.",
 )
-"""What to know when S3's numbers stand beside ours."""
+"""What to know when Le Roux's numbers stand beside ours."""
 
 
 def _pairs(words: list[str]) -> list[tuple[float, float] | None]:
@@ -138,9 +143,10 @@ def _pairs(words: list[str]) -> list[tuple[float, float] | None]:
 
 
 def published_subsets(dataset: str) -> list[Published]:
-    """Return S2's Table 2 on a data set, in percent: best test epoch, metrics ``auroc`` and ``accuracy``.
+    """Return Chaptoukaev's Table 2 on a data set, in percent: best test epoch, metrics ``auroc`` and
+    ``accuracy``.
 
-    ``strategy`` is the generator's family, ``""`` without one; a data set that S2 lacks has no rows.
+    ``strategy`` is the generator's family, ``""`` without one; a data set that Chaptoukaev lacks has no rows.
     """
     rows = []
     for line in _SUBSET_TABLE.strip().splitlines():
@@ -161,9 +167,9 @@ def published_subsets(dataset: str) -> list[Published]:
 
 
 def published_augment(dataset: str) -> list[Published]:
-    """Return S3's Tables 2 to 4 on a data set, in percent, metrics ``auroc`` and ``accuracy``.
+    """Return Le Roux's Tables 2 to 4 on a data set, in percent, metrics ``auroc`` and ``accuracy``.
 
-    ``strategy`` is the generator's family, ``""`` without one; a data set that S3 lacks has no rows. The
+    ``strategy`` is the generator's family, ``""`` without one; a data set that Le Roux lacks has no rows. The
     Joint VAE's number of images is not printed.
     """
     rows = []
