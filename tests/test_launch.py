@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,6 +44,21 @@ def test_local_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_threads_is_an_error(threads: int) -> None:
     with pytest.raises(ConfigError, match=rf"threads: {threads} is below 1; give .* or null"):
         start_accelerator(threads)
+
+
+@pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
+def test_a_tracker_of_the_extra_keeps_its_log_on_this_machine(tracker: str, tmp_path: Path) -> None:
+    pytest.importorskip(tracker)
+    code = (
+        "from skindiff.launch import start_accelerator as start\n"
+        f"accelerator = start(1, [{tracker!r}], {str(tmp_path)!r})\n"
+        "accelerator.init_trackers('skindiff')\n"
+        "accelerator.log({'loss': 1.0}, step=1)\n"
+        "accelerator.end_training()\n"
+    )
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "logs")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+    assert any(path.is_file() for path in (tmp_path / "logs").rglob("*"))
 
 
 def test_a_tracker_that_does_not_exist_is_named() -> None:
