@@ -36,7 +36,7 @@ class ExperimentConfig:
 
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
-    the drawn images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
+    the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
     +geometric or +randaugment (augmented on the fly), +weighted (classes drawn equally often) and +mixed
     (synthetic images in place of real ones, now and then)."""
     ratios: list[float] = field(default_factory=list)

@@ -7,12 +7,12 @@ imports nothing, so that ``skindiff --help`` is quick.
 COMMANDS: dict[str, str] = {
     "audit": "find undecodable, tiny, constant and near-duplicate images of a folder",
     "train": "train a generator (textual-inversion, lora, ddpm, cvae, cgan ...) or a classifier",
-    "sample": "draw images by class and skin type, or re-draw a corpus as other skin types",
-    "evaluate": "train classifiers with and without drawn images, and report who gained",
+    "sample": "generate images by class and skin type, or transfer a corpus to other skin types",
+    "evaluate": "train classifiers with and without synthetic images, and report who gained",
     "report": "show the verdicts and the scores of a run in the terminal",
     "compare": "set runs side by side: where they differ, and what each says of every arm",
     "push": "put an adapter, pipeline, classifier, data set or run on the Hub",
-    "demo": "open a page to draw, re-draw and compare, or write it as a Space",
+    "demo": "open a page to generate, transfer and compare, or write it as a Space",
     "run": "run a whole study, from the corpus to the report",
     "completion": "print a script that lets the shell complete these commands",
 }

@@ -42,7 +42,7 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
         super().validate(path)
         if self.fidelity and self.synthetic is None:
             raise ConfigError(
-                f"{path}fidelity: there are no drawn images to score; name the output_dir of skindiff "
+                f"{path}fidelity: there are no synthetic images to score; name the output_dir of skindiff "
                 "sample by --synthetic, or leave fidelity out"
             )
         needy = [arm for arm in self.experiment.arms if parse_arm(arm).needs_synthetic]
@@ -102,7 +102,7 @@ def _measure(
     measured.add(study, config, traced, shown=shown)
     if lost and measured.copying:
         notes.append(
-            f"{lost} images were re-drawn from photographs that are not in this corpus: copies of those are "
+            f"{lost} images were made from photographs that are not in this corpus: copies of those are "
             "not looked for."
         )
     return measured, notes
@@ -123,6 +123,6 @@ def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
     if synthetic and not is_recorded(synthetic):
         notes.append(
             "It is not recorded which images taught the generator: if tested ones did, the scores of "
-            "arms with drawn images are too good, and copies of them are not looked for."
+            "arms with synthetic images are too good, and copies of them are not looked for."
         )
     return notes

@@ -1,4 +1,4 @@
-"""A picture of drawn images: a line for each class, with sources where there are any."""
+"""A picture of synthetic images: a line for each class, with sources where there are any."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from skindiff.hub.origin import Origin
 
 @dataclass
 class PushCommand:
-    """Put an adapter, pipeline, classifier, drawn data set or report of a run on the Hub, with a card.
+    """Put an adapter, pipeline, classifier, synthetic data set or report of a run on the Hub, with a card.
 
     It is private unless you say otherwise. Log in first (hf auth login).
 
@@ -34,7 +34,7 @@ class PushCommand:
     override: str | None = None
     """In words, why near copies of sources (or pictures of the corpus) may leave all the same."""
     leave_out_copies: bool = False
-    """Push a drawn data set without its near copies of sources."""
+    """Push a synthetic data set without its near copies of sources."""
     arm: str | None = None
     """Arm that a classifier was trained on, such as real+syn: the card quotes its scores alone."""
     origin: Origin = field(default_factory=Origin)

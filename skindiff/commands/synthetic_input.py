@@ -1,4 +1,5 @@
-"""A folder of drawn images as an experiment takes it: whole, of the corpus' classes and size, and no leak."""
+"""A folder of synthetic images as an experiment takes it: whole, of the corpus' classes and size, and no
+leak."""
 
 import hashlib
 import json
@@ -22,7 +23,7 @@ DATA = "data"
 
 
 def keep_drawn(study: Study, place: str) -> Synthetic:
-    """Copy a drawn data set into a stage of the run and return it with the corpus' classes and size.
+    """Copy a synthetic data set into a stage of the run and return it with the corpus' classes and size.
 
     Args:
         study: what is trained and tested on; its cells are keyed by the content of the shards.
@@ -55,7 +56,7 @@ def keep_drawn(study: Study, place: str) -> Synthetic:
     generator = str(dataset[0]["generator"])
     has_summary = (folder / SUMMARY_FILE).is_file()
     summary = load_summary(folder) if has_summary else {"planned": len(dataset), "drawn": len(dataset)}
-    return Synthetic(dataset, folder, "drawn", generator, generator, summary)
+    return Synthetic(dataset, folder, "synthetic", generator, generator, summary)
 
 
 def shards_folder(place: str) -> Path:
@@ -67,7 +68,9 @@ def shards_folder(place: str) -> Path:
     for folder in (Path(place) / DATA, Path(place)):
         if any(folder.glob("synthetic-*.parquet")):
             return folder
-    raise SynthesisError(f"synthetic: {place} holds no drawn images; give the output_dir of skindiff sample")
+    raise SynthesisError(
+        f"synthetic: {place} holds no synthetic images; give the output_dir of skindiff sample"
+    )
 
 
 def refuse_leaks(drawn: Dataset, corpus: Dataset, split: Split, record: Path) -> None:
@@ -85,7 +88,7 @@ def refuse_leaks(drawn: Dataset, corpus: Dataset, split: Split, record: Path) ->
     held_groups = set(table.select(held)["group_id"])
     sources = {source for source in drawn["source_id"] if source is not None}
     taught = ("come from a generator that learnt from", taught_by(record))
-    for what, ids in (("were re-drawn from", sources), taught):
+    for what, ids in (("were made from", sources), taught):
         leaked = sorted(image_id for image_id in ids if groups.get(image_id) in held_groups)
         if leaked:
             raise SynthesisError(
@@ -157,7 +160,8 @@ def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
 
 
 def real_images(folder: Path) -> dict[str, Dataset | None]:
-    """Return what a drawn data set is compared with, if the run that read the corpus lies around its folder.
+    """Return what a synthetic data set is compared with, if the run that read the corpus lies around its
+    folder.
 
     Where it is not recorded what taught the generator, none of the corpus is known to be unseen.
     """

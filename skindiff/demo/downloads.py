@@ -14,7 +14,8 @@ from skindiff.demo.photographs import png_bytes
 from skindiff.errors import SynthesisError
 
 NOTICE = (
-    "Synthetic images drawn with skindiff, for research and teaching only. They show no diagnosis, were not\n"
+    "Synthetic images generated with skindiff, for research and teaching only. They show no diagnosis, were "
+    "not\n"
     "reviewed by a clinician and must not be used for the care of patients.\n\n"
     "images/          the images, without metadata\n"
     "provenance.csv   how each was made: generator, prompt, seed, settings, and its ITA in degrees\n"

@@ -174,7 +174,8 @@ class DemoEvents:
             return report_page(Path(self.runs[run]))
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, tuple[str, str] | None]:
-        """Return the photograph beside one of the images drawn from it, and whether there is such a pair."""
+        """Return the photograph beside one of the images generated from it, and whether there is such a
+        pair."""
         if not shown or len(shown) <= number + 1:
             return gr.update(visible=False), None
         return gr.update(visible=True), (shown[0][0], shown[number + 1][0])

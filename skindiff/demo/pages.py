@@ -37,7 +37,7 @@ def draw_page(events: DemoEvents) -> None:
             go, cancel = _buttons("Draw")
         with gr.Column(scale=2, min_width=280):
             line = _line("Choose a condition and a skin type, and press Draw.")
-            gallery = _gallery("Drawn images", "drawn")
+            gallery = _gallery("Synthetic images", "drawn")
             download = _download()
     _describes(events, generator, condition, skin_type, public=True)
     event = go.click(

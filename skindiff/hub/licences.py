@@ -1,7 +1,8 @@
 """Which licence an artefact may have, given the corpora that it learnt from or was drawn from.
 
-Whether weights or drawn images are an adaptation of their training images in law is an open question. Here
-they are treated as if they were, which is the careful reading. Licences are named by the Hub's identifiers.
+Whether weights or synthetic images are an adaptation of their training images in law is an open question.
+Here they are treated as if they were, which is the careful reading. Licences are named by the Hub's
+identifiers.
 """
 
 import difflib

@@ -52,12 +52,12 @@ def push_synthetic(
     private: bool = True,
     token: str | None = None,
 ) -> Pushed:
-    """Push a drawn data set that ``datasets.load_dataset`` loads with all its columns.
+    """Push a synthetic data set that ``datasets.load_dataset`` loads with all its columns.
 
     Ids of images, sources and groups are replaced by numbers (row ``n`` stays row ``n`` of the local set),
     but for corpora whose ids are no file names (phantom, MedMNIST). Images are written anew from pixels.
 
-    Images that were re-drawn from others need a report on near copies. One that lies beside the shards, is
+    Images that were made from others need a report on near copies. One that lies beside the shards, is
     about these images and has a threshold set on held-out images is taken as it is; otherwise ``sources``
     make a new one. Without ``sources`` any report about these images will do.
 
@@ -179,7 +179,7 @@ def _files(drawn: Dataset, aliases: Aliases, report: NearCopies | None, folder: 
 def _near_copy_report(
     drawn: Dataset, folder: Path, sources: Dataset | None, held_out: Dataset | None
 ) -> NearCopies | None:
-    """Return the report that images re-drawn from others need, None where none were."""
+    """Return the report that images made from others need, None where none were."""
     if all(source is None for source in drawn["source_id"]):
         return None
     saved = load_near_copies(folder)
@@ -192,7 +192,7 @@ def _near_copy_report(
         return report
     if saved is None:
         raise HubError(
-            "near copies: these images were re-drawn from others, and no report says how near they are to "
+            "near copies: these images were made from others, and no report says how near they are to "
             "them; give sources, the corpus that they were drawn from"
         )
     raise HubError(f"near copies: {REPORT_FILE} is about other images than these; give sources for a new one")
@@ -283,7 +283,7 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
     label = drawn.features["label"]
     assert isinstance(label, ClassLabel)
     generators = sorted({without_folders(name) for name in set(drawn["generator"])})
-    redrawn = "re-drawn from real ones" if report is not None else "drawn"
+    redrawn = "made from real ones" if report is not None else "drawn"
     return Card(
         title=repo_id.split("/")[1],
         what=f"{len(drawn)} synthetic images of {', '.join(label.names)}, {redrawn} by "

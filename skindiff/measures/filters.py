@@ -36,10 +36,10 @@ ITA_RANGES = {
 
 @dataclass
 class FilterConfig:
-    """How many drawn images a filter keeps, and what typicality is measured in."""
+    """How many synthetic images a filter keeps, and what typicality is measured in."""
 
     share: float = 0.5
-    """Share of the drawn images of each class that is kept, above 0 and below 1."""
+    """Share of the synthetic images of each class that is kept, above 0 and below 1."""
     features: FeatureConfig = field(default_factory=FeatureConfig)
     """The network in whose features typicality is measured."""
     neighbours: int = 5

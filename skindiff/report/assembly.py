@@ -187,13 +187,13 @@ def _notes(results: Results, corpus: str) -> list[str]:
         if diversity and diversity["collapsed"]:
             notes.append(
                 f"{row['strategy']} (seed {row['seed']}) has collapsed on "
-                f"{', '.join(diversity['collapsed'])}: its draws lie less than "
+                f"{', '.join(diversity['collapsed'])}: its images lie less than "
                 f"{diversity['collapse_below']:.0%} as far apart as real images."
             )
     for label, absent in results.undrawn().items():
         if absent:
             notes.append(
-                f"{label} draws no image of {', '.join(absent)}, so a classifier of the arm `syn` cannot "
+                f"{label} generates no image of {', '.join(absent)}, so a classifier of the arm `syn` cannot "
                 "name it: read that arm's accuracy with this in mind."
             )
     runs = len({cell.key.seeds for cell in results.cells})

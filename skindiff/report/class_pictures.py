@@ -79,7 +79,7 @@ def classes_section(grids: Mapping[str, Sequence[ClassLine]]) -> StudySection:
         return lambda path: draw_class_grid(lines, path)
 
     pictures = tuple(
-        (f"samples-{family}.png", f"{family}: real images and what was drawn, by class.", drawing(lines))
+        (f"samples-{family}.png", f"{family}: real and synthetic images, by class.", drawing(lines))
         for family, lines in grids.items()
     )
     return StudySection("Samples by class", photographs=pictures)
@@ -96,7 +96,7 @@ def draw_class_grid(lines: Sequence[ClassLine], path: Path) -> None:
         Block(head, ("",) * columns, tuple(_padded(getattr(line, side), columns) for line in lines))
         for head, side, columns in (
             ("real (training)", "real", REAL_COLUMNS),
-            ("drawn", "drawn", DRAWN_COLUMNS),
+            ("synthetic", "drawn", DRAWN_COLUMNS),
         )
     ]
     draw_grid([line.name for line in lines], blocks, path)
@@ -114,11 +114,11 @@ def type_blocks(real: Dataset, drawn: Dataset) -> list[Block]:
         drawn: rows drawn with the same classes.
 
     Returns:
-        A block of real and one of drawn images; nothing where no drawn row has a skin type.
+        A block of real and one of synthetic images; nothing where no drawn row has a skin type.
     """
     if not any(drawn["skin_type"]):
         return []
-    return [_type_block("real (training)", real), _type_block("drawn as", drawn)]
+    return [_type_block("real (training)", real), _type_block("synthetic, as", drawn)]
 
 
 def _type_block(head: str, images: Dataset) -> Block:
@@ -135,7 +135,7 @@ def types_section(real: Dataset, drawn: Dataset) -> StudySection:
     """Return the section of samples by class and skin type, empty where nothing was drawn by type."""
     blocks = type_blocks(real, drawn)
     names: list[str] = real.features["label"].names
-    caption = "One image of every class and skin type that there is, real and drawn."
+    caption = "One image of every class and skin type that there is, real and synthetic."
     picture = ("samples-by-type.png", caption, lambda path: draw_grid(names, blocks, path))
     return StudySection("Samples by class and skin type", photographs=(picture,) if blocks else ())
 

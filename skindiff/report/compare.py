@@ -81,7 +81,7 @@ def facts(runs: Sequence[Run]) -> Table:
         "split seeds": [_listed(split["seed"] for split in run.content["splits"]) for run in runs],
         "training seeds": [_listed(row["train_seed"] for row in run.content["results"]) for run in runs],
         "classifier": [_classifier(run) for run in runs],
-        "images drawn": [_drawn(run) for run in runs],
+        "images generated": [_drawn(run) for run in runs],
     }
     lines = [[name, *found] for name, found in rows.items() if set(found) != {_NONE}]
     return ["", *(run.name for run in runs)], lines

@@ -51,7 +51,9 @@ def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, tra
         for row in nearest
         if (other := report.rows[row].other_source) is not None
     ]
-    caption = f"{name}: the closest pairs, drawn above and training image below, and their similarity."
+    caption = (
+        f"{name}: the closest pairs, synthetic image above and training image below, and their similarity."
+    )
     stem = name.replace(" ", "-").replace("+", "-")
     return f"closest-pairs-{stem}.png", caption, _drawing(pairs, generated, training)
 
@@ -85,7 +87,7 @@ def _about(rows: Sequence[Mapping[str, Any]]) -> str:
     )
     return (
         f"Is it only copying? Measure: {rows[0]['measure']}. A generated image counts as a near copy from a "
-        f"threshold on that is {where}. An image that was re-drawn from a photograph is near it by design: "
+        f"threshold on that is {where}. An image that was made from a photograph is near it by design: "
         "its source's group is set aside and stands in a column of its own. Intervals are 95%, over sources."
     )
 
@@ -93,7 +95,7 @@ def _about(rows: Sequence[Mapping[str, Any]]) -> str:
 def _shares(rows: Sequence[Mapping[str, Any]]) -> str:
     headings = [
         "images",
-        "drawn",
+        "synthetic",
         "training",
         "threshold",
         "near copies",

@@ -15,8 +15,8 @@ _WORDS = {
     "classifier_steps": "optimiser steps of all classifiers",
     "trainings": "other trainings (generators, detectors)",
     "training_steps": "their optimiser steps",
-    "images_drawn": "images drawn",
-    "images_refused": "of these refused, and drawn in vain",
+    "images_drawn": "images generated",
+    "images_refused": "of these refused, and generated in vain",
 }
 
 

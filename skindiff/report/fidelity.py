@@ -40,7 +40,7 @@ def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
             if group["by"] == by
         ]
         if lines:
-            parts += [f"By {title}:", markdown_table(["images", "real / drawn", *_SCORES], lines)]
+            parts += [f"By {title}:", markdown_table(["images", "real / synthetic", *_SCORES], lines)]
     parts.append(" ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"])))
     return StudySection("Fidelity", "\n\n".join(part for part in parts if part))
 

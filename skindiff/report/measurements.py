@@ -22,7 +22,8 @@ class MeasuredConfig(StudyConfig):
     """Settings of everything on a corpus that ends in a report."""
 
     fidelity: FidelityConfig | None = None
-    """Score drawn images against the test images in these features; null does not (needs torch-fidelity)."""
+    """Score synthetic images against the test images in these features; null does not (needs
+    torch-fidelity)."""
     copying: CopyingConfig = field(default_factory=CopyingConfig)
     """How copies of training images are looked for among the drawn ones."""
     include_images: bool | None = None

@@ -137,7 +137,8 @@ def lead(content: Mapping[str, Any]) -> str:
 def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
     corpus = f"the corpus {content['corpus']['name']}" if "name" in content["corpus"] else "the corpus"
     about = (
-        f"Left out, since they show images of {corpus}, which can be of patients, or images drawn after them:"
+        f"Left out, since they show images of {corpus}, which can be of patients, or images generated from "
+        "them:"
     )
     how = (
         "To have them in the report, run the same command again with `--resume --include_images true`. "

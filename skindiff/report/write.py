@@ -245,7 +245,7 @@ def write_report(
     return folder / "report.md"
 
 
-_SAMPLES = "Sources and what was drawn from them."
+_SAMPLES = "Sources and their synthetic images."
 
 
 def _photographs(report: Report, study_sections: Sequence[StudySection]) -> list[str]:

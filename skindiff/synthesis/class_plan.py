@@ -167,7 +167,7 @@ def class_plan_features(class_names: Sequence[str]) -> Features:
 
 
 def drawn_features(class_names: Sequence[str]) -> Features:
-    """Return the columns of a drawn data set: ``image`` and those of its plan."""
+    """Return the columns of a synthetic data set: ``image`` and those of its plan."""
     return Features({"image": Image(), **class_plan_features(class_names)})
 
 

@@ -1,4 +1,4 @@
-"""What an autoencoder loses of a photograph, put back into what is re-drawn from it.
+"""What an autoencoder loses of a photograph, put back into what is made from it.
 
 A latent holds a small part of the numbers of its image, so img2img returns even what it does not change
 blurred: hairs, scale and texture go, and blur becomes a mark of the synthetic images. The loss is known for
@@ -19,7 +19,7 @@ _FLOOR = 0.02
 def restore_detail(
     drawn: torch.Tensor, source: torch.Tensor, reconstruction: torch.Tensor, amount: torch.Tensor
 ) -> torch.Tensor:
-    """Return re-drawn images with the detail that the autoencoder took from their sources.
+    """Return re-synthetic images with the detail that the autoencoder took from their sources.
 
     Args:
         drawn: ``(batch, 3, height, width)`` sRGB in [0, 1], what the generator made of the sources.

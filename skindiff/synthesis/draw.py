@@ -221,7 +221,7 @@ def redraw(
     sources: Dataset | None = None,
     prototypes: TonePrototypes | None = None,
 ) -> PILImage.Image:
-    """Draw one row of a plan, or of a drawn data set, again.
+    """Draw one row of a plan, or of a synthetic data set, again.
 
     On the same device the result is the same bit for bit: batch size, place in the batch and (on a CPU)
     number of threads are those that the row records.

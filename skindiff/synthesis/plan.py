@@ -24,7 +24,7 @@ Tone = Literal["none", "offset_noise", "prototype_colour", "latent_mean", "colou
 SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
 
 SYNTHETIC_CORPUS = "synthetic"
-"""What the ``corpus`` column of drawn images says."""
+"""What the ``corpus`` column of synthetic images says."""
 
 
 @dataclass
@@ -179,7 +179,7 @@ def plan_features(class_names: Sequence[str]) -> Features:
 
 
 def synthetic_features(class_names: Sequence[str]) -> Features:
-    """Return the columns of a drawn data set: ``image`` and those of its plan."""
+    """Return the columns of a synthetic data set: ``image`` and those of its plan."""
     return Features({"image": Image(), **plan_features(class_names)})
 
 

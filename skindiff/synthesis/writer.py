@@ -166,7 +166,7 @@ def load_summary(folder: Path) -> dict[str, Any]:
 
 
 def load_synthetic(folder: Path) -> Dataset:
-    """Read a drawn data set into memory, images still encoded (they are decoded on access).
+    """Read a synthetic data set into memory, images still encoded (they are decoded on access).
 
     ``datasets.load_dataset("parquet", data_files=...)`` reads the same shards.
 

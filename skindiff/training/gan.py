@@ -140,7 +140,7 @@ class _Task:
         self.gauge = DiversityGauge(table, config.diversity_images, config.loop.seed)
 
     def discriminator_loss(self, batch: MicroBatch) -> dict[str, torch.Tensor]:
-        """Return what the discriminator lowers, and how sure it is of real and drawn images."""
+        """Return what the discriminator lowers, and how sure it is of real and synthetic images."""
         real, labels = self._real(batch), self._labels(batch)
         with torch.no_grad():
             drawn = self._drawn(batch, labels, "discriminator")
@@ -226,7 +226,7 @@ def real_loss(objective: Objective, scores: torch.Tensor) -> torch.Tensor:
 
 
 def drawn_loss(objective: Objective, scores: torch.Tensor) -> torch.Tensor:
-    """Return the discriminator's loss on (batch,) scores of drawn images."""
+    """Return the discriminator's loss on (batch,) scores of synthetic images."""
     scores = scores.float()
     return functional.relu(1 + scores).mean() if objective == "hinge" else functional.softplus(scores).mean()
 

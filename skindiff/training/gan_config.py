@@ -55,7 +55,8 @@ class GANConfig:
     objective: Objective = "non_saturating"
     """non_saturating is binary cross-entropy with the generator's labels flipped."""
     gradient_penalty: float = 0.0
-    """Weight of (gradient norm - 1) squared between real and drawn images (WGAN-GP); 0 switches it off."""
+    """Weight of (gradient norm - 1) squared between real and synthetic images (WGAN-GP); 0 switches it
+    off."""
     discriminator_steps: int = 1
     """Steps of the discriminator for each of the generator."""
     discriminator_rate: float = 1.0
@@ -150,7 +151,8 @@ class SNDCGANConfig(DCGANConfig):
     image_size: int = 64
     """Height and width of the images in pixels: 4 to 7 doubled at least twice, such as 28, 32, 64, 128."""
     gradient_penalty: float = 10.0
-    """Weight of (gradient norm - 1) squared between real and drawn images (WGAN-GP); 0 switches it off."""
+    """Weight of (gradient norm - 1) squared between real and synthetic images (WGAN-GP); 0 switches it
+    off."""
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
         """Return Bingol et al.'s players."""

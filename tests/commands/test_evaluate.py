@@ -1,4 +1,5 @@
-"""What ``skindiff evaluate`` compares drawn images with, and what it refuses before anything is loaded."""
+"""What ``skindiff evaluate`` compares synthetic images with, and what it refuses before anything is
+loaded."""
 
 import json
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_default_threshold_is_said() -> None:
 def test_settings_that_cannot_work_are_refused() -> None:
     arms = ExperimentConfig(arms=["real"])
     EvaluateCommand(experiment=arms).validate()
-    with pytest.raises(ConfigError, match="fidelity: there are no drawn images to score"):
+    with pytest.raises(ConfigError, match="fidelity: there are no synthetic images to score"):
         EvaluateCommand(experiment=arms, fidelity=FidelityConfig()).validate()
     with pytest.raises(ConfigError, match=r"copying\.confidence"):
         EvaluateCommand(experiment=arms, copying=CopyingConfig(confidence=1.0)).validate()

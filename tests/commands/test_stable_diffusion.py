@@ -106,11 +106,11 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
     assert not any("not recorded" in note for note in content["notes"])
     (copying,) = content["copying"]
     taught = json.loads((folder / "trained_on.json").read_text())["image_ids"]
-    assert (copying["images"], copying["training"]) == ("drawn", len(taught))
+    assert (copying["images"], copying["training"]) == ("synthetic", len(taught))
     assert copying["threshold"]["source"] == "held-out"
     assert copying["threshold"]["groups"] == copying["held_out"] == content["splits"][0]["sizes"]["test_all"]
     assert copying["of_own_group"] is not None
-    assert [row["images"] for row in content["fidelity"]] == ["real training", "drawn"]
+    assert [row["images"] for row in content["fidelity"]] == ["real training", "synthetic"]
     page = (work / "evaluate" / "report.md").read_text()
     assert "Is it only copying?" in page
     assert "the row of real training images is what a perfect copy would score" in page

@@ -88,7 +88,7 @@ def check(hub: Hub, folder: Path, said: list[str]) -> None:
     assert gate.startswith("near copies: 6 of 12 images show a source")
     assert "of group smith-" in gate
     assert "override: 'yes' gives no reason" in words
-    assert unreported.startswith("near copies: these images were re-drawn from others, and no report")
+    assert unreported.startswith("near copies: these images were made from others, and no report")
     assert "me/refused" not in hub.repositories.names()
     local = load_synthetic(folder / "set")
     names, rows = json.loads((folder / "set.json").read_text())

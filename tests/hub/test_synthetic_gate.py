@@ -1,4 +1,4 @@
-"""The gate before a push of drawn images: where its threshold comes from, and that no push undoes it."""
+"""The gate before a push of synthetic images: where its threshold comes from, and that no push undoes it."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def held_out() -> Dataset:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    """A drawn data set: a copy of one source, and an image that only has one."""
+    """A synthetic data set: a copy of one source, and an image that only has one."""
     images = drawn([recoloured(photograph(0)), photograph(200)], ["photo-0", "photo-1"])
     for name, values in (("group_id", ["a", "b"]), ("skin_type", ["V", "V"]), ("generator", ["g@1", "g@1"])):
         images = images.add_column(name, values)

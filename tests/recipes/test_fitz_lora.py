@@ -112,7 +112,7 @@ def test_the_report_has_what_the_design_promises(study: FitzLoraConfig) -> None:
     assert {row["arm"] for row in report["summary"]} == set(ARMS)
     (copying,) = report["copying"]
     assert copying["images"] == "img2img ti+lora"
-    assert copying["of_own_group"] is not None, "what was re-drawn from a photograph is held against it too"
+    assert copying["of_own_group"] is not None, "what was made from a photograph is held against it too"
     (shards,) = folder.glob("stages/synthesis-*/data")
     gate = load_near_copies(shards)
     assert gate is not None

@@ -93,7 +93,7 @@ def test_the_report_sets_the_paper_beside_and_says_what_is_not_drawn(study: HamF
         "abstract and section VI-A",
         "+1.88",
         "## F1 by class",
-        "ddpm draws no image of ring",
+        "ddpm generates no image of ring",
         *(f"pictures/samples-{family}.png" for family in FAMILIES),
     ):
         assert words in text

@@ -113,12 +113,12 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
     assert (tmp_path / "report.html").is_file()
     for words in ("## F1 by class", "## Samples by class", "pictures/samples-ddpm.png"):
         assert words in text
-    assert "ddpm draws no image of delta" in text
+    assert "ddpm generates no image of delta" in text
     assert (tmp_path / "pictures" / "samples-ddpm.png").is_file()
     report = json.loads((tmp_path / "report.json").read_text())
     (row,) = report["synthesis"]
     assert (row["strategy"], row["seed"], row["generator"], row["planned"]) == ("ddpm", 0, "made-up@1", 30)
-    assert "ddpm (seed 0) has collapsed on alpha: its draws lie less than 30% as far apart" in text
+    assert "ddpm (seed 0) has collapsed on alpha: its images lie less than 30% as far apart" in text
     assert report["per_class_f1"][0]["runs"] == 2
     before = path.read_bytes()
     assert write_study(made_up_results(tmp_path), *arguments, replicates=100).read_bytes() == before

@@ -2,7 +2,7 @@
 
 A copy of a training image is nearer to it than unseen real images come to any training image; so the
 threshold is set on those (:mod:`.threshold`), and what it would find is measured on copies planted among the
-generated images (:mod:`.planted`). An image that was re-drawn from a photograph is near it by design: the
+generated images (:mod:`.planted`). An image that was made from a photograph is near it by design: the
 source and its group are set aside, and their similarity is reported apart.
 """
 

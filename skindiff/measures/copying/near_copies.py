@@ -52,10 +52,11 @@ class Nearest:
 
 @dataclass(frozen=True)
 class NearCopies:
-    """Which drawn images show a source.
+    """Which synthetic images show a source.
 
     Attributes:
-        fingerprint: of the drawn images (see :func:`fingerprint`), so that a report speaks for no other set.
+        fingerprint: of the synthetic images (see :func:`fingerprint`), so that a report speaks for no other
+        set.
         measure: name of the similarity.
         threshold: similarity from which an image counts as a near copy.
         sources: how many images were compared with.
@@ -160,7 +161,7 @@ def nearest_rows(
         drawn: ``image_id``, ``source_id``.
         sources: ``image_id``, ``group_id``.
         owned: group of each drawn image's source, from :func:`own_groups`.
-        found: of the drawn images among the sources.
+        found: of the synthetic images among the sources.
     """
     ids, groups = list(sources["image_id"]), list(sources["group_id"])
     rows = []
