@@ -97,8 +97,7 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 5. Report.
     published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
-    seeds = len(config.split_seeds), len(config.experiment.train_seeds)
-    notes, replicates = transfer_notes(config.split.preset, *seeds), config.experiment.bootstrap_replicates
+    notes, replicates = transfer_notes(config.split.preset), config.experiment.bootstrap_replicates
     return write_study(
         results, config, "fitz_lora", TITLE, replicates=replicates, published=published, notes=notes
     )

@@ -87,10 +87,12 @@ class Measurements:
 
     def notes(self) -> list[str]:
         """Return in words where the threshold is the default one, for want of held-out images."""
+        default = [row["threshold"] for row in self.copying if row["threshold"]["source"] == "default"]
+        if not default:
+            return []
+        counts = [threshold["groups"] for threshold in default]
+        few = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
         return [
-            f"Near copies among {row['images']} (seed {row['seed']}): {row['threshold']['groups']} groups of "
-            "held-out images are too few to set the threshold, so it is the default one, "
-            f"{row['threshold']['value']}."
-            for row in self.copying
-            if row["threshold"]["source"] == "default"
+            f"Near copies: {few} groups of held-out images are too few to set the threshold, so it is the "
+            f"default one, {default[0]['value']}."
         ]

@@ -53,6 +53,7 @@ def find_copies(
     generated, accelerator = synthetic.dataset, study.accelerator
     stage = study.stage(
         f"copying-{name.replace('_', '-').replace(' ', '-').replace('+', '-')}",
+        says=f"near copies among {name}",
         config=asdict(config),
         training=list(training["image_id"]),
         held_out=list(held_out["image_id"]),

@@ -42,6 +42,7 @@ def class_fidelity(
     accelerator, seed = study.accelerator, study.seed
     stage = study.stage(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
+        says=f"fidelity of {name}",
         config=asdict(config),
         held_out=list(held_out["image_id"]),
         images=list(images["image_id"]),

@@ -175,16 +175,8 @@ def _question(row: Published) -> tuple[str | None, ...]:
     return row.paper, row.scenario, row.test_group, row.architecture, row.metric, row.class_name
 
 
-def transfer_notes(preset: str, split_seeds: int, train_seeds: int) -> list[str]:
-    """Return what to know of a study of skin-type transfer, by its protocol and its numbers of seeds."""
-    notes = []
-    if split_seeds < 5 or train_seeds < 3:
-        notes.append(
-            f"{split_seeds} split and {train_seeds} training seeds: intervals from so few tend to be too "
-            "narrow."
-        )
-    if preset == "published":
-        notes.append(
-            "Preset published splits by image, as the paper did: duplicates may cross into the test set."
-        )
-    return notes
+def transfer_notes(preset: str) -> list[str]:
+    """Return what to know of a study of skin-type transfer, by the preset of its splits."""
+    if preset != "published":
+        return []
+    return ["Preset published splits by image, as the paper did: duplicates may cross into the test set."]
