@@ -52,7 +52,7 @@ def load_corpus(
             plugins), a folder with a folder of images per class, or the Hub id of a data set.
         image_size: side in pixels of the centre square that is kept of each image.
         audit: look for near-duplicates first, and keep each cluster on one side of every split.
-        cache_dir: folder of the resized images; a temporary one, which the corpus owns, when left out.
+        cache_dir: folder of the resized images; by default a temporary one, deleted with the corpus.
         settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions`` or ``skin_types``.
 
     Raises:

@@ -104,16 +104,22 @@ def evaluate(
         corpus: of :func:`skindiff.load_corpus`.
         splits: one, or several, whose spread then counts in the intervals.
         synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, one for each split.
-        arms: what is trained on: see :class:`~skindiff.classification.experiment.ExperimentConfig`.
+        arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
+            many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
+            :class:`~skindiff.classification.experiment.ExperimentConfig`.
         classifier: settings of :class:`~skindiff.classification.classifier_config.ClassifierConfig`.
-        output_dir: folder of the run; a temporary one, which the report owns, when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the report.
         resume: go on with the run in ``output_dir``.
-        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``train_seeds``;
-            ``copying``, ``fidelity`` and ``include_images`` as settings of the report.
+        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``train_seeds``
+            (``[0]``), ``architectures`` (``["resnet18"]``) and ``bootstrap_replicates`` (2,000), and
+            ``copying``, ``fidelity`` and ``include_images`` of the report.
+
+    Returns:
+        The report: its table, verdicts and figures, and in a notebook its page.
 
     Raises:
         ConfigError: a setting cannot work, or an arm needs synthetic images and there are none.
-        SplitError: synthetic images were drawn from what is tested or selected on.
+        SplitError: synthetic images were made from test or validation images.
     """
     cuts = [splits] if isinstance(splits, Split) else list(splits)
     sets = [synthetic] if isinstance(synthetic, SyntheticDataset) else list(synthetic or [])

@@ -93,7 +93,7 @@ def train_textual_inversion(
         split: whose training rows are learnt from; all of the corpus when left out.
         base: Stable Diffusion to start from: a folder, a Hub id, or ``bundled``.
         revision: branch, tag or commit of a Hub model.
-        output_dir: folder of the run; a temporary one, which the pipeline owns, when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
         resume: go on with the training in ``output_dir``.
         settings: of :class:`~skindiff.training.textual_inversion.TextualInversionConfig` and its loop.
 
@@ -125,7 +125,7 @@ def train_lora(
         base: Stable Diffusion to start from: a folder, a Hub id, ``bundled``, or what
             :func:`train_textual_inversion` returned, whose words the prompts then hold.
         revision: branch, tag or commit of a Hub model.
-        output_dir: folder of the run; a temporary one, which the pipeline owns, when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
         resume: go on with the training in ``output_dir``.
         settings: of :class:`~skindiff.training.lora.LoRAConfig` and its loop.
 
@@ -181,7 +181,7 @@ def train_generator(
         split: whose training rows are learnt from; all of the corpus when left out.
         family: a name of :data:`skindiff.generators.families.FAMILIES`.
         seed: of initial weights, batches and noise.
-        output_dir: folder of the run; a temporary one, which the pipeline owns, when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
         resume: go on with the training in ``output_dir``.
         settings: of the family and its loop.
 
@@ -223,7 +223,7 @@ def train_classifier(
         arm: which images are trained on: ``real``, ``syn``, ``real+syn`` or ``real+duplicates``; ``real+syn``
             where there are synthetic images, and ``real`` otherwise.
         seed: of initial weights, batches and augmentations.
-        output_dir: folder of the run; a temporary one, which the classifier owns, when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the classifier.
         resume: go on with the training in ``output_dir``.
         settings: of :class:`~skindiff.classification.classifier_config.ClassifierConfig` and its loop.
 

@@ -124,11 +124,14 @@ def generate(
         classes: to generate; all that the generator was taught when left out.
         groups: skin types, I to VI; all of them when left out. Class-conditional generators know none.
         images: of each class and skin type.
-        seed: of the data set.
-        output_dir: folder of the run; a temporary one, which the result owns, when left out.
+        seed: the same seed gives the same images.
+        output_dir: folder of the run; by default a temporary one, deleted with the result.
         resume: go on with the run in ``output_dir``.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
             :class:`~skindiff.synthesis.class_plan.ClassSynthesisConfig` for class-conditional generators.
+
+    Returns:
+        The synthetic images, each of which can be generated again.
 
     Raises:
         ConfigError, SynthesisError: a setting, the generator or a class cannot be used.
@@ -172,14 +175,19 @@ def transfer(
 
     Args:
         generator: what :func:`skindiff.load` takes or returns.
-        corpus: whose images are the sources.
-        split: whose training rows are re-drawn; all of the corpus when left out.
-        targets: skin types to draw, I to VI; those of the settings, V and VI, when left out.
-        images: of each source.
-        seed: of the data set.
-        output_dir: folder of the run; a temporary one, which the result owns, when left out.
+        corpus: with the images to transfer.
+        split: whose training images are transferred. If left out, every image is, tested ones too, and
+            :func:`skindiff.evaluate` refuses the result.
+        targets: skin types to transfer to, I to VI; V and VI by default.
+        images: how many to generate from each source image.
+        seed: the same seed gives the same images.
+        output_dir: folder of the run; by default a temporary one, deleted with the result.
         resume: go on with the run in ``output_dir``.
-        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` or ``tone``.
+        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` (0 to 1; higher
+            departs more from the source), ``guidance_scale``, ``steps`` and ``tone``.
+
+    Returns:
+        The synthetic images, each of which can be generated again.
 
     Raises:
         ConfigError, SynthesisError: a setting or the generator cannot be used.

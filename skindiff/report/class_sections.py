@@ -53,7 +53,8 @@ def per_class_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
         same = [other for other in rows if other["architecture"] == row["architecture"]]
         name = series_name(row, same) + (f" ({row['architecture']}, {row['test_group']})" if several else "")
         lines.append([name, *(_mean_and_deviation(row["f1"][one]) for one in names)])
-    about = f"In percent, mean ± standard deviation over {rows[0]['runs']} runs."
+    runs = rows[0]["runs"]
+    about = f"In percent, mean ± standard deviation over {runs} run{'s' * (runs > 1)}."
     table = markdown_table(["arm", *names], lines)
     return StudySection("F1 by class", f"{about}\n\n{table}", after="Scores")
 

@@ -83,11 +83,11 @@ def _about(rows: Sequence[Mapping[str, Any]]) -> str:
     where = (
         f"set so that at most {aim} of unseen real images, by group, are nearer to a training image"
         if limit["source"] == "held-out"
-        else f"the default one, as there are too few held-out images to set it for {aim}"
+        else f"the default one: there are too few held-out images to set one with {aim} of false alarms"
     )
     return (
-        f"Is it only copying? Measure: {rows[0]['measure']}. A generated image counts as a near copy from a "
-        f"threshold on that is {where}. An image that was made from a photograph is near it by design: "
+        f"Is it only copying? Measure: {rows[0]['measure']}. A synthetic image counts as a near copy from a "
+        f"similarity on that is {where}. An image that was made from a photograph is near it by design: "
         "its source's group is set aside and stands in a column of its own. Intervals are 95%, over sources."
     )
 

@@ -58,8 +58,9 @@ def _said(population: Mapping[str, Any]) -> str:
     if not least:
         return ""
     known = [one for one in least if one is not None]
-    seen = f"; effects below {100 * min(known):.1f} points could not have been seen reliably in any" * bool(
-        known
+    seen = (
+        f"; effects below {100 * min(known):.1f} points could not have been seen reliably in any group"
+        * bool(known)
     )
     return "\n".join(lines) or f"No group is known to be helped or hurt by any arm{seen}."
 

@@ -63,6 +63,24 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
+def at_chance(content: Mapping[str, Any]) -> str:
+    """Return in a sentence that classifiers of real images do no better than chance, if that is so."""
+    rows = [
+        row for row in content["summary"] if row["arm"] == "real" and row["metric"] == "balanced_accuracy"
+    ]
+    if not rows or not content["results"]:
+        return ""
+    classes = len(content["results"][0]["per_class_f1"])
+    low = [row for row in rows if row["ci_low"] is not None and row["ci_low"] <= 1 / classes]
+    if not low:
+        return ""
+    scores = f"{100 * low[0]['mean']:.1f}% balanced accuracy, {100 / classes:.1f}% by chance"
+    return (
+        f"Classifiers of `real` images are not known to do better than chance ({scores}): what is compared "
+        "with them says little of synthetic images. Train longer, or on more images."
+    )
+
+
 def verdict_text(content: Mapping[str, Any]) -> list[str]:
     """Return the verdicts against `real`, and the sentences against the controls, as lists."""
     lines, others = [], []
@@ -73,7 +91,7 @@ def verdict_text(content: Mapping[str, Any]) -> list[str]:
         else:
             others.append(f"- {one['sentence']}")
     against = "Against the controls:\n\n" + "\n".join(others) if others else ""
-    return ["\n".join(lines), against]
+    return [at_chance(content), "\n".join(lines), against]
 
 
 def comparison_text(content: Mapping[str, Any]) -> list[str]:

@@ -190,7 +190,7 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
     about = (
         "Structure term of SSIM on band-passed luminance (1: the same lesion but for tone, light and "
         "contrast), with each image's own source and with sources of the same class from other groups. 0% "
-        "kept and 50% beaten: the lesion was repainted."
+        "kept and 50% beaten would mean that the lesion was replaced, 100% and 100% that it was kept."
     )
     return [about, markdown_table(headings, lines)]
 
