@@ -214,7 +214,7 @@ def test_stages_of_old_settings_keep_their_names(
     keys: list[set[str]] = []
     stage = RunFolder.stage
 
-    def noted(self: RunFolder, name: str, **inputs: Any) -> Any:
+    def noted(self: RunFolder, name: str, says: str = "", **inputs: Any) -> Any:
         keys.append(set(inputs) | set(inputs["classifier"]))
         return stage(self, name, **inputs)
 
