@@ -80,7 +80,7 @@ def _scores(study: Study, name: str, config: FilterConfig, drawn: Dataset) -> Fl
 
 
 def _agreement(study: Study, stage: Stage, classifier: ClassifierConfig, drawn: Dataset) -> FloatArray:
-    alone, names = SingleProcess(study.accelerator), study.corpus.class_names
+    worker, names = SingleProcess(study.accelerator), study.corpus.class_names
     settings = replace(classifier, keep_weights=False)
-    model = train_classifier(alone, settings, study.train, None, names, stage.folder, study.split.seed)
-    return agreement_scores(predict(alone, model, drawn).astype(np.float64), drawn["label"])
+    model = train_classifier(worker, settings, study.train, None, names, stage.folder, study.split.seed)
+    return agreement_scores(predict(worker, model, drawn).astype(np.float64), drawn["label"])

@@ -9,7 +9,13 @@ from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
-from skindiff.commands.synthetic_input import RECORD, images_shown, is_recorded, keep_drawn, with_sources_of
+from skindiff.commands.synthetic_input import (
+    RECORD,
+    images_shown,
+    is_recorded,
+    keep_synthetic,
+    with_sources_of,
+)
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.progress import progress
@@ -68,7 +74,7 @@ def _evaluate(words: list[str]) -> int:
     config = _settings(words)
     study = open_study(config, *_PRODUCTS)
     with study.run.withdrawn_on_error():
-        synthetic = keep_drawn(study, config.synthetic) if config.synthetic else None
+        synthetic = keep_synthetic(study, config.synthetic) if config.synthetic else None
         measured, notes = _measure(config, study, synthetic)
     # Several processes share the classifiers of one call out among them.
     alone, first = study.accelerator.num_processes == 1, study.accelerator.is_main_process

@@ -12,7 +12,7 @@ GRID = "grid.png"
 _COLUMNS, _LINES = 6, 24
 
 
-def draw_drawn(drawn: Dataset, sources: Dataset | None, path: Path) -> None:
+def draw_samples_of(drawn: Dataset, sources: Dataset | None, path: Path) -> None:
     """Draw a few images of each class, of as many skin types as there are.
 
     Args:

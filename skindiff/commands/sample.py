@@ -8,7 +8,7 @@ from typing import Any, Literal
 from datasets import Dataset
 
 from skindiff.commands.data import CORPUS_FILE, CorpusSettings, prepare_study, same_data
-from skindiff.commands.grid import GRID, draw_drawn
+from skindiff.commands.grid import GRID, draw_samples_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.synthetic_input import DATA
@@ -112,7 +112,7 @@ def _sample(words: list[str]) -> int:
     drawn = load_synthetic(folder)
     record = trained_on(config.generator)
     if accelerator.is_main_process:
-        draw_drawn(drawn, sources, run.path / GRID)
+        draw_samples_of(drawn, sources, run.path / GRID)
         if record:
             shutil.copyfile(record, run.path / RECORD)
     accelerator.wait_for_everyone()

@@ -22,7 +22,7 @@ from skindiff.training.products import RECORD
 DATA = "data"
 
 
-def keep_drawn(study: Study, place: str) -> Synthetic:
+def keep_synthetic(study: Study, place: str) -> Synthetic:
     """Copy a synthetic data set into a stage of the run and return it with the corpus' classes and size.
 
     Args:

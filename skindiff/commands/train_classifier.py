@@ -12,7 +12,7 @@ from skindiff.classification.metrics import classification_scores
 from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
-from skindiff.commands.synthetic_input import keep_drawn
+from skindiff.commands.synthetic_input import keep_synthetic
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
@@ -66,7 +66,7 @@ def main(method: str, words: Sequence[str]) -> int:
     study = open_study(config, CLASSIFIER, SCORES_FILE)
     names, run, accelerator = study.corpus.class_names, study.run, study.accelerator
     with run.withdrawn_on_error():
-        drawn = keep_drawn(study, config.synthetic) if config.synthetic else None
+        drawn = keep_synthetic(study, config.synthetic) if config.synthetic else None
         synthetic_rows = drawn.dataset if drawn else None
         rows = build_arm(config.chosen_arm, study.train, synthetic_rows, seed=study.seed)
     network = replace(config.classifier, keep_weights=True)
