@@ -16,7 +16,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from skindiff.seeding import torch_generator
-from skindiff.training import checkpoints
 from skindiff.training.loop import Log, LoopConfig, MicroBatch, train
 from skindiff.training.samplers import shuffled_batches
 
@@ -91,7 +90,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    checkpoints.os.replace = killing_replace
+    os.replace = killing_replace
     accelerator = Accelerator(cpu=True)
     module = Toy(args.dropout)
     config = LoopConfig(**args.settings)
