@@ -27,10 +27,11 @@ def configured(config: ConfigT, settings: Mapping[str, Any]) -> ConfigT:
     changes: dict[str, Any] = {}
     for name, value in settings.items():
         homes = [] if name in own else _homes(config, name)
-        if len(homes) == 1:
-            changes[homes[0]] = {**changes.get(homes[0], {}), name: value}
-        else:
-            changes[name] = value
+        part, own_value = (homes[0], {name: value}) if len(homes) == 1 else (name, value)
+        before = changes.get(part)
+        if isinstance(before, dict) and isinstance(own_value, Mapping):
+            own_value = {**before, **own_value}
+        changes[part] = own_value
     return with_changes(config, changes)
 
 

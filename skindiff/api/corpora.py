@@ -7,9 +7,16 @@ from PIL import Image, ImageOps
 
 from skindiff.api.calls import Home, configured
 from skindiff.corpora.parts import PartsConfig, Protocol
-from skindiff.corpora.registry import CORPORA, Corpus, CorpusConfig, find_corpus, prepare_corpus
+from skindiff.corpora.registry import (
+    CORPORA,
+    Corpus,
+    CorpusConfig,
+    find_corpus,
+    needed_settings,
+    prepare_corpus,
+)
 from skindiff.corpora.splits import Split
-from skindiff.errors import CorpusError, SplitError
+from skindiff.errors import ConfigError, CorpusError, SplitError
 from skindiff.launch import undisturbed
 
 _FOLDER = "imagefolder"
@@ -63,10 +70,10 @@ def load_corpus(
     if name not in CORPORA:
         settings, name = {"data_dir": name, **settings}, _FOLDER
     entry = find_corpus(name, "source")
-    if name == _FOLDER or "data_dir" in settings:
-        own = entry.config_class(data_dir=str(settings.pop("data_dir")))
-    else:
-        own = entry.config_class()
+    given = {"data_dir": str(settings.pop("data_dir"))} if "data_dir" in settings else {}
+    if lacking := [setting for setting in needed_settings(entry) if setting not in given]:
+        raise ConfigError(f"{lacking[0]}: the corpus {name!r} needs it; name the folder of its images")
+    own = entry.config_class(**given)
     home = Home(cache_dir)
     config = CorpusConfig(name=name, image_size=image_size, audit=audit, cache_dir=str(home.path))
     setattr(config, name, configured(own, settings))

@@ -14,6 +14,7 @@ from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.provenance import UNRECORDED, refuse_taught
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
 from skindiff.corpora.splits import Split
@@ -28,6 +29,7 @@ from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.report.results import Results
+from skindiff.training.products import RECORD
 
 TITLE = "Do the synthetic images help?"
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
@@ -119,7 +121,7 @@ def evaluate(
 
     Raises:
         ConfigError: a setting cannot work, or an arm needs synthetic images and there are none.
-        SplitError: synthetic images were made from test or validation images.
+        SplitError, SynthesisError: test or validation images were transferred, or taught the generator.
     """
     cuts = [splits] if isinstance(splits, Split) else list(splits)
     sets = [synthetic] if isinstance(synthetic, SyntheticDataset) else list(synthetic or [])
@@ -131,6 +133,9 @@ def evaluate(
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
         results = Results()
+        for split, one_set in zip(cuts, sets, strict=False):
+            refuse_taught(one_set.dataset, corpus.dataset, split, one_set.folder / RECORD)
+        notes = [] if all(one_set.taught for one_set in sets) else [UNRECORDED]
         for number, split in enumerate(cuts):
             study, drawn = study_of(run, corpus, split), sets[number] if sets else None
             experiment = Experiment(study, config.experiment, scenario="evaluation")
@@ -140,7 +145,7 @@ def evaluate(
                 results.add_generator(study, one, experiment=experiment)
                 results.measured.add(study, config, one)
         replicates = config.experiment.bootstrap_replicates
-        write_study(results, config, "evaluate", TITLE, replicates=replicates)
+        write_study(results, config, "evaluate", TITLE, replicates=replicates, notes=notes)
     return EvaluationReport(home.path, read_report(home.path), home)
 
 

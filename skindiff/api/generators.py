@@ -9,6 +9,7 @@ from skindiff.classification.arms import build_arm
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.fine_tuning import train_classifier as fine_tune
 from skindiff.classification.networks import DESCRIPTION_FILE, SkinClassifier, load_classifier
+from skindiff.classification.provenance import refuse_taught
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
@@ -20,7 +21,7 @@ from skindiff.study import Study
 from skindiff.training.adapters import ADAPTER, learn_adapter
 from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
-from skindiff.training.products import publish, record_rows
+from skindiff.training.products import RECORD, publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
 
 CLASSIFIER = "classifier"
@@ -235,6 +236,8 @@ def train_classifier(
     with run_of_call(output_dir, resume, config) as (run, home):
         study = study_of(run, corpus, split, seed)
         drawn = None if synthetic is None else synthetic.dataset
+        if synthetic is not None:
+            refuse_taught(drawn, corpus.dataset, split, synthetic.folder / RECORD)
         rows = build_arm(arm, study.train, drawn, seed=split.seed)
         stage = _classifier_stage(study, config, arm, drawn)
         if not stage.done:

@@ -5,24 +5,18 @@ from dataclasses import dataclass, field, replace
 
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
-from skindiff.commands.synthetic_input import (
-    RECORD,
-    images_shown,
-    is_recorded,
-    keep_synthetic,
-    with_sources_of,
-)
+from skindiff.commands.synthetic_input import keep_synthetic
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.progress import progress
 from skindiff.report.assembly import write_study
 from skindiff.report.measurements import MeasuredConfig, Measurements
 from skindiff.report.results import Results
-from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
 TITLE = "Do the synthetic images help?"
@@ -75,7 +69,9 @@ def _evaluate(words: list[str]) -> int:
     study = open_study(config, *_PRODUCTS)
     with study.run.withdrawn_on_error():
         synthetic = keep_synthetic(study, config.synthetic) if config.synthetic else None
-        measured, notes = _measure(config, study, synthetic)
+        measured = Measurements()
+        if synthetic:  # before any classifier, since it may be refused
+            measured.add(study, config, synthetic)
     # Several processes share the classifiers of one call out among them.
     alone, first = study.accelerator.num_processes == 1, study.accelerator.is_main_process
     steps = list(_one_by_one(config.experiment)) if alone else [config.experiment]
@@ -86,7 +82,7 @@ def _evaluate(words: list[str]) -> int:
     results.add_split(experiment)
     if synthetic:
         results.add_generator(study, synthetic, experiment=experiment)
-    notes += _notes(config, synthetic)
+    notes = _notes(config, synthetic)
     replicates = config.experiment.bootstrap_replicates
     write_study(results, config, "evaluate", TITLE, replicates=replicates, notes=notes)
     say()
@@ -94,24 +90,6 @@ def _evaluate(words: list[str]) -> int:
     say()
     suggest(["skindiff", "push", str(study.run.path), "OWNER/NAME", "--licence", "LICENCE"])
     return 0
-
-
-def _measure(
-    config: EvaluateCommand, study: Study, synthetic: Synthetic | None
-) -> tuple[Measurements, list[str]]:
-    """Score fidelity and look for copies, as recipes do; before any classifier, since both may be refused."""
-    measured, notes = Measurements(), list[str]()
-    if synthetic is None:
-        return measured, notes
-    shown = images_shown(synthetic.dataset, study.corpus.dataset, study.split, synthetic.folder / RECORD)
-    traced, lost = with_sources_of(synthetic, study.corpus.dataset)
-    measured.add(study, config, traced, shown=shown)
-    if lost and measured.copying:
-        notes.append(
-            f"{lost} images were made from photographs that are not in this corpus: copies of those are "
-            "not looked for."
-        )
-    return measured, notes
 
 
 def _one_by_one(config: ExperimentConfig) -> Iterator[ExperimentConfig]:
@@ -127,8 +105,5 @@ def _notes(config: EvaluateCommand, synthetic: Synthetic | None) -> list[str]:
     if len(config.experiment.train_seeds) < 3:
         notes.append(f"{len(config.experiment.train_seeds)} training seeds: intervals tend to be too narrow.")
     if synthetic and not is_recorded(synthetic):
-        notes.append(
-            "It is not recorded which images taught the generator: if tested ones did, the scores of "
-            "arms with synthetic images are too good, and copies of them are not looked for."
-        )
+        notes.append(UNRECORDED)
     return notes

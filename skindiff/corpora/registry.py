@@ -126,7 +126,7 @@ class CorpusConfig(_CommonSettings):
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         corpus = find_corpus(self.name, f"{path}name")
         if self.own is None:
-            needed = _needed(corpus)[0]
+            needed = needed_settings(corpus)[0]
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
             raise ConfigError(f"{path}{self.name}.{needed} is not given: {hint}")
         self.own.validate(f"{path}{self.name}.")
@@ -142,7 +142,7 @@ class CorpusConfig(_CommonSettings):
         return find_corpus(self.name).channels(self.own)
 
 
-def _needed(corpus: CorpusEntry) -> list[str]:
+def needed_settings(corpus: CorpusEntry) -> list[str]:
     """Return the settings without which a corpus cannot be read."""
     return [
         item.name
@@ -158,7 +158,7 @@ def _give_fields() -> None:
     """
     own: list[tuple[str, Any, Any]] = []
     for corpus in CORPORA.values():
-        if _needed(corpus):
+        if needed_settings(corpus):
             own.append((corpus.name, corpus.config_class | None, field(default=None)))
         else:
             own.append((corpus.name, corpus.config_class, field(default_factory=corpus.config_class)))

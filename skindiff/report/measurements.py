@@ -5,6 +5,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from skindiff.classification.provenance import images_shown, with_sources_of
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.measures.copying.stage import find_copies
@@ -15,6 +16,7 @@ from skindiff.report.fidelity import fidelity_section
 from skindiff.report.study_section import Picture, StudySection, StudySectionOf
 from skindiff.study import Study, StudyConfig
 from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.products import RECORD
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Measurements:
     fidelity: list[dict[str, Any]] = field(default_factory=list)
     copying: list[dict[str, Any]] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    lost: int = 0
 
     def add(
         self,
@@ -54,11 +57,15 @@ class Measurements:
             study: with the real images; what is measured is a stage of it.
             config: what is measured, and how.
             synthetic: what the generator drew.
-            shown: what it learnt from or re-drew; the training rows when left out.
+            shown: what it learnt from or re-drew; when left out the training rows, the sources, and whatever
+                is recorded to have taught it.
             held_out: real images that it never saw; the tested rows when left out.
         """
         name = synthetic.label
-        shown = study.train if shown is None else shown
+        corpus, record = study.corpus.dataset, synthetic.folder / RECORD
+        if shown is None:
+            shown = images_shown(synthetic.dataset, corpus, study.split, record)
+        synthetic, lost = with_sources_of(synthetic, corpus)
         held_out = study.held_out if held_out is None else held_out
         known = {(row["images"], row["seed"]) for row in self.fidelity}
         images = {"real training": study.train, name: synthetic.dataset} if config.fidelity else {}
@@ -71,6 +78,7 @@ class Measurements:
                 study, config.copying, synthetic, name=name, training=shown, held_out=held_out
             )
             self.copying.append(found)
+            self.lost += lost
             report = load_near_copies(synthetic.folder)
             if report and found["closest_pairs"] and name not in self.pictures:
                 self.pictures[name] = closest_pairs_picture(name, report, synthetic.dataset, shown)
@@ -86,13 +94,18 @@ class Measurements:
         return [fidelity_section(self.fidelity), copies]
 
     def notes(self) -> list[str]:
-        """Return in words where the threshold is the default one, for want of held-out images."""
+        """Return in words what was not looked for, and where the threshold is the default one."""
+        lost = [
+            f"{self.lost} images were made from photographs that are not in this corpus: copies of those are "
+            "not looked for."
+        ] * bool(self.lost)
         default = [row["threshold"] for row in self.copying if row["threshold"]["source"] == "default"]
         if not default:
-            return []
+            return lost
         counts = [threshold["groups"] for threshold in default]
         few = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
         return [
+            *lost,
             f"Near copies: {few} groups of held-out images are too few to set the threshold, so it is the "
-            f"default one, {default[0]['value']}."
+            f"default one, {default[0]['value']}.",
         ]

@@ -73,6 +73,8 @@ def test_a_folder_of_images_is_a_corpus(tmp_path: Path) -> None:
 def test_what_is_no_corpus_or_no_setting_is_named(corpus: Any) -> None:
     with pytest.raises(CorpusError, match=r"data_dir: .* is not a folder"):
         skindiff.load_corpus("phantm")
+    with pytest.raises(ConfigError, match="data_dir: the corpus 'ham10000' needs it"):
+        skindiff.load_corpus("ham10000")
     with pytest.raises(ConfigError, match="clases: there is no such setting; did you mean 'classes'"):
         skindiff.load_corpus("phantom", clases=["ring"])
     with pytest.raises(ConfigError, match="test_fraktion"):

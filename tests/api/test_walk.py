@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 
 import skindiff
+from skindiff.api.calls import configured
 from skindiff.api.evaluation import EvaluationReport
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.errors import ConfigError, SplitError, SynthesisError
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.training.lora import LoRAConfig
 from tests.tiny import save_tiny_pipeline
 
 TRAINING = {"steps": 2, "batch_size": 4, "validation_examples": 2}
@@ -151,5 +153,19 @@ def test_what_cannot_work_is_said_before_anything_is_trained(walk: Any) -> None:
     with pytest.raises(ConfigError, match="licence is not given"):
         skindiff.push(walk.lora, "a/b")
     other = skindiff.make_split(corpus, "fractions", seed=3, test_fraction=0.4)
-    with pytest.raises(SplitError):
+    with pytest.raises(SynthesisError, match="that this split validates or tests on"):
         skindiff.evaluate(corpus, other, walk.synthetic, classifier=CLASSIFIER)
+
+
+def test_images_of_a_generator_that_tested_images_taught_are_refused(walk: Any) -> None:
+    drawn = skindiff.generate(walk.words, ["ring"], ["V"], images=2, steps=2)
+    assert drawn.dataset["source_id"][:] == [None, None]
+    other = skindiff.make_split(walk.corpus, "fractions", seed=3, test_fraction=0.4)
+    for function in (skindiff.evaluate, skindiff.train_classifier):
+        with pytest.raises(SynthesisError, match="come from a generator that learnt from"):
+            function(walk.corpus, other, drawn)
+
+
+def test_a_part_and_its_settings_go_together(walk: Any) -> None:
+    config = configured(LoRAConfig(), {"steps": 7, "loop": {"batch_size": 3, "warmup_steps": 0}, "rank": 2})
+    assert (config.loop.steps, config.loop.batch_size, config.rank) == (7, 3, 2)

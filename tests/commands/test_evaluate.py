@@ -8,8 +8,8 @@ import pytest
 from datasets import Dataset
 
 from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.provenance import images_shown, with_sources_of
 from skindiff.commands.evaluate import EvaluateCommand
-from skindiff.commands.synthetic_input import images_shown, with_sources_of
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.memorisation import CopyingConfig
