@@ -23,6 +23,7 @@ from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import (
     ALL_TYPES,
+    DATA,
     classes_to_draw,
     draw_classes,
     draw_transfer,
@@ -33,8 +34,6 @@ from skindiff.synthesis.requests import (
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import load_prototypes, load_summary, load_synthetic
 from skindiff.training.products import RECORD, trained_on
-
-DATA = "data"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from skindiff.commands.data import CORPUS_FILE, CorpusSettings, prepare_study, s
 from skindiff.commands.grid import GRID, draw_samples_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
-from skindiff.commands.synthetic_input import DATA
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
@@ -22,6 +21,7 @@ from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
 from skindiff.synthesis.requests import (
     ALL_TYPES,
+    DATA,
     classes_to_draw,
     draw_classes,
     draw_transfer,

@@ -13,11 +13,10 @@ from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.study import Study
+from skindiff.synthesis.requests import DATA
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 from skindiff.training.products import RECORD
-
-DATA = "data"
 
 
 def keep_synthetic(study: Study, place: str) -> Synthetic:

@@ -18,8 +18,12 @@ from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, 
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import write_rows, write_synthetic
 
+DATA = "data"
+"""Folder of the shards in the run that drew them."""
 BUNDLED_SUBJECT = "smooth skin"
 """What the bundled pipeline knows, before it is taught a class."""
+ALL_TYPES = list(SKIN_TYPES)
+"""What is drawn where no skin type is asked for."""
 
 
 def draws_by_class(generator: Generator) -> bool:
@@ -164,7 +168,3 @@ def _asked_for(classes: Sequence[str], skin_types: Sequence[str]) -> Dataset:
 def _no_rows(classes: Sequence[str]) -> Dataset:
     features = corpus_features(classes)
     return Dataset.from_dict({name: [] for name in features}, features=features)
-
-
-ALL_TYPES = list(SKIN_TYPES)
-"""What is drawn where no skin type is asked for."""
