@@ -56,7 +56,7 @@ def per_class_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
     runs = rows[0]["runs"]
     about = f"In percent, mean ± standard deviation over {runs} run{'s' * (runs > 1)}."
     table = markdown_table(["arm", *names], lines)
-    return StudySection("F1 by class", f"{about}\n\n{table}", after="Scores")
+    return StudySection("F1 by class", f"{table}\n\n{about}", after="Scores")
 
 
 def detection_content(detections: Sequence[Detection], replicates: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def detection_section(content: Mapping[str, Any], published: Sequence[Published]
         "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
     )
     table = detection_markdown(content["classes"], published)
-    return StudySection("Detection", f"{about}\n\n{table}", after="Scores")
+    return StudySection("Detection", f"{table}\n\n{about}", after="Scores")
 
 
 def _mean_and_deviation(value: Mapping[str, float | None]) -> str:

@@ -13,7 +13,7 @@ from skindiff.measures.copying.near_copies import NearCopies
 from skindiff.report.study_section import Picture, StudySection, markdown_table
 
 LISTED, DRAWN = 5, 12
-"""Closest pairs of a generator in the table, and in the picture."""
+"""Closest pairs in the table, and of a generator in the picture."""
 _COLUMNS = 6
 
 
@@ -28,7 +28,7 @@ def copying_section(content: Mapping[str, Any], photographs: Sequence[Picture] =
     rows = content.get("copying") or []
     if not rows:
         return StudySection("Copying")
-    parts = [_about(rows), _shares(rows), _sides(rows), _planted(rows), _closest(rows), _warnings(rows)]
+    parts = [_warnings(rows), _shares(rows), _about(rows), _sides(rows), _planted(rows), _closest(rows)]
     text = "\n\n".join(part for part in parts if part)
     return StudySection("Copying", text, photographs=tuple(photographs))
 
@@ -165,6 +165,8 @@ def _planted(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
+    pairs = [(row, pair) for row in rows for pair in row["closest_pairs"]]
+    pairs.sort(key=lambda one: -one[1]["similarity"])
     lines = [
         [
             f"{_name(row)}, row {pair['row']}",
@@ -172,8 +174,7 @@ def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
             str(pair["group"]),
             "yes" if pair["near_copy"] else "no",
         ]
-        for row in rows
-        for pair in row["closest_pairs"][:LISTED]
+        for row, pair in pairs[:LISTED]
     ]
     if not lines:
         return ""

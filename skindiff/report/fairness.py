@@ -25,9 +25,10 @@ def fairness_section(content: Mapping[str, Any]) -> StudySection:
         return StudySection(TITLE, after="Scores")
     smallest = content["settings"]["smallest"]
     hidden = f"Cells with fewer than {smallest} patients in the mean run are left out (—)."
-    parts = [f"{_HOW} {hidden}"]
+    parts = []
     for population in content["populations"]:
         parts += _population(population, content)
+    parts.append(f"{_HOW} {hidden}")
     return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 

@@ -27,7 +27,7 @@ def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
         [_name(row), str(row["generated"]), *(_score(row["scores"], name) for name in _SCORES)]
         for row in rows
     ]
-    parts = [about, markdown_table(["images", "a side", *_SCORES], whole)]
+    parts = [markdown_table(["images", "a side", *_SCORES], whole), about]
     for by, title in (("class", "class"), ("skin_type", "skin type")):
         lines = [
             [

@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.report.study_section import markdown_table
+
 KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
 """What names a series in `summary` and `verdicts`."""
 _HOPELESS = 100
@@ -82,16 +85,43 @@ def at_chance(content: Mapping[str, Any]) -> str:
 
 
 def verdict_text(content: Mapping[str, Any]) -> list[str]:
-    """Return the verdicts against `real`, and the sentences against the controls, as lists."""
-    lines, others = [], []
-    for one in content["verdicts"]:
-        if one["reference"] == "real":
-            more = would_change(judged(content, one))
-            lines.append(f"- **{one['verdict']}**: {one['sentence']}" + (f" {more}" if more else ""))
-        else:
-            others.append(f"- {one['sentence']}")
-    against = "Against the controls:\n\n" + "\n".join(others) if others else ""
-    return [at_chance(content), "\n".join(lines), against]
+    """Return the verdicts against `real` and against the controls as a table, and what would change them."""
+    if not content["verdicts"]:
+        return [at_chance(content)]
+    found = [judged(content, one) for one in content["verdicts"]]
+    names = [named(content["summary"], one) for one in content["verdicts"]]
+    lines = [
+        [f"{name} - {one['reference']}", one["verdict"], _amount(value), _least(value)]
+        for name, one, value in zip(names, content["verdicts"], found, strict=True)
+    ]
+    metric = content["verdicts"][0]["metric"].replace("_", " ")
+    headings = ["difference", "verdict", f"points of {metric} [95%, corrected]", "could be seen from"]
+    cautions = {value["caution"]: None for value in found if value["caution"]}
+    more = [
+        f"- {name}: {change}"
+        for name, one, value in zip(names, content["verdicts"], found, strict=True)
+        if one["reference"] == "real" and (change := would_change(value))
+    ]
+    notes = [f"- {text[0].upper()}{text[1:]}." for text in cautions]
+    return [at_chance(content), markdown_table(headings, lines), "\n".join(more + notes)]
+
+
+def named(summary: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> str:
+    """Return the series of a verdict, and its population where there are several."""
+    names = ("scenario", "test_group", "architecture", "preset")
+    same = [row for row in summary if all(row[name] == verdict[name] for name in names)]
+    several = [name for name in names if len({row[name] for row in summary}) > 1]
+    return ", ".join([series_name(verdict, same), *(str(verdict[name]) for name in several)])
+
+
+def _amount(found: Mapping[str, Any]) -> str:
+    low, high = deciding_interval(found)
+    return f"{points(found['delta'])} [{points(low)}, {points(high)}]"
+
+
+def _least(found: Mapping[str, Any]) -> str:
+    least = found.get("minimum_effect_corrected") or found.get("minimum_effect")
+    return "nothing varied" if least is None else f"{100 * least:.1f}"
 
 
 def comparison_text(content: Mapping[str, Any]) -> list[str]:

@@ -14,9 +14,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
 
-from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.evaluation.statistics.verdicts import points
 from skindiff.report.cost import timing_rows
-from skindiff.report.judgement import decided, deciding_interval, judged, would_change
+from skindiff.report.judgement import decided, deciding_interval, judged, named, would_change
 from skindiff.report.tables import HEADINGS
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
 
@@ -202,7 +202,7 @@ def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "word": one["verdict"],
             "mood": mood(value),
-            "name": _series(content["summary"], one),
+            "name": named(content["summary"], one),
             "reference": one["reference"],
             "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
             "amount": _amount(value, one["metric"]),
@@ -229,14 +229,6 @@ def mood(found: Mapping[str, Any]) -> str:
     if not decided(found):
         return "open"
     return "good" if found["delta"] > 0 else "bad"
-
-
-def _series(summary: Rows, verdict: Mapping[str, Any]) -> str:
-    """Return the series of a verdict, and its population where there are several."""
-    names = ("scenario", "test_group", "architecture", "preset")
-    same = [row for row in summary if all(row[name] == verdict[name] for name in names)]
-    several = [name for name in names if len({row[name] for row in summary}) > 1]
-    return ", ".join([series_name(verdict, same), *(str(verdict[name]) for name in several)])
 
 
 def _bar(found: Mapping[str, Any], limit: float) -> dict[str, float] | None:

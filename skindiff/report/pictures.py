@@ -17,6 +17,7 @@ from skindiff.classification.cells import Cell, CellKey
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
 from skindiff.evaluation.statistics.verdicts import judged_differences, series_name
 from skindiff.measures.skin.tone import ToneShift
+from skindiff.report.confusions import confusion_counts
 from skindiff.report.judgement import deciding_interval
 from skindiff.report.tables import HEADINGS
 from skindiff.seeding import numpy_generator
@@ -115,15 +116,6 @@ def draw_samples(rows: Sequence[SampleRow], path: Path) -> None:
         grid[0][0].set_title("source", loc="center", fontweight="normal")
         for column in range(1, columns):
             grid[0][column].set_title("synthetic", loc="center", fontweight="normal")
-
-
-def confusion_counts(cells: Sequence[Cell]) -> NDArray[np.float64]:
-    """Return how often each class (row) was called each class (column), summed over cells."""
-    classes = len(cells[0].class_names)
-    counts = np.zeros((classes, classes))
-    for cell in cells:
-        np.add.at(counts, (cell.labels, cell.probabilities.argmax(1)), 1)
-    return counts
 
 
 def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:

@@ -62,8 +62,13 @@ def by_series(rows: Rows) -> dict[str, dict[str, Mapping[str, Any]]]:
     return found
 
 
-def score_tables(summary: Rows) -> list[str]:
-    """Return for each population a table of scores and one of differences."""
+def score_tables(summary: Rows, judged: str = "") -> list[str]:
+    """Return for each population a table of scores and one of differences.
+
+    Args:
+        summary: of ``report.json``.
+        judged: the metric of the verdicts, whose differences stand with them.
+    """
     parts = []
     for (scenario, group, architecture, preset), rows in populations(summary).items():
         lines = [
@@ -77,19 +82,19 @@ def score_tables(summary: Rows) -> list[str]:
         title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
         parts.append(f"**{title}** ({about}), in percent")
         parts.append(markdown_table(["arm", *(HEADINGS[metric] for metric in _SHOWN)], lines))
-        parts.append(_difference_table(rows))
+        parts.append(_difference_table(rows, judged))
     return parts
 
 
-def _difference_table(rows: Rows) -> str:
-    lines = []
+def _difference_table(rows: Rows, said: str) -> str:
+    lines, compared = [], [metric for metric in _COMPARED if metric != said]
     for name, by_metric in by_series(rows).items():
-        judged = [judged_differences(by_metric[metric], rows) for metric in _COMPARED]
+        judged = [judged_differences(by_metric[metric], rows) for metric in compared]
         for reference in judged[0]:
             lines.append([f"{name} - {reference}", *(difference(one.get(reference)) for one in judged)])
     if not lines:
         return ""
-    return markdown_table(["paired difference, points", *(HEADINGS[metric] for metric in _COMPARED)], lines)
+    return markdown_table(["paired difference, points", *(HEADINGS[metric] for metric in compared)], lines)
 
 
 def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
@@ -169,7 +174,7 @@ def tone_table(tone: Mapping[str, Any] | None) -> list[str]:
         "groups; Wasserstein distance to the real target group before and after. Photographs are not "
         "calibrated, and an angle is no Fitzpatrick type."
     )
-    return [about, markdown_table(headings, lines)]
+    return [markdown_table(headings, lines), about]
 
 
 def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
@@ -192,7 +197,7 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
         "contrast), with each image's own source and with sources of the same class from other groups. 0% "
         "kept and 50% beaten would mean that the lesion was replaced, 100% and 100% that it was kept."
     )
-    return [about, markdown_table(headings, lines)]
+    return [markdown_table(headings, lines), about]
 
 
 def split_table(splits: Rows, *, patients_known: bool) -> str:

@@ -1,13 +1,14 @@
 """``report.md`` from the content of ``report.json``: its sections in order, those of the study among them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
+from skindiff.report.findings import finding
 from skindiff.report.judgement import comparison_text, verdict_text
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.tables import (
@@ -73,7 +74,11 @@ def report_sections(
             parts = [_left_out(content, left_out)]
         found.append(Section(title, paragraphs(*parts, images(pictures.get(title, ())))))
         found += [section for section in study_sections if section.after == title]
-    return [section for section in found if section.body]
+    return [
+        replace(section, body=paragraphs(finding(section.title, content), section.body))
+        for section in found
+        if section.body
+    ]
 
 
 def render_markdown(content: Mapping[str, Any], sections: Sequence[Section], first: Pictured = ()) -> str:
@@ -157,7 +162,7 @@ def _splits(content: Mapping[str, Any]) -> list[str]:
 _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
-    SCORES: lambda content: score_tables(content["summary"]),
+    SCORES: lambda content: score_tables(content["summary"], *{one["metric"] for one in content["verdicts"]}),
     FAIRNESS: lambda content: [fairness_section(content["fairness"]).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),

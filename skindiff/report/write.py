@@ -22,11 +22,12 @@ from skindiff.classification.leaks import comparison_flags
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
-from skindiff.evaluation.statistics.verdicts import series_name, verdicts
+from skindiff.evaluation.statistics.verdicts import verdicts
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
+from skindiff.report.confusions import confusion_groups, largest_confusions
 from skindiff.report.cost import study_cost
 from skindiff.report.group_pictures import draw_bars, group_bars
 from skindiff.report.page import render_page
@@ -185,6 +186,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "skin_tone": _tone_content(report.tones),
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
         "results": results,
+        "confusions": largest_confusions(confusion_groups(report.cells, summary)),
         "published": [row._asdict() for row in report.published],
         "notes": list(report.notes),
         **report.extra,
@@ -283,7 +285,7 @@ def _draw(
             "Paired differences with 95% intervals; thin lines: corrected for the number of arms.",
         )
         draw_forest(summary, _FOREST_METRICS, path)
-    for name, groups in _confusion_groups(report.cells, summary).items():
+    for name, groups in confusion_groups(report.cells, summary).items():
         path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
         draw_confusions(groups, path)
     bars = group_bars(content["fairness"])
@@ -296,23 +298,3 @@ def _draw(
     if report.curves:
         draw_curves(report.curves, add(TRAINING, "training.png", "Training curves."))
     return drawn
-
-
-def _confusion_groups(
-    cells: Sequence[Cell], summary: Sequence[Mapping[str, Any]]
-) -> dict[str, dict[str, list[Cell]]]:
-    """Return cells by population (one picture each) and series (one matrix each)."""
-    groups: dict[str, dict[str, list[Cell]]] = {}
-    for cell in cells:
-        row = cell.key._asdict()
-        scenario, test_group, architecture, preset = cell.key.population
-        same = [
-            other
-            for other in summary
-            if (other["scenario"], other["test_group"], other["architecture"], other["preset"])
-            == cell.key.population
-        ]
-        title = series_name(row, same)
-        name = f"scenario {scenario} {test_group} {architecture} {preset}"
-        groups.setdefault(name, {}).setdefault(title, []).append(cell)
-    return groups

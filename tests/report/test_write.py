@@ -150,10 +150,10 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     text = (folder / "report.md").read_text()
     assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES
     assert all(f"(pictures/{name})" in text for name in PICTURES)
-    assert "- **helps**: real+syn (img2img ti+lora) helps against real: +" in text
-    assert "- **hurts**: syn (img2img ti+lora) hurts against real: -" in text
-    assert "- **can't tell**: real+duplicates can't be told from real: " in text
-    assert "helps against real+duplicates" in text
+    assert "| real+syn - real | helps | +" in text
+    assert "| syn - real | hurts | -" in text
+    assert "| real+duplicates - real | can't tell | " in text
+    assert "| real+syn - real+duplicates | helps | +" in text
     assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
     assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text

@@ -1,0 +1,199 @@
+"""What each section of a report found, in the sentence that it opens with: words, no computing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.report.tables import difference, estimate, percent, populations
+
+Content = Mapping[str, Any]
+
+
+def finding(title: str, content: Content) -> str:
+    """Return the first sentences of a section, empty where it has nothing to say in words.
+
+    Args:
+        title: of the section.
+        content: of ``report.json``.
+    """
+    say = _FINDINGS.get(title)
+    return say(content) if say else ""
+
+
+def _scores(content: Content) -> str:
+    lines = []
+    for (scenario, group, architecture, _), rows in populations(content["summary"]).items():
+        own = [row for row in rows if row["metric"] == "balanced_accuracy" and row["mean"] is not None]
+        real = next((row for row in own if row["arm"] == "real"), None)
+        if real is None:
+            continue
+        others = sorted(row["mean"] for row in own if row is not real)
+        rest = f"; the other arms reach {percent(others[0])} to {percent(others[-1])}%" if others else ""
+        where = f"{architecture}, scenario {scenario}, {group} test images"
+        lines.append(f"{where}: `real` reaches {estimate(real)}% balanced accuracy{_chance(content)}{rest}.")
+    return "\n\n".join(lines)
+
+
+def _chance(content: Content) -> str:
+    classes = len(content["results"][0]["per_class_f1"]) if content["results"] else 0
+    return f", where chance is {100 / classes:.1f}%" if classes else ""
+
+
+def _by_class(content: Content) -> str:
+    rows = content.get("per_class_f1") or []
+    real = {_place(row): row for row in rows if row["arm"] == "real"}
+    lines = []
+    for row in rows:
+        beside = real.get(_place(row))
+        if not beside or not row["arm"].startswith("real+syn"):
+            continue
+        pairs = [(row["f1"][name]["mean"], one["mean"]) for name, one in beside["f1"].items()]
+        known = [(mine, theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
+        more = sum(mine > theirs for mine, theirs in known)
+        less = sum(mine < theirs for mine, theirs in known)
+        name = series_name(row, [other for other in rows if _place(other) == _place(row)])
+        lines.append(
+            f"{name}: mean F1 is above that of `real` in {more} of {len(known)} classes, below in {less}."
+        )
+    return " ".join(lines)
+
+
+def _place(row: Content) -> tuple[str, ...]:
+    return row["scenario"], row["test_group"], row["architecture"], row["preset"]
+
+
+def _confusions(content: Content) -> str:
+    lines = [
+        f"{row['series']}: {percent(row['share'])}% of {row['true']} is called {row['predicted']}"
+        for row in content.get("confusions", [])
+    ]
+    return f"The most frequent confusion of each arm. {'; '.join(lines)}." if lines else ""
+
+
+def _tone(content: Content) -> str:
+    tone = content["skin_tone"]
+    lines = [
+        f"{name} moves skin by {_interval(one['paired_shift'], 1, 1)} degrees, "
+        f"{_interval(one['share_of_gap'], 100, 0)}% of the way to real images of the target types."
+        for name, one in (tone["by_transfer"].items() if tone else ())
+    ]
+    return " ".join(lines)
+
+
+def _lesions(content: Content) -> str:
+    lines = [
+        f"{name} keeps {_interval(one['kept'], 100, 0)}% of the lesions' structure."
+        for name, one in (content["lesion"] or {}).items()
+    ]
+    return " ".join(lines)
+
+
+def _interval(value: Mapping[str, float | None], scale: float, digits: int) -> str:
+    numbers = [None if number is None else f"{scale * number:.{digits}f}" for number in value.values()]
+    middle, low, high = (number or "n/a" for number in numbers)
+    return f"{middle} [{low}, {high}]"
+
+
+def _copying(content: Content) -> str:
+    by_name: dict[str, list[Content]] = {}
+    for row in content.get("copying") or []:
+        by_name.setdefault(row["images"], []).append(row)
+    lines = []
+    for name, rows in by_name.items():
+        total = sum(row["generated"] for row in rows)
+        near = sum(round(row["near_copies"]["share"] * row["generated"]) for row in rows)
+        own = [(row["of_own_group"], row["generated"]) for row in rows if row["of_own_group"]]
+        sources = sum(round(found["share"] * count) for found, count in own)
+        beside = f", and {sources} of their own source" if own else ""
+        lines.append(
+            f"{name}: {near} of {total} synthetic images are near copies of training images{beside}."
+        )
+    return " ".join(lines)
+
+
+def _fidelity(content: Content) -> str:
+    lines = [
+        f"{row['images']}, seed {row['seed']}: KID {row['scores']['kid']:.4f}"
+        for row in content.get("fidelity") or []
+    ]
+    return (
+        f"Lower is nearer to real images that the generator never saw. {'; '.join(lines)}." if lines else ""
+    )
+
+
+def _detection(content: Content) -> str:
+    rows = (content.get("detection") or {}).get("classes") or []
+    by_generator: dict[str, list[Content]] = {}
+    for row in rows:
+        by_generator.setdefault(row["generator"], []).append(row)
+    lines = []
+    for name, own in by_generator.items():
+        below = [row["class_name"] for row in own if (row["share_ci_high"] or 1) < 1]
+        above = [row["class_name"] for row in own if (row["share_ci_low"] or 0) > 1]
+        open_ones = len(own) - len(below) - len(above)
+        lines.append(
+            f"{name}: recognised less often than real images in {len(below)} of {len(own)} classes"
+            f"{_listed(below)}, more often in {len(above)}{_listed(above)}; it can't be told in {open_ones}."
+        )
+    return " ".join(lines)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _paper(content: Content) -> str:
+    """Return the printed gains of `real+syn` in accuracy beside ours, where both are known."""
+    lines = []
+    gains = [row for row in content["published"] if row["arm"] == "real+syn" and row["metric"] == "accuracy"]
+    for row in gains:
+        same = ("scenario", "test_group", "architecture", "table", "metric")
+        real = [
+            one for one in content["published"]
+            if one["arm"] == "real" and all(one[name] == row[name] for name in same)
+        ]  # fmt: skip
+        mine = [
+            one for one in content["summary"]
+            if one["arm"] == "real+syn" and all(one[name] == row[name] for name in same if name != "table")
+        ]  # fmt: skip
+        if real and mine and mine[0]["delta"] is not None:
+            gain = (row["percent"] - real[0]["percent"]) / 100
+            lines.append(
+                f"{row['architecture']}: the paper prints {points(gain)} points of accuracy for `real+syn`; "
+                f"here it is {difference(mine[0])}."
+            )
+    return " ".join(dict.fromkeys(lines))
+
+
+def _splits(content: Content) -> str:
+    splits = content["splits"]
+    if not splits:
+        return ""
+    crossing = sum(split["groups_crossing"] for split in splits)
+    known = "known group" if "ungrouped" in content["corpus"] else "group"
+    number = f"{len(splits)} split{'s' * (len(splits) != 1)}"
+    if crossing:
+        return f"{crossing} {known}s stand on both sides of a cut, over {number}."
+    return f"No {known} stands on both sides of a cut, in {number}."
+
+
+def _cost(content: Content) -> str:
+    cost = content["cost"]
+    words = {"classifiers": "classifiers", "trainings": "other trainings", "images_drawn": "synthetic images"}
+    parts = [f"{cost[name]:,} {word}" for name, word in words.items() if cost.get(name)]
+    return f"{', '.join(parts)}." if parts else ""
+
+
+_FINDINGS: Mapping[str, Callable[[Content], str]] = {
+    "Scores": _scores,
+    "F1 by class": _by_class,
+    "Confusions": _confusions,
+    "Skin tone": _tone,
+    "Lesions": _lesions,
+    "Copying": _copying,
+    "Fidelity": _fidelity,
+    "Detection": _detection,
+    "Beside the paper": _paper,
+    "Splits": _splits,
+    "Cost": _cost,
+}

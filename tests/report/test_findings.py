@@ -1,0 +1,65 @@
+"""What the sections of a report open with."""
+
+import pytest
+
+from skindiff.report.findings import finding
+
+ROW = {"scenario": "iii", "test_group": "dark", "architecture": "resnet18", "preset": "grouped"}
+SERIES = {**ROW, "generator": None, "strategy": None, "ratio": None}
+
+
+def score(arm: str, mean: float, **more: object) -> dict[str, object]:
+    row = {**SERIES, "arm": arm, "metric": "balanced_accuracy", "mean": mean, "delta": None}
+    return {**row, "ci_low": mean - 0.02, "ci_high": mean + 0.02, **more}
+
+
+CONTENT = {
+    "summary": [score("real", 0.30), score("real+syn", 0.45), score("real+colour", 0.41)],
+    "results": [{"per_class_f1": dict.fromkeys("abcd", 0.5)}],
+    "per_class_f1": [
+        {**SERIES, "arm": "real", "f1": {"a": {"mean": 0.2}, "b": {"mean": 0.4}, "c": {"mean": None}}},
+        {**SERIES, "arm": "real+syn", "f1": {"a": {"mean": 0.3}, "b": {"mean": 0.1}, "c": {"mean": 0.5}}},
+    ],
+    "confusions": [{"series": "real", "true": "ring", "predicted": "plaque", "share": 0.25}],
+    "lesion": {"img2img": {"kept": {"value": 0.871, "low": 0.86, "high": None}}},
+    "copying": [
+        {"images": "ddpm", "generated": 50, "near_copies": {"share": 0.04}, "of_own_group": None},
+        {"images": "ddpm", "generated": 50, "near_copies": {"share": 0.02}, "of_own_group": None},
+    ],
+    "detection": {
+        "classes": [
+            {"generator": "dcgan", "class_name": "a", "share_ci_low": 0.1, "share_ci_high": 0.8},
+            {"generator": "dcgan", "class_name": "b", "share_ci_low": 0.9, "share_ci_high": 1.8},
+            {"generator": "dcgan", "class_name": "c", "share_ci_low": None, "share_ci_high": None},
+        ]
+    },
+    "splits": [{"groups_crossing": 0}, {"groups_crossing": 0}],
+    "corpus": {"ungrouped": 3},
+    "cost": {"classifiers": 12, "images_drawn": 1234},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        (
+            "Scores",
+            "resnet18, scenario iii, dark test images: `real` reaches 30.0 [28.0, 32.0]% balanced accuracy, "
+            "where chance is 25.0%; the other arms reach 41.0 to 45.0%.",
+        ),
+        ("F1 by class", "real+syn: mean F1 is above that of `real` in 1 of 2 classes, below in 1."),
+        ("Confusions", "The most frequent confusion of each arm. real: 25.0% of ring is called plaque."),
+        ("Lesions", "img2img keeps 87 [86, n/a]% of the lesions' structure."),
+        ("Copying", "ddpm: 3 of 100 synthetic images are near copies of training images."),
+        (
+            "Detection",
+            "dcgan: recognised less often than real images in 1 of 3 classes (a), more often in 0; it "
+            "can't be told in 2.",
+        ),
+        ("Splits", "No known group stands on both sides of a cut, in 2 splits."),
+        ("Cost", "12 classifiers, 1,234 synthetic images."),
+        ("Samples", ""),
+    ],
+)
+def test_a_section_opens_with_what_it_found(title: str, said: str) -> None:
+    assert finding(title, CONTENT) == said
