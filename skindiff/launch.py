@@ -21,6 +21,12 @@ QUIET = ("httpx", "huggingface_hub", "datasets", "fsspec")
 """Libraries that log too much at our level."""
 
 
+def _without_rank(record: logging.LogRecord) -> bool:
+    """Take the rank away that Accelerate's logger puts before what the main process alone says."""
+    record.msg = str(record.msg).removeprefix("[RANK 0] ")
+    return True
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Put threads, random state, logging, warnings and progress bars back as they were, after the block.
@@ -78,7 +84,11 @@ def start_accelerator(
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // local))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    console = logging.StreamHandler()
+    console.addFilter(_without_rank)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[console]
+    )
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)
