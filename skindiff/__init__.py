@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skindiff.api.classifiers import train_classifier as train_classifier
     from skindiff.api.corpora import load_corpus as load_corpus
     from skindiff.api.corpora import make_split as make_split
     from skindiff.api.corpora import read_image as read_image
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from skindiff.api.evaluation import fidelity as fidelity
     from skindiff.api.evaluation import find_copies as find_copies
     from skindiff.api.generators import load as load
-    from skindiff.api.generators import train_classifier as train_classifier
     from skindiff.api.generators import train_generator as train_generator
     from skindiff.api.generators import train_lora as train_lora
     from skindiff.api.generators import train_textual_inversion as train_textual_inversion
@@ -42,7 +42,7 @@ _PUBLIC = {
     "train_textual_inversion": "skindiff.api.generators",
     "train_lora": "skindiff.api.generators",
     "train_generator": "skindiff.api.generators",
-    "train_classifier": "skindiff.api.generators",
+    "train_classifier": "skindiff.api.classifiers",
     "generate": "skindiff.api.synthesis",
     "transfer": "skindiff.api.synthesis",
     "evaluate": "skindiff.api.evaluation",

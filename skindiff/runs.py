@@ -87,7 +87,7 @@ class RunFolder:
     def __init__(
         self, output_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, overwrite: bool
     ) -> None:
-        self.path, self.accelerator = Path(output_dir), accelerator
+        self.path, self.config, self.accelerator = Path(output_dir), config, accelerator
         self._started = time.perf_counter()
         check_resume(resume, overwrite)
         self._refuse(resume, overwrite)

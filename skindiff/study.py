@@ -99,18 +99,20 @@ class Study:
         return self.run.stage(name, says, data=self.corpus.fingerprint, **inputs)
 
 
-def open_run(config: RunConfig, *products: str) -> RunFolder:
+def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFolder:
     """Start the accelerator and claim the output folder.
 
     Args:
         config: output folder, resume, overwrite, threads, trackers where there are any.
         products: names in the folder besides those of a run, which ``overwrite`` deletes with it.
+        settings: what is kept as ``config.yaml``; ``config`` itself when left out.
 
     Raises:
         ConfigError, RunFolderError: a setting cannot work, or the folder is in use.
     """
     accelerator = start_accelerator(config.threads, getattr(config, "trackers", ()), config.output_dir)
-    run = RunFolder(config.output_dir, config, accelerator, resume=config.resume, overwrite=config.overwrite)
+    kept = config if settings is None else settings
+    run = RunFolder(config.output_dir, kept, accelerator, resume=config.resume, overwrite=config.overwrite)
     if config.overwrite and accelerator.is_main_process:
         for path in (run.path / name for name in products):
             if path.is_dir():

@@ -14,6 +14,9 @@ from skindiff.launch import undisturbed
 from skindiff.runs import RunFolder
 from skindiff.study import RunConfig, Study, open_run
 
+Folder = str | Path | RunFolder | None
+"""Where a call works: a folder, a temporary one, or a run that is open already, as a command has it."""
+
 
 def configured(config: ConfigT, settings: Mapping[str, Any]) -> ConfigT:
     """Return a config with settings by their names; those of a part may be given without its name.
@@ -41,23 +44,24 @@ def _homes(config: Any, name: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def run_of_call(
-    output_dir: str | Path | None, resume: bool, config: Any
-) -> Iterator["tuple[RunFolder, Home]"]:
+def run_of_call(output_dir: Folder, resume: bool, config: Any) -> Iterator["tuple[RunFolder, Home]"]:
     """Give the folder of a call, and leave threads, random state and logging as they were.
 
     Args:
-        output_dir: a folder of the caller's; a temporary one, which the result owns, when left out.
+        output_dir: a folder of the caller's; a temporary one, which the result owns, when left out. A run
+            that is open already is given as it is.
         resume: go on with the call that is there.
-        config: what decides the result, as it is kept in the folder.
+        config: what decides the result; it is kept in the folder as ``config.yaml``.
 
     Raises:
         RunFolderError: the folder is in use, and ``resume`` is false.
     """
+    if isinstance(output_dir, RunFolder):
+        yield output_dir, Home(output_dir.path)
+        return
     home = Home(output_dir)
     with undisturbed():
-        run = open_run(RunConfig(str(home.path), resume=resume))
-        yield run, home
+        yield open_run(RunConfig(str(home.path), resume=resume), settings=config), home
 
 
 class Home:

@@ -16,7 +16,7 @@ from skindiff.corpora.registry import (
     prepare_corpus,
 )
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError, CorpusError, SplitError
+from skindiff.errors import ConfigError, CorpusError
 from skindiff.launch import undisturbed
 
 _FOLDER = "imagefolder"
@@ -103,8 +103,4 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
         SplitError: the corpus cannot be cut like this.
     """
     parts = PartsConfig(protocol=protocol, seed=seed)
-    parts = configured(parts, {protocol: settings} if settings else {})
-    split = parts.split(corpus.dataset)
-    if not split.train:
-        raise SplitError("protocol: no image is left to train on; check the protocol and the corpus")
-    return split
+    return configured(parts, {protocol: settings} if settings else {}).split(corpus.dataset)

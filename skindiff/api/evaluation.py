@@ -9,12 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from skindiff.api.calls import Home, configured, run_of_call, study_of
+from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.api.synthesis import SyntheticDataset
+from skindiff.api.synthetic_input import keep_synthetic
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment, ExperimentConfig
-from skindiff.classification.provenance import UNRECORDED, refuse_taught
+from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
 from skindiff.corpora.splits import Split
@@ -29,7 +30,8 @@ from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.report.results import Results
-from skindiff.training.products import RECORD
+from skindiff.runs import CONFIG_FILE
+from skindiff.study import each_study
 
 TITLE = "Do the synthetic images help?"
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
@@ -76,7 +78,7 @@ class EvaluationReport:
         """Copy the report and its pictures into a folder, and return the path of ``report.html``."""
         target = Path(folder)
         shutil.copytree(self.folder / "pictures", target / "pictures", dirs_exist_ok=True)
-        for name in ("report.json", "report.md", "report.html"):
+        for name in ("report.json", "report.md", "report.html", CONFIG_FILE):
             shutil.copyfile(self.folder / name, target / name)
         return target / "report.html"
 
@@ -88,10 +90,10 @@ class EvaluationReport:
 def evaluate(
     corpus: Corpus,
     splits: Split | Sequence[Split],
-    synthetic: SyntheticDataset | Sequence[SyntheticDataset] | None = None,
+    synthetic: SyntheticDataset | str | Path | Sequence[SyntheticDataset | str | Path] | None = None,
     arms: Sequence[str] = ("real", "real+syn", "real+duplicates"),
     classifier: Mapping[str, Any] | ClassifierConfig | None = None,
-    output_dir: str | Path | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> EvaluationReport:
@@ -105,7 +107,8 @@ def evaluate(
     Args:
         corpus: of :func:`skindiff.load_corpus`.
         splits: one, or several, whose spread then counts in the intervals.
-        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, one for each split.
+        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, or the folder where they were
+            saved; one for each split.
         arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
             many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
             :class:`~skindiff.classification.experiment.ExperimentConfig`.
@@ -124,7 +127,8 @@ def evaluate(
         SplitError, SynthesisError: test or validation images were transferred, or taught the generator.
     """
     cuts = [splits] if isinstance(splits, Split) else list(splits)
-    sets = [synthetic] if isinstance(synthetic, SyntheticDataset) else list(synthetic or [])
+    alone = isinstance(synthetic, SyntheticDataset | str | Path)
+    sets: list[Any] = [synthetic] if alone else list(synthetic or [])  # type: ignore[arg-type]
     needy = [arm for arm in arms if parse_arm(arm).needs_synthetic]
     if needy and not sets:
         raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
@@ -132,20 +136,21 @@ def evaluate(
         raise ConfigError(f"synthetic: {len(sets)} data sets for {len(cuts)} splits; give one for each")
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        results = Results()
-        for split, one_set in zip(cuts, sets, strict=False):
-            refuse_taught(one_set.dataset, corpus.dataset, split, one_set.folder / RECORD)
-        notes = [] if all(one_set.taught for one_set in sets) else [UNRECORDED]
-        for number, split in enumerate(cuts):
-            study, drawn = study_of(run, corpus, split), sets[number] if sets else None
-            experiment = Experiment(study, config.experiment, scenario="evaluation")
+        studies, results, kept = [study_of(run, corpus, split) for split in cuts], Results(), []
+        with run.withdrawn_on_error():  # before any classifier, since a set may be refused
+            for study, one in zip(studies, sets, strict=False):
+                kept.append(keep_synthetic(study, getattr(one, "folder", one)))
+                results.measured.add(study, config, kept[-1])
+        for number, study in enumerate(each_study(run, corpus, cuts)):
+            own = kept[number] if kept else None
+            experiment = Experiment(study, config.experiment, scenario=study.split.protocol)
+            experiment.train_each(own)
             results.add_split(experiment)
-            if drawn is not None:
-                one = drawn.as_synthetic()
-                results.add_generator(study, one, experiment=experiment)
-                results.measured.add(study, config, one)
+            if own is not None:
+                results.add_generator(study, own, experiment=experiment)
+        notes = [] if all(map(is_recorded, kept)) else [UNRECORDED]
         replicates = config.experiment.bootstrap_replicates
-        write_study(results, config, "evaluate", TITLE, replicates=replicates, notes=notes)
+        write_study(results, run.config, "evaluate", TITLE, replicates=replicates, notes=notes)
     return EvaluationReport(home.path, read_report(home.path), home)
 
 

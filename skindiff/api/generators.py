@@ -1,27 +1,24 @@
-"""Generators and classifiers, loaded or trained, from a notebook."""
+"""Generators, loaded or trained, from a notebook."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skindiff.api.calls import Home, configured, run_of_call, study_of
-from skindiff.classification.arms import build_arm
-from skindiff.classification.classifier_config import ClassifierConfig, settings_of
-from skindiff.classification.fine_tuning import train_classifier as fine_tune
-from skindiff.classification.networks import DESCRIPTION_FILE, SkinClassifier, load_classifier
-from skindiff.classification.provenance import refuse_taught
+from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
+from skindiff.classification.networks import DESCRIPTION_FILE, load_classifier
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
+from skindiff.generators.adapter import read_adapter
 from skindiff.generators.families import find_family
 from skindiff.generators.models import DEFAULT_MODEL
 from skindiff.generators.resolve import Generator, Place, find_generator, load_generator
 from skindiff.generators.text_to_image.loading import check_text_to_image
-from skindiff.study import Study
 from skindiff.training.adapters import ADAPTER, learn_adapter
 from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
-from skindiff.training.products import RECORD, publish, record_rows
+from skindiff.training.products import publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
 
 CLASSIFIER = "classifier"
@@ -80,7 +77,7 @@ def train_textual_inversion(
     split: Split | None = None,
     base: str = DEFAULT_MODEL,
     revision: str | None = None,
-    output_dir: str | Path | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> Any:
@@ -102,7 +99,7 @@ def train_textual_inversion(
         ConfigError, GeneratorError, TrainingError: a setting, the base or the training rows cannot be used.
     """
     config = configured(TextualInversionConfig(), settings)
-    return _adapter(config, corpus, split, base, revision, None, output_dir, resume)
+    return _adapter(config, corpus, split, Place(base, revision), output_dir, resume)
 
 
 def train_lora(
@@ -110,7 +107,7 @@ def train_lora(
     split: Split | None = None,
     base: Any = DEFAULT_MODEL,
     revision: str | None = None,
-    output_dir: str | Path | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> Any:
@@ -123,8 +120,8 @@ def train_lora(
     Args:
         corpus: of :func:`skindiff.load_corpus`.
         split: whose training rows are learnt from; all of the corpus when left out.
-        base: Stable Diffusion to start from: a folder, a Hub id, ``bundled``, or what
-            :func:`train_textual_inversion` returned, whose words the prompts then hold.
+        base: Stable Diffusion to start from: a folder, a Hub id, ``bundled``; or what
+            :func:`train_textual_inversion` returned, or the folder of its run, whose words the prompts hold.
         revision: branch, tag or commit of a Hub model.
         output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
         resume: go on with the training in ``output_dir``.
@@ -133,33 +130,41 @@ def train_lora(
     Raises:
         ConfigError, GeneratorError, TrainingError: a setting, the base or the training rows cannot be used.
     """
-    config, words = configured(LoRAConfig(), settings), None
-    if not isinstance(base, str | Path):
-        known = generator_of(base)
-        if known.adapter is None or known.adapter.has_lora:
-            raise ConfigError("base: give a model by its name, or what train_textual_inversion returned")
-        words, base, revision = known.adapter.folder, known.place.model, known.place.revision
-    return _adapter(config, corpus, split, str(base), revision, words, output_dir, resume)
+    config = configured(LoRAConfig(), settings)
+    if isinstance(base, str | Path):
+        place = find_generator(str(base), revision)
+    else:
+        place = base if isinstance(base, Place) else generator_of(base).place
+    if place.adapter is not None and read_adapter(place.adapter).has_lora:
+        raise ConfigError(f"base: {place.adapter} has a LoRA already; give the words of textual inversion")
+    return _adapter(config, corpus, split, place, output_dir, resume)
 
 
 def _adapter(
     config: TextualInversionConfig | LoRAConfig,
     corpus: Corpus,
     split: Split | None,
-    base: str,
-    revision: str | None,
-    words: Path | None,
-    output_dir: str | Path | None,
+    base: Place,
+    output_dir: Folder,
     resume: bool,
 ) -> Any:
-    check_text_to_image(base, revision)
-    with run_of_call(output_dir, resume, config) as (run, home):
+    check_text_to_image(base.model, base.revision)
+    with run_of_call(output_dir, resume, AdapterTraining(base.model, base.revision, config)) as (run, home):
         study = study_of(run, corpus, split)
-        adapter = learn_adapter(study, config, model=base, revision=revision, words=words)
+        adapter = learn_adapter(study, config, model=base.model, revision=base.revision, words=base.adapter)
         folder = publish(adapter.folder, run.path / ADAPTER, run.accelerator)
-        record_rows(study, words)
-        generator = load_generator(Place(base, revision, folder))
-    return _owning(generator.pipeline, home)
+        record_rows(study, base.adapter)
+        generator = load_generator(Place(base.model, base.revision, folder))
+    return owning(generator.pipeline, home)
+
+
+@dataclass
+class AdapterTraining:
+    """What an adapter was trained with, as it is kept beside it."""
+
+    model: str
+    revision: str | None
+    training: TextualInversionConfig | LoRAConfig
 
 
 def train_generator(
@@ -167,7 +172,7 @@ def train_generator(
     split: Split | None = None,
     family: str = "ddpm",
     seed: int = 0,
-    output_dir: str | Path | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> Any:
@@ -198,68 +203,10 @@ def train_generator(
         folder = publish(train_from_scratch(study, config), run.path / PIPELINE, run.accelerator)
         record_rows(study)
         pipeline = load_generator(Place(str(folder))).pipeline
-    return _owning(pipeline, home)
+    return owning(pipeline, home)
 
 
-def train_classifier(
-    corpus: Corpus,
-    split: Split,
-    synthetic: Any = None,
-    arm: str | None = None,
-    seed: int = 0,
-    output_dir: str | Path | None = None,
-    resume: bool = False,
-    **settings: Any,
-) -> SkinClassifier:
-    """Train one classifier; :func:`skindiff.evaluate` is what says whether synthetic images help.
-
-    Example:
-        >>> classifier = skindiff.train_classifier(corpus, split, architecture="resnet18", steps=400)
-        >>> classifier.predict(corpus.dataset.select(split.test["all"]))
-
-    Args:
-        corpus: of :func:`skindiff.load_corpus`.
-        split: whose training rows are learnt from, and whose validation rows choose the weights.
-        synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, to train on too.
-        arm: which images are trained on: ``real``, ``syn``, ``real+syn`` or ``real+duplicates``; ``real+syn``
-            where there are synthetic images, and ``real`` otherwise.
-        seed: of initial weights, batches and augmentations.
-        output_dir: folder of the run; by default a temporary one, deleted with the classifier.
-        resume: go on with the training in ``output_dir``.
-        settings: of :class:`~skindiff.classification.classifier_config.ClassifierConfig` and its loop.
-
-    Raises:
-        ConfigError, TrainingError: a setting or the training rows cannot be used.
-    """
-    config = configured(ClassifierConfig(keep_weights=True), settings)
-    arm = arm or ("real+syn" if synthetic is not None else "real")
-    with run_of_call(output_dir, resume, config) as (run, home):
-        study = study_of(run, corpus, split, seed)
-        drawn = None if synthetic is None else synthetic.dataset
-        if synthetic is not None:
-            refuse_taught(drawn, corpus.dataset, split, synthetic.folder / RECORD)
-        rows = build_arm(arm, study.train, drawn, seed=split.seed)
-        stage = _classifier_stage(study, config, arm, drawn)
-        if not stage.done:
-            fine_tune(run.accelerator, config, rows, study.validation, corpus.class_names, stage.folder, seed)
-            stage.finish()
-        classifier = load_classifier(publish(stage.folder, run.path / CLASSIFIER, run.accelerator))
-    return _owning(classifier, home)
-
-
-def _classifier_stage(study: Study, config: ClassifierConfig, arm: str, drawn: Any) -> Any:
-    return study.stage(
-        CLASSIFIER,
-        arm=arm,
-        classifier=settings_of(config),
-        train=study.split.train,
-        validation=study.split.validation,
-        synthetic=None if drawn is None else list(drawn["image_id"]),
-        seed=study.seed,
-    )
-
-
-def _owning(result: Any, home: Home) -> Any:
+def owning(result: Any, home: Home) -> Any:
     """Let a result hold the folder it lies in, which goes with it if it is temporary."""
     result.skindiff_home = home
     return result

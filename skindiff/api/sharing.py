@@ -7,6 +7,7 @@ from typing import Any
 from skindiff.api.evaluation import EvaluationReport
 from skindiff.api.generators import generator_of
 from skindiff.api.synthesis import SyntheticDataset
+from skindiff.api.synthetic_input import real_images
 from skindiff.classification.networks import SkinClassifier
 from skindiff.errors import ConfigError
 from skindiff.hub.artefact import find_artefact, push_artefact
@@ -29,7 +30,8 @@ def push(
         repo_id: ``owner/name``.
         licence: as the Hub names it; one that the licence of the corpus forbids is refused.
         public: let anybody see it.
-        settings: ``origin``, ``override``, ``leave_out_copies``, ``arm``, ``sources``, ``held_out``: see
+        settings: ``kind``, what is pushed where a folder holds several; ``origin``, ``override``,
+            ``leave_out_copies``, ``arm``, ``sources``, ``held_out``: see
             :func:`~skindiff.hub.artefact.push_artefact`.
 
     Raises:
@@ -39,10 +41,12 @@ def push(
     if not licence:
         raise ConfigError("licence is not given: name one that the corpus allows, such as cc-by-nc-4.0")
     with tempfile.TemporaryDirectory() as place:
-        kind, folder = find_artefact(_folder(artefact, Path(place)))
+        kind, folder = find_artefact(_folder(artefact, Path(place)), settings.pop("kind", None))
         origin = settings.pop("origin", Origin())
         if isinstance(artefact, SyntheticDataset):
             settings.setdefault("sources", artefact.sources)
+        elif kind == "synthetic":
+            settings = {**real_images(Path(folder)), **settings}
         return push_artefact(
             kind, folder, repo_id, licence=licence, private=not public, origin=origin, **settings
         )

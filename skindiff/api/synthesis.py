@@ -1,6 +1,5 @@
 """Synthetic images, from a notebook."""
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 from PIL import Image
 
-from skindiff.api.calls import Home, configured, run_of_call
+from skindiff.api.calls import Folder, Home, configured, run_of_call
 from skindiff.api.generators import generator_of
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
@@ -62,8 +61,7 @@ class SyntheticDataset:
     @property
     def taught(self) -> Path | None:
         """The record of the images that taught the generator, where there is one."""
-        record = self.folder / RECORD
-        return record if record.is_file() else None
+        return trained_on(str(self.folder))
 
     def redraw(self, rows: Iterable[int]) -> list[Image.Image]:
         """Draw some rows again: the same images, bit for bit on the same device.
@@ -108,7 +106,9 @@ def generate(
     groups: Sequence[str] | None = None,
     images: int = 4,
     seed: int = 0,
-    output_dir: str | Path | None = None,
+    corpus: Corpus | None = None,
+    split: Split | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
@@ -124,6 +124,9 @@ def generate(
         groups: skin types, I to VI; all of them when left out. Class-conditional generators know none.
         images: of each class and skin type.
         seed: the same seed gives the same images.
+        corpus: whose counts a ``budget`` of class-conditional generators follows, and whose images those
+            reconstruct that need some; not for others.
+        split: whose training rows of the corpus are meant; all of them when left out.
         output_dir: folder of the run; by default a temporary one, deleted with the result.
         resume: go on with the run in ``output_dir``.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
@@ -142,13 +145,16 @@ def generate(
             raise ConfigError(f"groups: {known.name} generates by class alone; leave it out")
         budget = ClassSynthesisConfig(budget="table", table=dict.fromkeys(wanted, images))
         by_class = configured(budget, settings)
+        rows = None
         if needs_sources(known, by_class):
-            raise ConfigError(
-                f"generator: {known.name} re-draws images; call skindiff.transfer with a corpus"
-            )
+            if corpus is None:
+                raise ConfigError(f"corpus: {known.name} needs one with budget {by_class.budget!r}; give it")
+            rows = _rows(corpus, split)
         with run_of_call(output_dir, resume, by_class) as (run, home):
-            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed)
-            return _drawn(known, run, home, None)
+            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed, rows)
+            return _drawn(known, run, home, rows if known.pipeline.needs_images else None)
+    if corpus is not None:
+        raise ConfigError(f"corpus: {known.name} generates from words; leave it out, or call transfer")
     words = SynthesisConfig(mode="txt2img", targets=list(groups or ALL_TYPES), images_per_source=images)
     words = configured(words, settings)
     with run_of_call(output_dir, resume, words) as (run, home):
@@ -163,7 +169,7 @@ def transfer(
     targets: Sequence[str] | None = None,
     images: int = 1,
     seed: int = 0,
-    output_dir: str | Path | None = None,
+    output_dir: Folder = None,
     resume: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
@@ -192,14 +198,12 @@ def transfer(
         ConfigError, SynthesisError: a setting or the generator cannot be used.
     """
     known = generator_of(generator)
-    rows = corpus.dataset if split is None else corpus.dataset.select(split.train)
     if draws_by_class(known):
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no skin type; leave it out")
-        by_class = configured(ClassSynthesisConfig(budget="real", redraws="real"), settings)
-        with run_of_call(output_dir, resume, by_class) as (run, home):
-            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed, rows)
-            return _drawn(known, run, home, rows)
+        settings = {"budget": "real", "redraws": "real", **settings}
+        return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
+    rows = _rows(corpus, split)
     config = SynthesisConfig(images_per_source=images)
     config = configured(replace(config, targets=list(targets)) if targets else config, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
@@ -208,10 +212,13 @@ def transfer(
 
 
 def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | None) -> SyntheticDataset:
-    folder = run.path / DATA
-    place = generator.place
+    folder, place = run.path / DATA, generator.place
     record = trained_on(str(place.adapter or place.model))
     if record and run.accelerator.is_main_process:
-        ids = json.loads(record.read_text(encoding="utf-8"))
-        (folder / RECORD).write_text(json.dumps(ids) + "\n", encoding="utf-8")
+        shutil.copyfile(record, run.path / RECORD)
+    run.accelerator.wait_for_everyone()
     return SyntheticDataset(load_synthetic(folder), generator, folder, sources, home)
+
+
+def _rows(corpus: Corpus, split: Split | None) -> Dataset:
+    return corpus.dataset if split is None else corpus.dataset.select(split.train)

@@ -23,6 +23,7 @@ from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.measures.filters import FilterConfig, kept_rows
+from skindiff.progress import progress
 from skindiff.runs import Stage
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
@@ -168,6 +169,20 @@ class Experiment:
         for job, stage in zip(jobs, stages, strict=True):
             found += self._found(job, stage)
         return found
+
+    def train_each(self, synthetic: Synthetic | None = None) -> None:
+        """Train what :meth:`cells` will find, under a progress bar of all classifiers."""
+        # Several processes share the classifiers of one call out among them.
+        alone, first = self.study.accelerator.num_processes == 1, self.study.accelerator.is_main_process
+        parts = [
+            replace(self.config, arms=[arm], architectures=[architecture], train_seeds=[seed])
+            for seed in self.config.train_seeds
+            for architecture in self.config.architectures
+            for arm in self.config.arms
+        ]
+        steps = parts if alone else [self.config]
+        for part in progress(steps, desc="classifiers", unit="classifier", disable=not first):
+            Experiment(self.study, part, scenario=self.scenario).cells(synthetic)
 
     def _jobs(self, synthetic: Synthetic | None) -> list[_Job]:
         jobs = []

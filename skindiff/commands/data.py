@@ -1,20 +1,15 @@
 """What commands on a corpus share: its settings, who is trained and tested on, and the folder of a run."""
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
-
-from skindiff.config import parse_config, save_config, validate_parts
+from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
+from skindiff.config import save_config
 from skindiff.corpora.parts import PartsConfig
-from skindiff.corpora.registry import Corpus, CorpusConfig, find_corpus, prepare_corpus
-from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError, SplitError
+from skindiff.corpora.registry import CorpusConfig, find_corpus
+from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.study import Study, StudyConfig, open_run, read_corpus
-
-CORPUS_FILE, SPLIT_FILE = "corpus.yaml", "split.yaml"
 
 
 @dataclass
@@ -52,8 +47,6 @@ def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:
     with run.withdrawn_on_error():
         corpus = read_corpus(config.corpus, run)
         split = config.split.split(corpus.dataset)
-        if not split.train:
-            raise SplitError("split: no image is left to train on; check the protocol and the corpus")
     if run.accelerator.is_main_process:
         save_config(config.split, run.path / SPLIT_FILE)
         save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)
@@ -72,35 +65,3 @@ def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
     if audited and not corpus.own.audit_csv and audit_csv.is_file():
         setattr(found, corpus.name, replace(corpus.own, audit_csv=str(audit_csv)))
     return found
-
-
-@dataclass
-class _Parts:
-    """A corpus and its split."""
-
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    """The images."""
-    split: PartsConfig = field(default_factory=PartsConfig)
-    """Who trains and who is tested."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a ConfigError on the first setting that cannot work."""
-        validate_parts(self, path)
-
-
-def corpus_of_run(folder: Path) -> tuple[Corpus, Split] | None:
-    """Return the corpus that a run of :func:`open_study` has read, and its split; None where it read none.
-
-    Raises:
-        ConfigError, CorpusError, SplitError: the corpus is no longer where it was, or not what it was.
-    """
-    files = {"corpus": folder / CORPUS_FILE, "split": folder / SPLIT_FILE}
-    if not all(file.is_file() for file in files.values()):
-        return None
-    settings = {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in files.items()}
-    with tempfile.TemporaryDirectory() as place:
-        nested = Path(place) / "nested.yaml"
-        nested.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        config = parse_config(_Parts, [], default=nested)
-    corpus = prepare_corpus(config.corpus, folder)
-    return corpus, config.split.split(corpus.dataset)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from skindiff.api.sharing import push
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
-from skindiff.hub.artefact import Kind, find_artefact, push_artefact
+from skindiff.hub.artefact import Kind, find_artefact
 from skindiff.hub.origin import Origin
 
 
@@ -55,21 +55,11 @@ def main(words: Sequence[str]) -> int:
     """Push what the first word names."""
     config = parse_command(PushCommand, words, "push", positional=["artefact", "repo_id"])
     kind, folder = find_artefact(config.artefact, config.kind)
-    real: dict[str, Any] = {}
-    if kind == "synthetic":
-        from skindiff.commands.synthetic_input import real_images
-
-        real = dict(real_images(Path(folder)))
-    settings = {
-        "override": config.override,
-        "leave_out_copies": config.leave_out_copies,
-        "arm": config.arm,
-        "origin": config.origin,
-        **real,
-    }
-    pushed = push_artefact(
-        kind, folder, config.repo_id, licence=config.licence, private=not config.public, **settings
-    )
+    pushed = push(
+        config.artefact, config.repo_id, config.licence, config.public, kind=config.kind,
+        override=config.override, leave_out_copies=config.leave_out_copies, arm=config.arm,
+        origin=config.origin,
+    )  # fmt: skip
     seen = "anybody may see it" if pushed.private is False else "private"
     say(f"{kind} {folder} is at {pushed.url} ({seen}), commit {pushed.revision}")
     if kind == "synthetic":

@@ -1,35 +1,25 @@
 """``skindiff sample``: draw images with any generator, by class and skin type, or re-draw a corpus."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from datasets import Dataset
-
-from skindiff.commands.data import CORPUS_FILE, CorpusSettings, prepare_study, same_data
+from skindiff.api.same_data import CORPUS_FILE
+from skindiff.api.synthesis import SyntheticDataset, generate, transfer
+from skindiff.commands.data import CorpusSettings, prepare_study, same_data
 from skindiff.commands.grid import GRID, draw_samples_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.corpora.registry import Corpus
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.runs import RunFolder
-from skindiff.study import Study, open_run
+from skindiff.study import open_run
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
-from skindiff.synthesis.requests import (
-    ALL_TYPES,
-    DATA,
-    classes_to_draw,
-    draw_classes,
-    draw_transfer,
-    draw_words,
-    draws_by_class,
-    needs_sources,
-)
-from skindiff.synthesis.writer import load_synthetic
+from skindiff.synthesis.requests import DATA, draws_by_class, needs_sources
 from skindiff.training.products import RECORD, trained_on
 
 
@@ -100,23 +90,18 @@ def _settings(words: list[str]) -> SampleCommand:
 def _sample(words: list[str]) -> int:
     config = _settings(words)
     run = open_run(config, DATA, GRID, RECORD)
-    accelerator = run.accelerator
     with run.withdrawn_on_error():
         place = find_generator(config.generator, config.revision, config.base_model)
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
-        generator = load_generator(place, accelerator.device, fuse=True)
-        draw = _draw_from_scratch if draws_by_class(generator) else _draw_stable_diffusion
-        sources = draw(config, generator, run)
-    folder = run.path / DATA
-    drawn = load_synthetic(folder)
+        generator = load_generator(place, run.accelerator.device, fuse=True)
+        synthetic = _transferred(config, generator, run) or _generated(config, generator, run)
+    if run.accelerator.is_main_process:
+        draw_samples_of(synthetic.dataset, synthetic.sources, run.path / GRID)
+    run.accelerator.wait_for_everyone()
+    grid = run.path / GRID
+    say(f"{len(synthetic)} images by {generator.name}: {synthetic.folder}; some of them: {grid}")
     record = trained_on(config.generator)
-    if accelerator.is_main_process:
-        draw_samples_of(drawn, sources, run.path / GRID)
-        if record:
-            shutil.copyfile(record, run.path / RECORD)
-    accelerator.wait_for_everyone()
-    say(f"{len(drawn)} images by {generator.name}: {folder}; a look at them: {run.path / GRID}")
     home = run.path if (run.path / CORPUS_FILE).is_file() else record.parent if record else None
     evaluate = ["skindiff", "evaluate", "--synthetic", str(run.path), *(same_data(home) if home else [])]
     push = ["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"]
@@ -124,43 +109,54 @@ def _sample(words: list[str]) -> int:
     return 0
 
 
-def _draw_stable_diffusion(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
-    """Draw a plan of Stable Diffusion; return the images that were re-drawn, if any were."""
-    transfer = config.mode == "transfer"
-    types = config.skin_types or (None if transfer else ALL_TYPES)
-    settings: dict[str, Any] = {"targets": types} if types else {}
-    settings |= {"images_per_source": config.images} if config.images else {}
-    synthesis, folder = replace(config.synthesis, **settings), run.path / DATA
-    if not transfer:
-        classes = classes_to_draw(generator, config.classes)
-        draw_words(run.accelerator, generator, classes, synthesis, folder, config.seed)
+def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset | None:
+    """Transfer a part of the corpus to other skin types, where that is asked for."""
+    if config.mode != "transfer":
         return None
-    sources = _rows(prepare_study(config, run), config.part)
-    draw_transfer(run.accelerator, generator, sources, synthesis, folder, config.seed)
-    return sources
+    if draws_by_class(generator):
+        family = generator.pipeline.family
+        raise ConfigError(
+            f"mode: {config.generator} is a {family}, which generates by class alone; leave it out"
+        )
+    images = config.images or config.synthesis.images_per_source
+    targets = config.skin_types or config.synthesis.targets
+    settings = _without(config.synthesis, "targets", "images_per_source")
+    return transfer(
+        generator.pipeline, _part(config, run), None, targets, images, config.seed, run, **settings
+    )
 
 
-def _draw_from_scratch(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
-    """Draw a plan of a class-conditional generator; return the images that were re-drawn, if any were."""
-    pipeline = generator.pipeline
-    for name, given in (("skin_types", config.skin_types), ("mode", config.mode == "transfer")):
-        if given:
+def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset:
+    """Generate classes, by words or by a class-conditional generator."""
+    corpus, images = None, config.images or config.synthesis.images_per_source
+    settings = _without(config.synthesis, "targets", "images_per_source")
+    if draws_by_class(generator):
+        if config.skin_types:
+            family = generator.pipeline.family
             raise ConfigError(
-                f"{name}: {config.generator} is a {pipeline.family}, which draws by class alone; leave it out"
+                f"skin_types: {config.generator} is a {family}, which generates by class alone; leave it out"
             )
-    synthesis, classes = config.class_synthesis, classes_to_draw(generator, config.classes)
-    if config.images is not None or config.classes is not None:
-        count = config.images or synthesis.per_class
-        synthesis = replace(synthesis, budget="table", table=dict.fromkeys(classes, count))
-    counted = needs_sources(generator, synthesis)
-    sources = _rows(prepare_study(config, run), config.part) if counted else None
-    draw_classes(run.accelerator, generator, synthesis, run.path / DATA, config.seed, sources)
-    return sources if pipeline.needs_images else None
+        own, counted = config.class_synthesis, config.images is not None or config.classes is not None
+        images = config.images or own.per_class
+        settings = _without(own, *(("budget", "table") if counted else ()))
+        needed = generator.pipeline.needs_images or (needs_sources(generator, own) and not counted)
+        corpus = _part(config, run) if needed else None
+    return generate(
+        generator.pipeline, config.classes, config.skin_types, images, config.seed, corpus, None, run,
+        **settings,
+    )  # fmt: skip
 
 
-def _rows(study: Study, part: str) -> Dataset:
+def _without(settings: SynthesisConfig | ClassSynthesisConfig, *names: str) -> dict[str, Any]:
+    mine = {"mode", "strategy", *names}  # mode and strategy follow the command and the generator
+    return {name: value for name, value in vars(settings).items() if name not in mine}
+
+
+def _part(config: SampleCommand, run: RunFolder) -> Corpus:
+    """Return the corpus with the rows of one part alone."""
+    study = prepare_study(config, run)
     parts = {"train": study.train, "validation": study.validation, "test": study.held_out}
-    rows = parts.get(part, study.corpus.dataset)
+    rows = parts.get(config.part, study.corpus.dataset)
     if not rows:
-        raise ConfigError(f"part: {part} is empty under this split; choose another part or another split")
-    return rows
+        raise ConfigError(f"part: {config.part} is empty under this split; choose another part or split")
+    return replace(study.corpus, dataset=rows)

@@ -5,20 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skindiff.api.generators import train_lora, train_textual_inversion
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import TOKENS_FILE
-from skindiff.generators.models import (
-    BUNDLED_NAMES,
-    DEFAULT_MODEL,
-    model_folder,
-)
+from skindiff.generators.models import DEFAULT_MODEL
+from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
-from skindiff.training.adapters import ADAPTER, learn_adapter
+from skindiff.training.adapters import ADAPTER
 from skindiff.training.lora import LoRAConfig
-from skindiff.training.products import publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
 
 
@@ -83,16 +80,19 @@ def main(method: str, words: Sequence[str]) -> int:
     check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
     learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
     study = open_study(config, ADAPTER)
-    own = config.lora if isinstance(config, TrainLoRA) else config.textual_inversion  # type: ignore[attr-defined]
-    adapter = learn_adapter(study, own, model=config.model, revision=config.revision, words=learnt)
-    folder = publish(adapter.folder, study.run.path / ADAPTER, study.accelerator)
-    record_rows(study, learnt)
+    if isinstance(config, TrainLoRA):
+        base = Place(config.model, config.revision, learnt)
+        train_lora(study.corpus, study.split, base, output_dir=study.run, **vars(config.lora))
+    elif isinstance(config, TrainTextualInversion):
+        train_textual_inversion(
+            study.corpus, study.split, config.model, config.revision, study.run,
+            **vars(config.textual_inversion),
+        )  # fmt: skip
+    folder = study.run.path / ADAPTER
     study.run.end()
     names = study.corpus.class_names
     say(f"{len(study.train)} images of {len(names)} classes; adapter: {folder}")
     sample = ["skindiff", "sample", "--generator", str(folder)]
-    known = config.model in BUNDLED_NAMES or model_folder(config.model) is None  # from the adapter's record
-    sample += [] if known else ["--base_model", config.model]
     transfer = [*sample, "--mode", "transfer", *same_data(study.run.path), "--output_dir", "runs/transfer"]
     named = isinstance(config, TrainTextualInversion) or learnt  # other adapters do not know their classes
     classes = [] if named else ["--classes", json.dumps(names)]

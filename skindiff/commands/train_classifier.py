@@ -2,24 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from skindiff.classification.arms import build_arm
-from skindiff.classification.classifier_config import ClassifierConfig, settings_of
-from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
+from skindiff.api.classifiers import train_classifier
+from skindiff.api.generators import CLASSIFIER
+from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.fine_tuning import predict
 from skindiff.classification.metrics import classification_scores
-from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, load_classifier
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
-from skindiff.commands.synthetic_input import keep_synthetic
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
-from skindiff.training.products import publish
 
-CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
+SCORES_FILE = "scores.json"
 _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
 
 
@@ -65,23 +63,9 @@ def main(method: str, words: Sequence[str]) -> int:
     config = settings(method, words)
     study = open_study(config, CLASSIFIER, SCORES_FILE)
     names, run, accelerator = study.corpus.class_names, study.run, study.accelerator
-    with run.withdrawn_on_error():
-        drawn = keep_synthetic(study, config.synthetic) if config.synthetic else None
-        synthetic_rows = drawn.dataset if drawn else None
-        rows = build_arm(config.chosen_arm, study.train, synthetic_rows, seed=study.seed)
-    network = replace(config.classifier, keep_weights=True)
-    stage = study.stage(
-        "classifier",
-        arm=config.chosen_arm,
-        classifier=settings_of(network),
-        split=asdict(config.split),
-        synthetic=drawn.folder.parent.name if drawn else None,
-        seed=config.seed,
+    model = train_classifier(
+        study.corpus, study.split, config.synthetic, config.arm, config.seed, run, **vars(config.classifier)
     )
-    if not stage.done:
-        train_classifier(accelerator, network, rows, study.validation, names, stage.folder, config.seed)
-        stage.finish()
-    model = load_classifier(stage.folder)
     scores = {}
     for group, images in study.tests.items():
         test = ImageTable.from_dataset(images)
@@ -89,13 +73,10 @@ def main(method: str, words: Sequence[str]) -> int:
         scores[group] = classification_scores(
             test.labels, found, class_names=names, skin_types=test.skin_types
         )
-    folder = publish(
-        stage.folder, run.path / CLASSIFIER, accelerator, (WEIGHTS_FILE, DESCRIPTION_FILE, LOG_FILE)
-    )
     if accelerator.is_main_process:
         write_atomically(run.path / SCORES_FILE, json.dumps(scores, indent=1) + "\n")
     run.end()
-    say(f"{len(rows)} images of {len(names)} classes ({config.chosen_arm}); classifier: {folder}")
+    say(f"{len(names)} classes ({config.chosen_arm}); classifier: {run.path / CLASSIFIER}")
     lines = [[group, *(_percent(found[name]) for name in _SHOWN)] for group, found in scores.items()]
     if lines:
         say("\n".join(table(["test images, %", *(name.replace("_", " ") for name in _SHOWN)], lines)))

@@ -1,18 +1,16 @@
 """``skindiff train ddpm`` and the other families: a generator that knows its corpus alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, make_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, ClassVar
 
+from skindiff.api.generators import train_generator
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.families import find_family, imported
-from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch, validate_families
-from skindiff.training.products import publish, record_rows
-
-PIPELINE = "pipeline"
+from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, validate_families
 
 
 @dataclass
@@ -76,10 +74,9 @@ def main(method: str, words: Sequence[str]) -> int:
     """Train a generator of one family."""
     config, family = settings(method, words), method.replace("-", "_")
     study = open_study(config, PIPELINE)
-    study = replace(study, seed=config.seed)
-    folder = train_from_scratch(study, config.generator)
-    folder = publish(folder, study.run.path / PIPELINE, study.accelerator)
-    record_rows(study)
+    own = {name: value for name, value in vars(getattr(config, family)).items() if name != "family"}
+    train_generator(study.corpus, study.split, family, config.seed, study.run, **own)
+    folder = study.run.path / PIPELINE
     study.run.end()
     say(f"{len(study.train)} images of {len(study.corpus.class_names)} classes; pipeline: {folder}")
     sample = ["skindiff", "sample", "--generator", str(folder), *same_data(study.run.path)]

@@ -1,6 +1,6 @@
 """Who is trained, selected and tested on: every protocol of splits by its name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from datasets import Dataset
@@ -13,6 +13,7 @@ from skindiff.corpora.few_shot import (
 )
 from skindiff.corpora.medmnist import official_split
 from skindiff.corpora.splits import Split, SplitConfig, make_split
+from skindiff.errors import SplitError
 
 Protocol = Literal["fractions", "scenario", "few_shot", "official", "everything"]
 
@@ -42,8 +43,14 @@ class PartsConfig:
         """Return the rows of each part.
 
         Raises:
-            SplitError: the corpus cannot be cut like this.
+            SplitError: the corpus cannot be cut like this, or no row is left to train on.
         """
+        split = replace(self._split(corpus), protocol=self.protocol)
+        if not split.train:
+            raise SplitError("split: no image is left to train on; check the protocol and the corpus")
+        return split
+
+    def _split(self, corpus: Dataset) -> Split:
         if self.protocol == "fractions":
             return make_fraction_split(corpus, self.fractions, self.seed)
         if self.protocol == "scenario":

@@ -92,6 +92,8 @@ class Split:
     dropped: dict[str, int]
     groups_crossing: int
     """Number of group ids that stand in more than one of train, validation and test."""
+    protocol: str = "split"
+    """What the rows were cut by, as reports call it."""
 
     @property
     def tested(self) -> list[int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
@@ -190,6 +191,9 @@ def _hub_adapter(repo_id: str, revision: str | None) -> Path | None:
 def _recorded_base(folder: Path) -> str:
     """Return the model that an adapter was trained on, with its revision.
 
+    Of a base that was a folder an adapter records the name and the weights; where it lies is said by the
+    settings of the run that the adapter is in.
+
     Raises:
         GeneratorError: the record names a folder of the machine that trained it, or nothing.
     """
@@ -198,9 +202,20 @@ def _recorded_base(folder: Path) -> str:
     if model == BUNDLED_MODEL:
         return "bundled"
     if "/" not in model:
+        if (around := _model_of_run(folder.parent / "config.yaml")) and model_revision(around) == recorded:
+            return around
         raise GeneratorError(
             f"base_model: the adapter {str(folder)!r} was trained on {model or 'a model without a name'}, "
             "a folder that it cannot find; give it by --base_model (of the demo: --adapter_base), or load "
             "that model and put the adapter on it by skindiff.generators.adapter.load_adapter"
         )
     return recorded
+
+
+def _model_of_run(settings: Path) -> str | None:
+    """Return the folder that the settings of a training name as its model, if it is there."""
+    if not settings.is_file():
+        return None
+    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    model = content.get("model") if isinstance(content, dict) else None
+    return model if isinstance(model, str) and Path(model).is_dir() else None

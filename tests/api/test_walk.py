@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import skindiff
@@ -132,6 +133,9 @@ def test_a_folder_of_ones_own_is_kept_and_gone_on_with(walk: Any, tmp_path: Path
     again = skindiff.train_lora(*arguments, output_dir=tmp_path / "run", resume=True, rank=2, **TRAINING)
     assert first.skindiff.name == again.skindiff.name
     assert first.skindiff.adapter.folder == tmp_path / "run" / "adapter"
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["training"]["rank"] == 2
+    # its base is a folder, which the adapter cannot record, and the run beside it can
+    assert skindiff.load(tmp_path / "run" / "adapter").skindiff.name == first.skindiff.name
     with pytest.raises(skindiff.errors.RunFolderError, match="already holds a run"):
         skindiff.train_lora(*arguments, output_dir=tmp_path / "run", rank=2, **TRAINING)
 
@@ -142,7 +146,7 @@ def test_what_cannot_work_is_said_before_anything_is_trained(walk: Any) -> None:
         skindiff.train_lora(corpus, split, str(walk.model), rnak=2)
     with pytest.raises(ConfigError, match="rank"):
         skindiff.train_lora(corpus, split, str(walk.model), rank="two")
-    with pytest.raises(ConfigError, match="base: give a model by its name, or what train_textual"):
+    with pytest.raises(ConfigError, match="has a LoRA already; give the words of textual inversion"):
         skindiff.train_lora(corpus, split, walk.lora)
     with pytest.raises(ConfigError, match=r"synthetic: the arm 'real\+syn' needs synthetic images"):
         skindiff.evaluate(corpus, split)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset
 
+from skindiff.api.same_data import corpus_of_run
 from skindiff.classification.provenance import images_shown, refuse_taught
-from skindiff.commands.data import corpus_of_run
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
@@ -19,7 +19,7 @@ from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 from skindiff.training.products import RECORD
 
 
-def keep_synthetic(study: Study, place: str) -> Synthetic:
+def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
     """Copy a synthetic data set into a stage of the run and return it with the corpus' classes and size.
 
     Args:
@@ -56,7 +56,7 @@ def keep_synthetic(study: Study, place: str) -> Synthetic:
     return Synthetic(dataset, folder, "synthetic", generator, generator, summary)
 
 
-def shards_folder(place: str) -> Path:
+def shards_folder(place: str | Path) -> Path:
     """Return the folder of shards in a run of ``skindiff sample``, or ``place`` itself.
 
     Raises:
