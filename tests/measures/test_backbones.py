@@ -42,7 +42,7 @@ def test_the_contract(name: str) -> None:
 def test_the_bundled_pipeline_says_which_and_how() -> None:
     backbone = load_backbone("bundled")
     assert backbone.name.startswith("bundled (U-Net of tiny-skin-sd@")
-    assert backbone.name.endswith(" at timestep 50, 64 px)")
+    assert backbone.name.endswith(" at timestep 1, 64 px)")
     assert backbone.width == 400
 
 
