@@ -1,8 +1,7 @@
 """Is a fast solver as good as 1,000 ancestral steps of a DDPM, at a twentieth of the time?
 
     python scripts/bench_ddpm_sampling.py     # phantom: about an hour on one core
-    python scripts/bench_ddpm_sampling.py --corpus.name ham10000 --corpus.ham10000.data_dir DIR \
-        --features.network tf_efficientnet_lite0 --features.weights FILE.safetensors
+    python scripts/bench_ddpm_sampling.py --corpus.name ham10000 --corpus.ham10000.data_dir DIR
 
 Trains a small class-conditional DDPM (or loads the one that --pipeline names), draws the same classes from
 the same noise by both samplers in turns, and compares speed and KID against real images of the same classes

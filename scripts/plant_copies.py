@@ -2,7 +2,7 @@
 
     python scripts/plant_copies.py ham10000 DIR
     python scripts/plant_copies.py fitzpatrick17k DIR --image_size 32
-    python scripts/plant_copies.py ham10000 DIR --network tf_efficientnet_lite0 --weights lite0.safetensors
+    python scripts/plant_copies.py ham10000 DIR --network lite0
 
 Groups of images (lesions, clusters of duplicates from the audit) are cut by a hash of their names: 40% are
 for tuning (--part tune: on these the measure was chosen), 60% for the report. Within a part 60% of groups are
@@ -190,8 +190,8 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3, help="draws of roles")
     parser.add_argument("--copies", type=int, default=200, help="copies of a kind in each draw of roles")
     parser.add_argument("--false_flags", type=float, default=0.02, help="share that the threshold is set for")
-    parser.add_argument("--network", help="timm network in whose features to compare, instead of structures")
-    parser.add_argument("--weights", help="its safetensors file")
+    parser.add_argument("--network", help="backbone in whose features to compare, instead of structures")
+    parser.add_argument("--weights", help="safetensors file of a timm network, or random")
     parser.add_argument("--audit_csv", help="of skindiff audit, so that it is not done again")
     parser.add_argument("--cache_dir", help="folder to keep the resized images in")
     parser.add_argument("--pictures", help="folder for pictures of false flags and misses (real patients)")

@@ -26,7 +26,7 @@ def _config(folder: Path) -> object:
         output_dir=str(folder),
         corpus=CorpusConfig(image_size=16, phantom=phantom),
         ddpm=ddpm,
-        features=FeatureConfig("test_resnet", image_size=32),
+        features=FeatureConfig("test_resnet", weights="random", image_size=32),
         images=8,
         batch_size=4,
         ancestral_steps=40,

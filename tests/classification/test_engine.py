@@ -123,7 +123,7 @@ def test_every_filter_keeps_the_same_share_of_every_class(
 ) -> None:
     trainings = Trainings(monkeypatch)
     config = replace(SMALL, arms=[f"real+syn:{name}" for name in FILTERS])
-    config.filters.features.network = "test_resnet"
+    config.filters.features.image_size = 64
     study = make_experiment(tmp_path, accelerator, config, corpus, split)
     synthetic = drawn_from(corpus, split.train, tmp_path, times=2)
     cells = study.cells(synthetic)

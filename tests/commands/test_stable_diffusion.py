@@ -97,7 +97,8 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
     said = run_command(
         *words, "--output_dir", work / "evaluate", "--copying.planted", "2", "--copying.false_flags", "0.5",
         "--copying.confidence", "0.5", "--fidelity.features.network", "test_resnet",
-        "--fidelity.features.image_size", "32", "--fidelity.neighbours", "1", "--fidelity.replicates", "100",
+        "--fidelity.features.weights", "random", "--fidelity.features.image_size", "32",
+        "--fidelity.neighbours", "1", "--fidelity.replicates", "100",
     )  # fmt: skip
     content = json.loads((work / "evaluate" / "report.json").read_text())
     assert {row["arm"] for row in content["results"]} == {"real", "real+syn"}

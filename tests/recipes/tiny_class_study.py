@@ -46,7 +46,7 @@ def tiny_experiment(side: int, arms: Sequence[str], **settings: Any) -> Experime
 
 
 def tiny_fidelity() -> FidelityConfig:
-    features = FeatureConfig(network="test_resnet", image_size=32)
+    features = FeatureConfig("test_resnet", weights="random", image_size=32)
     return FidelityConfig(features, kid_subset_size=4, kid_subsets=2, neighbours=1, replicates=100)
 
 

@@ -64,6 +64,22 @@ class Architecture(ABC):
         """
 
     @abstractmethod
+    def activations(
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Return what the inner blocks of the network that denoises make of latents, for use as features.
+
+        Args:
+            pipeline: whose network is called.
+            latents: (b, channels, height, width) as the network sees them.
+            timesteps: (b,).
+            prompts: states of :meth:`encode_prompts`, one for each latent.
+
+        Returns:
+            From the middle to the last block, each (b, channels, height, width).
+        """
+
+    @abstractmethod
     def image_size(self, pipeline: Any) -> int:
         """Return the height and width in pixels that the model was made for."""
 

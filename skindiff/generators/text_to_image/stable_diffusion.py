@@ -74,6 +74,22 @@ class StableDiffusion(Architecture):
         """Return a :class:`PromptedUNet`."""
         return PromptedUNet(pipeline.unet, pipeline.text_encoder if live_text else None)
 
+    def activations(
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """Return what the middle and the upward blocks of the U-Net give (see the seam)."""
+        unet, found = pipeline.unet, []
+        hooks = [
+            block.register_forward_hook(lambda _block, _given, output: found.append(output))
+            for block in (unet.mid_block, *unet.up_blocks)
+        ]
+        try:
+            unet(latents.to(unet.dtype), timesteps, prompts.to(unet.dtype))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
     def image_size(self, pipeline: Any) -> int:
         """Return the side of the U-Net's grid in pixels."""
         return int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)

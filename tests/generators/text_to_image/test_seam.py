@@ -73,6 +73,12 @@ def test_the_contract(seam: Architecture) -> None:
     frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places)
     assert live.shape == latents.shape
     torch.testing.assert_close(live, frozen)
+    inner = seam.activations(pipeline, latents, times, states[:2])
+    assert len(inner) > 1
+    assert all(part.ndim == 4 and len(part) == 2 for part in inner)
+    again = seam.activations(pipeline, latents[:1], times[:1], states[:1])  # and leaves no hook behind
+    torch.testing.assert_close(inner[-1][:1], again[-1])
+    assert len(again) == len(inner)
 
 
 @pytest.mark.parametrize("seam", ARCHITECTURES, ids=lambda seam: seam.class_names[0])

@@ -158,7 +158,7 @@ def test_any_timm_network_with_local_weights_gives_the_features(tmp_path: Path) 
     config = FeatureConfig("test_resnet", weights=str(tmp_path / "weights.safetensors"), image_size=32)
     loaded = load_feature_network(config, torch.device("cpu"))
     features = loaded(pixels)
-    random = load_feature_network(FeatureConfig("test_resnet"), torch.device("cpu"))
+    random = load_feature_network(FeatureConfig("test_resnet", "random"), torch.device("cpu"))
 
     assert features.shape == (5, network.num_features)
     assert features.dtype == torch.float32
@@ -166,7 +166,8 @@ def test_any_timm_network_with_local_weights_gives_the_features(tmp_path: Path) 
     assert loaded.name.endswith(", 32 px)")
     assert random.name == "test_resnet (random weights, 160 px)"
     assert torch.equal(
-        random(pixels), load_feature_network(FeatureConfig("test_resnet"), torch.device("cpu"))(pixels)
+        random(pixels),
+        load_feature_network(FeatureConfig("test_resnet", "random"), torch.device("cpu"))(pixels),
     )
     with pytest.raises(ConfigError, match="does not fit the network"):
         load_feature_network(replace(config, network="resnet18"), torch.device("cpu"))
@@ -193,8 +194,13 @@ def test_the_inception_of_torch_fidelity_reads_safetensors(tmp_path: Path) -> No
 @pytest.mark.parametrize(("features", "settings", "message"), [
     ({"network": "inception"}, {}, "f.features.weights is null, and f.features.network=inception"),
     ({"network": "resnet19"}, {}, "f.features.network: timm knows no 'resnet19'"),
-    ({"weights": "a.pth"}, {}, "f.features.weights is a.pth: only safetensors"),
-    ({"weights": "a.safetensors"}, {}, "f.features.weights is a.safetensors, which is not a file"),
+    ({"network": "inception", "weights": "random"}, {}, "f.features.weights is random: give the safetensors"),
+    ({"weights": "random"}, {}, "f.features.weights is random, but f.features.network=lite0 has its own"),
+    ({"network": "resnet18", "weights": "a.pth"}, {}, "f.features.weights is a.pth: only safetensors"),
+    (
+        {"network": "resnet18", "weights": "a.safetensors"}, {},
+        "f.features.weights is a.safetensors, which is not a file",
+    ),
     ({}, {"neighbours": 0}, "f.neighbours is 0"),
 ])  # fmt: skip
 def test_settings_that_cannot_work_are_named(features: dict, settings: dict, message: str) -> None:
