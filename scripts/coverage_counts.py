@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from simulated_studies import Design, simulate
 
 from skindiff.classification.weighted_scores import weighted_scores
-from skindiff.evaluation.statistics.paired_bootstrap import summarise
+from skindiff.evaluation.statistics.summary import summarise
 
 METRICS = ("balanced_accuracy", "f1", "auroc")
 

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
 
+REAL = "real"
+"""The arm of the real training images alone, which every other is compared with."""
+
 
 class CellKey(NamedTuple):
     """What names a row of `results`; ``None`` where a part does not apply (`real` has no generator)."""

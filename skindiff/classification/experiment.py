@@ -16,6 +16,7 @@ from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
+from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
@@ -55,6 +56,9 @@ class ExperimentConfig:
     """Everything else about the classifiers; its architecture is overruled by architectures."""
     geometric_augment: Augment = "geometric"
     """What +geometric arms do instead of classifier.augment; medmnist is Le Roux's."""
+    primary: PrimaryContrast | None = None
+    """The study's one question; null is real+syn against real in balanced accuracy, where both are arms. All
+    other differences are exploratory and corrected together."""
     test_curve: bool = False
     """Score the test images too at every validation, and report the best of these scores beside the selected
     one, as Chaptoukaev does. Nothing is selected by them."""
@@ -88,6 +92,9 @@ class ExperimentConfig:
                 f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
             )
         self.filters.validate(f"{path}filters.")
+        if self.primary is not None:
+            self.primary.validate(f"{path}primary.")
+            self.primary.check_arms(self.arms, f"{path}primary.")
         for architecture in self.architectures:
             replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Image
 
 from skindiff.classification.cells import Cell
+from skindiff.classification.contrasts import lost_references
 from skindiff.corpora.registry import patients_unknown
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
@@ -87,7 +89,40 @@ def comparison_flags(
             flags.append(
                 f"Leak: {what} ({counts}). Scores are too high, and arms that repeat images gain most."
             )
-    return flags + _unequal_steps(cells)
+    return [*flags, *_unequal_steps(cells), *_mixed_factors(cells), *_collapsed(cells)]
+
+
+_COLLAPSED, _MORE = 0.5, 0.25
+"""A classifier gives one class to at least this share of all images, and to so many more than are of it."""
+
+
+def _mixed_factors(cells: Sequence[Cell]) -> list[str]:
+    """Name arms whose difference with `real` is that of several factors together."""
+    lost = lost_references(list(dict.fromkeys(cell.key.arm for cell in cells)))
+    return [
+        f"Two factors at once: {arm} is compared with real, as {own} is no arm of this study: its "
+        f"gain may not be the synthetic images'. Add {own} to the arms."
+        for arm, own in lost.items()
+    ]
+
+
+def _collapsed(cells: Sequence[Cell]) -> list[str]:
+    """Name classifiers that call most images by one class, more than are of it."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for cell in cells:
+        classes = len(cell.class_names)
+        said = np.bincount(cell.probabilities.argmax(1), minlength=classes) / len(cell.labels)
+        there = np.bincount(cell.labels, minlength=classes) / len(cell.labels)
+        code = int(said.argmax())
+        fell = said[code] >= _COLLAPSED and said[code] - there[code] >= _MORE
+        place = (cell.key.architecture, cell.key.arm, cell.class_names[code] if fell else "")
+        found.setdefault(place, []).append(1)
+    return [
+        f"Collapsed: {len(runs)} classifier{'s' * (len(runs) > 1)} of {arm} ({architecture}) call most "
+        f"images {name}. Train longer, or on more images."
+        for (architecture, arm, name), runs in found.items()
+        if name
+    ]
 
 
 def _unequal_steps(cells: Sequence[Cell]) -> list[str]:

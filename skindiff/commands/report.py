@@ -8,8 +8,9 @@ from typing import Any
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
 from skindiff.errors import ConfigError
-from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.report.read import read_report
+from skindiff.report.tables import difference
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
@@ -57,7 +58,7 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     say(f"corpus {corpus['name']}: {corpus['images']} images of {corpus['groups']} groups\n")
     for verdict in content["verdicts"]:
         say(f"- {verdict['sentence']}")
-    for rows in _populations(content["summary"]):
+    for rows in _populations(reference_rows(content["summary"])):
         say()
         say("\n".join(_scores(rows, metrics)))
     for note in content["notes"]:
@@ -83,7 +84,11 @@ def _scores(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[s
     for row in rows:
         series.setdefault(series_name(row, rows), {})[row["metric"]] = row
     lines = [
-        [name, *(_estimate(found.get(metric)) for metric in metrics), _difference(found)]
+        [
+            name,
+            *(_estimate(found.get(metric)) for metric in metrics),
+            difference(found.get("balanced_accuracy")),
+        ]
         for name, found in series.items()
     ]
     about = (
@@ -100,13 +105,3 @@ def _estimate(row: Mapping[str, Any] | None) -> str:
     if row["ci_low"] is None:
         return f"{100 * row['mean']:.1f}"
     return f"{100 * row['mean']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
-
-
-def _difference(found: Mapping[str, Mapping[str, Any]]) -> str:
-    row = found.get("balanced_accuracy")
-    if row is None or row["delta"] is None:
-        return ""
-    if row["delta_ci_low"] is None:
-        return f"{100 * row['delta']:+.1f}"
-    low, high = 100 * row["delta_ci_low"], 100 * row["delta_ci_high"]
-    return f"{100 * row['delta']:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -11,7 +11,9 @@ import yaml
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
+from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.hub.origin import Facts
+from skindiff.report.tables import deciding_interval
 
 METRICS = {
     "balanced_accuracy": "Balanced accuracy",
@@ -88,7 +90,7 @@ def eval_results(
     """
     corpus = (report.get("corpus") or {}).get("name", "images")
     results = []
-    for row in report.get("summary", ()):
+    for row in reference_rows(report.get("summary", ())):
         wanted = (architecture is None or row["architecture"] == architecture) and (
             arms is None or row["arm"] in arms
         )
@@ -108,7 +110,7 @@ def eval_results(
                 metric_args={
                     "interval_95": [row["ci_low"], row["ci_high"]],
                     "difference_to_real": row.get("delta"),
-                    "difference_interval_95": [row.get("delta_ci_low"), row.get("delta_ci_high")],
+                    "difference_interval_95": list(deciding_interval(row)) if row["delta"] else [None, None],
                 },
             )
         )

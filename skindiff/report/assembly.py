@@ -95,6 +95,7 @@ def assemble(
         config=config,
         splits=results.splits,
         cells=results.cells,
+        primary=results.primary,
         replicates=replicates,
         corpus={"name": name, **corpus.counts()},
         tones={label: tone for label, tone in tones.items() if tone is not None},

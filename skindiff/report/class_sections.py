@@ -12,10 +12,11 @@ from skindiff.evaluation.detection import (
     detector_accuracy,
 )
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
-from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.report.detection import detection_markdown
 from skindiff.report.published.fitzpatrick import Published, printed_gain
 from skindiff.report.study_section import StudySection, markdown_table
+from skindiff.report.tables import deciding_interval
 
 
 def per_class_f1(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -164,10 +165,13 @@ def beside_section(rows: Sequence[Mapping[str, Any]], about: str) -> StudySectio
 def _numbers(
     summary: Sequence[Mapping[str, Any]], own: Mapping[str, Any], metric: str
 ) -> dict[str, Any] | None:
-    same = [row for row in summary if row["metric"] == metric]
+    same = [row for row in reference_rows(summary) if row["metric"] == metric]
     same = [row for row in same if all(row[name] == value for name, value in own.items())]
-    names = ("mean", "ci_low", "ci_high", "delta", "delta_ci_low", "delta_ci_high")
-    return {name: same[0][name] for name in names} if same else None
+    names = ("mean", "ci_low", "ci_high", "delta")
+    if not same:
+        return None
+    low, high = deciding_interval(same[0])
+    return {**{name: same[0][name] for name in names}, "delta_ci_low": low, "delta_ci_high": high}
 
 
 def _class_f1(series: Sequence[Mapping[str, Any]], row: Published) -> dict[str, Any] | None:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import ConfigError
-from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.evaluation.statistics.verdicts import SERIES, reference_rows, series_name
 from skindiff.files import write_atomically
-from skindiff.report.judgement import KEY
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
 from skindiff.report.run_pictures import RunDifference, draw_runs
@@ -222,7 +221,7 @@ def _by_place(content: Mapping[str, Any]) -> dict[tuple[str, ...], dict[tuple[st
 
     Scenario and preset stand in the place only where a run has several: they may be what is compared.
     """
-    summary = content["summary"]
+    summary = reference_rows(content["summary"])
     several = [name for name in ("scenario", "preset") if len({row[name] for row in summary}) > 1]
     found: dict[tuple[str, ...], dict[tuple[str, str], Mapping[str, Any]]] = {}
     for row in summary:
@@ -242,7 +241,7 @@ _POPULATION = ("scenario", "test_group", "architecture", "preset")
 def _change(content: Mapping[str, Any], row: Mapping[str, Any] | None) -> str:
     if row is None or row["delta"] is None:
         return _NONE
-    own = (*KEY, "metric")
+    own = (*SERIES, "metric")
     said = [
         verdict["verdict"]
         for verdict in content.get("verdicts", ())

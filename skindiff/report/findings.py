@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.report.tables import difference, estimate, percent, populations
 
 Content = Mapping[str, Any]
@@ -22,7 +22,7 @@ def finding(title: str, content: Content) -> str:
 
 def _scores(content: Content) -> str:
     lines = []
-    for (scenario, group, architecture, _), rows in populations(content["summary"]).items():
+    for (scenario, group, architecture, _), rows in populations(reference_rows(content["summary"])).items():
         own = [row for row in rows if row["metric"] == "balanced_accuracy" and row["mean"] is not None]
         real = next((row for row in own if row["arm"] == "real"), None)
         if real is None:
@@ -30,13 +30,12 @@ def _scores(content: Content) -> str:
         others = sorted(row["mean"] for row in own if row is not real)
         rest = f"; the other arms reach {percent(others[0])} to {percent(others[-1])}%" if others else ""
         where = f"{architecture}, scenario {scenario}, {group} test images"
-        lines.append(f"{where}: `real` reaches {estimate(real)}% balanced accuracy{_chance(content)}{rest}.")
+        lines.append(f"{where}: `real` reaches {estimate(real)}% balanced accuracy{_chance(real)}{rest}.")
     return "\n\n".join(lines)
 
 
-def _chance(content: Content) -> str:
-    classes = len(content["results"][0]["per_class_f1"]) if content["results"] else 0
-    return f", where chance is {100 / classes:.1f}%" if classes else ""
+def _chance(row: Content) -> str:
+    return f", where chance is {percent(row['chance'])}%" if row["chance"] is not None else ""
 
 
 def _by_class(content: Content) -> str:
@@ -153,7 +152,7 @@ def _paper(content: Content) -> str:
             if one["arm"] == "real" and all(one[name] == row[name] for name in same)
         ]  # fmt: skip
         mine = [
-            one for one in content["summary"]
+            one for one in reference_rows(content["summary"])
             if one["arm"] == "real+syn" and all(one[name] == row[name] for name in same if name != "table")
         ]  # fmt: skip
         if real and mine and mine[0]["delta"] is not None:

@@ -1,29 +1,27 @@
 """What a report says first: the verdicts, what would change them, and whether the comparison is fair."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skindiff.evaluation.statistics.verdicts import points, series_name
+from skindiff.classification.cells import REAL
+from skindiff.evaluation.statistics.verdicts import SERIES, points, reference_rows, series_name
 from skindiff.report.study_section import markdown_table
+from skindiff.report.tables import deciding_interval
 
-KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
-"""What names a series in `summary` and `verdicts`."""
-_HOPELESS = 100
-"""Times as much data, from which on the number does not matter."""
+_TIMES = {"twice_splits": "splits", "twice_trainings": "trainings", "twice_patients": "test groups"}
+"""What there might be twice as much of."""
 
 
 def judged(content: Mapping[str, Any], verdict: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the difference that a verdict is about: the fields of its row of `summary`.
+    """Return the row of `summary` that a verdict is about.
 
     Args:
         content: of ``report.json``.
         verdict: a row of its ``verdicts``.
     """
-    wanted = {name: verdict[name] for name in (*KEY, "metric")}
-    row = next(row for row in content["summary"] if all(row[name] == value for name, value in wanted.items()))
-    found: Mapping[str, Any] = row if verdict["reference"] == "real" else row["against"][verdict["reference"]]
-    return found
+    wanted = {name: verdict[name] for name in (*SERIES, "metric", "reference")}
+    rows = content["summary"]
+    return next(row for row in rows if all(row[name] == value for name, value in wanted.items()))
 
 
 def decided(found: Mapping[str, Any]) -> bool:
@@ -32,52 +30,32 @@ def decided(found: Mapping[str, Any]) -> bool:
     return low is not None and high is not None and not low <= 0 <= high
 
 
-def deciding_interval(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the ends of a difference's interval, corrected for the number of arms where that was done."""
-    if found.get("delta_ci_low_corrected") is not None:
-        return found["delta_ci_low_corrected"], found["delta_ci_high_corrected"]
-    return found["delta_ci_low"], found["delta_ci_high"]
-
-
 def would_change(found: Mapping[str, Any]) -> str:
-    """Return in a sentence what it would take to tell a difference that could not be told from none.
-
-    The factor is that by which a standard error must shrink for the difference that was seen to be the least
-    that is found with 80% power; an error shrinks as the root of what it comes from.
+    """Return in a sentence what more splits, trainings and patients would each do to an interval.
 
     Args:
-        found: a difference. Says nothing where it is decided, or where its row holds no minimum effect.
+        found: a row of `summary`. Says nothing where the difference is decided, or was not taken apart.
     """
-    least = found.get("minimum_effect_corrected") or found.get("minimum_effect")
-    if least is None or decided(found):
+    widths = found.get("half_widths")
+    if not widths or decided(found):
         return ""
-    factor = (least / abs(found["delta"])) ** 2 if found["delta"] else math.inf
-    times = f"about {factor:.0f} times" if factor < _HOPELESS else f"more than {_HOPELESS} times"
-    share, why = found.get("delta_seed_share"), ""
-    if share is not None and found["paired_cells"] > 1:  # one run says nothing about seeds
-        why = f" ({_percent(share)} of the variance comes from seeds, {_percent(1 - share)} from patients)"
-    return (
-        f"What would change this: {times} as many seeds and tested patients, should the true difference be "
-        f"the one seen{why}."
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
+    known = [
+        f"±{100 * widths[name]:.1f} with twice the {what}" for name, what in _TIMES.items() if widths[name]
+    ]
+    unknown = "" if widths["twice_trainings"] else "; what more trainings of each split would do is not known"
+    return f"the interval is ±{100 * widths['now']:.1f} points; it would be {', '.join(known)}{unknown}."
 
 
 def at_chance(content: Mapping[str, Any]) -> str:
     """Return in a sentence that classifiers of real images do no better than chance, if that is so."""
     rows = [
-        row for row in content["summary"] if row["arm"] == "real" and row["metric"] == "balanced_accuracy"
+        row
+        for row in reference_rows(content["summary"])
+        if row["arm"] == REAL and row["above_chance"] is False and row["metric"] == "balanced_accuracy"
     ]
-    if not rows or not content["results"]:
+    if not rows:
         return ""
-    classes = len(content["results"][0]["per_class_f1"])
-    low = [row for row in rows if row["ci_low"] is not None and row["ci_low"] <= 1 / classes]
-    if not low:
-        return ""
-    scores = f"{100 * low[0]['mean']:.1f}% balanced accuracy, {100 / classes:.1f}% by chance"
+    scores = f"{100 * rows[0]['mean']:.1f}% balanced accuracy, {100 * rows[0]['chance']:.1f}% by chance"
     return (
         f"Classifiers of `real` images are not known to do better than chance ({scores}): what is compared "
         "with them says little of synthetic images. Train longer, or on more images."
@@ -85,25 +63,47 @@ def at_chance(content: Mapping[str, Any]) -> str:
 
 
 def verdict_text(content: Mapping[str, Any]) -> list[str]:
-    """Return the verdicts against `real` and against the controls as a table, and what would change them."""
-    if not content["verdicts"]:
+    """Return the verdicts as a table, the primary contrast first, and what would change them."""
+    verdicts = content["verdicts"]
+    if not verdicts:
         return [at_chance(content)]
-    found = [judged(content, one) for one in content["verdicts"]]
-    names = [named(content["summary"], one) for one in content["verdicts"]]
+    found = [judged(content, one) for one in verdicts]
+    names = [f"{named(content['summary'], one)} - {one['reference']}" for one in verdicts]
     lines = [
-        [f"{name} - {one['reference']}", one["verdict"], _amount(value), _least(value)]
-        for name, one, value in zip(names, content["verdicts"], found, strict=True)
+        [name, one.get("role") or "", one["verdict"], _amount(row), _least(row)]
+        for name, one, row in zip(names, verdicts, found, strict=True)
     ]
-    metric = content["verdicts"][0]["metric"].replace("_", " ")
-    headings = ["difference", "verdict", f"points of {metric} [95%, corrected]", "could be seen from"]
-    cautions = {value["caution"]: None for value in found if value["caution"]}
-    more = [
-        f"- {name}: {change}"
-        for name, one, value in zip(names, content["verdicts"], found, strict=True)
-        if one["reference"] == "real" and (change := would_change(value))
+    metric = verdicts[0]["metric"].replace("_", " ")
+    headings = ["difference", "role", "verdict", f"points of {metric} [95%]", "could be seen from"]
+    reasons = [f"{name}: {one['why']}." for name, one in zip(names, verdicts, strict=True) if one.get("why")]
+    first = would_change(found[0])
+    change = [f"{names[0]}: {first}"] if first else []
+    cautions = dict.fromkeys(row["caution"] for row in found if row["caution"])
+    notes = [f"{text[0].upper()}{text[1:]}." for text in cautions]
+    return [
+        at_chance(content),
+        markdown_table(headings, lines),
+        "\n".join(f"- {text}" for text in (*_shared(reasons, len(verdicts)), *change, *notes)),
+        _HOW_JUDGED if any(one.get("role") == "exploratory" for one in verdicts) else "",
     ]
-    notes = [f"- {text[0].upper()}{text[1:]}." for text in cautions]
-    return [at_chance(content), markdown_table(headings, lines), "\n".join(more + notes)]
+
+
+_HOW_JUDGED = (
+    "The primary contrast is the study's one question and is tested on its own. All others are exploratory "
+    "and corrected together (Holm); their intervals are the corrected ones."
+)
+
+
+def _shared(reasons: Sequence[str], count: int) -> list[str]:
+    """Return reasons, each once, with what it is a reason for: some of so many verdicts, or all."""
+    by_reason: dict[str, list[str]] = {}
+    for text in reasons:
+        name, _, reason = text.partition(": ")
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"No verdict on {'any' if len(names) == count > 1 else ', '.join(names)}: {reason}"
+        for reason, names in by_reason.items()
+    ]
 
 
 def named(summary: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> str:

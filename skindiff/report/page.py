@@ -14,10 +14,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
 
-from skindiff.evaluation.statistics.verdicts import points
+from skindiff.classification.cells import REAL
+from skindiff.evaluation.statistics.verdicts import NO_VERDICT, points
 from skindiff.report.cost import timing_rows
-from skindiff.report.judgement import decided, deciding_interval, judged, named, would_change
-from skindiff.report.tables import HEADINGS
+from skindiff.report.judgement import decided, judged, named, would_change
+from skindiff.report.tables import HEADINGS, deciding_interval
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
 
 Rows = Sequence[Mapping[str, Any]]
@@ -54,7 +55,7 @@ def render_page(
         tally=_tally(content["verdicts"]),
         found=FOUND,
         cards=_cards(content),
-        cards_open=sum(one["reference"] == "real" for one in content["verdicts"]) <= _FEW_CARDS,
+        cards_open=len(content["verdicts"]) <= _FEW_CARDS,
         cost=COST,
         timings=timing_rows(content["timings"]),
         environment=_surroundings(content["environment"]),
@@ -187,26 +188,29 @@ def _figure(path: Path, caption: str) -> str:
 
 
 def _tally(verdicts: Rows) -> str:
-    """Return how many arms have which verdict against `real`."""
-    words = Counter(one["verdict"] for one in verdicts if one["reference"] == "real")
+    """Return how many differences have which verdict."""
+    words = Counter(one["verdict"] for one in verdicts)
     return ", ".join(f"{count} {word}" for word, count in words.items())
 
 
 def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what the page shows of every verdict, those against `real` first."""
-    verdicts = sorted(content["verdicts"], key=lambda one: one["reference"] != "real")
+    """Return what the page shows of every verdict, the primary contrast first."""
+    verdicts = content["verdicts"]
+    asked = any(one.get("role") == "primary" for one in verdicts)
     found = [judged(content, one) for one in verdicts]
     ends = [abs(end) for one in found for end in deciding_interval(one) if end is not None]
     limit = max([0.01, *ends])
     return [
         {
             "word": one["verdict"],
-            "mood": mood(value),
+            "mood": mood(value) if one["verdict"] != NO_VERDICT else "open",
+            "role": one.get("role") or "",
+            "first": one.get("role") != "exploratory" if asked else one["reference"] == REAL,
             "name": named(content["summary"], one),
             "reference": one["reference"],
             "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
             "amount": _amount(value, one["metric"]),
-            "change": would_change(value) if one["reference"] == "real" else "",
+            "change": would_change(value) if one.get("role") == "primary" else "",
             "bar": _bar(value, limit),
             "limit": points(limit),
         }

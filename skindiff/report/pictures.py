@@ -13,13 +13,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.cells import Cell
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
-from skindiff.evaluation.statistics.verdicts import judged_differences, series_name
+from skindiff.evaluation.statistics.verdicts import SERIES, series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
-from skindiff.report.judgement import deciding_interval
-from skindiff.report.tables import HEADINGS
+from skindiff.report.tables import HEADINGS, deciding_interval
 from skindiff.seeding import numpy_generator
 
 Log = Sequence[Mapping[str, float]]
@@ -253,36 +252,39 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
 
 
 def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path: Path) -> None:
-    """Draw paired differences in points, with intervals and (thin) those corrected for the number of arms.
+    """Draw judged differences in points with the intervals that decide.
 
     Args:
-        rows: rows of `summary`; full markers are differences to `real`, hollow ones to other reference arms.
+        rows: rows of `summary`; full markers are primary contrasts, hollow ones exploratory.
         metrics: a panel for each.
         path: the PNG file.
     """
-    lines = [row for row in rows if row["metric"] == metrics[0] and row["delta"] is not None]
-    names = [_forest_name(row, lines) for row in lines]
-    with drawing(3.1 * len(metrics) + 1.8, 0.48 * len(lines) + 1.3, path) as figure:
+    lines = [row for row in rows if row["metric"] == metrics[0] and row["role"] is not None]
+    names = [f"{_forest_name(row, lines)} - {row['reference']}" for row in lines]
+    asked = {_contrast(row) for row in rows if row["role"] not in (None, "exploratory")}
+    with drawing(3.1 * len(metrics) + 1.8, 0.34 * len(lines) + 1.3, path) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for panel, metric in zip(panels, metrics, strict=True):
             panel.axvline(0, color="#4c5663", linewidth=1)
             for place, line in enumerate(lines):
-                key = {field: line[field] for field in CellKey._fields if field in line}
-                row = find_row(rows, metric=metric, **key)
+                row = find_row(rows, metric=metric, **dict(zip(_CONTRAST, _contrast(line), strict=True)))
                 colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
-                _draw_difference(panel, -place, judged_differences(row, rows), colour)
+                _draw_difference(panel, -place, row, colour, full=_contrast(line) in asked)
             panel.set_title(HEADINGS[metric])
             panel.set_xlabel("points more than the reference")
             panel.grid(visible=False, axis="y")
         panels[0].set_yticks([-place for place in range(len(lines))], names)
         panels[0].set_ylim(-len(lines) + 0.2, 0.5)
         panels[0].tick_params(axis="y", length=0)
-        others = dict.fromkeys(
-            arm for line in lines for arm in judged_differences(line, rows) if arm != "real"
-        )
-        hollow = ", ".join(others)
-        note = "full circles: against real" + (f"; hollow, from top: against {hollow}" if others else "")
-        figure.supxlabel(note, fontsize=8, color="#4c5663")
+        if asked:
+            figure.supxlabel("full circles: the primary contrast", fontsize=8, color="#4c5663")
+
+
+_CONTRAST = (*SERIES, "reference")
+
+
+def _contrast(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _CONTRAST)
 
 
 def _forest_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -294,24 +296,13 @@ def _forest_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> s
     return name
 
 
-def _draw_difference(
-    axes: Axes, place: float, differences: Mapping[str, Mapping[str, Any]], colour: str
-) -> None:
-    for turn, (reference, value) in enumerate(differences.items()):
-        height = place - 0.21 * turn
-        full = reference == "real"
-        low, high = deciding_interval(value)
-        if low is not None and high is not None:
-            axes.plot([100 * low, 100 * high], [height, height], color=colour, linewidth=0.8)
-        if value["delta_ci_low"] is not None:
-            ends = [100 * value["delta_ci_low"], 100 * value["delta_ci_high"]]
-            axes.plot(ends, [height, height], color=colour, linewidth=2.6 if full else 1.6)
-        face = colour if full else "white"
-        axes.plot(
-            100 * value["delta"],
-            height,
-            "o",
-            color=colour,
-            markerfacecolor=face,
-            markersize=6 if full else 4.5,
-        )
+def _draw_difference(axes: Axes, place: float, row: Mapping[str, Any], colour: str, *, full: bool) -> None:
+    if row["delta"] is None:
+        return
+    low, high = deciding_interval(row)
+    if low is not None and high is not None:
+        axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=2.6 if full else 1.6)
+    face = colour if full else "white"
+    axes.plot(
+        100 * row["delta"], place, "o", color=colour, markerfacecolor=face, markersize=6 if full else 4.5
+    )

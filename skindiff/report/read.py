@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from skindiff.classification.cells import REAL
 from skindiff.errors import RunFolderError
 from skindiff.renamed import with_new_names
 
 REPORT_FILE = "report.json"
+SCHEMA = 2
+"""Of report.json: 1 had a row of `summary` for each series, 2 has one for each series and reference."""
 _NEEDED = ("recipe", "title", "config", "corpus", "splits", "summary", "results", "verdicts", "notes")
 
 
@@ -31,4 +34,21 @@ def read_report(folder: Path) -> dict[str, Any]:
         ) from error
     if missing:
         raise RunFolderError(f"run: {path} is no report of a run (no {missing[0]}); run it again by --resume")
-    return with_new_names(content, str(path))
+    return _current(with_new_names(content, str(path)))
+
+
+def _current(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of an older report with a row of `summary` for each reference, and roles."""
+    if content.get("schema", 1) >= SCHEMA:
+        return content
+    nothing = dict.fromkeys(("chance", "above_chance", "reference_above_chance", "groups_differing"))
+    nothing |= dict.fromkeys(("delta_parts", "delta_units", "half_widths"))
+    rows = []
+    for old in content["summary"]:
+        own = {name: value for name, value in old.items() if name != "against"}
+        for reference, found in {REAL: {}, **old.get("against", {})}.items():
+            row = {**own, **found, **nothing, "reference": reference}
+            judged = row["delta_p_corrected"] is not None
+            row |= {"role": "exploratory" if judged else None}
+            rows += [row] if row["delta"] is not None or reference == REAL else []
+    return {**content, "summary": rows}

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from skindiff.classification.cells import Cell
+from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Experiment
 from skindiff.corpora.registry import Corpus
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
@@ -28,6 +29,7 @@ class Results:
     """What a study has found so far.
 
     Attributes:
+        primary: the study's question, as its experiment states it.
         splits: how each split fell.
         cells: predictions of every arm and seed.
         best_epochs: where tests were watched, a row for each cell.
@@ -42,6 +44,7 @@ class Results:
     """
 
     studies: list[Study] = field(default_factory=list)
+    primary: PrimaryContrast | None = None
     splits: list[dict[str, Any]] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     best_epochs: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +69,7 @@ class Results:
     def add_split(self, experiment: Experiment) -> None:
         """Add a split, or a further seed of the same one, and the cells that need no generator."""
         self._add_study(experiment.study)
+        self.primary = experiment.config.primary
         row = experiment.described_split()
         self.splits += [row] if row not in self.splits else []
         self._add_cells(experiment, experiment.cells(), "classifiers")

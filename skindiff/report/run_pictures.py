@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from skindiff.report.pictures import LINES, drawing
+from skindiff.report.tables import deciding_interval
 
 _STEP = 0.22
 """Distance of two runs' lines, where arms are one apart."""
@@ -40,7 +41,7 @@ def draw_runs(
         for place, found in enumerate(differences.values()):
             for one in found:
                 level = -place * height - _STEP * list(runs).index(one.run)
-                low, high = one.row["delta_ci_low"], one.row["delta_ci_high"]
+                low, high = deciding_interval(one.row)
                 if low is not None and high is not None:
                     axes.plot([100 * low, 100 * high], [level, level], color=colours[one.run], linewidth=2)
                 axes.plot(100 * one.row["delta"], level, "o", color=colours[one.run], markersize=5)

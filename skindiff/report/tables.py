@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skindiff.evaluation.statistics.verdicts import judged_differences, points, series_name
+from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.study_section import markdown_table
 
@@ -37,12 +37,20 @@ def estimate(row: Mapping[str, Any] | None) -> str:
 
 
 def difference(value: Mapping[str, Any] | None) -> str:
-    """Return a difference with its interval in points, empty where there is none."""
+    """Return a difference in points with the interval that decides, empty where there is none."""
     if value is None or value["delta"] is None:
         return ""
-    if value["delta_ci_low"] is None:
-        return points(value["delta"])
-    return f"{points(value['delta'])} [{points(value['delta_ci_low'])}, {points(value['delta_ci_high'])}]"
+    low, high = deciding_interval(value)
+    return (
+        points(value["delta"]) if low is None else f"{points(value['delta'])} [{points(low)}, {points(high)}]"
+    )
+
+
+def deciding_interval(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Return the ends of a difference's interval: the one that its verdict follows from, where it has one."""
+    if found.get("delta_ci_low_corrected") is not None:
+        return found["delta_ci_low_corrected"], found["delta_ci_high_corrected"]
+    return found["delta_ci_low"], found["delta_ci_high"]
 
 
 def populations(rows: Rows) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
@@ -58,7 +66,7 @@ def by_series(rows: Rows) -> dict[str, dict[str, Mapping[str, Any]]]:
     """Return the rows of a population of `summary` by the name of their series, and by metric."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(series_name(row, rows), {})[row["metric"]] = row
+        found.setdefault(series_name(row, rows), {}).setdefault(row["metric"], row)
     return found
 
 
@@ -75,6 +83,7 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
             [name, *(estimate(by_metric.get(metric)) for metric in _SHOWN)]
             for name, by_metric in by_series(rows).items()
         ]
+        lines.append(["chance", *(_chance(rows, metric) for metric in _SHOWN)])
         first = rows[0]
         about = (
             f"{first['images']} test images of {first['groups']} groups over {first['cells']} runs per arm"
@@ -86,15 +95,21 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
     return parts
 
 
+def _chance(rows: Rows, metric: str) -> str:
+    known = [row["chance"] for row in rows if row["metric"] == metric and row["chance"] is not None]
+    return percent(known[0]) if known else ""
+
+
 def _difference_table(rows: Rows, said: str) -> str:
-    lines, compared = [], [metric for metric in _COMPARED if metric != said]
-    for name, by_metric in by_series(rows).items():
-        judged = [judged_differences(by_metric[metric], rows) for metric in compared]
-        for reference in judged[0]:
-            lines.append([f"{name} - {reference}", *(difference(one.get(reference)) for one in judged)])
-    if not lines:
-        return ""
-    return markdown_table(["paired difference, points", *(HEADINGS[metric] for metric in compared)], lines)
+    compared = [metric for metric in _COMPARED if metric != said]
+    by_name: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["role"] is not None:
+            name = f"{series_name(row, rows)} - {row['reference']}"
+            by_name.setdefault(name, {})[row["metric"]] = row
+    lines = [[name, *(difference(one.get(metric)) for metric in compared)] for name, one in by_name.items()]
+    headings = ["paired difference, points", *(HEADINGS[metric] for metric in compared)]
+    return markdown_table(headings, lines) if lines else ""
 
 
 def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
@@ -102,7 +117,8 @@ def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
     if not published:
         return []
     # Where a study has several generators, the first one stands beside the paper's.
-    ours = {_paper_key(row): row for row in reversed(summary) if row["metric"] == "accuracy"}
+    rows = reference_rows(summary)
+    ours = {_paper_key(row): row for row in reversed(rows) if row["metric"] == "accuracy"}
     theirs = {_paper_key(row): row for row in published if row["metric"] == "accuracy"}
     lines = []
     for key, row in theirs.items():

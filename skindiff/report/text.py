@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points
+from skindiff.classification.cells import REAL
+from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
 from skindiff.report.findings import finding
-from skindiff.report.judgement import comparison_text, verdict_text
+from skindiff.report.judgement import comparison_text, judged, verdict_text
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.tables import (
     beside_the_paper,
+    difference,
     lesion_table,
     score_tables,
     split_table,
@@ -105,30 +107,26 @@ def images(pictures: Sequence[tuple[str, str]]) -> str:
 
 
 def answer(content: Mapping[str, Any]) -> str:
-    """Return the answer to the study's own question in a sentence: does the arm of both kinds help?
+    """Return the answer to the study's own question, its primary contrast, in a sentence.
 
-    Empty where no arm with synthetic images stands against `real`.
+    Where a study states none it is `real+syn` against `real`; empty where it has no such arms.
     """
-    against = [one for one in content["verdicts"] if one["reference"] == "real"]
-    asked = [one for one in against if one["arm"].startswith("real+syn")]
+    asked = [one for one in content["verdicts"] if one.get("role") == "primary"]
+    asked = asked or [
+        one for one in content["verdicts"] if one["reference"] == REAL and one["arm"].startswith("real+syn")
+    ]
     if not asked:
         return ""
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
-    row = next(row for row in content["summary"] if all(row[name] == first[name] for name in _ASKED))
-    low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
+    row = judged(content, first)
     by = f" ({first['strategy']})" if first["strategy"] else ""
-    word = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}[first["verdict"]]
-    score = f"{points(row['delta'])} points of {first['metric'].replace('_', ' ')}"
+    words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}
+    word = words.get(first["verdict"], "This study cannot say")
+    why = f" ({first['why']})" if first.get("why") else ""
     return (
-        f"Do synthetic images help? **{word}**: `{first['arm']}`{by} against `real` has {score} "
-        f"[{points(low)}, {points(high)}] on {row['images']} test images."
+        f"Do synthetic images help? **{word}**{why}: `{first['arm']}`{by} against `{first['reference']}` has "
+        f"{difference(row)} points of {first['metric'].replace('_', ' ')} on {row['images']} test images."
     )
-
-
-_ASKED = (
-    *("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset", "metric"),
-)
-"""What a verdict and the row it follows from have in common."""
 
 
 def lead(content: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from skindiff.classification.cells import Cell
+from skindiff.classification.contrasts import PrimaryContrast, default_primary
 from skindiff.classification.leaks import comparison_flags
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
-from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
+from skindiff.evaluation.statistics.paired_bootstrap import result_row
+from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import verdicts
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.measures.copying.crossing import crossing_flags
@@ -41,6 +43,7 @@ from skindiff.report.pictures import (
     draw_tone,
 )
 from skindiff.report.published.fitzpatrick import Published
+from skindiff.report.read import SCHEMA
 from skindiff.report.study_section import Picture, StudySection, StudySectionOf
 from skindiff.report.text import (
     CONFUSIONS,
@@ -77,8 +80,7 @@ class Report:
         config: the run's settings as nested plain values.
         splits: one dict per split with at least ``seed``, ``sizes``, ``dropped`` and ``groups_crossing``.
         cells: predictions of every arm and seed.
-        references: arms besides `real` that others are compared with, where there are such cells.
-        primary_metric: the score that the verdicts are about.
+        primary: the study's question; the verdicts are about its score.
         replicates: of the bootstrap.
         fairness: groups of skin types, and how few patients are not shown.
         corpus: counts of what was read, missing, quarantined.
@@ -100,8 +102,7 @@ class Report:
     config: Mapping[str, Any]
     splits: Sequence[Mapping[str, Any]]
     cells: Sequence[Cell]
-    references: Sequence[str] = ("real+duplicates", "real+colour", "real+syn:random")
-    primary_metric: str = "balanced_accuracy"
+    primary: PrimaryContrast | None = None
     replicates: int = 2000
     fairness: FairnessConfig = field(default_factory=FairnessConfig)
     corpus: Mapping[str, Any] = field(default_factory=dict)
@@ -166,11 +167,11 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         report: what was found.
         surroundings: from :func:`environment`.
     """
-    present = {cell.key.arm for cell in report.cells}
-    references = [arm for arm in report.references if arm in present]
-    summary = summarise(report.cells, references=references, replicates=report.replicates)
+    primary = report.primary or default_primary([cell.key.arm for cell in report.cells])
+    summary = summarise(report.cells, primary=primary, replicates=report.replicates)
     results = [result_row(cell) for cell in report.cells]
     content = {
+        "schema": SCHEMA,
         "recipe": report.recipe,
         "title": report.title,
         "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
@@ -180,7 +181,8 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
             *comparison_flags(report.cells, report.splits, report.corpus),
             *crossing_flags(report.extra.get("copying", ())),
         ],
-        "verdicts": verdicts(summary, report.primary_metric),
+        "primary": asdict(primary) if primary else None,
+        "verdicts": verdicts(summary, (primary or PrimaryContrast()).metric),
         "summary": summary,
         "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),
         "skin_tone": _tone_content(report.tones),
@@ -278,11 +280,11 @@ def _draw(
         return folder / name
 
     summary = content["summary"]
-    if any(row["delta"] is not None for row in summary):
+    if any(row["role"] is not None for row in summary):
         path = add(
             SCORES,
             "differences.png",
-            "Paired differences with 95% intervals; thin lines: corrected for the number of arms.",
+            "Paired differences with the intervals that decide.",
         )
         draw_forest(summary, _FOREST_METRICS, path)
     for name, groups in confusion_groups(report.cells, summary).items():

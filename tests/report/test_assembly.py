@@ -10,7 +10,7 @@ from datasets import Dataset, Features, Value
 from PIL import Image
 
 from skindiff.corpora.schema import corpus_features
-from skindiff.evaluation.statistics.paired_bootstrap import summarise
+from skindiff.evaluation.statistics.summary import summarise
 from skindiff.report.assembly import write_study
 from skindiff.report.class_pictures import (
     DRAWN_COLUMNS,

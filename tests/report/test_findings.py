@@ -10,12 +10,12 @@ SERIES = {**ROW, "generator": None, "strategy": None, "ratio": None}
 
 def score(arm: str, mean: float, **more: object) -> dict[str, object]:
     row = {**SERIES, "arm": arm, "metric": "balanced_accuracy", "mean": mean, "delta": None}
+    row |= {"reference": None, "chance": 0.25}
     return {**row, "ci_low": mean - 0.02, "ci_high": mean + 0.02, **more}
 
 
 CONTENT = {
     "summary": [score("real", 0.30), score("real+syn", 0.45), score("real+colour", 0.41)],
-    "results": [{"per_class_f1": dict.fromkeys("abcd", 0.5)}],
     "per_class_f1": [
         {**SERIES, "arm": "real", "f1": {"a": {"mean": 0.2}, "b": {"mean": 0.4}, "c": {"mean": None}}},
         {**SERIES, "arm": "real+syn", "f1": {"a": {"mean": 0.3}, "b": {"mean": 0.1}, "c": {"mean": 0.5}}},

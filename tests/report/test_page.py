@@ -103,10 +103,10 @@ def test_it_says_what_the_text_says(page: Page, folder: Path) -> None:
 
 def test_a_verdicts_colour_follows_its_interval(page: Page, folder: Path) -> None:
     content = json.loads((folder / "report.json").read_text())
-    against_real = [one for one in content["verdicts"] if one["reference"] == "real"]
+    asked = [one for one in content["verdicts"] if one["role"] == "primary"]
     moods = {"helps": "good", "hurts": "bad", "can't tell": "open"}
     cards = [card["class"] for card in page.all("article")]
-    assert cards == [f"card {moods.get(one['verdict'], one['verdict'])}" for one in against_real]
+    assert cards == [f"card {moods.get(one['verdict'], one['verdict'])}" for one in asked]
     row: dict[str, Any] = {"delta": 0.1, "delta_ci_low": 0.01, "delta_ci_high": 0.2}
     assert mood(row) == "good"
     assert mood(row | {"delta_ci_low_corrected": -0.01, "delta_ci_high_corrected": 0.21}) == "open"

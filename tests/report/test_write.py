@@ -132,7 +132,9 @@ def test_report_json_keeps_its_contract(content: Mapping[str, Any]) -> None:
     assert {"source", "synthetic", "target", "paired_shift"} <= set(content["skin_tone"])
     assert content["skin_tone"]["transfer"] == "img2img ti+lora"
     assert len(content["results"]) == 15
-    assert len(content["summary"]) == 5 * len(METRICS)
+    # `real` has no reference, each control has one, both arms under test have `real` and two controls
+    assert len(content["summary"]) == (1 + 2 * 1 + 2 * 3) * len(METRICS)
+    assert content["schema"] == 2
 
 
 def test_nothing_private_is_in_it(folder: Path, content: Mapping[str, Any]) -> None:
@@ -150,10 +152,11 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     text = (folder / "report.md").read_text()
     assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES
     assert all(f"(pictures/{name})" in text for name in PICTURES)
-    assert "| real+syn - real | helps | +" in text
-    assert "| syn - real | hurts | -" in text
-    assert "| real+duplicates - real | can't tell | " in text
-    assert "| real+syn - real+duplicates | helps | +" in text
+    assert "| real+syn - real | primary | helps | +" in text
+    assert "| syn - real | exploratory | hurts | -" in text
+    assert "| real+duplicates - real | exploratory | can't tell | " in text
+    assert "| real+syn - real+duplicates | exploratory | helps | +" in text
+    assert "| chance | 25.0 | 25.0 | 25.0 | 50.0 |" in text
     assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
     assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text
@@ -283,25 +286,19 @@ def test_a_comparison_is_called_fair_only_where_it_was_looked_at(content: Mappin
 
 
 def test_it_says_what_would_change_an_open_verdict() -> None:
-    row: dict[str, Any] = {
-        "delta": 0.02,
-        "delta_ci_low": -0.03,
-        "delta_ci_high": 0.07,
-        "paired_cells": 5,
-        "minimum_effect": 0.075,
-        "delta_seed_share": 0.8,
-    }
-    words = would_change(row)
-    assert "about 14 times as many seeds and tested patients" in words  # (7.5 / 2)^2
-    assert "(80% of the variance comes from seeds, 20% from patients)" in words
-    assert "more than 100 times" in would_change(row | {"delta": 0.001})
-    assert "more than 100 times" in would_change(row | {"delta": 0.0})
-    assert "doubt" not in would_change(row | {"paired_cells": 1})
+    widths = {"now": 0.05, "twice_splits": 0.031, "twice_trainings": 0.042, "twice_patients": 0.049}
+    row: dict[str, Any] = {"delta_ci_low": -0.03, "delta_ci_high": 0.07, "half_widths": widths}
+    assert would_change(row) == (
+        "the interval is ±5.0 points; it would be ±3.1 with twice the splits, ±4.2 with twice the trainings, "
+        "±4.9 with twice the test groups."
+    )
+    single = {**row, "half_widths": {**widths, "twice_trainings": None}}
+    assert "what more trainings of each split would do is not known" in would_change(single)
     assert would_change(row | {"delta_ci_low": 0.01}) == ""
-    assert would_change({**row, "minimum_effect": None}) == ""
-    # Corrected for the number of arms it is open again.
+    assert would_change({**row, "half_widths": None}) == ""
+    # Corrected with the others it is open again.
     corrected = {"delta_ci_low": 0.01, "delta_ci_low_corrected": -0.01, "delta_ci_high_corrected": 0.08}
-    assert "about 20 times" in would_change(row | corrected | {"minimum_effect_corrected": 0.09})
+    assert would_change(row | corrected)
 
 
 def test_a_study_of_one_arm_and_one_seed_is_reported(tmp_path: Path) -> None:

@@ -13,19 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.cells import REAL, Cell, CellKey
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
 from skindiff.evaluation.statistics.comparisons import comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
-from skindiff.evaluation.statistics.paired_bootstrap import (
-    REFERENCE_ARM,
-    Resampling,
-    Seeds,
-    mean_over_seeds,
-    nearest_reference,
-)
+from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Seeds, mean_over_seeds
+from skindiff.evaluation.statistics.summary import nearest_reference
 from skindiff.renamed import in_streams
 from skindiff.seeding import numpy_generator
 
@@ -156,11 +151,11 @@ class _Study:
         for cell in cells:
             series.setdefault(cell.key.series, []).append(cell)
         self.arms = [self._arm(key, members_of, drawn) for key, members_of in series.items()]
-        keys = [arm.key for arm in self.arms if arm.key.arm == REFERENCE_ARM]
+        keys = [arm.key for arm in self.arms if arm.key.arm == REAL]
         by_key = {arm.key: arm for arm in self.arms}
         self.reference: dict[CellKey, _Arm] = {}
         for arm in self.arms:
-            nearest = nearest_reference(arm.key, keys) if arm.key.arm != REFERENCE_ARM else None
+            nearest = nearest_reference(arm.key, keys) if arm.key.arm != REAL else None
             if nearest is not None:
                 self.reference[arm.key] = by_key[nearest]
 

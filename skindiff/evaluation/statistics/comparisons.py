@@ -15,6 +15,8 @@ import numpy as np
 
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
 
+SINGLE = 1
+"""Size of a family of one: the primary contrast is not corrected."""
 POINTS = 0.05
 """The planted effect whose power every comparison states: five points."""
 
@@ -64,9 +66,9 @@ def no_comparison() -> dict[str, Any]:
     nothing = dict.fromkeys(
         (
             *("delta", "delta_ci_low", "delta_ci_high", "delta_se", "delta_df", "delta_p"),
-            *("delta_seed_share", "minimum_effect", "power_at_5_points"),
+            *("delta_seed_share", "delta_parts", "delta_units", "minimum_effect", "power_at_5_points"),
             *("delta_p_corrected", "delta_ci_low_corrected", "delta_ci_high_corrected"),
-            *("corrected_level", "minimum_effect_corrected", "caution"),
+            *("corrected_level", "minimum_effect_corrected", "half_widths", "caution"),
         )
     )
     return {**nothing, "comparisons": 0, "paired_cells": 0}
@@ -85,11 +87,14 @@ def comparison(
 
     Returns:
         ``delta``, ``delta_ci_low``, ``delta_ci_high``, ``delta_se``, ``delta_df`` (degrees of freedom),
-        ``delta_p`` (two-sided), ``delta_seed_share`` (of the variance: more seeds lower that part, more
-        patients the rest), ``paired_cells``, ``minimum_effect`` (found with 80% power at ``level``; None
-        where nothing varied), ``power_at_5_points``, ``caution`` (words, or None). With a correction also
-        ``comparisons`` (size of the family), ``delta_p_corrected``, ``corrected_level`` and at that level
-        ``delta_ci_low_corrected``, ``delta_ci_high_corrected``, ``minimum_effect_corrected``.
+        ``delta_p`` (two-sided), ``delta_seed_share`` (of the variance), ``delta_parts`` (shares of the
+        variance, :attr:`~skindiff.evaluation.statistics.estimates.Estimate.parts`), ``delta_units`` (splits,
+        or trainings where there is one split), ``paired_cells``, ``minimum_effect`` (found with 80% power at
+        ``level``; None where nothing varied), ``power_at_5_points``, ``caution`` (words, or None). With a
+        correction also ``comparisons`` (size of the family), ``delta_p_corrected``, ``corrected_level`` and
+        at that level ``delta_ci_low_corrected``, ``delta_ci_high_corrected``, ``minimum_effect_corrected``
+        and ``half_widths``: of the interval ``now``, and with ``twice_splits``, ``twice_trainings`` and
+        ``twice_patients`` (None where that is not known).
     """
     if found is None:
         return no_comparison()
@@ -102,6 +107,8 @@ def comparison(
         "delta_df": found.degrees_of_freedom,
         "delta_p": found.p_value(),
         "delta_seed_share": found.seed_share,
+        "delta_parts": found.parts,
+        "delta_units": found.units,
         "paired_cells": paired_cells,
         "minimum_effect": found.detectable(level),
         "power_at_5_points": found.power(POINTS, level),
@@ -117,4 +124,20 @@ def comparison(
         "delta_ci_low_corrected": low,
         "delta_ci_high_corrected": high,
         "minimum_effect_corrected": found.detectable(correction.level),
+        "half_widths": _half_widths(found, correction.level),
+    }
+
+
+def _half_widths(found: Estimate, level: float) -> dict[str, float | None]:
+    """Return half the width of the interval now, and with twice as much of what it comes from."""
+    known = found.training_variance is not None or found.units_are == "trainings"
+    splits = found.units_are == "splits"
+    more = (
+        {"trainings": 2} if splits else {"splits": 2}
+    )  # where there is one split its trainings are the units
+    return {
+        "now": found.half_width(level),
+        "twice_splits": found.with_more(splits=2).half_width(level) if splits else None,
+        "twice_trainings": found.with_more(**more).half_width(level) if known else None,
+        "twice_patients": found.with_more(patients=2).half_width(level),
     }

@@ -20,6 +20,11 @@ the true share. With p = 2 - 3/units it is 94.1% to 96.2% (3 units), 94.6 to 95.
 to 95.1 (10), and 93.6 to 98.3 with two (normal errors, image part known, 200,000 draws). What holds on
 simulated studies: :mod:`.paired_bootstrap`.
 
+What the seed part is made of. The floor below is *image by run*: what is particular to an image in one run,
+which more runs and more patients shrink. The rest is luck: of the generator (and of the split it learnt on),
+and of a training; where splits have several trainings their spread within splits tells the two apart. The
+image part is shared by all runs: only more patients shrink it.
+
 The bootstrap also knows how much units must differ for their images alone, the *floor* of the seed part. A
 few units can agree better than that by luck. The interval stays as it is (raised to the floor it would cover
 97% and more), but power is planned with no less than the floor, and :attr:`Estimate.lucky` tells of it.
@@ -27,7 +32,7 @@ few units can agree better than that by luck. The interval stays as it is (raise
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +48,20 @@ _POINTS = 200
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over units and the two parts of its variance (see the module's text)."""
+    """A mean over units and the parts of its variance (see the module's text).
+
+    Attributes:
+        value: the mean.
+        seed_variance: the seed part.
+        image_variance: the image part.
+        seed_floor: how much of the seed part images alone would make.
+        units: splits; trainings where there is one split.
+        groups: of test images.
+        training_variance: how much of the seed part comes from trainings within splits; None where no split
+            has several.
+        training_floor: how much of that images alone would make.
+        units_are: what the units are.
+    """
 
     value: float
     seed_variance: float
@@ -51,6 +69,50 @@ class Estimate:
     seed_floor: float
     units: int
     groups: int
+    training_variance: float | None = None
+    training_floor: float = 0.0
+    units_are: Literal["splits", "trainings"] = "splits"
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The four parts of the variance as shares of it; see the module's text.
+
+        ``generator`` (what splits with their generators have of their own), ``training`` (of a classifier),
+        ``image_by_run`` and ``images``. Where each split has one training the first two cannot be told apart
+        and are ``generator_and_training``; where there is one split they are ``training``.
+        """
+        by_run = min(self.seed_floor, self.seed_variance)
+        luck = self.seed_variance - by_run
+        found = {"generator_and_training": luck}
+        if self.units_are == "trainings":
+            found = {"training": luck}
+        elif self.training_variance is not None:
+            training = min(max(self.training_variance - self.training_floor, 0.0), luck)
+            found = {"generator": luck - training, "training": training}
+        found |= {"image_by_run": by_run, "images": self.image_variance}
+        total = self.variance
+        return {name: part / total if total > 0 else 0.0 for name, part in found.items()}
+
+    def with_more(self, *, splits: float = 1, trainings: float = 1, patients: float = 1) -> "Estimate":
+        """Return what the estimate would be with so many times as much data, its value as it is.
+
+        Args:
+            splits: each with a generator of its own; where there is one split they are trainings.
+            trainings: of every split. Nothing is known of them where each split has one.
+            patients: who are tested.
+        """
+        by_run = min(self.seed_floor, self.seed_variance)
+        trained = min(self.training_variance or 0.0, self.seed_variance)
+        seeds = self.seed_variance - trained * (1 - 1 / trainings)
+        # What is particular to an image in one run shrinks with either; it is not counted twice.
+        seeds -= min(by_run, seeds) * (1 - 1 / patients)
+        return replace(
+            self,
+            seed_variance=seeds / splits,
+            image_variance=self.image_variance / patients,
+            units=round(self.units * splits),
+            groups=round(self.groups * patients),
+        )
 
     @property
     def lucky(self) -> bool:

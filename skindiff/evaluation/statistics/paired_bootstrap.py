@@ -52,23 +52,20 @@ classes that occur in a resampled test set.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skindiff.classification.cells import Cell, CellKey
-from skindiff.classification.metrics import METRICS, SkinClassificationMetric
+from skindiff.classification.cells import Cell
+from skindiff.classification.metrics import SkinClassificationMetric
 from skindiff.classification.weighted_scores import weighted_scores
-from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
-from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate
+from skindiff.evaluation.statistics.estimates import Estimate, estimate
 from skindiff.measures.group_bootstrap import resampled
-from skindiff.renamed import in_streams
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
-
-REFERENCE_ARM = "real"
 
 
 def result_row(cell: Cell) -> dict[str, Any]:
@@ -107,6 +104,7 @@ class Series:
         self.key = cells[0].key.series
         self.images = len({image for cell in cells for image in cell.image_ids})
         self.groups = len({group for cell in cells for group in cell.group_ids})
+        self.cells = {cell.key.seeds: cell for cell in cells}
         self.scores: dict[Seeds, dict[str, FloatArray]] = {
             cell.key.seeds: weighted_scores(cell.labels, cell.probabilities, drawn.of_images(cell), metrics)
             for cell in cells
@@ -129,6 +127,30 @@ class Series:
         """Return the number of cells that both series have."""
         return len(self.scores.keys() & other.scores.keys())
 
+    def chance(self, metric: str) -> float:
+        """Return what guessing reaches.
+
+        In accuracy the share of the largest class, in AUROC one half, in other scores one in as many classes
+        as have test images.
+        """
+        labels = np.concatenate([cell.labels for cell in self.cells.values()])
+        counts = np.bincount(labels)
+        if metric == "accuracy":
+            return float(counts.max() / counts.sum())
+        return 0.5 if metric == "auroc" else 1 / int((counts > 0).sum())
+
+    def differing_groups(self, other: "Series", metric: str) -> int:
+        """Return the number of test groups of which any image is scored otherwise in any run."""
+        differing: set[str] = set()
+        for pair in self.scores.keys() & other.scores.keys():
+            mine, theirs = self.cells[pair], other.cells[pair]
+            if metric == "auroc":
+                changed = np.abs(mine.probabilities - theirs.probabilities).max(1) > 1e-9
+            else:
+                changed = mine.probabilities.argmax(1) != theirs.probabilities.argmax(1)
+            differing |= {mine.group_ids[row] for row in np.flatnonzero(changed)}
+        return len(differing)
+
 
 def mean_over_seeds(cells: Mapping[Seeds, FloatArray], groups: int) -> Estimate | None:
     """Estimate the mean of a score over cells, with splits as the units of chance.
@@ -147,138 +169,31 @@ def mean_over_seeds(cells: Mapping[Seeds, FloatArray], groups: int) -> Estimate 
     for pair, scores in known.items():
         units.setdefault(pair[part], []).append(scores)
     means = np.stack([np.mean(members, axis=0) for members in units.values()])
-    return estimate(means, [len(members) for members in units.values()], groups)
+    found = estimate(means, [len(members) for members in units.values()], groups)
+    if found is None or part == 1:
+        return found and replace(found, units_are="trainings" if len(units) > 1 else "splits")
+    trained = _of_trainings(list(units.values()))
+    return (
+        found if trained is None else replace(found, training_variance=trained[0], training_floor=trained[1])
+    )
 
 
-def nearest_reference(key: CellKey, candidates: Sequence[CellKey]) -> CellKey | None:
-    """Return the candidate that shares most of generator, strategy and ratio; None if none is nearest."""
-
-    def agreement(other: CellKey) -> int:
-        mine = (key.generator, key.strategy, key.ratio)
-        theirs = (other.generator, other.strategy, other.ratio)
-        return sum(one == another for one, another in zip(mine, theirs, strict=True))
-
-    ranked = sorted(candidates, key=agreement, reverse=True)
-    if not ranked or (len(ranked) > 1 and agreement(ranked[0]) == agreement(ranked[1])):
+def _of_trainings(units: Sequence[Sequence[FloatArray]]) -> tuple[float, float] | None:
+    """Return what of a mean's variance trainings within splits make, and what of that their images make."""
+    counts = np.array([len(members) for members in units])
+    if counts.max() < 2:
         return None
-    return ranked[0]
-
-
-def _name(series: Series) -> dict[str, Any]:
-    return {field: value for field, value in series.key._asdict().items() if not field.endswith("_seed")}
-
-
-def _mean(found: Estimate | None, level: float) -> dict[str, Any]:
-    if found is None:
-        return {"mean": None, "ci_low": None, "ci_high": None}
-    low, high = found.share_interval(level)
-    return {"mean": found.value, "ci_low": low, "ci_high": high}
-
-
-class _Comparisons:
-    """The differences of a population's series in one metric, corrected by family of arms."""
-
-    def __init__(
-        self, series: Sequence[Series], references: Sequence[str], metric: str, level: float
-    ) -> None:
-        self.level = level
-        self.others = {one.key: _others(one, series, references) for one in series}
-        self.found: dict[tuple[CellKey, str], Estimate | None] = {
-            (one.key, arm): one.difference(other, metric) if other else None
-            for one in series
-            for arm, other in self.others[one.key].items()
-        }
-        self.corrections: dict[tuple[CellKey, str], Correction] = {}
-        controls = {REFERENCE_ARM, *references}
-        for arm in controls:
-            # Against `real` every arm is judged, against a control only the arms that are no control.
-            judged = {
-                (key, reference): found.p_value()
-                for (key, reference), found in self.found.items()
-                if found and reference == arm and (arm == REFERENCE_ARM or key.arm not in controls)
-            }
-            self.corrections |= dict(zip(judged, holm(list(judged.values()), level), strict=True))
-
-    def said(self, series: Series, arm: str) -> dict[str, Any]:
-        """Return :func:`comparison` of a series with its reference of that arm."""
-        other, place = self.others[series.key].get(arm), (series.key, arm)
-        cells = series.paired_cells(other) if other else 0
-        return comparison(self.found.get(place), cells, self.level, self.corrections.get(place))
-
-
-def _others(one: Series, series: Sequence[Series], references: Sequence[str]) -> dict[str, Series | None]:
-    """Return what a series is compared with, by arm; None where there is nothing or no one nearest."""
-    by_key = {other.key: other for other in series}
-    found = {
-        arm: nearest_reference(one.key, [key for key in by_key if key.arm == arm])
-        for arm in (REFERENCE_ARM, *references)
-        if arm != one.key.arm and any(key.arm == arm for key in by_key)
-    }
-    return {arm: by_key[key] if key else None for arm, key in found.items()}
-
-
-def _population_rows(
-    series: Sequence[Series], references: Sequence[str], metrics: Sequence[str], level: float
-) -> list[dict[str, Any]]:
-    comparisons = {metric: _Comparisons(series, references, metric, level) for metric in metrics}
-    rows = []
-    for one in series:
-        for metric in metrics:
-            found = comparisons[metric]
-            row = {**_name(one), "metric": metric, **_mean(one.mean(metric), level)}
-            row |= found.said(one, REFERENCE_ARM)
-            row["against"] = {arm: found.said(one, arm) for arm in references if arm != one.key.arm}
-            row |= {"cells": len(one.scores), "groups": one.groups, "images": one.images}
-            rows.append(row)
-    return rows
-
-
-def summarise(
-    cells: Sequence[Cell],
-    *,
-    references: Sequence[str] = (),
-    metrics: Sequence[str] = METRICS,
-    replicates: int = 2000,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """Return the rows of `summary`, one for each series of cells and each metric.
-
-    Args:
-        cells: predictions of every arm and seed; no key may occur twice.
-        references: further arms to compare with besides ``real`` (``real+duplicates`` for one). Where an arm
-            has several series, the one that shares generator, strategy and ratio is taken.
-        metrics: names from :data:`~skindiff.classification.metrics.METRICS`.
-        replicates: bootstrap replicates; with 2,000 the images' part of a standard error is known to 2%.
-        level: of the intervals, in (0, 1).
-        seed: names the bootstrap's random stream.
-
-    Returns:
-        Rows with the key but for seeds, ``metric``, ``mean`` (of the cells), ``ci_low``, ``ci_high``; against
-        ``real``: ``delta``, ``delta_ci_low``, ``delta_ci_high``, ``paired_cells`` and the other fields of
-        :func:`~skindiff.evaluation.statistics.comparisons.comparison`; ``against`` with the same for every
-        other reference arm; ``cells``, ``groups``, ``images`` (counted over all cells). All scores in [0, 1],
-        ``None`` where there is nothing to compute. In the order of first appearance.
-
-    Raises:
-        ValueError: two cells have the same key.
-    """
-    keys = [cell.key for cell in cells]
-    repeated = [key for key in set(keys) if keys.count(key) > 1]
-    if repeated:
-        raise ValueError(f"two cells have the key {tuple(repeated[0])}; scores of one run must be given once")
-    populations: dict[tuple[str, str, str, str], list[Cell]] = {}
-    for cell in cells:
-        populations.setdefault(cell.key.population, []).append(cell)
-    rows = []
-    for members in populations.values():
-        drawn = Resampling(members, replicates, "summary", *in_streams(*members[0].key.population), seed)
-        by_series: dict[CellKey, list[Cell]] = {}
-        for cell in members:
-            by_series.setdefault(cell.key.series, []).append(cell)
-        series = [Series(group, drawn, metrics) for group in by_series.values()]
-        rows += _population_rows(series, references, metrics, level)
-    return rows
+    shares = counts / counts.sum()
+    spreads, floors = [], []
+    for members in units:
+        if len(members) > 1:
+            seen = np.stack(members)
+            seen = seen[:, np.isfinite(seen).all(0)]
+            own, together = seen[:, 1:].var(1, ddof=1).mean(), seen[:, 1:].mean(0).var(ddof=1)
+            spreads.append(float(seen[:, 0].var(ddof=1)))
+            floors.append(float(max(own - together, 0.0) * len(members) / (len(members) - 1)))
+    scale = float((shares**2 / counts).sum())
+    return scale * float(np.mean(spreads)), scale * float(np.mean(floors))
 
 
 def find_row(rows: Sequence[Mapping[str, Any]], **wanted: Any) -> Mapping[str, Any]:

@@ -3,7 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HELPS, HURTS, CANNOT_TELL = "helps", "hurts", "can't tell"
+from skindiff.classification.cells import REAL
+
+HELPS, HURTS, CANNOT_TELL, NO_VERDICT = "helps", "hurts", "can't tell", "no verdict"
+
+
+SERIES = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
+"""What names a series in `summary` and `verdicts`."""
+
+
+def reference_rows(summary: Sequence[Mapping[str, Any]], reference: str = REAL) -> list[Mapping[str, Any]]:
+    """Return one row of every series and metric: that against a reference, or the one that it has."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in summary:
+        key = (*(row[name] for name in SERIES), row["metric"])
+        if key not in found or row["reference"] == reference:
+            found[key] = row
+    return list(found.values())
 
 
 def call(low: float | None, high: float | None) -> str:
@@ -39,79 +55,98 @@ def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     return len(drawn) > 1
 
 
-def judged_differences(
-    row: Mapping[str, Any], summary: Sequence[Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
-    """Return the differences that matter by reference: to `real`, and to controls unless the row is one."""
-    controls = {arm for other in summary for arm in other["against"]}
-    found = {"real": row} | (row["against"] if row["arm"] not in {"real", *controls} else {})
-    return {reference: one for reference, one in found.items() if one["delta"] is not None}
+FEWEST_UNITS, FEWEST_GROUPS = 3, 10
+"""Splits (or trainings of one split), and test groups on which two arms differ, that a verdict needs."""
+_NO_SPREAD = 1e-9
+
+
+def why_no_verdict(row: Mapping[str, Any]) -> str | None:
+    """Return in words why nothing follows from a difference, None where something may.
+
+    Args:
+        row: of `summary`, with a reference.
+    """
+    if row["above_chance"] is False and row["reference_above_chance"] is False:
+        return f"neither arm is known to do better than chance ({100 * row['chance']:.1f}%)"
+    if row["delta_units"] is not None and row["delta_units"] < FEWEST_UNITS:
+        return f"it rests on {row['delta_units']} of the {FEWEST_UNITS} splits or trainings that it needs"
+    if row["delta_seed_share"] is not None and row["delta_seed_share"] < _NO_SPREAD:
+        return "the runs do not differ at all, so their spread is not known"
+    if row["groups_differing"] is not None and row["groups_differing"] < FEWEST_GROUPS:
+        return (
+            f"the arms differ on {row['groups_differing']} of the {FEWEST_GROUPS} test groups that it needs"
+        )
+    return None
 
 
 def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Return a verdict for every series against `real`, and for every arm under test against the controls.
+    """Return a verdict for every judged difference in a score.
 
-    A verdict follows from the interval corrected for the number of arms, and from nothing else.
+    A verdict follows from the interval that decides, and from nothing else; where that interval stands on
+    nothing (see :func:`why_no_verdict`) there is none. The second reference of a primary contrast has one
+    only if the first is decided.
 
     Args:
-        summary: rows of `summary`; arms that they name as further references are the controls.
+        summary: rows of :func:`~skindiff.evaluation.statistics.summary.summarise`.
         metric: the score that is judged.
 
     Returns:
-        Dicts with the key of the series, ``metric``, ``reference``, ``verdict`` (:func:`call`),
-        ``minimum_effect`` (the corrected one) and ``sentence``.
+        Dicts with the key of the series, ``metric``, ``reference``, ``role``, ``verdict`` (:func:`call`, or
+        :data:`NO_VERDICT`), ``why`` (of no verdict), ``minimum_effect`` and ``sentence``; the primary
+        contrast first.
     """
-    found = []
-    for row in summary:
-        if row["metric"] != metric:
-            continue
-        for reference, difference in judged_differences(row, summary).items():
-            verdict = call(difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"])
-            found.append(
-                {
-                    **{name: row[name] for name in _KEY},
-                    "metric": metric,
-                    "reference": reference,
-                    "verdict": verdict,
-                    "minimum_effect": difference["minimum_effect_corrected"],
-                    "sentence": _sentence(row, summary, reference, difference, verdict),
-                }
-            )
+    judged = [row for row in summary if row["metric"] == metric and row["role"] is not None]
+    judged.sort(key=lambda row: ROLES.index(row["role"]))
+    found: list[dict[str, Any]] = []
+    for row in judged:
+        why = why_no_verdict(row)
+        if row["role"] == "then" and found[0]["verdict"] not in (HELPS, HURTS):
+            why = f"it is asked only if {row['arm']} is decided against {found[0]['reference']}"
+        verdict = NO_VERDICT if why else call(row["delta_ci_low_corrected"], row["delta_ci_high_corrected"])
+        found.append(
+            {
+                **{name: row[name] for name in SERIES},
+                "metric": metric,
+                "reference": row["reference"],
+                "role": row["role"],
+                "verdict": verdict,
+                "why": why,
+                "minimum_effect": row["minimum_effect_corrected"],
+                "sentence": _sentence(row, summary, verdict, why),
+            }
+        )
     return found
 
 
-_KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
+ROLES = ("primary", "then", "exploratory")
+"""Of contrasts, in their order."""
 
 
 def _sentence(
-    row: Mapping[str, Any],
-    summary: Sequence[Mapping[str, Any]],
-    reference: str,
-    difference: Mapping[str, Any],
-    verdict: str,
+    row: Mapping[str, Any], summary: Sequence[Mapping[str, Any]], verdict: str, why: str | None
 ) -> str:
     by = f" by {row['generator']}" if several_generators(row, summary) else ""
     strategy = f" ({row['strategy']}{by})" if row["strategy"] else ""
     says = {
-        HELPS: f"helps against {reference}",
-        HURTS: f"hurts against {reference}",
-        CANNOT_TELL: f"can't be told from {reference}",
+        HELPS: "helps against",
+        HURTS: "hurts against",
+        CANNOT_TELL: "can't be told from",
+        NO_VERDICT: "has no verdict against",
     }[verdict]
-    where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
-    parts = [f"{_amount(row, difference)} ({where})", _least(difference), difference["caution"]]
-    return f"{row['arm']}{strategy} {says}: {'; '.join(part for part in parts if part)}."
+    names = ("architecture", "scenario", "test_group")
+    where = [str(row[name]) for name in names if len({other[name] for other in summary}) > 1]
+    least = row["minimum_effect_corrected"]
+    if why:
+        rest = f"{why}; {_amount(row)}"
+    elif verdict == CANNOT_TELL and least is not None:
+        rest = f"{_amount(row)}; {100 * least:.1f} could have been seen"
+    else:
+        rest = _amount(row)
+    place = f" ({', '.join(where)})" if where else ""
+    return f"{row['arm']}{strategy} {says} {row['reference']}: {rest}{place}."
 
 
-def _amount(row: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
-    low, high = difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"]
-    count = difference["comparisons"]
-    corrected = f", corrected for {count} comparisons" if count > 1 else ""
+def _amount(row: Mapping[str, Any]) -> str:
+    low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
     name = row["metric"].replace("_", " ")
-    return f"{points(difference['delta'])} points of {name} [{points(low)}, {points(high)}]{corrected}"
-
-
-def _least(difference: Mapping[str, Any]) -> str:
-    least = difference["minimum_effect_corrected"]
-    if least is None:
-        return "nothing varied, so nothing is known of smaller effects"
-    return f"an effect below {100 * least:.1f} points could not have been seen reliably"
+    return f"{points(row['delta'])} points of {name} [{points(low)}, {points(high)}]"

@@ -2,9 +2,10 @@ from typing import Any
 
 import pytest
 
+from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.evaluation.statistics.comparisons import comparison, holm
 from skindiff.evaluation.statistics.estimates import Estimate
-from skindiff.evaluation.statistics.paired_bootstrap import summarise
+from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import call, verdicts
 from tests.evaluation.made_up import make_cells
 
@@ -17,7 +18,12 @@ KEY = {
     "architecture": "resnet18",
     "preset": "grouped",
     "metric": "accuracy",
-    "against": {},
+    "reference": "real",
+    "role": "exploratory",
+    "chance": 0.25,
+    "above_chance": True,
+    "reference_above_chance": True,
+    "groups_differing": 50,
 }
 
 
@@ -37,8 +43,6 @@ def test_it_is_the_corrected_interval_that_decides() -> None:
     (alone,) = verdicts([row("syn", 0.04)], "accuracy")
     (of_many,) = verdicts([row("syn", 0.04, (0.5,) * 9)], "accuracy")
     assert (alone["verdict"], of_many["verdict"]) == ("helps", "can't tell")
-    assert "corrected for 10 comparisons" in of_many["sentence"]
-    assert "corrected" not in alone["sentence"]
     assert of_many["minimum_effect"] > alone["minimum_effect"]
 
 
@@ -48,19 +52,31 @@ def test_it_is_the_corrected_interval_that_decides() -> None:
 def test_the_sentence_says_how_much_and_what_could_not_have_been_seen(value: float, words: str) -> None:
     (said,) = verdicts([row("syn", value)], "accuracy")
     assert f"syn {words} points of accuracy [" in said["sentence"]
-    least = f"an effect below {100 * said['minimum_effect']:.1f} points could not have been seen reliably"
-    assert least in said["sentence"]
+    (open_one,) = verdicts([row("syn", 0.001)], "accuracy")
+    assert f"; {100 * open_one['minimum_effect']:.1f} could have been seen." in open_one["sentence"]
 
 
-def test_a_caution_stands_in_the_sentence() -> None:
-    (said,) = verdicts([row("syn", 0.0, units=1)], "accuracy")
-    assert "can't be told from real: +0.0 points" in said["sentence"]
-    assert "one run per arm" in said["sentence"]
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"above_chance": False, "reference_above_chance": False}, "neither arm is known to"),
+        ({"delta_units": 2}, "it rests on 2 of the 3 splits or trainings"),
+        ({"delta_seed_share": 0.0}, "the runs do not differ at all"),
+        ({"groups_differing": 9}, "the arms differ on 9 of the 10 test groups"),
+    ],
+)  # fmt: skip
+def test_there_is_no_verdict_from_nothing(changed: dict[str, Any], why: str) -> None:
+    (said,) = verdicts([row("syn", 0.09) | changed], "accuracy")
+    assert said["verdict"] == "no verdict"
+    assert why in said["why"]
+    assert why in said["sentence"]
+    (known,) = verdicts([row("syn", 0.09) | {"reference_above_chance": False}], "accuracy")
+    assert known["verdict"] == "helps"  # `real` at chance and the other above it is a finding
 
 
 def test_arms_under_test_are_judged_against_controls_and_controls_only_against_real() -> None:
     cells = make_cells({"real": 1.0, "syn": 0.2, "real+syn": 2.0, "real+duplicates": 1.0}, images=240)
-    summary = summarise(cells, references=["real+duplicates"], replicates=300, metrics=["accuracy"])
+    summary = summarise(cells, replicates=300, metrics=["accuracy"])
     found = {(one["arm"], one["reference"]): one for one in verdicts(summary, "accuracy")}
     assert {place: one["verdict"] for place, one in found.items()} == {
         ("syn", "real"): "hurts",
@@ -69,7 +85,23 @@ def test_arms_under_test_are_judged_against_controls_and_controls_only_against_r
         ("real+syn", "real+duplicates"): "helps",
         ("real+duplicates", "real"): "can't tell",
     }
-    against_real = [one for one in summary if one["arm"] != "real"]
-    assert {one["comparisons"] for one in against_real} == {3}
-    assert summary[1]["against"]["real+duplicates"]["comparisons"] == 2
-    assert summary[0]["against"]["real+duplicates"]["delta_p_corrected"] is None
+    assert {one["comparisons"] for one in summary if one["reference"]} == {5}
+
+
+def test_the_primary_contrast_stands_alone_and_the_next_waits_for_it() -> None:
+    skill = {"real": 1.0, "real+syn": 2.0, "real+duplicates": 1.0}
+    asked = PrimaryContrast(metric="accuracy", then="real+duplicates")
+    summary = summarise(make_cells(skill, images=240), primary=asked, replicates=300, metrics=["accuracy"])
+    first, second, third = verdicts(summary, "accuracy")
+    assert [one["role"] for one in (first, second, third)] == ["primary", "then", "exploratory"]
+    assert [one["verdict"] for one in (first, second)] == ["helps", "helps"]
+    rows = {row["role"]: row for row in summary if row["role"]}
+    for role in ("primary", "then"):
+        assert rows[role]["delta_ci_low_corrected"] == rows[role]["delta_ci_low"]
+        assert rows[role]["comparisons"] == 1
+    alike = make_cells({**skill, "real+syn": 1.0}, images=240)
+    first, second, _ = verdicts(
+        summarise(alike, primary=asked, replicates=300, metrics=["accuracy"]), "accuracy"
+    )
+    assert (first["verdict"], second["verdict"]) == ("can't tell", "no verdict")
+    assert second["why"] == "it is asked only if real+syn is decided against real"
