@@ -128,6 +128,11 @@ class Judged:
         """The probability of the image's class, shape (n,)."""
         return np.asarray(self.probabilities[np.arange(len(self.labels)), self.labels])
 
+    def called(self, code: int) -> FloatArray:
+        """Return 1 where an image of another class is called this class, for each such image."""
+        rows = self.labels != code
+        return (self.probabilities[rows].argmax(1) == code).astype(np.float64)
+
     def of_class(self, code: int) -> "Judged":
         """Return the images of one class."""
         rows = np.flatnonzero(self.labels == code)
@@ -231,7 +236,8 @@ def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -
     Returns:
         Rows with ``generator``, ``class_name``, ``seeds``; ``images`` and ``held_out_images`` (summed over
         seeds); ``detection``, ``recall`` and ``share`` (detection / recall), each with ``_ci_low`` and
-        ``_ci_high`` (95%); ``confidence`` and ``recall_confidence`` (mean probability of the class over the
+        ``_ci_high`` (95%); ``others``, the rate at which held-out images of other classes get the label, which
+        is what recognition is above if it is any; ``confidence`` and ``recall_confidence`` (mean probability of the class over the
         images that were recognised, None if none was); ``mean_probability`` (over all generated images). All
         in [0, 1] but ``share``, which is None where no held-out image was recognised. Classes of which
         nothing was drawn have no row.
@@ -258,6 +264,7 @@ def _row(generator: str, name: str, code: int, members: list[Detection], replica
     key = ("detection", generator, name)
     rate = _mean_over_seeds(generated, draws, replicates, *key, "generated")
     recall = _mean_over_seeds(real, draws, replicates, *key, "held out")
+    others = [np.mean(one.held_out.called(code)) for one in members if len(one.held_out.called(code))]
     row: dict[str, Any] = {
         "generator": generator,
         "class_name": name,
@@ -272,6 +279,7 @@ def _row(generator: str, name: str, code: int, members: list[Detection], replica
         known = np.isfinite(values[0])
         found = percentile_interval(values[np.isfinite(values)]) if known else (None, None, None)
         row |= dict(zip((score, f"{score}_ci_low", f"{score}_ci_high"), found, strict=True))
+    row["others"] = float(np.mean(others)) if others else None
     row["confidence"], row["recall_confidence"] = _confidence(generated), _confidence(real)
     row["mean_probability"] = float(np.mean(np.concatenate([one.own for one in generated])))
     return row

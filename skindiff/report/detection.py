@@ -10,8 +10,8 @@ def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Publi
     """Return rows of :func:`~skindiff.evaluation.detection.detection_rows` as Markdown, in percent."""
     printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
     headings = [
-        "generator, class", "generated", "detected", "confidence", "held-out recall", "share of recall",
-        "paper, detected", "paper, confidence",
+        "generator, class", "generated", "detected", "confidence", "held-out recall", "other classes",
+        "share of recall", "paper, detected", "paper, confidence",
     ]  # fmt: skip
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
     for row in rows:
@@ -19,7 +19,8 @@ def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Publi
         shown = [_interval(row, name) for name in ("detection", "recall", "share")]
         confidence = "n/a" if row["confidence"] is None else f"{100 * row['confidence']:.1f}"
         name = f"{row['generator']}, {row['class_name']}"
-        lines.append([name, str(row["images"]), shown[0], confidence, shown[1], shown[2], *theirs])
+        others = "n/a" if row.get("others") is None else f"{100 * row['others']:.1f}"
+        lines.append([name, str(row["images"]), shown[0], confidence, shown[1], others, shown[2], *theirs])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -126,15 +126,24 @@ def _detection(content: Content) -> str:
     for row in rows:
         by_generator.setdefault(row["generator"], []).append(row)
     lines = []
-    for name, own in by_generator.items():
+    for name, every in by_generator.items():
+        own = [row for row in every if recognised(row)]
         below = [row["class_name"] for row in own if (row["share_ci_high"] or 1) < 1]
         above = [row["class_name"] for row in own if (row["share_ci_low"] or 0) > 1]
-        open_ones = len(own) - len(below) - len(above)
+        mute = len(every) - len(own)
         lines.append(
-            f"{name}: recognised less often than real images in {len(below)} of {len(own)} classes"
-            f"{_listed(below)}, more often in {len(above)}{_listed(above)}; it can't be told in {open_ones}."
+            f"{name}: recognised less often than real images in {len(below)} of {len(every)} classes"
+            f"{_listed(below)}, more often in {len(above)}{_listed(above)}; it can't be told in "
+            f"{len(own) - len(below) - len(above)}."
+            + f" No verdict on {mute}, which the detector does not know from other classes."
+            * bool(mute)
         )
     return " ".join(lines)
+
+
+def recognised(row: Content) -> bool:
+    """Whether a detector knows a class: real images of it get the label more often than those of others."""
+    return row.get("others") is None or (row["recall_ci_low"] or 0) > row["others"]
 
 
 def _listed(names: Sequence[str]) -> str:

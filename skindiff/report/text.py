@@ -109,14 +109,15 @@ def images(pictures: Sequence[tuple[str, str]]) -> str:
 def answer(content: Mapping[str, Any]) -> str:
     """Return the answer to the study's own question, its primary contrast, in a sentence.
 
-    Where a study states none it is `real+syn` against `real`; empty where it has no such arms.
+    Where a study states none it is `real+syn` against `real`; where it has no such arms, what a detector
+    found, and nothing without one.
     """
     asked = [one for one in content["verdicts"] if one.get("role") == "primary"]
     asked = asked or [
         one for one in content["verdicts"] if one["reference"] == REAL and one["arm"].startswith("real+syn")
     ]
     if not asked:
-        return ""
+        return finding("Detection", content)
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
     row = judged(content, first)
     by = f" ({first['strategy']})" if first["strategy"] else ""

@@ -14,6 +14,10 @@ def score(arm: str, mean: float, **more: object) -> dict[str, object]:
     return {**row, "ci_low": mean - 0.02, "ci_high": mean + 0.02, **more}
 
 
+def found_of(name: str, low: float | None, high: float | None, **more: float) -> dict[str, object]:
+    return {"generator": "dcgan", "class_name": name, "share_ci_low": low, "share_ci_high": high, **more}
+
+
 CONTENT = {
     "summary": [score("real", 0.30), score("real+syn", 0.45), score("real+colour", 0.41)],
     "per_class_f1": [
@@ -28,15 +32,16 @@ CONTENT = {
     ],
     "detection": {
         "classes": [
-            {"generator": "dcgan", "class_name": "a", "share_ci_low": 0.1, "share_ci_high": 0.8},
-            {"generator": "dcgan", "class_name": "b", "share_ci_low": 0.9, "share_ci_high": 1.8},
-            {"generator": "dcgan", "class_name": "c", "share_ci_low": None, "share_ci_high": None},
+            found_of("a", 0.1, 0.8, others=0.1, recall_ci_low=0.3),
+            found_of("b", 0.9, 1.8),
+            found_of("c", None, None),
+            found_of("d", 2.0, 3.0, others=0.1, recall_ci_low=0.05),
         ]
     },
     "splits": [{"groups_crossing": 0}, {"groups_crossing": 0}],
     "corpus": {"ungrouped": 3},
     "cost": {"classifiers": 12, "images_drawn": 1234},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -53,8 +58,8 @@ CONTENT = {
         ("Copying", "ddpm: 3 of 100 synthetic images are near copies of training images."),
         (
             "Detection",
-            "dcgan: recognised less often than real images in 1 of 3 classes (a), more often in 0; it "
-            "can't be told in 2.",
+            "dcgan: recognised less often than real images in 1 of 4 classes (a), more often in 0; it "
+            "can't be told in 2. No verdict on 1, which the detector does not know from other classes.",
         ),
         ("Splits", "No known group stands on both sides of a cut, in 2 splits."),
         ("Cost", "12 classifiers, 1,234 synthetic images."),

@@ -79,14 +79,12 @@ class Estimate:
 
         ``generator`` (what splits with their generators have of their own), ``training`` (of a classifier),
         ``image_by_run`` and ``images``. Where each split has one training the first two cannot be told apart
-        and are ``generator_and_training``; where there is one split they are ``training``.
+        and are ``generator_and_training``, and so they are where there is one split.
         """
         by_run = min(self.seed_floor, self.seed_variance)
         luck = self.seed_variance - by_run
         found = {"generator_and_training": luck}
-        if self.units_are == "trainings":
-            found = {"training": luck}
-        elif self.training_variance is not None:
+        if self.training_variance is not None:
             training = min(max(self.training_variance - self.training_floor, 0.0), luck)
             found = {"generator": luck - training, "training": training}
         found |= {"image_by_run": by_run, "images": self.image_variance}
