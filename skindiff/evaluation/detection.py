@@ -236,9 +236,9 @@ def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -
     Returns:
         Rows with ``generator``, ``class_name``, ``seeds``; ``images`` and ``held_out_images`` (summed over
         seeds); ``detection``, ``recall`` and ``share`` (detection / recall), each with ``_ci_low`` and
-        ``_ci_high`` (95%); ``others``, the rate at which held-out images of other classes get the label, which
-        is what recognition is above if it is any; ``confidence`` and ``recall_confidence`` (mean probability of the class over the
-        images that were recognised, None if none was); ``mean_probability`` (over all generated images). All
+        ``_ci_high`` (95%); ``others`` (the rate at which held-out images of other classes get the label);
+        ``confidence`` and ``recall_confidence`` (mean probability of the class over the images that were
+        recognised, None if none was); ``mean_probability`` (over all generated images). All
         in [0, 1] but ``share``, which is None where no held-out image was recognised. Classes of which
         nothing was drawn have no row.
     """
