@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skindiff.corpora.registry import shows_patients
+
 KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
 """What names a series in `summary` and `verdicts`."""
 _HOPELESS = 100
@@ -36,14 +38,20 @@ def deciding_interval(found: Mapping[str, Any]) -> tuple[float | None, float | N
     return found["delta_ci_low"], found["delta_ci_high"]
 
 
-def would_change(found: Mapping[str, Any]) -> str:
-    """Return in a sentence what it would take to tell a difference that could not be told from none.
+def tested(content: Mapping[str, Any]) -> str:
+    """Return what the groups of test images are called: patients, or groups where the corpus shows none."""
+    return "patients" if shows_patients(content["corpus"].get("name")) else "groups of images"
+
+
+def would_change(found: Mapping[str, Any], groups: str = "patients") -> str:
+    """Return in a sentence how much more data would decide a difference that is not decided yet.
 
     The factor is that by which a standard error must shrink for the difference that was seen to be the least
     that is found with 80% power; an error shrinks as the root of what it comes from.
 
     Args:
         found: a difference. Says nothing where it is decided, or where its row holds no minimum effect.
+        groups: of :func:`tested`.
     """
     least = found.get("minimum_effect_corrected") or found.get("minimum_effect")
     if least is None or decided(found):
@@ -52,10 +60,10 @@ def would_change(found: Mapping[str, Any]) -> str:
     times = f"about {factor:.0f} times" if factor < _HOPELESS else f"more than {_HOPELESS} times"
     share, why = found.get("delta_seed_share"), ""
     if share is not None and found["paired_cells"] > 1:  # one run says nothing about seeds
-        why = f" ({_percent(share)} of the variance comes from seeds, {_percent(1 - share)} from patients)"
+        why = f" ({_percent(share)} of the variance comes from seeds, {_percent(1 - share)} from {groups})"
     return (
-        f"What would change this: {times} as many seeds and tested patients, should the true difference be "
-        f"the one seen{why}."
+        f"If the true difference is the one seen, {times} as many seeds and tested {groups} would decide "
+        f"it{why}."
     )
 
 
@@ -64,7 +72,7 @@ def _percent(share: float) -> str:
 
 
 def at_chance(content: Mapping[str, Any]) -> str:
-    """Return in a sentence that classifiers of real images do no better than chance, if that is so."""
+    """Return in a sentence that classifiers of real images are no better than chance, if that is so."""
     rows = [
         row for row in content["summary"] if row["arm"] == "real" and row["metric"] == "balanced_accuracy"
     ]
@@ -76,8 +84,8 @@ def at_chance(content: Mapping[str, Any]) -> str:
         return ""
     scores = f"{100 * low[0]['mean']:.1f}% balanced accuracy, {100 / classes:.1f}% by chance"
     return (
-        f"Classifiers of `real` images are not known to do better than chance ({scores}): what is compared "
-        "with them says little of synthetic images. Train longer, or on more images."
+        f"Classifiers of `real` images are not known to be better than chance ({scores}). So a comparison "
+        "with them says little about synthetic images. Train longer, or on more images."
     )
 
 
@@ -86,7 +94,7 @@ def verdict_text(content: Mapping[str, Any]) -> list[str]:
     lines, others = [], []
     for one in content["verdicts"]:
         if one["reference"] == "real":
-            more = would_change(judged(content, one))
+            more = would_change(judged(content, one), tested(content))
             lines.append(f"- **{one['verdict']}**: {one['sentence']}" + (f" {more}" if more else ""))
         else:
             others.append(f"- {one['sentence']}")
@@ -95,17 +103,17 @@ def verdict_text(content: Mapping[str, Any]) -> list[str]:
 
 
 def comparison_text(content: Mapping[str, Any]) -> list[str]:
-    """Return the flags; without any, what was looked at and found in order."""
+    """Return the flags; without any, what was checked and found in order."""
     if content["flags"]:
         return ["\n".join(f"- {flag}" for flag in content["flags"])]
     checked = _checked(content["splits"], content["results"])
-    return ["Nothing was found against it: " + "; ".join(checked) + "."] if checked else []
+    return ["No problem was found: " + "; ".join(checked) + "."] if checked else []
 
 
 def _checked(splits: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[str]:
     if not splits or not results:
         return []
-    found = [f"no group stands in training and test at once ({_number(len(splits), 'split')})"]
+    found = [f"no group is in both training and test ({_number(len(splits), 'split')})"]
     if all(split.get("copies_crossing") == 0 for split in splits):
         found.append("no held-out image is byte for byte a training image")
     steps = {row["architecture"]: row["optimiser_steps"] for row in results}

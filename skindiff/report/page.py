@@ -16,7 +16,7 @@ from PIL import Image
 
 from skindiff.evaluation.statistics.verdicts import points, series_name
 from skindiff.report.cost import timing_rows
-from skindiff.report.judgement import decided, deciding_interval, judged, would_change
+from skindiff.report.judgement import decided, deciding_interval, judged, tested, would_change
 from skindiff.report.tables import HEADINGS
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
 
@@ -27,9 +27,9 @@ _DENSITY = 130 / 96
 _LONG, _WORD, _MANY_ROWS = 36, 18, 18
 """Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
 _FEW_CARDS = 6
-"""Verdicts that are given in words at once."""
+"""Verdicts up to which all are shown in words at once."""
 _HALF = 100.0
-"""Half the width of a verdict's bar, in the units of its drawing."""
+"""Half the width of a verdict's bar, in the units of its picture."""
 
 
 def render_page(
@@ -206,7 +206,7 @@ def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
             "reference": one["reference"],
             "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
             "amount": _amount(value, one["metric"]),
-            "change": would_change(value) if one["reference"] == "real" else "",
+            "change": would_change(value, tested(content)) if one["reference"] == "real" else "",
             "bar": _bar(value, limit),
             "limit": points(limit),
         }

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points
+from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points, series_name
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
-from skindiff.report.judgement import comparison_text, verdict_text
+from skindiff.report.judgement import comparison_text, tested, verdict_text
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.tables import (
     beside_the_paper,
@@ -20,7 +20,7 @@ from skindiff.report.tables import (
 
 Pictured = Sequence[tuple[str, str]]
 Pictures = Mapping[str, Pictured]
-"""(path from the report, caption) of what was drawn, by section."""
+"""(path from the report, caption) of each picture, by section."""
 
 FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
 CONFUSIONS = "Confusions"
@@ -33,12 +33,12 @@ TITLES = (
 """Sections of every report, in order; those with nothing to say are left out."""
 
 _HOW = (
-    "Means are over split and training seeds. Intervals (95%) add two sources of chance: which patients were "
-    "tested, by a bootstrap over groups of test images (patients, lesions or duplicate clusters), and how "
-    "the seeds fell, by the spread between them. A difference is taken image by image and seed by seed. In "
-    "the tables each interval stands for itself; the verdicts follow from intervals that are corrected for "
-    "the number of arms (Holm), in the picture the thin ends of the lines. Macro scores run over the classes "
-    "that have test images."
+    "Means are over split and training seeds. Intervals (95%) cover two sources of chance: which images are "
+    "tested, by a bootstrap over their groups (patients, lesions or duplicate clusters), and which seeds are "
+    "used, by the spread between them. Differences are paired by image and by seed. Intervals in the tables "
+    "are not corrected. Verdicts follow from intervals corrected for the number of arms (Holm); in the "
+    "picture these are the thin ends of the lines. Macro scores are means over the classes that have test "
+    "images."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
@@ -62,7 +62,7 @@ def report_sections(
 
     Args:
         content: of ``report.json``.
-        pictures: as drawn.
+        pictures: by section.
         study_sections: with ``after`` one of :data:`TITLES`.
         left_out: captions of the pictures that are not included, as they show images of the corpus.
     """
@@ -111,11 +111,11 @@ def answer(content: Mapping[str, Any]) -> str:
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
     row = next(row for row in content["summary"] if all(row[name] == first[name] for name in _ASKED))
     low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
-    by = f" ({first['strategy']})" if first["strategy"] else ""
-    word = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}[first["verdict"]]
+    arm = series_name(first, content["summary"])
+    word = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "Can't tell"}[first["verdict"]]
     score = f"{points(row['delta'])} points of {first['metric'].replace('_', ' ')}"
     return (
-        f"Do synthetic images help? **{word}**: `{first['arm']}`{by} against `real` has {score} "
+        f"Do synthetic images help? **{word}**: `{arm}` against `real` has {score} "
         f"[{points(low)}, {points(high)}] on {row['images']} test images."
     )
 
@@ -127,7 +127,7 @@ _ASKED = (
 
 
 def lead(content: Mapping[str, Any]) -> str:
-    """Return what the corpus is, in a sentence; empty where it was not counted."""
+    """Return the size of the corpus in a sentence; empty where it was not counted."""
     counts = ", ".join(
         f"{value} {name}" for name, value in content["corpus"].items() if isinstance(value, int)
     )
@@ -142,7 +142,7 @@ def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
     )
     how = (
         "To have them in the report, run the same command again with `--resume --include_images true`. "
-        "The folder then holds pictures of the corpus: mind where it goes."
+        "The folder then holds images of the corpus: be careful where you share it."
     )
     return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
 
@@ -158,7 +158,7 @@ _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"]),
-    FAIRNESS: lambda content: [fairness_section(content["fairness"]).text],
+    FAIRNESS: lambda content: [fairness_section(content["fairness"], tested(content)).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(

@@ -150,10 +150,10 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     text = (folder / "report.md").read_text()
     assert {path.name for path in (folder / "pictures").iterdir()} == PICTURES
     assert all(f"(pictures/{name})" in text for name in PICTURES)
-    assert "- **helps**: real+syn (img2img ti+lora) helps against real: +" in text
-    assert "- **hurts**: syn (img2img ti+lora) hurts against real: -" in text
-    assert "- **can't tell**: real+duplicates can't be told from real: " in text
-    assert "helps against real+duplicates" in text
+    assert "- **helps**: real+syn is better than real on dark test images: +" in text
+    assert "- **hurts**: syn is worse than real on dark test images: -" in text
+    assert "- **can't tell**: real+duplicates can't be told apart from real on dark test images: " in text
+    assert "is better than real+duplicates" in text
     assert "| resnet18, real+syn | iii, dark | Table 4 | 56.50 ± 0.15 |" in text
     assert "| vgg16, real | iii, dark | Table 4 | 55.58 ± 0.10 | not run |" in text
     assert "The generator saw no beta." in text
@@ -264,7 +264,7 @@ def test_times_are_told_in_words() -> None:
 
 def test_a_comparison_is_called_fair_only_where_it_was_looked_at(content: Mapping[str, Any]) -> None:
     (text,) = comparison_text(content)
-    assert "no group stands in training and test at once (2 splits)" in text
+    assert "no group is in both training and test (2 splits)" in text
     assert "same number of optimiser steps (100 of resnet18)" in text
     assert "byte for byte" not in text
     looked = [{**split, "copies_crossing": 0} for split in content["splits"]]
@@ -273,13 +273,13 @@ def test_a_comparison_is_called_fair_only_where_it_was_looked_at(content: Mappin
     unknown = report_content(small_report(corpus={"images": 120, "ungrouped": 7}), {})
     (text,) = comparison_text(unknown)
     assert text.startswith("- Patients unknown: leakage not excluded. 7 of 120 images")
-    assert "no group stands in training and test" not in text
+    assert "no group is in both training and test" not in text
     assert "known groups crossing" in split_table(unknown["splits"], patients_known=False)
     leaky = [{"seed": 0, "sizes": {}, "dropped": {}, "groups_crossing": 3}]
     flags = report_content(small_report(splits=leaky), {})["flags"]
     (text,) = comparison_text({**content, "flags": flags})
     assert text.startswith("- Leak: groups")
-    assert "Nothing was found against it" not in text
+    assert "No problem was found" not in text
 
 
 def test_it_says_what_would_change_an_open_verdict() -> None:
@@ -296,7 +296,7 @@ def test_it_says_what_would_change_an_open_verdict() -> None:
     assert "(80% of the variance comes from seeds, 20% from patients)" in words
     assert "more than 100 times" in would_change(row | {"delta": 0.001})
     assert "more than 100 times" in would_change(row | {"delta": 0.0})
-    assert "doubt" not in would_change(row | {"paired_cells": 1})
+    assert "variance" not in would_change(row | {"paired_cells": 1})
     assert would_change(row | {"delta_ci_low": 0.01}) == ""
     assert would_change({**row, "minimum_effect": None}) == ""
     # Corrected for the number of arms it is open again.

@@ -32,7 +32,7 @@ def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
 
 
 def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether other generators have drawn for the same arm in the same way."""
+    """Whether other generators made images for the same arm by the same strategy."""
     drawn = {
         other["generator"] for other in rows if all(other[name] == row[name] for name in ("arm", "strategy"))
     }
@@ -81,6 +81,7 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
 
 
 _KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
+_POPULATION = ("scenario", "architecture", "preset")
 
 
 def _sentence(
@@ -90,16 +91,13 @@ def _sentence(
     difference: Mapping[str, Any],
     verdict: str,
 ) -> str:
-    by = f" by {row['generator']}" if several_generators(row, summary) else ""
-    strategy = f" ({row['strategy']}{by})" if row["strategy"] else ""
-    says = {
-        HELPS: f"helps against {reference}",
-        HURTS: f"hurts against {reference}",
-        CANNOT_TELL: f"can't be told from {reference}",
-    }[verdict]
-    where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
-    parts = [f"{_amount(row, difference)} ({where})", _least(difference), difference["caution"]]
-    return f"{row['arm']}{strategy} {says}: {'; '.join(part for part in parts if part)}."
+    says = {HELPS: "is better than", HURTS: "is worse than", CANNOT_TELL: "can't be told apart from"}[verdict]
+    several = [name for name in _POPULATION if len({other[name] for other in summary}) > 1]
+    where = f"{row['test_group']} test images"
+    where += f" ({', '.join(f'{name} {row[name]}' for name in several)})" if several else ""
+    first = f"{series_name(row, summary)} {says} {reference} on {where}: {_amount(row, difference)}"
+    more = [f"{one[0].upper()}{one[1:]}." for one in (_least(difference), difference["caution"]) if one]
+    return " ".join([f"{first}.", *more])
 
 
 def _amount(row: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
@@ -114,4 +112,4 @@ def _least(difference: Mapping[str, Any]) -> str:
     least = difference["minimum_effect_corrected"]
     if least is None:
         return "nothing varied, so nothing is known of smaller effects"
-    return f"an effect below {100 * least:.1f} points could not have been seen reliably"
+    return f"effects below {100 * least:.1f} points could not have been seen reliably"

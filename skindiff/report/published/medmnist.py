@@ -29,7 +29,7 @@ _SUBSET_SIZES = {
     "organcmnist": (1650, 11),
     "organsmnist": (1650, 11),
 }
-"""Chaptoukaev's Table 1: training images and classes; 150 more per class are drawn."""
+"""Chaptoukaev's Table 1: training images and classes; 150 more per class are generated."""
 _SUBSET_TABLE = """
 pathmnist       0.936 0.740  0.924 0.708  0.887 0.614  -     -
 dermamnist      0.843 0.698  0.832 0.682  0.820 0.686  -     -

@@ -42,20 +42,19 @@ def test_it_is_the_corrected_interval_that_decides() -> None:
     assert of_many["minimum_effect"] > alone["minimum_effect"]
 
 
-@pytest.mark.parametrize(
-    ("value", "words"), [(0.09, "helps against real: +9.0"), (-0.09, "hurts against real: -9.0")]
-)
+@pytest.mark.parametrize(("value", "words"), [(0.09, "is better than real"), (-0.09, "is worse than real")])
 def test_the_sentence_says_how_much_and_what_could_not_have_been_seen(value: float, words: str) -> None:
     (said,) = verdicts([row("syn", value)], "accuracy")
-    assert f"syn {words} points of accuracy [" in said["sentence"]
-    least = f"an effect below {100 * said['minimum_effect']:.1f} points could not have been seen reliably"
-    assert least in said["sentence"]
+    first, least = said["sentence"].split("]. ")
+    assert first.startswith(f"syn {words} on dark test images: {100 * value:+.1f} points of accuracy [")
+    seen_from = f"{100 * said['minimum_effect']:.1f}"
+    assert least == f"Effects below {seen_from} points could not have been seen reliably."
 
 
 def test_a_caution_stands_in_the_sentence() -> None:
     (said,) = verdicts([row("syn", 0.0, units=1)], "accuracy")
-    assert "can't be told from real: +0.0 points" in said["sentence"]
-    assert "one run per arm" in said["sentence"]
+    assert "can't be told apart from real on dark test images: +0.0 points" in said["sentence"]
+    assert "One run per arm" in said["sentence"]
 
 
 def test_arms_under_test_are_judged_against_controls_and_controls_only_against_real() -> None:
