@@ -28,7 +28,7 @@ def push(
             :func:`skindiff.transfer` or :func:`skindiff.evaluate` returned, or the folder of a run.
         repo_id: ``owner/name``.
         licence: as the Hub names it; one that the licence of the corpus forbids is refused.
-        public: let anybody see it.
+        public: make the repository public.
         settings: ``origin``, ``override``, ``leave_out_copies``, ``arm``, ``sources``, ``held_out``: see
             :func:`~skindiff.hub.artefact.push_artefact`.
 

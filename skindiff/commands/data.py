@@ -1,4 +1,4 @@
-"""What commands on a corpus share: its settings, who is trained and tested on, and the folder of a run."""
+"""What commands on a corpus share: its settings, the split, and the folder of a run."""
 
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ class CorpusSettings(StudyConfig):
     """Settings of commands that work on a corpus and its parts."""
 
     split: PartsConfig = field(default_factory=PartsConfig)
-    """Who trains and who is tested; a split.yaml that another command wrote is taken too."""
+    """Split into training and test images; a split.yaml that another command wrote is taken too."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -81,7 +81,7 @@ class _Parts:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """The images."""
     split: PartsConfig = field(default_factory=PartsConfig)
-    """Who trains and who is tested."""
+    """Split into training and test images."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""

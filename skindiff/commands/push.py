@@ -30,9 +30,9 @@ class PushCommand:
     kind: Kind | None = None
     """What is pushed: adapter, pipeline, classifier, synthetic or run; null looks into the folder."""
     public: bool = False
-    """Let anybody see it."""
+    """Make the repository public."""
     override: str | None = None
-    """In words, why near copies of sources (or pictures of the corpus) may leave all the same."""
+    """Reason to publish near copies of sources (or images of the corpus) anyway; it goes into the card."""
     leave_out_copies: bool = False
     """Push a synthetic data set without its near copies of sources."""
     arm: str | None = None
@@ -70,7 +70,7 @@ def main(words: Sequence[str]) -> int:
     pushed = push_artefact(
         kind, folder, config.repo_id, licence=config.licence, private=not config.public, **settings
     )
-    seen = "anybody may see it" if pushed.private is False else "private"
+    seen = "public" if pushed.private is False else "private"
     say(f"{kind} {folder} is at {pushed.url} ({seen}), commit {pushed.revision}")
     if kind == "synthetic":
         _say_what_was_asked(Path(folder))

@@ -1,4 +1,4 @@
-"""``skindiff sample``: draw images with any generator, by class and skin type, or re-draw a corpus."""
+"""``skindiff sample``: generate images by class and skin type with any generator, or transfer a corpus."""
 
 import shutil
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ from skindiff.training.products import RECORD, trained_on
 
 @dataclass
 class SampleCommand(CorpusSettings):
-    """Draw images into Parquet shards with all that is needed to draw each again, and a picture of some.
+    """Generate images into Parquet shards that hold all settings to generate each again, and a sample grid.
 
     skindiff sample --generator runs/lora --classes "[nodule, ring]" --skin_types "[I, VI]" --images 8
 
@@ -53,25 +53,25 @@ class SampleCommand(CorpusSettings):
     base_model: str | None = None
     """Model that an adapter is put on, where its own record of it is no Hub id."""
     mode: Literal["classes", "transfer"] = "classes"
-    """classes: images of each class (and skin type); transfer: images of the corpus re-drawn (img2img) as
-    other skin types, which only Stable Diffusion can."""
+    """classes: images of each class (and skin type); transfer: images of the corpus as other skin types
+    (img2img), by Stable Diffusion only."""
     classes: list[str] | None = None
-    """What to draw, in mode classes; null is all that the generator was taught. Pipelines of Stable Diffusion
-    that were taught nothing here take any words."""
+    """Classes to generate, in mode classes; null is all that the generator was trained on. Stable Diffusion
+    without an adapter takes any words."""
     skin_types: list[str] | None = None
-    """Fitzpatrick types to draw, I to VI; null is all six in mode classes, and synthesis.targets in mode
+    """Fitzpatrick types to generate, I to VI; null is all six in mode classes, and synthesis.targets in mode
     transfer. From-scratch generators know no skin type."""
     images: int | None = None
     """Images of each class and skin type, or of each source; null is synthesis.images_per_source, or what
     class_synthesis.budget says."""
     part: Literal["train", "validation", "test", "all"] = "train"
-    """Images of the corpus that are re-drawn, or that budgets count; only train may be trained on again."""
+    """Images of the corpus to transfer, or that budgets count; only train may be trained on again."""
     seed: int = 0
     """Seed of the data set."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    """How Stable Diffusion draws; its strategy and mode follow the generator and mode above."""
+    """How Stable Diffusion generates; its strategy and mode follow the generator and mode above."""
     class_synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
-    """How from-scratch generators draw."""
+    """How from-scratch generators generate."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -85,11 +85,11 @@ class SampleCommand(CorpusSettings):
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
             raise ConfigError(f"{path}classes: {self.classes} must name at least one, and each once")
         if self.mode == "transfer" and self.classes is not None:
-            raise ConfigError(f"{path}classes: mode transfer re-draws the corpus' own; leave the setting out")
+            raise ConfigError(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
 
 def main(words: Sequence[str]) -> int:
-    """Draw images, in as many processes as asked for."""
+    """Generate images, in as many processes as asked for."""
     return launched("sample", words, _sample, _settings)
 
 
@@ -116,7 +116,7 @@ def _sample(words: list[str]) -> int:
         if record:
             shutil.copyfile(record, run.path / RECORD)
     accelerator.wait_for_everyone()
-    say(f"{len(drawn)} images by {generator.name}: {folder}; a look at them: {run.path / GRID}")
+    say(f"{len(drawn)} images by {generator.name}: {folder}; sample grid: {run.path / GRID}")
     home = run.path if (run.path / CORPUS_FILE).is_file() else record.parent if record else None
     evaluate = ["skindiff", "evaluate", "--synthetic", str(run.path), *(same_data(home) if home else [])]
     push = ["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"]
@@ -125,7 +125,7 @@ def _sample(words: list[str]) -> int:
 
 
 def _draw_stable_diffusion(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
-    """Draw a plan of Stable Diffusion; return the images that were re-drawn, if any were."""
+    """Generate with Stable Diffusion; return the source images, if there are any."""
     transfer = config.mode == "transfer"
     types = config.skin_types or (None if transfer else ALL_TYPES)
     settings: dict[str, Any] = {"targets": types} if types else {}
@@ -141,12 +141,12 @@ def _draw_stable_diffusion(config: SampleCommand, generator: Generator, run: Run
 
 
 def _draw_from_scratch(config: SampleCommand, generator: Generator, run: RunFolder) -> Dataset | None:
-    """Draw a plan of a class-conditional generator; return the images that were re-drawn, if any were."""
+    """Generate with a class-conditional generator; return the source images, if there are any."""
     pipeline = generator.pipeline
     for name, given in (("skin_types", config.skin_types), ("mode", config.mode == "transfer")):
         if given:
             raise ConfigError(
-                f"{name}: {config.generator} is a {pipeline.family}, which draws by class alone; leave it out"
+                f"{name}: {config.generator} is a {pipeline.family}, which knows classes alone; leave it out"
             )
     synthesis, classes = config.class_synthesis, classes_to_draw(generator, config.classes)
     if config.images is not None or config.classes is not None:

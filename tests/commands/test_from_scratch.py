@@ -30,7 +30,7 @@ def test_a_pipeline_is_trained_and_drawn_with(
     assert (work / "drawn" / "trained_on.json").is_file()
     capsys.readouterr()
     run_command(*sample, "--output_dir", work / "types", "--skin_types", '["V"]', status=2)
-    assert "is a fc_cvae, which draws by class alone" in capsys.readouterr().err
+    assert "is a fc_cvae, which knows classes alone" in capsys.readouterr().err
     run_command(*sample, "--output_dir", work / "moved", "--mode", "transfer", status=2)
     assert capsys.readouterr().err.startswith("error: mode: ")
 
