@@ -68,7 +68,7 @@ def _bytes(row: Mapping[str, Any]) -> Any:
 def comparison_flags(
     cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
 ) -> list[str]:
-    """Return in words what makes a difference between arms unreliable.
+    """Return sentences on what makes a difference between arms unreliable.
 
     Args:
         cells: all of a study.
