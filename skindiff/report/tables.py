@@ -96,7 +96,7 @@ def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
     """Return the numbers of Wang et al. beside ours, nothing where none are given."""
     if not published:
         return []
-    # Where a study has several generators, the first one stands beside the paper's.
+    # Where a study has several generators, the first one is shown beside the paper's.
     ours = {_paper_key(row): row for row in reversed(summary) if row["metric"] == "accuracy"}
     theirs = {_paper_key(row): row for row in published if row["metric"] == "accuracy"}
     lines = []

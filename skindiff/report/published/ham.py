@@ -72,7 +72,7 @@ FEW_SHOT_NOTES: tuple[str, ...] = (
     "seven values of that run average to 0.383, and no per-class values are printed for diffusion.",
     "Ravani et al. split by image: photographs of one lesion may stand in training and test.",
 )
-"""What to know when Ravani et al.'s numbers stand beside ours."""
+"""What to know when Ravani et al.'s numbers are shown beside ours."""
 
 DETECTION_NOTES: tuple[str, ...] = (
     "Bingol et al.'s percentages cannot come from 100 images per class, as the table says: they are 26 of 41 "
@@ -81,7 +81,7 @@ DETECTION_NOTES: tuple[str, ...] = (
     "Bingol et al.'s average accuracy must be over the detected images alone: 99.90% with 29.73% detected "
     "cannot be "
     "the mean over all. Ours is the detector's mean probability of the class over the detected images; "
-    "that over all images stands beside it.",
+    "that over all images is given with it.",
     "Bingol et al. write that classes with more images are detected more often; of its own four, bcc has "
     "the fewest "
     "images (514) and the second highest rate.",
@@ -90,7 +90,7 @@ DETECTION_NOTES: tuple[str, ...] = (
     "where images are repeated before they are split, the same image is trained on and tested. Ours is "
     "held out by lesion, and trained on images that the generator never saw.",
 )
-"""What to know when Bingol et al.'s numbers stand beside ours."""
+"""What to know when Bingol et al.'s numbers are shown beside ours."""
 
 
 def _few_shot(
