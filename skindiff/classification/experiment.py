@@ -41,7 +41,7 @@ class ExperimentConfig:
     (synthetic images in place of real ones, now and then)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
-    each of them; none takes all that were drawn."""
+    each of them; none takes all."""
     mixing_probability: float = 0.5
     """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
     filters: FilterConfig = field(default_factory=FilterConfig)

@@ -2,7 +2,7 @@
 
 Trabucco et al. 2023, "Effective Data Augmentation With Diffusion Models" (arXiv 2302.07944): with
 probability alpha (theirs is 0.5) a real image of the batch is replaced by one of those that were made from
-it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha, however many were drawn.
+it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha, however many there are.
 """
 
 from collections.abc import Sequence

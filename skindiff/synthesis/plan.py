@@ -95,7 +95,7 @@ class SynthesisConfig:
                 )
         if not 0 < self.strength <= 1:
             raise ConfigError(
-                f"{path}strength: {self.strength} is outside 0 to 1 (0 would draw nothing); try 0.3 to 0.5"
+                f"{path}strength: {self.strength} is outside 0 to 1 (0 would change nothing); try 0.3 to 0.5"
             )
         if self.mode == "img2img" and int(self.steps * self.strength) < 1:
             raise ConfigError(

@@ -8,7 +8,7 @@ from tests.generators.gan_checks import parameters, seeded
 
 
 def test_the_published_size_of_s1():
-    # Ravani et al. (section IV.C) have noise of 100, 7 classes and 128 px; widths are Radford et al.'s, Fig. 1.
+    # Ravani et al. (section IV.C): noise of 100, seven classes, 128 px; widths are Radford et al.'s, Fig. 1.
     generator = DCGANGenerator()
     assert parameters(generator)["input.weight"] == 107 * 512 * 4 * 4
     images = generator.eval()(torch.zeros(2, 100), torch.tensor([0, 6]))
