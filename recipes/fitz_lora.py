@@ -4,7 +4,7 @@
     accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/paper.yaml \
         --corpus.fitzpatrick17k.data_dir DIR     # the published settings, on a GPU
 
-Teaches a pipeline the conditions (textual inversion, LoRA), re-draws majority images as minority skin types
+Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority images to minority skin types
 (img2img), trains classifiers on real / syn / real+syn and two controls, and reports with intervals whether
 the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 """
@@ -48,9 +48,9 @@ class FitzLoraConfig(MeasuredConfig):
     further_generators: dict[str, FurtherGenerator] = field(default_factory=dict)
     """More generators to compare with this one, by a name for the report, such as {rank32: {lora: ...}}."""
     strategies: list[str] = field(default_factory=lambda: ["img2img ti+lora"])
-    """Generation strategies of the paper's Table 5 to draw with and to train classifiers on."""
+    """Generation strategies of the paper's Table 5 whose images classifiers are trained on."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    """How images are drawn; its strategy and mode are overruled by strategies."""
+    """How images are generated; strategies takes the place of its strategy and mode."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
 
@@ -63,7 +63,7 @@ class FitzLoraConfig(MeasuredConfig):
             further.validate(f"{path}further_generators.{name}.")
 
     def generators(self) -> list[tuple[str | None, GeneratorConfig, SynthesisConfig]]:
-        """Return the name (None for the first), the trainings and the drawing of every generator."""
+        """Return the name (None for the first), trainings and synthesis settings of every generator."""
         first = (None, self.generator, self.synthesis)
         rest = self.further_generators.items()
         return [
@@ -77,7 +77,7 @@ def main(config: FitzLoraConfig) -> Path:
     for _, trainings, _ in config.generators():
         check_text_to_image(trainings.model, trainings.revision)  # before the corpus is read
 
-    # 1. The corpus, and its splits: who trains, who selects, who is tested.
+    # 1. The corpus, and its splits: training, validation and test images.
     with opened(config) as (run, corpus):
         splits = [make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds]
 
@@ -88,11 +88,11 @@ def main(config: FitzLoraConfig) -> Path:
         for name, trainings, drawing in config.generators():
             generator = GeneratorOfSplit(study, trainings, name)
             for strategy in config.strategies:
-                # 2. Train the generator and draw.
+                # 2. Train the generator and generate.
                 synthetic = generator.draw(strategy, drawing)
                 # 3. Train classifiers on every arm and score them.
                 results.add_generator(study, synthetic, experiment=experiment)
-                # 4. Measure what was drawn: fidelity, and copies of training images.
+                # 4. Measure synthetic images: fidelity, and copies of training images.
                 results.measured.add(study, config, synthetic)
 
     # 5. Report.

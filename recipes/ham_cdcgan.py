@@ -5,8 +5,8 @@
         --corpus.ham10000.data_dir DIR     # real images, 32 px, a CPU
 
 Trains the cDCGAN (spectral normalisation, gradient penalty) on one half of the lesions and a detector on the
-other, draws 100 images of each class, and reports how many are recognised, beside the detector's recall on
-real images. After Bingol et al., "Overcoming Medical Data Scarcity with GAN Generated Synthetic Images".
+other, generates 100 images of each class, and reports how many are recognised, beside the detector's recall
+on real images. After Bingol et al., "Overcoming Medical Data Scarcity with GAN Generated Synthetic Images".
 """
 
 from dataclasses import dataclass, field
@@ -65,7 +65,7 @@ def main(config: HamCdcganConfig) -> Path:
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family))
-            # 3. Draw 100 images of each class; measure fidelity and copies.
+            # 3. Generate 100 images of each class; measure fidelity and copies.
             synthetic = draw_by_class(study, folder, config.drawing)
             results.add_generator(study, synthetic, pipeline=folder)
             results.measured.add(study, config, synthetic, held_out=detector.unseen)

@@ -4,8 +4,8 @@
     accelerate launch recipes/ham_fewshot.py --config recipes/ham_fewshot/ham10000.yaml \
         --corpus.ham10000.data_dir DIR     # real images, 32 px, a CPU
 
-Trains a CVAE, a conditional GAN and a conditional DDPM on the few images, draws the paper's budget of each
-class, trains classifiers on real / syn / real+syn, and reports F1 of every class, fidelity and intervals.
+Trains a CVAE, a conditional GAN and a conditional DDPM on the few images, generates the paper's budget of
+each class, trains classifiers on real / syn / real+syn, and reports F1 by class, fidelity and intervals.
 After Ravani, Agarwal and Jangir, "Generative Models for Few-Shot Medical Imaging".
 """
 
@@ -65,7 +65,7 @@ def main(config: HamFewShotConfig) -> Path:
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family), shown)
-            # 3. Draw the budget of each class.
+            # 3. Generate the budget of each class.
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
             results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)

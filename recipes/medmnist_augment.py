@@ -3,9 +3,9 @@
     accelerate launch recipes/medmnist_augment.py     # smoke: phantom, minutes, no network
     accelerate launch recipes/medmnist_augment.py --config recipes/medmnist_augment/breastmnist.yaml
 
-Trains a convolutional cVAE, a Joint VAE and a self-attention cGAN, draws images by inverse class frequency
-(the Joint VAE re-draws every training image), and trains the 28-px CNN on every combination. After Le Roux,
-"Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification".
+Trains a convolutional cVAE, a Joint VAE and a self-attention cGAN, generates images by inverse class
+frequency (the Joint VAE reconstructs every training image), and trains the 28-px CNN on every combination.
+After Le Roux, "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification".
 """
 
 from dataclasses import dataclass, field, replace
@@ -65,7 +65,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family))
-            # 3. Draw more of rare classes; the Joint VAE re-draws every training image.
+            # 3. Generate more of rare classes; the Joint VAE reconstructs every training image.
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
             results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)

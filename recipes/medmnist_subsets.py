@@ -3,7 +3,7 @@
     accelerate launch recipes/medmnist_subsets.py     # smoke: phantom, minutes, no network
     accelerate launch recipes/medmnist_subsets.py --config recipes/medmnist_subsets/breastmnist.yaml
 
-Trains a fully connected autoencoder, cVAE and cGAN, draws 150 images of each label, and reports AUC and
+Trains a fully connected autoencoder, cVAE and cGAN, generates 150 images of each label, and reports AUC and
 accuracy without and with them: at the epoch that validation chose, and at the best test epoch as
 Chaptoukaev does. After Chaptoukaev, "The Effectiveness of Generative Models for Data Augmentation in
 Medical Applications".
@@ -75,7 +75,7 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
         for family in config.families:
             # 2. Train the generator.
             folder = train_from_scratch(study, config.generator.of(family))
-            # 3. Draw 150 images of each class (the autoencoder re-draws what it learnt from).
+            # 3. Generate 150 images of each class (the autoencoder reconstructs its training images).
             synthetic = draw_by_class(study, folder, config.drawing)
             # 4. Train classifiers on every arm and score them; measure fidelity and copies.
             results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)

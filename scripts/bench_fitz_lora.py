@@ -5,7 +5,7 @@
 
 Training: the two scripts of DIR and our two trainings run as four processes on the same images, resolution,
 batch and threads. Start-up is left out: once a pair has warmed up, its processes take turns (one is suspended
-while the other works), and steps are timed by the progress bars. Synthesis: the paper's loop, which redraws
+while the other works), and steps are timed by the progress bars. Synthesis: the paper's loop, which transfers
 one source at a time with plain diffusers, takes turns with ours in this process.
 
 Each figure is the median of the turns, with the lowest and highest. Wall-clock ratios on a machine with other
@@ -84,9 +84,9 @@ class Bench:
     turns: int = 5
     """Turns of each contestant."""
     sources: int = 2
-    """Sources that the paper's loop draws in each turn, five images of each."""
+    """Sources that the paper's loop transfers in each turn, five images of each."""
     batches: int = 1
-    """Batches that we draw in each turn at the paper's steps; five times as many at ours."""
+    """Batches that we generate in each turn at the paper's steps; five times as many at ours."""
     threads: int = 1
     """CPU threads of each process."""
     role: Literal["bench", "textual_inversion", "lora"] = "bench"

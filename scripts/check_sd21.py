@@ -6,7 +6,7 @@
 Its weights are not needed: networks of the same shape are drawn at random and a tokenizer of the same layout
 is made up, so nothing is fetched. One step of textual inversion, one of LoRA and one batch of img2img at
 512 px then go through the functions that recipes/fitz_lora.py calls. Parameters, seconds and the peak memory
-of each stage are printed. Images drawn so mean nothing; that they are finite does.
+of each stage are printed. Such images mean nothing, but must be finite.
 """
 
 import contextlib
@@ -77,7 +77,7 @@ class CheckSD21:
     threads: int | None = None
     """CPU threads; null takes torch's own choice."""
     seed: int = 0
-    """Seed of weights, images and draws."""
+    """Seed of weights, real and synthetic images."""
 
 
 def check(settings: CheckSD21) -> None:
@@ -258,11 +258,11 @@ def draw(
     images: Dataset,
     folder: Path,
 ) -> None:
-    """Load the adapter afresh, fused as in synthesis, and draw one batch by img2img."""
+    """Load the adapter afresh, fused as in synthesis, and transfer one batch by img2img."""
     with measured("reload adapter", settings.device):
         unload_adapter(pipeline, adapter)
         load_adapter(pipeline, adapter.folder, fuse=True)
-    # The default sampler; latent_mean would draw some dozens of images for its prototypes first.
+    # The default sampler; latent_mean would generate some dozens of images for its prototypes first.
     config = SynthesisConfig(
         images_per_source=1, batch_size=settings.batch_size, image_size=settings.image_size, tone="none"
     )
@@ -274,7 +274,7 @@ def draw(
 
 
 def main(settings: CheckSD21) -> None:
-    """Build, learn, draw; a line is printed for each."""
+    """Build, train, generate; a line is printed for each."""
     check(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)

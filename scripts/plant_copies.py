@@ -137,7 +137,7 @@ def _place(what: str, group: str) -> float:
 
 
 def make(training: Images, options: argparse.Namespace) -> Known:
-    """Return the training images as what copies are looked for among."""
+    """Return the training images among which copies are searched for."""
     if options.network is None:
         return KnownStructures(training.known, training.groups)
     features = FeatureConfig(network=options.network, weights=options.weights)
@@ -158,7 +158,7 @@ def show(
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print the table, and draw what went wrong if asked to."""
+    """Print the table, and plot what went wrong if asked to."""
     torch.set_num_threads(1)
     images = load(options)
     tallies = {name: Tally() for name in ("unseen real", *KINDS, *HARDER)}

@@ -58,7 +58,7 @@ class Pretraining:
     images: int = 8000
     """Phantom images to render."""
     seed: int = 20
-    """Seed of everything; no study draws phantom images with this seed."""
+    """Seed of everything; no study has phantom images of this seed."""
     image_size: int = 64
     """Side of the training images in pixels."""
     vae_channels: list[int] = field(default_factory=lambda: [24, 48, 64])
@@ -73,7 +73,7 @@ class Pretraining:
     """Weight of an extra L1 term on red against green and blue, which a short training otherwise neglects."""
     colour_jitter: float = 0.2
     """Spread of the log gains per channel that recolour a part of every other crop: an autoencoder that has
-    seen skin only draws every colour as skin."""
+    seen skin only shows every colour as skin."""
     vae: LoopConfig = field(
         default_factory=lambda: LoopConfig(
             steps=2400,

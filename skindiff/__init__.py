@@ -1,11 +1,11 @@
 """skindiff: diffusion-based augmentation for skin images, judged with honest statistics.
 
-The rooms, in the order in which data flows: :mod:`skindiff.corpora` (where images come from),
-:mod:`skindiff.generators` (what draws images), :mod:`skindiff.training` (how they learn),
-:mod:`skindiff.synthesis` (from a generator to a synthetic data set), :mod:`skindiff.measures` (what images
-are like), :mod:`skindiff.classification` (how they are used), :mod:`skindiff.evaluation` (is it any good),
-:mod:`skindiff.report` (what is said of it), :mod:`skindiff.hub`, :mod:`skindiff.demo`, and
-:mod:`skindiff.api`, whose functions stand here, from :func:`skindiff.api.corpora.load_corpus` to
+The rooms, in the order in which data flows: :mod:`skindiff.corpora` (real images and splits),
+:mod:`skindiff.generators` (networks and pipelines), :mod:`skindiff.training` (training of generators),
+:mod:`skindiff.synthesis` (synthetic data sets), :mod:`skindiff.measures` (measurements
+of images), :mod:`skindiff.classification` (classifiers), :mod:`skindiff.evaluation` (statistics),
+:mod:`skindiff.report` (reports), :mod:`skindiff.hub`, :mod:`skindiff.demo`, and
+:mod:`skindiff.api`, whose functions are available here, from :func:`skindiff.api.corpora.load_corpus` to
 :func:`skindiff.api.sharing.push`. Importing this package does not import torch.
 """
 

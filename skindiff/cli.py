@@ -21,7 +21,7 @@ each command explains itself: skindiff COMMAND --help
 a corpus or generator of your own:  skindiff COMMAND ... --plugin MODULE
 
 for a start, on what is bundled (no network, no GPU, minutes):
-  skindiff sample                            draw skin of all types
+  skindiff sample                            generate skin of all types
   skindiff train lora                        teach the bundled pipeline seven conditions
   skindiff run fitz_lora                     the whole study of skin-type transfer
 """
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("interrupted; the same command with --resume goes on")
+        complain("interrupted; continue by the same command with --resume")
         return 130
     return status
 

@@ -114,7 +114,7 @@ def check_seeds(seeds: Sequence[int], name: str) -> None:
 
 
 def check_resume(resume: bool, overwrite: bool, path: str = "") -> None:
-    """Raise a :class:`ConfigError` if a run is to be gone on with and deleted."""
+    """Raise a :class:`ConfigError` if a run is to be both resumed and deleted."""
     if resume and overwrite:
         raise ConfigError(f"{path}resume and overwrite are both true: choose one")
 

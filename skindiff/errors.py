@@ -26,7 +26,7 @@ class TrainingError(SkindiffError):
 
 
 class SynthesisError(SkindiffError):
-    """Images cannot be drawn or written."""
+    """Images cannot be generated or written."""
 
 
 class RunFolderError(SkindiffError):

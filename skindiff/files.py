@@ -1,4 +1,4 @@
-"""Files and folders that appear in one piece: whoever looks sees the old content or the new one."""
+"""Files and folders that appear in one piece: a reader sees the old content or the new one."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How far something is: a bar where somebody looks on, and in a log file a line now and then."""
+"""Progress: a bar in a terminal, and a line now and then in a log file."""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
-"""Random streams that depend on names alone, never on the process, the platform or what was drawn before.
+"""Random streams that depend on names alone, never on the process, the platform or what was sampled before.
 
 Training and synthesis derive every random number from a key such as ``("lora", seed, step)``. A run that
-was killed therefore resumes exactly without any saved generator state, and what is drawn does not depend
+was killed therefore resumes exactly without any saved generator state, and what is sampled does not depend
 on the number of processes.
 """
 
@@ -23,7 +23,7 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def torch_generator(*parts: str | int) -> torch.Generator:
-    """Return a CPU generator seeded by :func:`derive_seed`; move what it draws, not the generator."""
+    """Return a CPU generator seeded by :func:`derive_seed`; move its tensors, not the generator."""
     import torch  # here, so that corpora load without it
 
     return torch.Generator("cpu").manual_seed(derive_seed(*parts))

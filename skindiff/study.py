@@ -58,10 +58,10 @@ class Study:
     """A corpus that was cut once, in the folder of a run.
 
     Attributes:
-        run: whatever is trained, drawn or measured is a stage of it.
+        run: every training, generation and measurement is a stage of it.
         corpus: in the cache.
         split: of its rows.
-        seed: of what is trained and drawn; that of the split, unless several trainings share one split.
+        seed: of trainings and synthetic images; that of the split, unless several trainings share one split.
     """
 
     run: RunFolder
@@ -165,7 +165,7 @@ def each_study(
         run: of all of them.
         corpus: of all of them.
         splits: one for each study.
-        seeds: of trainings and draws, one for each; those of the splits when left out.
+        seeds: of trainings and synthetic images, one for each; those of the splits when left out.
     """
     started, count = run.seconds, len(splits)
     for number, split in enumerate(splits):

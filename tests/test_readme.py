@@ -264,13 +264,13 @@ for words in PUSHES:
     assert main(words) == 0, words
 exec(compile(open("from_hub.py", encoding="utf-8").read(), "README.md", "exec"))
 assert from_scratch(["ring"]).images[0].size == (32, 32)
-assert {"source_id", "strength", "seed"} <= set(drawn.column_names)
+assert {"source_id", "strength", "seed"} <= set(synthetic.column_names)
 assert classifier.num_classes == 2
 assert (results / "report.md").is_file()
 assert pipeline.get_active_adapters()
 run_the_card("me/skin-lora")  # on the bundled pipeline; test_round_trips.py runs the others
 """
-PUSHED = ("skin-lora", "skin-ddpm", "skin-drawn", "skin-resnet18", "skin-results")
+PUSHED = ("skin-lora", "skin-ddpm", "skin-synthetic", "skin-resnet18", "skin-results")
 
 
 @pytest.mark.timeout(1200)

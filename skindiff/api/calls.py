@@ -1,4 +1,4 @@
-"""What every call has in common: settings by name, a run folder, and a caller who is left undisturbed."""
+"""What every call has in common: settings by name, a run folder, and no side effects on the caller."""
 
 import contextlib
 import tempfile

@@ -1,4 +1,4 @@
-"""Do synthetic images help? The answer, and what they are like, from a notebook."""
+"""Do synthetic images help? Evaluation, near copies and fidelity, from a notebook."""
 
 import html
 import shutil
@@ -66,7 +66,7 @@ class EvaluationReport:
 
     @property
     def verdicts(self) -> list[str]:
-        """A sentence for each arm: does it help, hurt, or can't it be told."""
+        """A short text for each arm: it helps, hurts, or cannot be told apart."""
         return [row["sentence"] for row in self.content["verdicts"]]
 
     @property
@@ -187,7 +187,7 @@ def find_copies(
         synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`.
         corpus: that the generator learnt from.
         split: whose training rows may have been copied; its tested rows set the threshold.
-        seed: of what is planted and drawn.
+        seed: of planted copies and sampled images.
         settings: of :class:`~skindiff.measures.copying.memorisation.CopyingConfig`.
 
     Returns:

@@ -25,7 +25,7 @@ CLASSIFIER = "classifier"
 
 
 def load(source: str | Path, revision: str | None = None) -> Any:
-    """Load any generator, ready to draw, or a classifier: float32, on the CPU, in evaluation mode.
+    """Load any generator, ready to generate, or a classifier: float32, on the CPU, in evaluation mode.
 
     A generator is the pipeline itself. What is known of it travels as ``pipeline.skindiff``: the learned
     tokens, the base model and the ``id@revision``. An adapter is put on the model that it was trained on, at

@@ -37,13 +37,13 @@ from skindiff.training.products import RECORD, trained_on
 
 @dataclass(frozen=True)
 class SyntheticDataset:
-    """Synthetic images with all that is needed to draw each of them again.
+    """Synthetic images with all settings to generate each of them again.
 
     Attributes:
         dataset: the images, each with its prompt or class, seed, source and settings.
-        generator: that drew them.
+        generator: that made them.
         folder: of the Parquet shards.
-        sources: the images that were re-drawn; None where they were drawn from text or class alone.
+        sources: the source images; None for images from text or class alone.
         home: what the folder belongs to.
     """
 
@@ -64,7 +64,7 @@ class SyntheticDataset:
         return trained_on(str(self.folder))
 
     def redraw(self, rows: Iterable[int]) -> list[Image.Image]:
-        """Draw some rows again: the same images, bit for bit on the same device.
+        """Generate some rows again: the same images, bit for bit on the same device.
 
         Args:
             rows: numbers of rows of ``dataset``.
@@ -120,7 +120,7 @@ def generate(
 
     Args:
         generator: what :func:`skindiff.load` takes or returns.
-        classes: to generate; all that the generator was taught when left out.
+        classes: to generate; all that the generator was trained on when left out.
         groups: skin types, I to VI; all of them when left out. Class-conditional generators know none.
         images: of each class and skin type.
         seed: the same seed gives the same images.
@@ -173,7 +173,7 @@ def transfer(
     resume: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
-    """Re-draw the training images of a corpus as other skin types (img2img).
+    """Transfer the training images of a corpus to other skin types (img2img).
 
     Example:
         >>> synthetic = skindiff.transfer(pipeline, corpus, split, targets=["V", "VI"], strength=0.3)

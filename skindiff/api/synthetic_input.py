@@ -76,8 +76,8 @@ def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
     shown = {own[code] for code in set(drawn["label"])}
     if unknown := sorted(shown - set(names)):
         raise ConfigError(
-            f"synthetic: {unknown[0]!r} is no class of the corpus, which has {', '.join(names)}; draw its "
-            "classes, or choose its corpus"
+            f"synthetic: {unknown[0]!r} is no class of the corpus, which has {', '.join(names)}; generate "
+            "its classes, or choose its corpus"
         )
     if own != names:
         codes = [names.index(own[code]) for code in drawn["label"]]

@@ -1,1 +1,1 @@
-"""How images are used: networks, fine-tuning, arms, cells and their scores."""
+"""Classifiers: networks, fine-tuning, arms, cells and their scores."""

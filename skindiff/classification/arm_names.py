@@ -5,7 +5,7 @@
 | ``real`` | the real rows |
 | ``syn`` | the synthetic rows alone |
 | ``real+syn`` | both |
-| ``real+duplicates`` | the real rows, and for each synthetic row once more the real image it was drawn from |
+| ``real+duplicates`` | the real rows, and for each synthetic row once more the real image it was made from |
 | ``real+colour`` | the real rows, and for each synthetic row a non-generative tone transfer of that image |
 
 The two controls have as many rows as ``real+syn``, class by class, so that a difference is due to what the
@@ -15,9 +15,9 @@ An arm with synthetic rows may say which of them it keeps, ``real+syn:agreement`
 every class, those that a filter of :mod:`skindiff.measures.filters` scores highest, or for comparison
 ``:random`` ones.
 
-After the rows an arm may name how its classifier looks at them: ``+geometric`` or ``+randaugment`` augment
-them on the fly, ``+weighted`` draws the classes equally often, and ``+mixed`` shows in place of each real
-image, with a probability, a synthetic one drawn from it, as DA-Fusion does (Trabucco et al. 2023);
+After the rows an arm may name how its classifier sees them: ``+geometric`` or ``+randaugment`` augment
+them on the fly, ``+weighted`` samples the classes equally often, and ``+mixed`` shows in place of each real
+image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023);
 as in ``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these
 words is trained with the classifier's own settings, which must then be without.
 """
@@ -40,7 +40,7 @@ ARM_NAMES = (
     f"{', '.join(ARMS)}; {' and '.join(FILTERED)} with one of {', '.join(':' + name for name in FILTERS)}; "
     f"any of them followed by {', '.join('+' + view for view in VIEWS)} in this order"
 )
-"""All arms in words."""
+"""All arms, described."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ def build_arm(
     Args:
         arm: its name; filters and views do not change the rows that are taken from these tables.
         real: the split's real training rows.
-        synthetic: the rows drawn from them; with ``source_id`` the controls repeat or recolour the very
-            images that were redrawn, without it (text-to-image) images of the same class. Needed by every
+        synthetic: the rows made from them; with ``source_id`` the controls repeat or recolour the very
+            images that were transferred, without it (text-to-image) images of the same class. Needed by every
             arm but ``real``.
         colour: tone-transferred copies of real rows, with ``source_id``; needed by ``real+colour``.
         ratio: synthetic rows per real row; all of them if left out. Sources are used evenly: none for the
@@ -56,7 +56,7 @@ def build_arm(
 
 def _needed(table: Dataset | None, arm: str, name: str) -> Dataset:
     if table is None or len(table) == 0:
-        raise ConfigError(f"arms: {arm!r} needs {name} rows and there are none; draw some or drop the arm")
+        raise ConfigError(f"arms: {arm!r} needs {name} rows and there are none; make some or drop the arm")
     return table
 
 
@@ -78,7 +78,7 @@ def _added_rows(synthetic: Dataset, real_rows: int, ratio: float | None, seed: i
     if not 0 < wanted <= len(synthetic):
         raise ConfigError(
             f"ratio: {ratio} x {real_rows} real rows asks for {wanted} synthetic rows and there are "
-            f"{len(synthetic)}; draw more images per source or lower the ratio"
+            f"{len(synthetic)}; generate more images per source or lower the ratio"
         )
     shuffled = numpy_generator("arm ratio", seed).permutation(len(synthetic))
     sources = _sources(synthetic)

@@ -2,7 +2,7 @@
 
 Chaptoukaev ("The Effectiveness of Generative Models for Data Augmentation in Medical Applications", section
 4.1) trains for 100 epochs and records "the best test accuracy in 100 epochs". That chooses by the images it
-reports on, so it is too high, and the more so the smaller the test set. It stands beside the score of the
+reports on, so it is too high, and the more so the smaller the test set. It is given with the score of the
 weights that validation chose, and is used for nothing.
 """
 

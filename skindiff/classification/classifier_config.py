@@ -45,8 +45,8 @@ class ClassifierConfig:
     colour_jitter: float = 0.0
     """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
     balance: Balance = "class"
-    """Draw classes, or classes within skin types, equally often; oversample repeats the rows of small classes
-    up to the largest; none draws every row equally often."""
+    """Sample classes, or classes within skin types, equally often; oversample repeats the rows of small
+    classes up to the largest; none samples every row equally often."""
     head: Head = "linear"
     """published puts 256 units, ReLU and dropout 0.4 before the classes."""
     dropout: float = 0.0

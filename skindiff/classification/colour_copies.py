@@ -18,7 +18,7 @@ def colour_copies(real: Dataset, synthetic: Dataset) -> Dataset:
 
     Args:
         real: training rows with ``image``, ``skin_type``, ``image_id``.
-        synthetic: rows drawn from them; rows without a source are left out.
+        synthetic: rows made from them; rows without a source are left out.
     """
     place = {image_id: row for row, image_id in enumerate(real["image_id"])}
     pairs = [

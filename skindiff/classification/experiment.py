@@ -39,11 +39,11 @@ class ExperimentConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
     the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
-    +geometric or +randaugment (augmented on the fly), +weighted (classes drawn equally often) and +mixed
+    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often) and +mixed
     (synthetic images in place of real ones, now and then)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
-    each of them; none takes all that were drawn."""
+    each of them; none takes all."""
     mixing_probability: float = 0.5
     """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
     filters: FilterConfig = field(default_factory=FilterConfig)
@@ -154,7 +154,7 @@ class Experiment:
         rows as they were found before, with no strategy in their keys.
 
         Raises:
-            SplitError: synthetic rows were drawn from what is tested or selected on.
+            SplitError: synthetic rows were made from tested or validated images.
             ConfigError: there are not enough of them for a ratio, or a filter cannot judge them.
         """
         if synthetic is not None:
@@ -270,7 +270,7 @@ class Experiment:
         for group in self.study.tests if self.config.test_curve else ():
             row = {**keys[group]._asdict(), **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
-        # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
+        # Another split seed can have sampled the very same rows, and so share the stage of its real arm.
         return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]
 
     def _key(self, job: _Job, group: str) -> CellKey:

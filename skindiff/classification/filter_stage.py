@@ -30,19 +30,19 @@ SCORES_FILE = "scores.npy"
 def filter_scores(
     study: Study, name: str, config: FilterConfig, classifier: ClassifierConfig, synthetic: Synthetic
 ) -> FloatArray:
-    """Return the scores of a filter for what was drawn in a split, computed by the main process.
+    """Return the scores of a filter for the synthetic images of a split, computed by the main process.
 
     Args:
-        study: the scores are a stage of it; its training rows are what was drawn from, and its split's seed
+        study: the scores are a stage of it; its training rows are the sources, and its split's seed
             is that of the random order and of the classifier.
         name: one of :data:`~skindiff.classification.arm_names.FILTERS`.
         config: see :class:`FilterConfig`.
         classifier: what ``agreement`` asks; it is trained on the real rows alone and chosen by nothing, so
             neither validation nor test images have a say in what is kept.
-        synthetic: what was drawn.
+        synthetic: the images.
 
     Returns:
-        One score for each drawn row, higher is kept first, shape (n,).
+        One score for each synthetic row, higher is kept first, shape (n,).
     """
     inputs: dict[str, Any] = {}
     if name == "agreement":

@@ -14,13 +14,13 @@ from skindiff.errors import SplitError
 
 
 def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
-    """Refuse synthetic rows that were drawn from what is tested or selected on, or that change the label.
+    """Refuse synthetic rows made from tested or validated images, or with another label than their source.
 
     Args:
         corpus: the whole table that ``split`` indexes.
         split: of that table.
-        synthetic: rows with ``image_id``, ``label`` and, where they were drawn from images, ``source_id``;
-            sources outside of the corpus are not looked at.
+        synthetic: rows with ``image_id``, ``label`` and, where they were made from images, ``source_id``;
+            sources outside of the corpus are not checked.
 
     Raises:
         SplitError: a source's group is among the tested or validated ones, or a row has another label than
@@ -40,8 +40,8 @@ def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
             continue
         if groups[row] in held_out:
             raise SplitError(
-                f"synthetic image {image_id} was drawn from {source}, whose group {groups[row]} is "
-                f"{held_out[groups[row]]} in split {split.seed}: draw from the split's training rows only"
+                f"synthetic image {image_id} is made from {source}, whose group {groups[row]} is "
+                f"{held_out[groups[row]]} in split {split.seed}: use its training rows as sources"
             )
         if labels[row] != label:
             raise SplitError(
@@ -70,7 +70,7 @@ def _bytes(row: Mapping[str, Any]) -> Any:
 def comparison_flags(
     cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
 ) -> list[str]:
-    """Return in words what a reader must know before believing a difference between arms.
+    """Return sentences on what makes a difference between arms unreliable.
 
     Args:
         cells: all of a study.
@@ -80,7 +80,7 @@ def comparison_flags(
     """
     flags = patients_unknown(corpus)
     for name, what in (
-        ("groups_crossing", "groups (patients, lesions, duplicates) stand in training and test at once"),
+        ("groups_crossing", "groups (patients, lesions, duplicates) are in both training and test"),
         ("copies_crossing", "held-out images are byte for byte a training image, under another group"),
     ):
         found = {str(row["seed"]): row[name] for row in splits if row.get(name)}

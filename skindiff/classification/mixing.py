@@ -1,8 +1,8 @@
 """Showing a synthetic image in place of a real one, now and then, as DA-Fusion does.
 
 Trabucco et al. 2023, "Effective Data Augmentation With Diffusion Models" (arXiv 2302.07944): with
-probability alpha (theirs is 0.5) a real image of the batch is replaced by one of those that were drawn from
-it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha, however many were drawn.
+probability alpha (theirs is 0.5) a real image of the batch is replaced by one of those that were made from
+it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha, however many there are.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class Mixing:
 def partners_of(
     real_ids: Sequence[str], real_labels: Sequence[int], sources: Sequence[str | None], labels: Sequence[int]
 ) -> tuple[tuple[int, ...], ...]:
-    """Return for each real row the synthetic rows drawn from it, or else all of its class without a source.
+    """Return for each real row the synthetic rows made from it, or else all of its class without a source.
 
     Args:
         real_ids: ``image_id`` of the real rows, which come first in the table.

@@ -1,4 +1,4 @@
-"""Which real images stand behind synthetic ones: sources, and whatever taught the generator."""
+"""Which real images synthetic ones come from: sources, and images that taught the generator."""
 
 import json
 from dataclasses import replace
@@ -13,12 +13,12 @@ from skindiff.training.products import RECORD
 
 UNRECORDED = (
     "It is not recorded which images taught the generator: if tested ones did, the scores of arms with "
-    "synthetic images are too good, and copies of them are not looked for."
+    "synthetic images are too good, and copies of them are not searched for."
 )
 
 
 def refuse_taught(drawn: Dataset, corpus: Dataset, split: Split, record: Path) -> None:
-    """Raise a SynthesisError if images that are selected or tested on were re-drawn, or taught the generator.
+    """Raise a SynthesisError if validated or tested images were transferred, or taught the generator.
 
     Args:
         drawn: rows with ``source_id``.
@@ -62,7 +62,7 @@ def images_shown(drawn: Dataset, corpus: Dataset, split: Split, record: Path) ->
 
 
 def with_sources_of(synthetic: Synthetic, corpus: Dataset) -> tuple[Synthetic, int]:
-    """Return what was drawn with sources in the corpus alone, and how many rows lost one that is not in it.
+    """Return the data set with sources in the corpus alone, and how many rows lost one that is not in it.
 
     Args:
         synthetic: rows with ``source_id``.

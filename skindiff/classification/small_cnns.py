@@ -1,4 +1,4 @@
-"""The two small classifiers of the papers, registered with timm: ``timm.create_model`` is their only door.
+"""The two small classifiers of the papers, registered with timm: ``timm.create_model`` builds them.
 
 ``medmnist_cnn`` is the 28-pixel network of the MedMNIST team as Le Roux (2022, "Exploring the Impact of Deep
 Learning Data Augmentation on Medical Imagery Classification") prints it layer by layer in Fig. 9;

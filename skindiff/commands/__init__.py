@@ -8,7 +8,7 @@ COMMANDS: dict[str, str] = {
     "audit": "find undecodable, tiny, constant and near-duplicate images of a folder",
     "train": "train a generator (textual-inversion, lora, ddpm, cvae, cgan ...) or a classifier",
     "sample": "generate images by class and skin type, or transfer a corpus to other skin types",
-    "evaluate": "train classifiers with and without synthetic images, and report who gained",
+    "evaluate": "train classifiers with and without synthetic images, and report the effects",
     "report": "show the verdicts and the scores of a run in the terminal",
     "compare": "set runs side by side: where they differ, and what each says of every arm",
     "push": "put an adapter, pipeline, classifier, data set or run on the Hub",

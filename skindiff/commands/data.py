@@ -1,4 +1,4 @@
-"""What commands on a corpus share: its settings, who is trained and tested on, and the folder of a run."""
+"""What commands on a corpus share: its settings, the split, and the folder of a run."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ class CorpusSettings(StudyConfig):
     """Settings of commands that work on a corpus and its parts."""
 
     split: PartsConfig = field(default_factory=PartsConfig)
-    """Who trains and who is tested; a split.yaml that another command wrote is taken too."""
+    """Split into training and test images; a split.yaml that another command wrote is taken too."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""

@@ -11,7 +11,7 @@ from skindiff.errors import ConfigError
 
 @dataclass
 class DemoCommand(DemoConfig):
-    """Open a page to draw, re-draw a photograph, compare generators and look at runs. Not for clinical use.
+    """Open a page to generate and transfer images, compare generators and read reports. Not for clinical use.
 
     skindiff demo --generators "[bundled, runs/lora]" --runs "[runs/evaluate]"
     """

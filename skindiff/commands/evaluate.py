@@ -19,7 +19,7 @@ _PRODUCTS = ("corpus.yaml", "split.yaml")
 
 @dataclass
 class EvaluateCommand(CorpusSettings, MeasuredConfig):
-    """Train classifiers on real images, on drawn ones, on both and on controls, and report who gained.
+    """Train classifiers on real images, on synthetic ones, on both and on controls, and report the effects.
 
     skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
     """

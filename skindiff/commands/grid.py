@@ -13,11 +13,11 @@ _COLUMNS, _LINES = 6, 24
 
 
 def draw_samples_of(drawn: Dataset, sources: Dataset | None, path: Path) -> None:
-    """Draw a few images of each class, of as many skin types as there are.
+    """Plot a few images of each class, of as many skin types as there are.
 
     Args:
         drawn: rows of a synthetic data set.
-        sources: the images that were re-drawn, by ``image_id``; each line then shows one of them.
+        sources: the source images, by ``image_id``; each line then shows one of them.
         path: of the picture.
     """
     names = drawn.features["label"].names

@@ -93,7 +93,7 @@ def accelerate_config(name: str) -> Path:
 
 
 def default_launch() -> list[str]:
-    """Return the arguments of a launch that nobody spoke of: none on a CPU, where this process will do."""
+    """Return the arguments of a launch that was not asked for: none on a CPU, where this process will do."""
     from accelerate.commands.config.config_args import default_config_file
 
     if Path(default_config_file).is_file():

@@ -30,9 +30,9 @@ class PushCommand:
     kind: Kind | None = None
     """What is pushed: adapter, pipeline, classifier, synthetic or run; null looks into the folder."""
     public: bool = False
-    """Let anybody see it."""
+    """Make the repository public."""
     override: str | None = None
-    """In words, why near copies of sources (or pictures of the corpus) may leave all the same."""
+    """Reason to publish near copies of sources (or images of the corpus) anyway; it goes into the card."""
     leave_out_copies: bool = False
     """Push a synthetic data set without its near copies of sources."""
     arm: str | None = None

@@ -76,7 +76,7 @@ def _named_configs(script: Path, words: list[str]) -> list[str]:
 
 
 def _output_dir(script: Path, words: list[str]) -> str | None:
-    """Return the folder of the run, None where that cannot be told."""
+    """Return the folder of the run, None where it is not known."""
 
     def value(name: str) -> str | None:
         flags = [word for word in words if word == name or word.startswith(f"{name}=")]
@@ -101,7 +101,7 @@ def _help() -> None:
     say(
         "\nSettings of a recipe: skindiff run RECIPE --help. Several processes or GPUs:\n"
         "--accelerate_config NAME|FILE (cpu, multi_cpu, single_gpu, multi_gpu, multi_node) and\n"
-        "--num_processes N. A run that was interrupted goes on by --resume."
+        "--num_processes N. --resume continues a run that was interrupted."
     )
 
 

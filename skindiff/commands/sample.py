@@ -1,4 +1,4 @@
-"""``skindiff sample``: draw images with any generator, by class and skin type, or re-draw a corpus."""
+"""``skindiff sample``: generate images by class and skin type with any generator, or transfer a corpus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from skindiff.training.products import RECORD, trained_on
 
 @dataclass
 class SampleCommand(CorpusSettings):
-    """Draw images into Parquet shards with all that is needed to draw each again, and a picture of some.
+    """Generate images into Parquet shards that hold all settings to generate each again, and a sample grid.
 
     skindiff sample --generator runs/lora --classes "[nodule, ring]" --skin_types "[I, VI]" --images 8
 
@@ -43,25 +43,25 @@ class SampleCommand(CorpusSettings):
     base_model: str | None = None
     """Model that an adapter is put on, where its own record of it is no Hub id."""
     mode: Literal["classes", "transfer"] = "classes"
-    """classes: images of each class (and skin type); transfer: images of the corpus re-drawn (img2img) as
-    other skin types, which only Stable Diffusion can."""
+    """classes: images of each class (and skin type); transfer: images of the corpus as other skin types
+    (img2img), by Stable Diffusion only."""
     classes: list[str] | None = None
-    """What to draw, in mode classes; null is all that the generator was taught. Pipelines of Stable Diffusion
-    that were taught nothing here take any words."""
+    """Classes to generate, in mode classes; null is all that the generator was trained on. Stable Diffusion
+    without an adapter takes any words."""
     skin_types: list[str] | None = None
-    """Fitzpatrick types to draw, I to VI; null is all six in mode classes, and synthesis.targets in mode
+    """Fitzpatrick types to generate, I to VI; null is all six in mode classes, and synthesis.targets in mode
     transfer. From-scratch generators know no skin type."""
     images: int | None = None
     """Images of each class and skin type, or of each source; null is synthesis.images_per_source, or what
     class_synthesis.budget says."""
     part: Literal["train", "validation", "test", "all"] = "train"
-    """Images of the corpus that are re-drawn, or that budgets count; only train may be trained on again."""
+    """Images of the corpus to transfer, or that budgets count; only train may be trained on again."""
     seed: int = 0
     """Seed of the data set."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    """How Stable Diffusion draws; its strategy and mode follow the generator and mode above."""
+    """How Stable Diffusion generates; its strategy and mode follow the generator and mode above."""
     class_synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
-    """How from-scratch generators draw."""
+    """How from-scratch generators generate."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -75,11 +75,11 @@ class SampleCommand(CorpusSettings):
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
             raise ConfigError(f"{path}classes: {self.classes} must name at least one, and each once")
         if self.mode == "transfer" and self.classes is not None:
-            raise ConfigError(f"{path}classes: mode transfer re-draws the corpus' own; leave the setting out")
+            raise ConfigError(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
 
 def main(words: Sequence[str]) -> int:
-    """Draw images, in as many processes as asked for."""
+    """Generate images, in as many processes as asked for."""
     return launched("sample", words, _sample, _settings)
 
 

@@ -11,7 +11,7 @@ from skindiff.generators.families import FAMILIES
 _OTHERS = {
     "textual-inversion": "a new word per condition for a Stable Diffusion pipeline",
     "lora": "low-rank updates of its U-Net, with or without such words",
-    "classifier": "a timm classifier, on real images, drawn ones, or both",
+    "classifier": "a timm classifier, on real images, synthetic ones, or both",
 }
 GROUPS = {"cvae": "cvae-resnet", "cgan": "dcgan"}
 """Names that stand for one family of several."""

@@ -1,4 +1,4 @@
-"""``skindiff train classifier``: one classifier, on real images, drawn ones, or both, and its test scores."""
+"""``skindiff train classifier``: one classifier, on real or synthetic images or both, and its test scores."""
 
 import json
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
 class TrainClassifier(CorpusSettings):
     """Train a classifier and score it on the test images of the split.
 
-    Its weights and its description come to output_dir/classifier. One classifier cannot show whether drawn
-    images help: skindiff evaluate trains many, and gives intervals.
+    Its weights and its description come to output_dir/classifier. One classifier cannot show whether
+    synthetic images help: skindiff evaluate trains many, and gives intervals.
     """
 
     output_dir: str = "runs/classifier"

@@ -1,8 +1,8 @@
 """Splits by class: a few shots of each (Ravani et al., section III-B), or fractions of each (Bingol et al.).
 
 Both have the presets of :mod:`skindiff.corpora.splits`: ``grouped`` never cuts a group (a lesion) and tests
-each at most once, ``published`` draws single images as published. The test set is called ``"all"``. What is
-drawn is a function of the seed and the image ids alone, not of the order of the rows.
+each at most once, ``published`` samples single images as published. The test set is called ``"all"``. What is
+sampled is a function of the seed and the image ids alone, not of the order of the rows.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ GeneratorRows = Literal["few-shot", "pool", "everything"]
 class FewShotConfig:
     """A few training images per class, and fractions of the rest to select and to test on.
 
-    The paper's 15% of the 9,665 images that 50 shots leave is 1,450 test images, though it speaks of several
+    The paper's 15% of the 9,665 images that 50 shots leave is 1,450 test images, though it writes of several
     thousand; a test_fraction of 0.85 would hold all that validation leaves.
     """
 
@@ -90,11 +90,11 @@ def _validate_fractions(path: str, preset: str, validation: float, test: float) 
 def make_few_shot_split(
     dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], config: FewShotConfig, seed: int
 ) -> Split:
-    """Draw ``shots`` training rows of each class, and validation and test rows from the rest of it.
+    """Sample ``shots`` training rows of each class, and validation and test rows from the rest of it.
 
-    Preset ``grouped`` first draws one image of every group, and all parts from these: the shots show as many
-    lesions as there are shots, and no lesion is tested twice. Validation and test have the sizes that preset
-    ``published`` gives them; where a class has too few groups for both, they share what is left in
+    Preset ``grouped`` first samples one image of every group, and all parts from these: the shots show as
+    many lesions as there are shots, and no lesion is tested twice. Validation and test have the sizes that
+    preset ``published`` gives them; where a class has too few groups for both, they share what is left in
     proportion.
 
     ``dropped`` counts ``unused`` rows (neither share took them) and, in preset ``grouped``,

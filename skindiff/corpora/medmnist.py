@@ -144,7 +144,7 @@ def official_split(dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], se
 
     Args:
         dataset_or_columns: the corpus (or a mapping of columns), whole or without some rows.
-        seed: noted in the split; nothing is drawn.
+        seed: noted in the split; nothing is sampled.
 
     Raises:
         SplitError: a column is missing, or an image id is not of MedMNIST.
@@ -163,7 +163,7 @@ def random_subset(
     balanced: bool = False,
     keep_whole: Collection[str] = ("breastmnist",),
 ) -> Split:
-    """Draw a small training and validation set from the official ones and keep the test set (Chaptoukaev).
+    """Sample a small training and validation set from the official ones and keep the test set (Chaptoukaev).
 
     Chaptoukaev (section 3.3) selects "random subsets" to keep "approximately 150 images per class" at a
     ratio of 9:1. Its Table 1 fixes the sizes: 150 per class to train on and a ninth of that, rounded up, to
@@ -175,7 +175,7 @@ def random_subset(
         dataset_or_columns: the corpus (or a mapping of columns).
         per_class: training images for each class, on average.
         train_share: share of the training images among those of training and validation, above 0, below 1.
-        seed: of the draw.
+        seed: of the sampling.
         balanced: as many images of every class, as far as there are so many; the larger classes fill up.
         keep_whole: sets that keep their official split.
 

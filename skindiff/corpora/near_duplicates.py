@@ -26,7 +26,7 @@ from skindiff.progress import progress
 logger = logging.getLogger(__name__)
 
 EVIDENCE_INLIERS = 12
-"""Fewest inliers for which a match is looked at and remembered, whatever the thresholds in use."""
+"""Fewest inliers for which a match is checked and remembered, whatever the thresholds in use."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Who is trained, selected and tested on: every protocol of splits by its name."""
+"""The protocols of splits, by name."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal

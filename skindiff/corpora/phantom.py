@@ -144,7 +144,7 @@ def render_phantom(
     Args:
         skin_type: Fitzpatrick type, ``"I"`` to ``"VI"``.
         lesion: one of the seven classes, ``"marks"`` for generic marks, or None for bare skin.
-        size: side in pixels; drawn at twice the size and averaged down.
+        size: side in pixels; rendered at twice the size and averaged down.
         key: names the random stream.
         view: 0 for the first photograph; other values re-photograph the same lesion from elsewhere.
     """

@@ -1,6 +1,6 @@
 """What lies on phantom skin: seven lesion classes, and generic marks that belong to none of them.
 
-The classes carry names of elementary morphology, not of diseases: nobody should mistake a drawing for a
+The classes carry names of elementary morphology, not of diseases: a phantom must not be mistaken for a
 diagnosis. Each is a set of fields over the image plane (added blood, added melanin, scale, crust, relief),
 rendered by the same optics as the skin, so that contrast depends on skin tone as it does in life: erythema
 lies under the melanin and shows less on dark skin, hyperpigmentation shows less on it too, scale shows more.
@@ -47,7 +47,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Plane:
-    """Coordinates of an image plane, in [-1, 1], and the noise drawn on it."""
+    """Coordinates of an image plane, in [-1, 1], and the noise rendered on it."""
 
     x: FloatArray
     y: FloatArray
@@ -231,7 +231,7 @@ def lesion_fields(name: str, plane: Plane) -> Fields:
 def generic_marks(plane: Plane) -> tuple[Fields, str]:
     """Return marks that belong to no lesion class, and the words for them.
 
-    They give a generator that is pre-trained on bare skin something to draw besides skin: random patches,
+    They give a generator that is pre-trained on bare skin something to learn besides skin: random patches,
     spots, strokes and foreign paint. No ring, no domed crust, no track: the classes stay unknown to it.
     """
     rng, f = plane.rng, empty_fields(plane)

@@ -266,7 +266,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
 
 
 def patients_unknown(counts: Mapping[str, int]) -> list[str]:
-    """Return what must be said of a corpus in which a split may cut through patients nobody has named.
+    """Return the warning about a corpus whose patients are unknown, so that a split may cut through them.
 
     Args:
         counts: of :meth:`Corpus.counts`.
@@ -282,7 +282,7 @@ def patients_unknown(counts: Mapping[str, int]) -> list[str]:
 def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpus:
     """Read a corpus, twice if its images are files that are to be audited in between."""
     corpus, chosen = CORPORA[config.name], config.own
-    if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is drawn, at any size
+    if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is rendered, at any size
         chosen = replace(chosen, image_size=config.image_size)
     loaded = corpus.load(chosen)
     if not config.audit or corpus.not_audited or chosen.audit_csv:

@@ -1,4 +1,4 @@
-"""The one table that flows through the house: its columns, their types and the skin-type words."""
+"""The schema of all data sets: its columns, their types and the skin-type words."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The columns that a split by class looks at, and random orders that depend on image ids alone."""
+"""The columns that a split by class uses, and random orders that depend on image ids alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

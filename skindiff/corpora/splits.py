@@ -1,4 +1,4 @@
-"""The three scenarios of Wang et al. (2024): who is trained on, and who is tested.
+"""The three scenarios of Wang et al. (2024): the training and the test images.
 
 Of every condition, ``flexible_per_condition`` images of the minority (dark) and as many of the majority
 (light) skin types form the *flexible subset*. The scenarios differ in what becomes of it:
@@ -11,8 +11,8 @@ ii        flexible dark, non-flexible light    non-flexible dark
 iii       non-flexible light                   non-flexible dark
 ========  ===================================  ==========================================
 
-What is drawn is a function of the seed and the image ids alone, not of the order of the rows, and one
-seed draws the same flexible subset in every scenario: (ii) and (iii) are tested on the same images.
+What is sampled is a function of the seed and the image ids alone, not of the order of the rows, and one
+seed samples the same flexible subset in every scenario: (ii) and (iii) are tested on the same images.
 """
 
 from collections import Counter, defaultdict
@@ -108,7 +108,7 @@ class Split:
 
 @dataclass(frozen=True)
 class _Table:
-    """The columns that a split looks at; ``tone`` is "dark", "light" or None."""
+    """The columns that a split uses; ``tone`` is "dark", "light" or None."""
 
     label: list[Any]
     tone: list[str | None]
@@ -132,7 +132,7 @@ def make_split(
 ) -> Split:
     """Cut a corpus into training, validation and test rows; no image is decoded.
 
-    Preset ``published`` draws single images. Preset ``grouped`` thinks in groups (``group_id``): of every
+    Preset ``published`` samples single images. Preset ``grouped`` splits by groups (``group_id``): of every
     group one dark image, drawn at random, can be flexible or tested, so that a group has at most one test
     row; then every row that shares a group with the test set is dropped from training and counted, whatever
     its skin type; last, whole groups are moved from training to validation, stratified by condition and
@@ -140,7 +140,7 @@ def make_split(
 
     Args:
         dataset_or_columns: a corpus (or a mapping of columns) with ``label``, ``skin_type`` ("I" to "VI"
-            or None), ``image_id`` and ``group_id``; further columns are not looked at.
+            or None), ``image_id`` and ``group_id``; further columns are ignored.
         config: the scenario and its numbers.
         seed: of the split; the paper has five.
 

@@ -19,7 +19,7 @@ KEPT_STATUSES = ("ok", "duplicate")
 
 @dataclass(frozen=True)
 class LoadedCorpus:
-    """A corpus as a table of images that are decoded when looked at, and what is not in it."""
+    """A corpus as a table of images that are decoded on access, and what is not in it."""
 
     dataset: Dataset
     """Columns of :func:`skindiff.corpora.schema.corpus_features`."""
@@ -68,7 +68,7 @@ class CorpusEntry:
     """Finds every image file in a folder, by image id, without the corpus' table; None where the loader is to
     look, since it needs no table."""
     shows_patients: bool = True
-    """Whether its images are photographs, which must not leave the machine unasked."""
+    """Whether its images are photographs, which must not be shared by default."""
     public_ids: bool = False
     """Whether its image ids are computed or published, and no names of a user's files."""
     channels: Callable[[Any], int] = lambda settings: 3
@@ -192,7 +192,7 @@ def table_warnings(table: Path, rows: int, missing: Sequence[str], unlisted: Seq
 
     Args:
         table: that lists the images.
-        rows: how many of its rows were looked for.
+        rows: how many of its rows were searched for.
         missing: those without a file.
         unlisted: image files without a row.
     """

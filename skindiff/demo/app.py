@@ -73,7 +73,7 @@ def build_app(config: DemoConfig) -> DemoApp:
         app.upload_file_set = Uploads(files)
         app.temp_file_sets.append(app.upload_file_set)
         gr.HTML(theme.HEADER)
-        with gr.Tab("Draw", id="draw"):
+        with gr.Tab("Generate", id="draw"):
             draw_page(events)
         with gr.Tab("Photograph", id="photograph"):
             photograph_page(events, _write_examples(files))
@@ -82,7 +82,7 @@ def build_app(config: DemoConfig) -> DemoApp:
         with gr.Tab("Report", id="report"):
             report_page(events)
         app.unload(events.goodbye)
-    # Without open_api nobody draws past the queue.
+    # Without open_api no request can bypass the queue.
     app.queue(max_size=config.queue_size, default_concurrency_limit=1, api_open=False)
     return app
 
@@ -117,7 +117,7 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
             footer_links=["api", "settings"],
             theme=theme.theme(),
             css=theme.CSS,
-            # All this leaves out is a look at the page for three seconds, which a busy machine does not pass.
+            # This skips only a check of the page that takes three seconds and fails on a busy machine.
             _frontend=False,
         )
     except OSError as error:

@@ -20,7 +20,7 @@ _AT_LEAST_ONE = (
 
 @dataclass
 class DemoConfig:
-    """What the demo offers, who may use it, and how much of it at once."""
+    """Settings of the demo: what it offers, who may use it, and its limits."""
 
     generators: list[str] = field(default_factory=lambda: ["bundled"])
     """Generators to choose from, the first being shown first: bundled; a folder of a pipeline, an adapter or
@@ -32,7 +32,7 @@ class DemoConfig:
     conditions: list[str] = field(
         default_factory=lambda: ["red patch", "brown spots", "pale patch", "red lines", "smooth skin"]
     )
-    """What is offered to be drawn by generators that take any words; the learnt words of an adapter and the
+    """Conditions to choose for generators that take any words; the learnt words of an adapter and the
     classes of a from-scratch generator stand in their place."""
     runs: list[str] = field(default_factory=list)
     """Folders of finished runs whose reports are shown."""
@@ -55,16 +55,16 @@ class DemoConfig:
     batch_size: int = 3
     """Images per forward pass; cancelling waits for the pass at work."""
     tone_draws: int = 8
-    """Images that a generator draws of each skin type to tell its own colours, once, before the first
-    photograph is re-drawn."""
+    """Images of each skin type that are generated to measure a generator's own colours, once, before the
+    first photograph is transferred."""
     tone_subject: str = "smooth skin"
     """What those images show: a word that the base model knows."""
     keep_generators: int = 2
     """Generators held in memory; the one used longest ago makes room."""
     queue_size: int = 32
-    """Requests that may wait; more are refused in words."""
+    """Requests that may wait; more are refused with a message."""
     keep_minutes: int = 60
-    """How long a file of a session that never says goodbye is kept, in minutes."""
+    """How long a file of a session that is not closed is kept, in minutes."""
     threads: int | None = None
     """CPU threads; null leaves PyTorch's own number."""
 
@@ -80,14 +80,14 @@ class DemoConfig:
         if not self.generators:
             raise ConfigError(f"{path}generators: there is none; give bundled, a folder or a Hub id")
         if not self.conditions:
-            raise ConfigError(f"{path}conditions: there is none; name something to draw, such as red patch")
+            raise ConfigError(f"{path}conditions: there is none; name one, such as red patch")
         if self.port is not None and not 1024 <= self.port <= 65535:
             raise ConfigError(f"{path}port: {self.port} is outside 1024 to 65535; null takes a free one")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"{path}threads: {self.threads} is below 1; give a number of threads, or null")
         if self.open_choice and not is_loopback(self.host):
             raise ConfigError(
-                f"{path}open_choice: on {self.host} strangers could make this machine open its folders and "
+                f"{path}open_choice: on {self.host} others could make this machine open its folders and "
                 "load any model; set it to false, or host to 127.0.0.1"
             )
         for run in self.runs:
@@ -112,16 +112,16 @@ class DemoConfig:
         for number, line in enumerate(lines, 1):
             name, colon, password = line.partition(":")
             if line.strip() and not (name and colon and password):
-                raise ConfigError(f"{path}login_file: line {number} is not NAME:PASSWORD; mend it")
+                raise ConfigError(f"{path}login_file: line {number} is not NAME:PASSWORD; correct it")
             if line.strip():
                 found.append((name, password))
         if not found:
-            raise ConfigError(f"{path}login_file: {self.login_file} names nobody; write a line NAME:PASSWORD")
+            raise ConfigError(f"{path}login_file: {self.login_file} has no line; write one as NAME:PASSWORD")
         return found
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether nobody but this machine reaches ``host``."""
+    """Return whether ``host`` can be reached from this machine only."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -42,7 +42,7 @@ def zip_bytes(pictures: Sequence[Picture]) -> bytes:
         SynthesisError: there is no picture.
     """
     if not pictures:
-        raise SynthesisError("there is nothing to download yet; draw something first")
+        raise SynthesisError("there is nothing to download yet; generate images first")
     rows = table_of(pictures)
     content = {
         "README.txt": NOTICE.encode(),

@@ -1,8 +1,8 @@
-"""What the demo draws, as plain functions: by condition and skin type, or from a photograph.
+"""Generation in the demo, as plain functions: by condition and skin type, or from a photograph.
 
-Each function yields after every batch, so that a page can show what there is and cancelling comes to an end.
+Each function yields after every batch, so that a page can show what is done and a request can be cancelled.
 Rows of provenance are rows of a plan (:mod:`skindiff.synthesis.plan`, :mod:`skindiff.synthesis.class_plan`):
-whoever has the generator (and the photograph) draws them again.
+with the generator (and the photograph) they are generated again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a request stands: what was drawn so far, of how many, and what is being done now."""
+    """Progress of a request: the images so far, of how many, and what is being done now."""
 
     pictures: list[Picture]
     total: int
@@ -83,13 +83,13 @@ class DrawRequest:
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """A photograph, to be re-drawn on each of the six skin types from one noise.
+    """A photograph, to be transferred to each of the six skin types from one noise.
 
     Attributes are those of :class:`DrawRequest`, and:
         photograph: (height, width, 3) uint8 sRGB.
         skin_type: type of the photograph's skin, None where it is not known.
         strength: how far img2img goes back into noise, above 0 and at most 1.
-        tone: how the skin's colour is moved (:class:`~skindiff.synthesis.plan.SynthesisConfig`).
+        tone: how the skin's colour is changed (:class:`~skindiff.synthesis.plan.SynthesisConfig`).
     """
 
     photograph: Pixels
@@ -104,13 +104,13 @@ class TransferRequest:
 
 
 def draw(cache: GeneratorCache, request: DrawRequest) -> Iterator[Progress]:
-    """Draw images of a condition.
+    """Generate images of a condition.
 
     Yields:
-        Where it stands, before the first batch and after each.
+        Its progress, before the first batch and after each.
 
     Raises:
-        GeneratorError: the generator cannot be had, or cannot draw this.
+        GeneratorError: the generator cannot be loaded, or cannot generate this.
         SynthesisError: a number is outside its bounds, or an image comes out as none.
     """
     _check(cache.config, request.steps, request.guidance_scale, request.seed, request.count)
@@ -126,18 +126,18 @@ def draw(cache: GeneratorCache, request: DrawRequest) -> Iterator[Progress]:
 
 
 def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progress]:
-    """Re-draw a photograph on each of the six skin types (arguments, yields and errors as above)."""
+    """Transfer a photograph to each of the six skin types (arguments, yields and errors as above)."""
     settings = _img2img_settings(cache.config, request)
     yield Progress([], len(SKIN_TYPES), "loading the generator")
     loaded = cache.generator(request.generator)
     if not loaded.takes_words:
         raise GeneratorError(
-            f"generator {request.generator!r} knows no skin types and re-draws no photographs; choose one "
+            f"generator {request.generator!r} knows no skin types and transfers no photographs; choose one "
             "of Stable Diffusion, such as bundled"
         )
     if request.tone == "prototype_colour":
         for skin_type in cache.learn_tones(loaded):
-            yield Progress([], len(SKIN_TYPES), f"asking the generator for its own skin of type {skin_type}")
+            yield Progress([], len(SKIN_TYPES), f"measuring the generator's colour of skin type {skin_type}")
     source_id = photograph_id(request.photograph)
     source = _source(source_id, request.condition, request.photograph)
     template = make_plan(source, settings, seed=request.seed, generator=loaded.generator.name)[0]
@@ -204,8 +204,8 @@ def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> 
     pipeline = loaded.generator.pipeline
     if pipeline.needs_images:
         raise GeneratorError(
-            f"generator {request.generator!r} is a {pipeline.family}, which re-draws training images and "
-            "draws nothing of its own; choose another"
+            f"generator {request.generator!r} is a {pipeline.family}, which only reconstructs real images; "
+            "choose another"
         )
     if request.skin_type is not None:
         raise GeneratorError(
@@ -241,7 +241,7 @@ def _in_batches(
     skin_type: str | None,
 ) -> Iterator[Progress]:
     pictures: list[Picture] = []
-    yield Progress([], len(rows), "drawing")
+    yield Progress([], len(rows), "generating")
     size = rows[0]["batch_size"]
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
@@ -254,7 +254,7 @@ def _in_batches(
             known = {name: value for name, value in row.items() if name != "label"}
             pixels = drawn.images[number]
             pictures.append(Picture(pixels, {"condition": condition} | known, image_ita(pixels)))
-        yield Progress(list(pictures), len(rows), "drawing")
+        yield Progress(list(pictures), len(rows), "generating")
 
 
 def _source(image_id: str, condition: str, pixels: Pixels | None = None) -> Dataset:

@@ -1,4 +1,4 @@
-"""What happens when a visitor presses a button: the drawing functions as Gradio's events."""
+"""The functions of :mod:`skindiff.demo.drawing` as Gradio's events."""
 
 import time
 from collections.abc import Iterator
@@ -76,7 +76,7 @@ class DemoEvents:
         seed: int,
         request: gr.Request,
     ) -> Iterator[tuple[Shown, str | None, str]]:
-        """Draw images of a condition: a gallery, a zip with their provenance, and a line on progress."""
+        """Generate images of a condition: a gallery, a zip with their provenance, and a line on progress."""
         wanted = DrawRequest(
             generator, condition, _typed(skin_type), int(count), float(guidance), int(steps), int(seed)
         )
@@ -86,7 +86,7 @@ class DemoEvents:
     def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
         if photograph is None:
-            return None, theme.said("Upload a photograph, or take one of the examples.")
+            return None, theme.said("Upload a photograph, or choose one of the examples.")
         path = self._claim(photograph, request)
         try:
             pixels = self._read(path, request)
@@ -97,7 +97,7 @@ class DemoEvents:
         if clean != photograph:
             self.files.drop(_session(request), photograph)
         height, width = pixels.shape[:2]
-        return clean, theme.said(f"{width} x {height} pixels; its metadata was left out.", "Ready:")
+        return clean, theme.said(f"{width} x {height} pixels; its metadata is removed.", "Ready:")
 
     def transfer(
         self,
@@ -112,9 +112,9 @@ class DemoEvents:
         tone: Any,
         request: gr.Request,
     ) -> Iterator[tuple[Shown, str, str | None, str, Shown]]:
-        """Re-draw a photograph on skin types I to VI: a gallery, measured ITA, a zip, a line, and pairs."""
+        """Transfer a photograph to skin types I to VI: a gallery, measured ITA, a zip, a line, and pairs."""
         if photograph is None:
-            raise refusal("Please upload a photograph first, or take one of the examples.")
+            raise refusal("Please upload a photograph first, or choose one of the examples.")
         pixels = self._read(self._claim(photograph, request), request)
         wanted = TransferRequest(
             pixels,
@@ -149,7 +149,7 @@ class DemoEvents:
         seed: int,
         request: gr.Request,
     ) -> Iterator[tuple[Shown, Shown, str | None, str]]:
-        """Draw the same with two generators from the same seeds: two galleries, one zip, and a line."""
+        """Generate the same with two generators from the same seeds: two galleries, one zip, and a line."""
         kept: list[list[Picture]] = [[], []]
         line = ""
         for number, generator in enumerate((first, second)):

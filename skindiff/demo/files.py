@@ -19,7 +19,7 @@ class SessionFiles:
     """Files that the page shows and offers, each under a name made of its content.
 
     A path that a client sends is looked up among the files recorded here and nowhere else: the file system
-    is not asked, so an answer tells nothing of other files of the machine.
+    is not asked, so an answer says nothing about other files of the machine.
 
     Args:
         folder: holds them all, and what visitors upload.
@@ -47,7 +47,7 @@ class SessionFiles:
             self._uploaded.update(Path(path) for path in paths)
 
     def has(self, path: str) -> bool:
-        """Return whether a path is that of a file recorded here, whoever's it is."""
+        """Return whether a path is that of a file recorded here, of any session."""
         wanted = Path(os.path.abspath(path))
         with self._guard:
             return wanted in self._holders or wanted in self._uploaded

@@ -18,15 +18,15 @@ from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 
 @dataclass
 class Loaded:
-    """A generator at work.
+    """A generator in memory.
 
     Attributes:
         generator: Stable Diffusion (takes any words and a skin type), with or without an adapter, or a
             from-scratch family.
-        conditions: what it is offered to draw.
-        base: model to ask for the colours of the skin types: an adapter learnt from light skin alone draws
-            dark skin too light.
-        prototypes: those colours, as far as they were asked for.
+        conditions: those that are offered.
+        base: model to measure the colours of the skin types with: an adapter trained on light skin alone
+            generates dark skin too light.
+        prototypes: those colours, as far as they are measured.
     """
 
     generator: Generator
@@ -36,14 +36,14 @@ class Loaded:
 
     @property
     def takes_words(self) -> bool:
-        """Whether it draws any condition on any skin type, and re-draws photographs."""
+        """Whether it generates any condition on any skin type, and transfers photographs."""
         return not isinstance(self.generator.pipeline, ClassConditionalPipeline)
 
 
 def short_names(targets: Sequence[str]) -> dict[str, str]:
     """Return folders and Hub ids by the name a visitor sees: a folder's last part, numbered where shared.
 
-    So the page tells nobody where folders lie.
+    So the page does not show where folders are.
     """
     found: dict[str, str] = {}
     for target in targets:
@@ -56,14 +56,14 @@ def short_names(targets: Sequence[str]) -> dict[str, str]:
 
 
 class GeneratorCache:
-    """Loads generators by name and lets one request at a time draw.
+    """Loads generators by name and lets one request at a time generate.
 
     Args:
         config: valid settings.
 
     Attributes:
         config: as given.
-        offered: what stands behind each name that is offered.
+        offered: folder or Hub id of each name that is offered.
     """
 
     def __init__(self, config: DemoConfig) -> None:
@@ -106,10 +106,10 @@ class GeneratorCache:
             return self._loaded[name]
 
     def learn_tones(self, loaded: Loaded) -> Iterator[str]:
-        """Ask a generator for its own colour of each skin type that is not known yet, one after the other.
+        """Measure a generator's own colour of each skin type that is not known yet, one after the other.
 
         Yields:
-            Each skin type, before it is drawn.
+            Each skin type, before it is measured.
         """
         for skin_type in SKIN_TYPES:
             if skin_type in loaded.prototypes.colours:
@@ -124,7 +124,7 @@ class GeneratorCache:
                 )
             known = loaded.prototypes
             loaded.prototypes = TonePrototypes(known.means | own.means, known.colours | own.colours)
-        # An adapter's base has done its work.
+        # An adapter's base is not needed any more.
         loaded.base = None
 
     def _load(self, word: str) -> Loaded:

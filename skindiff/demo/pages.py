@@ -1,4 +1,4 @@
-"""The pages of the demo: what stands where. What happens on a press is in :mod:`skindiff.demo.events`."""
+"""The pages of the demo: their layout. The events of their buttons are in :mod:`skindiff.demo.events`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,28 @@ DRAWING = "drawing"
 TONES = (
     ("by the generator's own skin colours", "prototype_colour"),
     ("by the skin colours of photographs", "colour"),
-    ("by the words alone", "none"),
+    ("by the prompt alone", "none"),
 )
 
 
 _QUIET: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-"""What no visitor waits for."""
+"""Options of events that visitors do not wait for."""
 _AS_FILE = "Please upload the photograph as a file."
 
 
 def draw_page(events: DemoEvents) -> None:
-    """Build the page that draws by condition and skin type."""
+    """Build the page that generates by condition and skin type."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
             generator = _generator(events)
             condition = _condition(events)
             skin_type = _skin_type("Skin type", "V")
             count = gr.Slider(1, events.config.max_images, _some(events), step=1, label="Images")
-            with gr.Accordion("How it is drawn", open=False):
+            with gr.Accordion("Generation settings", open=False):
                 knobs = _knobs(events)
-            go, cancel = _buttons("Draw")
+            go, cancel = _buttons("Generate")
         with gr.Column(scale=2, min_width=280):
-            line = _line("Choose a condition and a skin type, and press Draw.")
+            line = _line("Choose a condition and a skin type, and press Generate.")
             gallery = _gallery("Synthetic images", "drawn")
             download = _download()
     _describes(events, generator, condition, skin_type, public=True)
@@ -53,7 +53,7 @@ def draw_page(events: DemoEvents) -> None:
 
 
 def photograph_page(events: DemoEvents, examples: list[str]) -> None:
-    """Build the page that re-draws a photograph across the six skin types."""
+    """Build the page that transfers a photograph to the six skin types."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
             photograph = _upload(events)
@@ -64,21 +64,21 @@ def photograph_page(events: DemoEvents, examples: list[str]) -> None:
                 type="index",
             )
             strength = gr.Slider(
-                0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is drawn anew; more keeps less"
+                0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is changed; more keeps less"
             )
-            with gr.Accordion("How it is drawn", open=False):
+            with gr.Accordion("Generation settings", open=False):
                 generator = _generator(events)
                 condition = _condition(events, events.config.tone_subject)
                 skin_type = _skin_type("Skin type in the photograph", ANY_TYPE, "not known")
-                tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the tone moves")
+                tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the skin tone is changed")
                 knobs = _knobs(events)
-            go, cancel = _buttons("Re-draw")
+            go, cancel = _buttons("Transfer")
             gr.Markdown(
                 "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
                 elem_classes="sd-quiet",
             )
         with gr.Column(scale=2, min_width=280):
-            line = _line("Upload a photograph, or take one of the examples.")
+            line = _line("Upload a photograph, or choose one of the examples.")
             gallery = _gallery("Skin types I to VI", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, shown = _before_and_after()
@@ -105,7 +105,7 @@ def photograph_page(events: DemoEvents, examples: list[str]) -> None:
 
 
 def _upload(events: DemoEvents) -> gr.Image:
-    """Return where a photograph is given."""
+    """Return the field for a photograph."""
     return _undecoded(
         gr.Image(
             label="Photograph",
@@ -138,7 +138,7 @@ def _before_and_after() -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
 
 
 def compare_page(events: DemoEvents) -> None:
-    """Build the page that draws the same with two generators."""
+    """Build the page that generates the same with two generators."""
     names = list(events.cache.offered)
     with gr.Row():
         first = _generator(events, "First generator")
@@ -148,10 +148,10 @@ def compare_page(events: DemoEvents) -> None:
         skin_type = _skin_type("Skin type", "V")
         most = max(1, events.config.max_images // 2)
         count = gr.Slider(1, most, min(4, most), step=1, label="Images of each")
-    with gr.Accordion("How it is drawn", open=False):
+    with gr.Accordion("Generation settings", open=False):
         knobs = _knobs(events)
     go, cancel = _buttons("Compare")
-    line = _line("Both generators draw from the same seeds; any difference is their own.")
+    line = _line("Both generators use the same seeds; any difference comes from the generators.")
     with gr.Row():
         left, right = _gallery("First", "first"), _gallery("Second", "second")
     download = _download()
@@ -171,8 +171,8 @@ def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
     if not events.runs:
         gr.Markdown(
-            "No run was given to this demo. Start it with the folder of a finished run (setting `runs`) to "
-            "read its report here."
+            "This demo has no run. Start it with the folder of a finished run (setting `runs`) to read its "
+            "report here."
         )
         return
     names = list(events.runs)
@@ -217,7 +217,7 @@ def _knobs(events: DemoEvents) -> tuple[gr.Slider, gr.Slider, gr.Number]:
             2,
             step=0.5,
             label="Guidance",
-            info="how closely words are followed; 1 is fastest",
+            info="how closely the prompt is followed; 1 is fastest",
         ),
         gr.Slider(1, events.config.max_steps, min(14, events.config.max_steps), step=1, label="Steps"),
         gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MOST_SEED),
@@ -292,9 +292,9 @@ def _describes(
 
 
 def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadButton) -> None:
-    """Let a drawing be cancelled, and be downloaded when it is done."""
+    """Let a request be cancelled, and its images be downloaded when it is done."""
     cancel.click(
-        lambda: theme.said("What was drawn so far is shown.", "Cancelled."),
+        lambda: theme.said("The images generated so far are shown.", "Cancelled."),
         None,
         line,
         cancels=[event],

@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 
 class PhotographError(SkindiffError):
-    """An upload is refused; the message tells the visitor why and what to do."""
+    """An upload is refused; the message says why and what to do."""
 
 
 def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pixels:
@@ -35,7 +35,7 @@ def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pix
     Args:
         path: of the uploaded file.
         max_bytes: largest file.
-        max_pixels: largest image; told from its header, before anything is decoded.
+        max_pixels: largest image; read from its header, before anything is decoded.
 
     Returns:
         (height, width, 3) uint8 sRGB.

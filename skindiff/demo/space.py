@@ -32,19 +32,19 @@ if __name__ == "__main__":
 _README = """
 # skindiff
 
-Draw skin conditions on any skin type, re-draw a photograph across all six, and measure what changed.
+Generate skin conditions on any skin type, transfer a photograph to all six, and measure the change.
 
 For research and teaching. **Not for clinical use:** nothing here is a diagnosis, and no image here shows how
-a disease looks on anybody. Uploads lose their metadata, are seen by nobody else, and are deleted when
-the page is closed.
+a disease looks on a person. The metadata of uploads is removed, no other visitor sees them, and they are
+deleted when the page is closed.
 """
 
 
 def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: str = "skindiff") -> Path:
     """Write a folder that is pushed to a Space as it is: app, requirements, card, this package.
 
-    Folders among ``generators`` and ``runs`` are copied into it. The choice of other generators is shut,
-    because a Space is open to the world.
+    Folders among ``generators`` and ``runs`` are copied into it. No other generators can be chosen,
+    because a Space is public.
 
     Args:
         folder: new or empty.

@@ -1,4 +1,4 @@
-"""How the demo looks: theme, style sheet, and the small pieces of HTML that Gradio has no component for."""
+"""The look of the demo: theme, style sheet, and the small pieces of HTML that Gradio has no component for."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,7 +10,7 @@ from skindiff.demo.drawing import Picture, Progress
 
 NOTICE = (
     "For research and teaching. <strong>Not for clinical use:</strong> nothing here is a diagnosis, and no "
-    "image here shows how a disease looks on anybody."
+    "image here shows how a disease looks on a person."
 )
 _FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif")
 _BROWN = gr.themes.Color(
@@ -28,7 +28,7 @@ HEADER = f"""
     <svg viewBox="0 0 66 12" role="img" aria-label="six skin tones">{_MARK}</svg>
     <h1>skindiff</h1>
   </div>
-  <p>Draw skin conditions on any skin type, re-draw a photograph across all six, and measure what changed.</p>
+  <p>Generate skin conditions on any skin type, transfer a photograph to all six, and measure the change.</p>
   <p class="sd-notice" role="note">{NOTICE}</p>
 </header>
 """
@@ -123,12 +123,12 @@ def theme() -> gr.themes.Base:
 
 
 def degrees(ita: float | None) -> str:
-    """Return a measured angle as a visitor reads it."""
+    """Return a measured angle in words."""
     return "not measurable" if ita is None else f"{ita:.0f}°".replace("-", "−")
 
 
 def caption(picture: Picture) -> str:
-    """Return what stands under an image: its skin type, if any, and its ITA."""
+    """Return the caption of an image: its skin type, if any, and its ITA."""
     skin_type = picture.row.get("skin_type")
     measured = f"ITA {degrees(picture.ita)}"
     return f"{skin_type} · {measured}" if skin_type else measured
@@ -149,7 +149,7 @@ def said(text: str, bold: str = "") -> str:
 
 
 def ita_strip(before: Picture, after: Sequence[Picture]) -> str:
-    """Return a scale of skin tones with the angle of a photograph and of each image drawn from it."""
+    """Return a scale of skin tones with the angle of a photograph and of each transfer of it."""
     parts = [_mark(before.ita, "photo", above=None)]
     for picture in after:
         skin_type = str(picture.row["skin_type"])
@@ -165,12 +165,12 @@ def ita_strip(before: Picture, after: Sequence[Picture]) -> str:
     spoken = "; ".join(f"{picture.row['skin_type']} {degrees(picture.ita)}" for picture in after)
     return (
         f'<figure class="sd-ita"><svg viewBox="0 0 360 92" role="img" aria-label="ITA of the photograph '
-        f'{degrees(before.ita)}; re-drawn: {spoken}">'
+        f'{degrees(before.ita)}; transferred: {spoken}">'
         f'<defs><linearGradient id="sd-skin">{stops}</linearGradient></defs>'
         '<rect x="10" y="32" width="340" height="16" rx="8" fill="url(#sd-skin)"/>'
         f"{ticks}{''.join(parts)}</svg>"
         "<p>Measured ITA (individual typology angle) of the bare skin, light on the left. Light and "
-        "camera move it too: it is no Fitzpatrick type.</p></figure>"
+        "camera change it too: it is not a Fitzpatrick type.</p></figure>"
     )
 
 

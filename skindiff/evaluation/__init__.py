@@ -1,1 +1,1 @@
-"""Is it any good: one folder per question."""
+"""Evaluation: one folder per question."""

@@ -3,7 +3,7 @@
 A detector is trained on real images that the generator never saw, to the group (patient, lesion, duplicate
 cluster), and names the class of generated images. *Detection* is the share of a class's images that it gets
 right, *confidence* its mean probability of the class over those. A detection rate means little without the
-detector's recall on real images that neither it nor the generator saw, so that stands beside it, and their
+detector's recall on real images that neither it nor the generator saw, so that is given with it, and their
 ratio with an interval.
 """
 
@@ -207,7 +207,7 @@ class DetectorOfSplit:
         if len(synthetic) == 0 or tuple(synthetic.features["label"].names) != self.names:
             raise ConfigError(
                 f"detection: {len(synthetic)} images of {synthetic.features['label'].names} cannot be judged "
-                f"by a detector of {list(self.names)}; draw some, of the same classes"
+                f"by a detector of {list(self.names)}; generate some, of the same classes"
             )
         model = self.model()
         real = self.corpus.select(self.split.held_out)
@@ -240,7 +240,7 @@ def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -
         ``confidence`` and ``recall_confidence`` (mean probability of the class over the images that were
         recognised, None if none was); ``mean_probability`` (over all generated images). All
         in [0, 1] but ``share``, which is None where no held-out image was recognised. Classes of which
-        nothing was drawn have no row.
+        there is no synthetic image have no row.
     """
     by_generator: dict[str, list[Detection]] = {}
     for one in detections:

@@ -1,1 +1,1 @@
-"""What draws images: loading pipelines, learned tokens, adapter folders."""
+"""Generators: loading pipelines, learned tokens, adapter folders."""

@@ -135,7 +135,7 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
     Args:
         pipeline: the base model that the adapter was trained on, without another adapter.
         folder: as :func:`save_adapter` wrote it.
-        fuse: add the LoRA weights to the pipeline's own, which draws faster but cannot be undone.
+        fuse: add the LoRA weights to the pipeline's own, which runs faster but cannot be undone.
 
     Returns:
         The adapter, which :func:`unload_adapter` takes to put the pipeline back.

@@ -1,4 +1,4 @@
-"""What the GAN families share: the verdict of a discriminator, sizes that double, and how to draw."""
+"""What the GAN families share: the verdict of a discriminator, sizes that double, and how to generate."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def one_hot(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def dcgan_weights(module: nn.Module) -> None:
-    """Draw first weights from N(0, 0.02), batch norm's from N(1, 0.02) (Radford et al. 2015, section 4)."""
+    """Sample first weights from N(0, 0.02), batch norm's from N(1, 0.02) (Radford et al. 2015, section 4)."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(part.weight, 0.0, 0.02)
@@ -82,7 +82,7 @@ class GANPipeline(ClassConditionalPipeline):
         made, given = generator.config.classes, len(self.config.class_names)
         if made != given:
             raise GeneratorError(
-                f"class_names has {given} classes, but the generator draws {made}: give those that it was "
+                f"class_names has {given} classes, but the generator has {made}: give those that it was "
                 "trained on"
             )
 

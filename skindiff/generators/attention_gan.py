@@ -176,13 +176,13 @@ class AttentionDiscriminator(ModelMixin, ConfigMixin):
 
 
 class AttentionGANPipeline(GANPipeline):
-    """Draws with :class:`AttentionGenerator`, resampled to the size of the pictures."""
+    """Generates with :class:`AttentionGenerator`, resampled to the size of the pictures."""
 
     family = "attention_gan"
 
 
 def _xavier(module: nn.Module) -> None:
-    """Draw first weights as TorchFusion's blocks do."""
+    """Sample first weights as TorchFusion's blocks do."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.xavier_uniform_(part.weight)

@@ -15,15 +15,16 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 class ClassConditionalPipeline(DiffusionPipeline):
-    """Base of the pipelines that draw images of a class.
+    """Base of the pipelines that generate images of a class.
 
     A family registers its networks in ``__init__`` and brings :meth:`draw`; its config holds
     ``class_names``, ``image_size`` and ``channels``, so that ``save_pretrained`` and ``from_pretrained`` keep
-    all that is needed to draw.
+    all that is needed to generate.
 
     Attributes:
         family: the name that configs and ``skindiff train`` use.
-        needs_images: whether it re-draws images it is shown (an autoencoder) instead of drawing from noise.
+        needs_images: whether it reconstructs images it is shown (an autoencoder) instead of generating from
+            noise.
     """
 
     family: str
@@ -56,7 +57,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
 
         Args:
             labels: (batch,) int64 class codes, on the networks' device.
-            generators: one per image, on the CPU; None draws from the global one. Whatever is random about
+            generators: one per image, on the CPU; None uses the global one. Whatever is random about
                 an image comes from its own (see :func:`row_noise`).
             options: the family's own, such as the sampler's steps; ``images`` where ``needs_images``.
         """
@@ -71,7 +72,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         return_dict: bool = True,
         **options: Any,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Draw one image for each class label.
+        """Generate one image for each class label.
 
         Args:
             class_labels: names or codes.
@@ -89,7 +90,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         images = options.get("images")
         if self.needs_images and (images is None or len(images) != len(codes)):
             raise GeneratorError(
-                f"images: {self.family} re-draws images, so give one for each of the {len(codes)} labels"
+                f"images: {self.family} reconstructs images, so give one for each of the {len(codes)} labels"
             )
         drawn = self.draw(torch.tensor(codes, device=self.device), generators, **options)
         pixels = (drawn.float() / 2 + 0.5).clamp(0, 1).cpu()
@@ -137,7 +138,7 @@ def row_noise(
 ) -> torch.Tensor:
     """Return ``(len(generators), *shape)`` standard normal noise, each row from its own CPU generator.
 
-    So an image does not depend on what is drawn beside it.
+    So an image does not depend on the others of its batch.
     """
     rows = [torch.randn(tuple(shape), generator=generator) for generator in generators]
     return torch.stack(rows).to(device)

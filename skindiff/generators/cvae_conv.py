@@ -71,6 +71,6 @@ class CvaeConv(ConditionalVAE, ModelMixin, ConfigMixin):
 
 
 class CvaeConvPipeline(PriorPipeline):
-    """Draws with :class:`CvaeConv`."""
+    """Generates with :class:`CvaeConv`."""
 
     family = "cvae_conv"

@@ -57,7 +57,7 @@ class CvaeResNet(ConditionalVAE, ModelMixin, ConfigMixin):
 
 
 class CvaeResNetPipeline(PriorPipeline):
-    """Draws with :class:`CvaeResNet`."""
+    """Generates with :class:`CvaeResNet`."""
 
     family = "cvae_resnet"
 

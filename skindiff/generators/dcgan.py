@@ -130,13 +130,13 @@ class DCGANDiscriminator(ModelMixin, ConfigMixin):
 
 
 class DCGANPipeline(GANPipeline):
-    """Draws with Ravani et al.'s :class:`DCGANGenerator`."""
+    """Generates with Ravani et al.'s :class:`DCGANGenerator`."""
 
     family = "dcgan"
 
 
 class SNDCGANPipeline(GANPipeline):
-    """Draws with Bingol et al.'s :class:`DCGANGenerator`."""
+    """Generates with Bingol et al.'s :class:`DCGANGenerator`."""
 
     family = "sn_dcgan"
 

@@ -130,7 +130,7 @@ def check_levels(
 
 
 class ConditionalDDPMPipeline(ClassConditionalPipeline):
-    """Draws with a class-conditional U-Net.
+    """Generates with a class-conditional U-Net.
 
     Args:
         unet: from :func:`build_unet`, or any of diffusers with a class embedding of one class more than
@@ -221,7 +221,7 @@ class ConditionalDDPMPipeline(ClassConditionalPipeline):
         """Return (batch, channels, height, width) images in [-1, 1].
 
         Args:
-            labels: (batch,) int64 codes; :attr:`null_class` draws from all classes together.
+            labels: (batch,) int64 codes; :attr:`null_class` generates from all classes together.
             generators: one per image, for its first noise and, with ancestral samplers, all that follows.
             steps: of the sampler; ``ddpm`` is meant for 1,000.
             guidance_scale: classifier-free guidance: 1 is off, more doubles the work.

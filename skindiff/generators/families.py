@@ -1,6 +1,6 @@
 """The only table of class-conditional generators: what each family is made of, and how one more is added.
 
-The table is light: a family names its parts as ``module:name``, and they are imported by whoever needs them.
+The table is light: a family names its parts as ``module:name``, and they are imported where they are needed.
 So the trainers, which live in a room to the right, can stand here, and ``skindiff train --help`` loads no
 torch.
 """
@@ -30,7 +30,7 @@ class Family:
     """A dataclass whose defaults work, with ``channels`` (1 or 3) and ``validate(path)``, which raises a
     :class:`~skindiff.errors.ConfigError`; its module is imported wherever settings are read."""
     network: str
-    """The module that draws, a part of the pipeline."""
+    """The module that generates, a part of the pipeline."""
     pipeline: str
     """A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` whose ``family`` is this
     name; its class name is what ``model_index.json`` says, so no other family may have it."""
@@ -67,7 +67,7 @@ _TABLE = (
     ),
     Family(
         "joint_vae",
-        "a VAE with continuous and discrete codes, which re-draws images",
+        "a VAE with continuous and discrete codes, which reconstructs images",
         "skindiff.training.vae_config:JointVAEConfig",
         "skindiff.generators.joint_vae:JointVAE",
         "skindiff.generators.joint_vae:JointVAEPipeline",
@@ -76,7 +76,7 @@ _TABLE = (
     ),
     Family(
         "fc_autoencoder",
-        "a fully connected autoencoder, which re-draws images",
+        "a fully connected autoencoder, which reconstructs images",
         "skindiff.training.vae_config:FcAutoencoderConfig",
         "skindiff.generators.fully_connected:FcAutoencoder",
         "skindiff.generators.fully_connected:FcAutoencoderPipeline",

@@ -63,7 +63,7 @@ class FcAutoencoder(ModelMixin, ConfigMixin):
 
 
 class FcAutoencoderPipeline(RedrawPipeline):
-    """Re-draws images with :class:`FcAutoencoder`."""
+    """Reconstructs images with :class:`FcAutoencoder`."""
 
     family = "fc_autoencoder"
 
@@ -108,7 +108,7 @@ class FcCvae(ConditionalVAE, ModelMixin, ConfigMixin):
 
 
 class FcCvaePipeline(PriorPipeline):
-    """Draws with :class:`FcCvae`."""
+    """Generates with :class:`FcCvae`."""
 
     family = "fc_cvae"
 

@@ -84,7 +84,7 @@ class FullyConnectedDiscriminator(ModelMixin, ConfigMixin):
 
 
 class FullyConnectedGANPipeline(GANPipeline):
-    """Draws with :class:`FullyConnectedGenerator`."""
+    """Generates with :class:`FullyConnectedGenerator`."""
 
     family = "fc_gan"
 

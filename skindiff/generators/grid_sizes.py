@@ -30,7 +30,7 @@ def conv_grid(image_size: int, widths: Sequence[int]) -> tuple[int, int]:
     excess = grid * factor - image_size
     if image_size < 1 or excess not in (0, 4):
         raise GeneratorError(
-            f"image_size is {image_size}: a decoder of {len(widths)} widths draws multiples of {factor} and "
+            f"image_size is {image_size}: a decoder of {len(widths)} widths makes multiples of {factor} and "
             f"sizes 4 below one, such as {2 * factor} or {4 * factor}"
         )
     return grid, excess

@@ -2,7 +2,7 @@
 Classification", section 2.4, Fig. 21 to 23): a Gaussian and a discrete code (Dupont 2018).
 
 It knows no classes. The paper trains one on a whole data set and puts its reconstructions between the
-original images, so this family re-draws: a reconstruction keeps the class of the image it is of.
+original images, so this family reconstructs: a reconstruction keeps the class of the image it is of.
 """
 
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ class JointVAE(ModelMixin, ConfigMixin):
         Args:
             images: (batch, channels, height, width) in [-1, 1].
             noise: from :meth:`row_noise`.
-            code: ``sample`` draws both codes as in training; ``mode`` takes the likeliest, without noise.
+            code: ``sample`` samples both codes, as in training; ``mode`` takes the likeliest, without noise.
         """
         if code == "sample":
             return self(images, torch.zeros(0), noise).images
@@ -99,7 +99,7 @@ class JointVAE(ModelMixin, ConfigMixin):
 
 
 class JointVAEPipeline(RedrawPipeline):
-    """Re-draws images with :class:`JointVAE`."""
+    """Reconstructs images with :class:`JointVAE`."""
 
     family = "joint_vae"
 

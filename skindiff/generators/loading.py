@@ -17,7 +17,7 @@ from skindiff.generators.text_to_image.loading import ARCHITECTURES, architectur
 
 
 def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
-    """Load a whole pipeline of any family, ready to draw: float32, on the CPU, in evaluation mode.
+    """Load a whole pipeline of any family, ready to generate: float32, on the CPU, in evaluation mode.
 
     Only safetensors weights are read, and no code comes with them. ``HF_HUB_OFFLINE=1`` is respected.
 

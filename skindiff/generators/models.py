@@ -120,7 +120,7 @@ def model_revision(model: str, revision: str | None = None) -> str:
     """Return the ``id@revision`` that provenance columns and cards carry.
 
     For a folder the id is its name and the revision the first 12 hex digits of the SHA-256 of its weight
-    files; for a Hub model the revision is the commit that the local cache holds, if it can be told.
+    files; for a Hub model the revision is the commit that the local cache holds, if it is known.
     """
     model, revision = split_revision(model, revision)
     folder = model_folder(model)

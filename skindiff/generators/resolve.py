@@ -66,7 +66,7 @@ class Generator:
 
     @property
     def class_names(self) -> list[str] | None:
-        """The classes that it was taught, None where it takes any words."""
+        """The classes that it was trained on, None where it takes any words."""
         if isinstance(self.pipeline, ClassConditionalPipeline):
             return list(self.pipeline.config.class_names)
         return list(self.subjects) or None
@@ -82,7 +82,7 @@ class Generator:
 
 
 def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
-    """Load any generator, ready to draw: float32, on the CPU, in evaluation mode.
+    """Load any generator, ready to generate: float32, on the CPU, in evaluation mode.
 
     An adapter is loaded onto the model that it was trained on, at the revision it recorded, and stays apart
     from the weights: ``unload_lora_weights`` of the pipeline takes its LoRA off again.
@@ -131,8 +131,8 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
 
     Args:
         place: of it.
-        device: where it draws.
-        fuse: add an adapter's LoRA to the weights, which draws faster but cannot be undone.
+        device: where it runs.
+        fuse: add an adapter's LoRA to the weights, which runs faster but cannot be undone.
 
     Raises:
         GeneratorError: it cannot be loaded, or the parts do not fit.

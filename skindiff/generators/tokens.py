@@ -100,7 +100,7 @@ def set_tokenizer(pipeline: Any, tokenizer: CLIPTokenizer) -> None:
 def add_tokens(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
     """Give ``pipeline`` the placeholders of ``token_map``, each row a copy of its initialiser's.
 
-    The pipeline gets a copy of its tokenizer, so that whoever holds the old one keeps it as it was.
+    The pipeline gets a copy of its tokenizer, so that the old one stays as it was.
 
     Returns:
         The ids of each condition's rows; over all conditions they are one contiguous range.
@@ -135,7 +135,7 @@ def add_tokens(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
 
 def _grow_embeddings(encoder: Any, rows: int) -> None:
     if rows > encoder.get_input_embeddings().num_embeddings:
-        # The fresh rows are overwritten at once; drawing them must not move the global generator.
+        # The fresh rows are overwritten at once; sampling them must not move the global generator.
         with torch.random.fork_rng(devices=[]):
             encoder.resize_token_embeddings(rows, mean_resizing=False)
     encoder.get_input_embeddings().requires_grad_(False)

@@ -1,6 +1,6 @@
-"""What the VAE families share: reparametrised Gaussians, convolutional stacks, and the two ways to draw.
+"""What the VAE families share: reparametrised Gaussians, convolutional stacks, and the two ways to generate.
 
-A VAE draws a class from noise, or re-draws images that it is shown. Every network of the family maps
+A VAE generates a class from noise, or reconstructs images that it is shown. Every network of the family maps
 ``(images, labels, noise)`` to reconstructions and divergences, and tells what noise an image takes, so that
 one training (:mod:`skindiff.training.vae`) serves all.
 """
@@ -56,7 +56,7 @@ class ConditionalVAE:
         return row_noise(generators, (self.latent_dim,))
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Reconstruction:
-        """Reconstruct ``images`` through a code that ``noise`` draws from their posterior."""
+        """Reconstruct ``images`` through a code that ``noise`` samples from their posterior."""
         mean, log_variance = self.encode(images, labels)
         codes = gaussian_sample(mean, log_variance, noise)
         return Reconstruction(
@@ -133,7 +133,7 @@ class ConvDecoder(nn.Module):
 
 
 class _VAEPipeline(ClassConditionalPipeline):
-    """One network, and what it takes to draw with it."""
+    """One network, and what it takes to generate with it."""
 
     def __init__(
         self, vae: ModelMixin, class_names: list[str] | None = None, image_size: int = 28, channels: int = 3
@@ -156,7 +156,7 @@ def _aligned(network: ModelMixin) -> ModelMixin:
 
 
 class PriorPipeline(_VAEPipeline):
-    """Draws a class by decoding standard normal noise.
+    """Generates a class by decoding standard normal noise.
 
     Raises:
         GeneratorError: the network was made for another number of classes.
@@ -169,7 +169,7 @@ class PriorPipeline(_VAEPipeline):
         given = len(self.config.class_names)
         if vae.classes != given:
             raise GeneratorError(
-                f"class_names has {given} classes, but the network draws {vae.classes}: give those that it "
+                f"class_names has {given} classes, but the network has {vae.classes}: give those that it "
                 "was trained on"
             )
 
@@ -194,7 +194,7 @@ class PriorPipeline(_VAEPipeline):
 
 
 class RedrawPipeline(_VAEPipeline):
-    """Draws an image by reconstructing one that it is shown, whose class it keeps."""
+    """Reconstructs an image that it is shown, whose class it keeps."""
 
     needs_images = True
 
@@ -221,7 +221,7 @@ class RedrawPipeline(_VAEPipeline):
         images: ShownImages,
         **options: Any,
     ) -> torch.Tensor:
-        """Draw with options of the network's ``redraw``."""
+        """Generate with options of the network's ``redraw``."""
         shown = shown_images(images, self.config.image_size, self.config.channels).to(labels.device)
         noise = self.vae.row_noise(generators).to(labels.device)
         drawn: torch.Tensor = self.vae.redraw(shown, noise, **options)
@@ -249,7 +249,7 @@ def shown_images(images: ShownImages, image_size: int, channels: int) -> torch.T
     for image in images:
         if image.size != (image_size, image_size):
             raise GeneratorError(
-                f"images: one of {image.size[0]} x {image.size[1]} pixels; this generator re-draws "
+                f"images: one of {image.size[0]} x {image.size[1]} pixels; this generator reconstructs "
                 f"{image_size} x {image_size}, so resize first"
             )
     mode = "L" if channels == 1 else "RGB"

@@ -24,8 +24,8 @@ METRICS = {
 """Metrics of a report that cards quote, by their names there."""
 _TAGS = ("skindiff", "dermatology", "medical-imaging", "skin")
 _NOT_CLINICAL = (
-    "For research. It is not a medical device; nothing it draws or says is a diagnosis, and it must not "
-    "decide about the care of anyone."
+    "For research. It is not a medical device; nothing it generates or predicts is a diagnosis, and it must "
+    "not decide about the care of anyone."
 )
 
 

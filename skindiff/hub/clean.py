@@ -1,4 +1,4 @@
-"""Taking out of files what is nobody's business: folders of this machine, tokens, and metadata of images."""
+"""Removing private details from files: folders of this machine, tokens, and metadata of images."""
 
 import io
 import re
@@ -46,7 +46,7 @@ def own_file(folder: Path, name: str) -> Path:
     below = [folder.joinpath(*parts[:number]) for number in range(1, len(parts) + 1)]
     if Path(name).is_absolute() or ".." in parts or any(path.is_symlink() for path in below):
         raise HubError(
-            f"folder: {name} is a link, or leads out of {folder.name}, and its target might be anybody's; "
+            f"folder: {name} is a link, or leads out of {folder.name}, and its target may be private; "
             "put the file itself there (cp -rL copies a folder without its links)"
         )
     if not below[-1].is_file():

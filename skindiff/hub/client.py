@@ -77,7 +77,7 @@ def push_files(
 ) -> Pushed:
     """Put files into a repository in one commit, making it if need be.
 
-    Large files go up first, then the commit: whoever looks sees the old state or the new one. A call after an
+    Large files go up first, then the commit: a reader sees the old state or the new one. A call after an
     interruption sends what is not there yet, and one where nothing changed makes no commit.
 
     Args:

@@ -1,4 +1,4 @@
-"""Gates that do not depend on the Hub: reasons in words, and names of the corpus' files."""
+"""Checks that do not depend on the Hub: reasons to override, and names of the corpus' files."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def in_words(override: str | None) -> str | None:
         return None
     reason = " ".join(override.split())
     if len(reason.split()) < 3:
-        raise HubError(f"override: {override!r} gives no reason; say in words why it may leave, for the card")
+        raise HubError(f"override: {override!r} gives no reason; write one for the card")
     return reason
 
 

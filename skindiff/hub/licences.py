@@ -1,4 +1,4 @@
-"""Which licence an artefact may have, given the corpora that it learnt from or was drawn from.
+"""Which licence an artefact may have, given the corpora that it was trained on or made from.
 
 Whether weights or synthetic images are an adaptation of their training images in law is an open question.
 Here they are treated as if they were, which is the careful reading. Licences are named by the Hub's
@@ -75,7 +75,7 @@ _HAM = (
 )
 CORPORA: Mapping[str, CorpusTerms] = {
     "phantom": CorpusTerms(
-        "the phantom corpus of skindiff (computed images; they show nobody)", "apache-2.0", "skindiff"
+        "the phantom corpus of skindiff (computed images; they show no person)", "apache-2.0", "skindiff"
     ),
     "fitzpatrick17k": CorpusTerms(
         "Fitzpatrick17k",

@@ -20,7 +20,7 @@ class Origin:
     """Where an artefact comes from; what is left out is read from the run that it lies in."""
 
     corpora: list[str] = field(default_factory=list)
-    """Corpora that it (or the generator that drew it) learnt from: phantom, fitzpatrick17k, ham10000,
+    """Corpora that it (or the generator that made it) learnt from: phantom, fitzpatrick17k, ham10000,
     medmnist/<data set>, or imagefolder (or any name) for one's own; empty takes that of the run. Add those
     that the base model learnt from, if it is not one that its owner published."""
     corpus_licence: str | None = None

@@ -28,9 +28,9 @@ _OUR_NETWORKS = ("medmnist_cnn", "lesion_detector")
 
 
 _GENERATOR_LIMITS = (
-    "What it draws is made up: a drawn lesion is nobody's, and need not be possible.",
-    "It learnt from few images and may repeat them; compare what it draws with them before sharing it.",
-    "The skin type that a prompt asks for is drawn approximately; measure it.",
+    "Its images are synthetic: a generated lesion shows no patient, and may be impossible.",
+    "It learnt from few images and may repeat them; compare its images with them before sharing any.",
+    "The skin type that a prompt asks for is matched approximately; measure it.",
 )
 
 
@@ -217,7 +217,7 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     )
     return Card(
         title=repo_id.split("/")[1],
-        what=f"An adapter for Stable Diffusion that draws skin conditions: {' and '.join(learnt)}.",
+        what=f"An adapter for Stable Diffusion that generates skin conditions: {' and '.join(learnt)}.",
         usage=lines,
         results=eval_results(facts.report),
         coverage=coverage_text(facts),
@@ -278,7 +278,7 @@ def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     names: Sequence[str] = index["class_names"]
     size, channels = index["image_size"], index["channels"]
-    verb = "re-draws images" if kind.needs_images else "draws images"
+    verb = "reconstructs images" if kind.needs_images else "generates images"
     what = f"A class-conditional generator ({family.name}) that {verb} of {size} x {size} px: "
     what += f"{', '.join(names)}."
     shape = (channels, size, size) if kind.needs_images else None

@@ -35,7 +35,7 @@ def push_run(
         folder: the ``output_dir`` of a finished run.
         repo_id: ``owner/name`` of a data set repository.
         licence: of the results, as the Hub names it.
-        override: in words, why pictures of the corpus may leave; it goes into the card.
+        override: reason to publish pictures of the corpus; it goes into the card.
         origin: corpora; what is left out is read from the run.
         private: whether only the owner may see it.
         token: of the Hub; the stored one when left out.

@@ -1,4 +1,4 @@
-"""Pushing synthetic data sets as Parquet shards, with their provenance and without anybody's file names."""
+"""Pushing synthetic data sets as Parquet shards, with their provenance and without local file names."""
 
 import json
 import re
@@ -65,10 +65,10 @@ def push_synthetic(
         folder: of the shards, as :mod:`skindiff.synthesis.writer` wrote them.
         repo_id: ``owner/name`` of a data set repository.
         licence: of the images, as the Hub names it.
-        sources: what the generator learnt from or re-drew (``image``, ``image_id``, ``group_id``).
+        sources: what the generator was trained on or transferred (``image``, ``image_id``, ``group_id``).
         held_out: real images of the same columns that it never saw, which set the threshold; without them it
             is the default one, as the report and the card then say.
-        override: in words, why near copies of sources may leave; it goes into the card.
+        override: reason to publish near copies of sources; it goes into the card.
         leave_out_copies: push the other images only.
         origin: corpora, run, base model; what is left out is read from the run around ``folder``.
         private: whether only the owner may see it.
@@ -76,7 +76,7 @@ def push_synthetic(
 
     Raises:
         HubError: a gate refuses it, or the Hub does not take it.
-        SynthesisError: the folder holds no finished data set, or ``sources`` are not those it was drawn from.
+        SynthesisError: the folder holds no finished data set, or ``sources`` are not those it was made from.
     """
     refuse_bad_id(repo_id)
     folder = Path(folder)
@@ -142,9 +142,7 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
     known = {*plan_features(["any"]), *class_plan_features(["any"]), *REAL_COLUMNS, *SYNTHETIC_COLUMNS}
     strange = [name for name in drawn.column_names if name not in known]
     if strange:
-        raise HubError(
-            f"folder: the column {strange[0]!r} is none that synthetic data sets have; take it out"
-        )
+        raise HubError(f"folder: the column {strange[0]!r} is not a column of synthetic data sets; remove it")
 
 
 def _past_the_gate(
@@ -193,7 +191,7 @@ def _near_copy_report(
     if saved is None:
         raise HubError(
             "near copies: these images were made from others, and no report says how near they are to "
-            "them; give sources, the corpus that they were drawn from"
+            "them; give sources, the corpus that they were made from"
         )
     raise HubError(f"near copies: {REPORT_FILE} is about other images than these; give sources for a new one")
 
@@ -205,8 +203,8 @@ def _refusal(report: NearCopies) -> str:
         f"near copies: {len(report.copies)} of {len(report.rows)} images show a source (similarity "
         f"{report.threshold} or more, {report.basis}); the nearest, {nearest.image_id}, is at "
         f"{nearest.similarity:.3f} of source {nearest.nearest_source} of group {nearest.nearest_group}, "
-        f"{whose}: push with leave_out_copies=True, draw with more strength, or say by override, in words, "
-        "why they may leave"
+        f"{whose}: push with leave_out_copies=True, generate with a higher strength, or give "
+        "by override a reason to publish them"
     )
 
 
@@ -214,7 +212,7 @@ def _without_copies(drawn: Dataset, report: NearCopies) -> tuple[Dataset, NearCo
     kept = [number for number, row in enumerate(report.rows) if row.similarity < report.threshold]
     if not kept:
         raise HubError(
-            "leave_out_copies: every image is a near copy, so none is left; draw with more strength"
+            "leave_out_copies: every image is a near copy, so none is left; generate with a higher strength"
         )
     drawn, rows = drawn.select(kept), [report.rows[number] for number in kept]
     return drawn, replace(report, rows=rows, fingerprint=fingerprint(drawn))
@@ -283,17 +281,17 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
     label = drawn.features["label"]
     assert isinstance(label, ClassLabel)
     generators = sorted({without_folders(name) for name in set(drawn["generator"])})
-    redrawn = "made from real ones" if report is not None else "drawn"
+    redrawn = "made from real ones" if report is not None else "generated"
     return Card(
         title=repo_id.split("/")[1],
         what=f"{len(drawn)} synthetic images of {', '.join(label.names)}, {redrawn} by "
-        f"{', '.join(f'`{name}`' for name in generators)}. Every row says what it was drawn from and how.",
+        f"{', '.join(f'`{name}`' for name in generators)}. Every row says how it was made and from what.",
         usage=dataset_usage(repo_id),
         results=eval_results(facts.report),
         coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
         limits=[
             "The images are made up; what they show need not be possible, and none is evidence of anything.",
-            "The skin type of a row is what was asked for; measure what was drawn.",
+            "The skin type of a row is the one that was asked for; measure the skin tone of the image.",
             "Train with them beside real images, and test on real images only.",
         ],
         base_model=facts.base_model or generators[0].partition("+")[0],

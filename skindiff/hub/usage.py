@@ -13,7 +13,7 @@ def adapter_usage(
     prompt: str,
     terminal_snr: bool,
 ) -> str:
-    """Return how plain diffusers draws with an adapter on a base model of a class."""
+    """Return how diffusers alone generates with an adapter on a base model of a class."""
     name, _, revision = base_model.partition("@")
     if name == "tiny-skin-sd":
         lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
@@ -44,7 +44,7 @@ def adapter_usage(
 
 
 def text_to_image_usage(repo_id: str, class_name: str) -> str:
-    """Return how plain diffusers draws with a whole pipeline."""
+    """Return how diffusers alone generates with a whole pipeline."""
     return "\n".join(
         [
             f"from diffusers import {class_name}",
@@ -56,7 +56,7 @@ def text_to_image_usage(repo_id: str, class_name: str) -> str:
 
 
 def pipeline_usage(repo_id: str, class_names: Sequence[str], image_shape: Sequence[int] | None) -> str:
-    """Return how skindiff draws with a pipeline of its own; ``image_shape`` where it re-draws images."""
+    """Return how skindiff generates with its own pipeline; ``image_shape`` where it reconstructs images."""
     names = ", ".join(f'"{name}"' for name in class_names[:2])
     shown = f", images=torch.zeros({min(2, len(class_names))}, *{tuple(image_shape)})" if image_shape else ""
     return "\n".join(

@@ -1,1 +1,1 @@
-"""What can be said of images: features, tone, lesion structure, fidelity, near copies, filters."""
+"""Measurements of images: features, tone, lesion structure, fidelity, near copies, filters."""

@@ -1,4 +1,4 @@
-"""What each filter thinks of each drawn image: higher is kept first.
+"""The score of each filter for each synthetic image: higher is kept first.
 
 Whether any of them helps is the paper's open question (Wang et al. 2024, discussion), so each is an arm that
 is compared with ``random``: as many images of each class, no filter.

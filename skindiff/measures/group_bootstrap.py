@@ -11,11 +11,11 @@ FloatArray = NDArray[np.float64]
 
 
 def resampled(units: int, replicates: int, *key: str | int) -> FloatArray:
-    """Return how often each unit is drawn in every replicate.
+    """Return how often each unit is sampled in every replicate.
 
     Args:
         units: their number.
-        replicates: number of resamples with replacement, each of as many draws as there are units.
+        replicates: number of resamples with replacement, each as large as there are units.
         key: names the random stream.
 
     Returns:
@@ -27,10 +27,10 @@ def resampled(units: int, replicates: int, *key: str | int) -> FloatArray:
 
 
 def group_weights(groups: Sequence[str], replicates: int, *key: str | int) -> NDArray[np.float32]:
-    """Return how often each row's group is drawn.
+    """Return how often each row's group is sampled.
 
     Args:
-        groups: the group of each of n rows; rows of one group are drawn together.
+        groups: the group of each of n rows; rows of one group are sampled together.
         replicates: number of resamples.
         key: names the random stream.
 

@@ -31,7 +31,7 @@ SAMPLES_PER_SOURCE = 4
 FEW_RUNS = 5
 _DIFFERENT = (
     "Another corpus, size, generator or protocol is not expected to reach the same level: compare what the "
-    "arms add. What to know about the printed numbers stands below."
+    "arms add. Notes on the printed numbers are below."
 )
 
 
@@ -135,7 +135,7 @@ def _beside(
 
 
 def _pictures(results: Results) -> list[StudySection]:
-    """Return the grids: by class, and by class and skin type, those that were drawn last."""
+    """Return the grids: by class, and by class and skin type, of the last synthetic data set."""
     if not results.drawn:
         return []
     first = {label: sets[0] for label, sets in results.drawn.items()}
@@ -149,7 +149,7 @@ def _pictures(results: Results) -> list[StudySection]:
 
 
 def _samples(results: Results) -> list[SampleRow]:
-    """Return, for each class, one source of the first split and what was drawn from it last."""
+    """Return, for each class, one source of the first split and its images in the last data set."""
     if not results.drawn:
         return []
     study, synthetic = list(results.drawn.values())[-1][0]
@@ -180,8 +180,8 @@ def _notes(results: Results, corpus: str) -> list[str]:
     notes = []
     if not shows_patients(corpus):
         notes.append(
-            "These are drawings of skin, not photographs: they test the method and its measurement, and say "
-            "nothing about patients."
+            "Phantom images are computed by a program, not photographs: they test the method and its "
+            "measurement, and say nothing about patients."
         )
     for row in results.synthesis:
         diversity = row.get("diversity")
@@ -195,11 +195,11 @@ def _notes(results: Results, corpus: str) -> list[str]:
         if absent:
             notes.append(
                 f"{label} generates no image of {', '.join(absent)}, so a classifier of the arm `syn` cannot "
-                "name it: read that arm's accuracy with this in mind."
+                "name it. Keep this in mind when reading that arm's accuracy."
             )
     runs = len({cell.key.seeds for cell in results.cells})
     if 0 < runs < FEW_RUNS:
         notes.append(f"{runs} runs per arm: intervals from so few tend to be too narrow.")
     if runs and len({study.split.seed for study in results.studies}) == 1:
-        notes.append("One split: the intervals say nothing of how another cut of the corpus would come out.")
+        notes.append("One split: the intervals do not cover how another split of the corpus would come out.")
     return notes

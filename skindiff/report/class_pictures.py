@@ -1,4 +1,4 @@
-"""Sample grids, a line per class: real images left, drawn ones right, side by side or by skin type."""
+"""Sample grids, a line per class: real images left, synthetic ones right, side by side or by skin type."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,14 +46,14 @@ class Block:
 
 
 def class_lines(real: Dataset, synthetic: Dataset) -> list[ClassLine]:
-    """Return a line for every class, empty on the right where nothing was drawn of it.
+    """Return a line for every class, empty on the right where it has no synthetic image.
 
-    The first images of each class are shown. Where drawn rows name the image that they re-draw, the images
-    on the left are those, in the same order, so that the pairs can be compared.
+    The first images of each class are shown. Where synthetic rows name a source, the images on the
+    left are the sources, in the same order, so that the pairs can be compared.
 
     Args:
         real: training rows.
-        synthetic: rows drawn with the same classes.
+        synthetic: synthetic rows of the same classes.
     """
     names: list[str] = real.features["label"].names
     place = {image_id: row for row, image_id in enumerate(real["image_id"])}
@@ -107,14 +107,14 @@ def _padded(images: Images, columns: int) -> tuple[Images | None, ...]:
 
 
 def type_blocks(real: Dataset, drawn: Dataset) -> list[Block]:
-    """Return the first image of every class and skin type, real ones and drawn ones.
+    """Return the first image of every class and skin type, real and synthetic.
 
     Args:
         real: training rows.
-        drawn: rows drawn with the same classes.
+        drawn: synthetic rows of the same classes.
 
     Returns:
-        A block of real and one of synthetic images; nothing where no drawn row has a skin type.
+        A block of real and one of synthetic images; nothing where no synthetic row has a skin type.
     """
     if not any(drawn["skin_type"]):
         return []
@@ -132,10 +132,10 @@ def _type_block(head: str, images: Dataset) -> Block:
 
 
 def types_section(real: Dataset, drawn: Dataset) -> StudySection:
-    """Return the section of samples by class and skin type, empty where nothing was drawn by type."""
+    """Return the section of samples by class and skin type, empty where no synthetic image has a type."""
     blocks = type_blocks(real, drawn)
     names: list[str] = real.features["label"].names
-    caption = "One image of every class and skin type that there is, real and synthetic."
+    caption = "One image of every class and skin type, real and synthetic."
     picture = ("samples-by-type.png", caption, lambda path: draw_grid(names, blocks, path))
     return StudySection("Samples by class and skin type", photographs=(picture,) if blocks else ())
 

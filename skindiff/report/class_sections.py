@@ -76,9 +76,9 @@ def detection_section(content: Mapping[str, Any], published: Sequence[Published]
         return StudySection("Detection")
     accuracy = {name: f"{100 * content['detector'][name]:.1f}%" for name in ("accuracy", "balanced_accuracy")}
     about = (
-        "A detector that learnt from real images which the generator never saw names the class of generated "
-        f"ones. On real images that neither saw it has {accuracy['accuracy']} accuracy, "
-        f"{accuracy['balanced_accuracy']} balanced; its recall of a class is the most that detection can be "
+        "A detector is trained on real images that the generator never saw. It names the class of synthetic "
+        f"images. On real images that neither saw it has {accuracy['accuracy']} accuracy, "
+        f"{accuracy['balanced_accuracy']} balanced. Its recall of a class is the most that detection can be "
         "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
     )
     table = detection_markdown(content["classes"], published)

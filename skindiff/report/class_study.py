@@ -14,9 +14,9 @@ class ClassStudyConfig(MeasuredConfig):
     families: list[str] = field(default_factory=list)
     """Families of generators to compare."""
     generator: FromScratchConfig = field(default_factory=FromScratchConfig)
-    """The settings of each family; its own family is overruled by families."""
+    """The settings of each family; families takes the place of its own family."""
     synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
-    """How many images of each class are drawn, and how; they are saved at the size of the corpus."""
+    """How many images of each class are generated, and how; they are saved at the size of the corpus."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -25,5 +25,5 @@ class ClassStudyConfig(MeasuredConfig):
 
     @property
     def drawing(self) -> ClassSynthesisConfig:
-        """How images are drawn and saved."""
+        """How images are generated and saved."""
         return replace(self.synthesis, output_size=self.corpus.image_size)

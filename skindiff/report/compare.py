@@ -30,8 +30,8 @@ _TEST_SETS = (
 )
 """Settings that decide which images are tested, in all recipes together."""
 _ABOUT = (
-    "Each column is a run's own: intervals (95%) and differences to `real` hold within that run. No column "
-    "was tested against another, and whether two intervals overlap is no such test either."
+    "Each column is one run: intervals (95%) and differences to `real` hold within that run. No column is "
+    "tested against another, and whether two intervals overlap is not such a test."
 )
 
 Table = tuple[list[str], list[list[str]]]
@@ -294,7 +294,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], metrics: Sequence[str]) 
     Args:
         folder: made if need be.
         runs: of :func:`read_runs`.
-        metrics: names of scores; the first is drawn.
+        metrics: names of scores; the first is plotted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sections = compare_sections(runs, metrics)

@@ -18,7 +18,7 @@ _COLUMNS = 6
 
 
 def copying_section(content: Mapping[str, Any], photographs: Sequence[Picture] = ()) -> StudySection:
-    """Return the section on copying, empty where nothing was looked for.
+    """Return the section on copying, empty where copies were not searched for.
 
     Args:
         content: of ``report.json``; its key ``copying`` has what
@@ -34,7 +34,7 @@ def copying_section(content: Mapping[str, Any], photographs: Sequence[Picture] =
 
 
 def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, training: Dataset) -> Picture:
-    """Return the picture of a generator's closest pairs: what it drew, above the nearest training image.
+    """Return the picture of a generator's closest pairs: synthetic images above the nearest training images.
 
     It shows photographs of the corpus.
 
@@ -81,14 +81,15 @@ def _drawing(
 def _about(rows: Sequence[Mapping[str, Any]]) -> str:
     limit, aim = rows[0]["threshold"], f"{100 * rows[0]['threshold']['false_flags']:g}%"
     where = (
-        f"set so that at most {aim} of unseen real images, by group, are nearer to a training image"
+        f"It is set so that at most {aim} of unseen real images, by group, reach it"
         if limit["source"] == "held-out"
-        else f"the default one: there are too few held-out images to set one with {aim} of false alarms"
+        else f"It is the default: there are too few held-out images to set one with {aim} of false alarms"
     )
     return (
-        f"Is it only copying? Measure: {rows[0]['measure']}. A synthetic image counts as a near copy from a "
-        f"similarity on that is {where}. An image that was made from a photograph is near it by design: "
-        "its source's group is set aside and stands in a column of its own. Intervals are 95%, over sources."
+        f"Are synthetic images copies of training images? Measure: {rows[0]['measure']}. A synthetic image "
+        f"counts as a near copy if its similarity to a training image reaches the threshold. {where}. A "
+        "transferred image is near its source by design, so the source's group has its own column. "
+        "Intervals are 95%, over sources."
     )
 
 
@@ -141,9 +142,13 @@ def _sides(rows: Sequence[Mapping[str, Any]]) -> str:
                 _share(interval),
             ]
         )
+    # A transfer shares its source's light and framing with other training images, so half says nothing there.
+    untransferred = any(not row["of_own_group"] for row in compared)
     about = (
-        "Against as many training as held-out images of every class: near copies of either, and the share of "
-        "generated images that is nearer to a training image. Without memorising that is one half."
+        "Compared with equally many training and held-out images of every class: the share of near copies of "
+        "each, and the share of synthetic images that are nearer to a training image."
+        + " Images that were not made from a source are expected at one half if nothing was memorised."
+        * untransferred
     )
     headings = ["images", "a side", "of training", "of held-out", "nearer to training"]
     return f"{about}\n\n{markdown_table(headings, lines)}"
@@ -160,7 +165,7 @@ def _planted(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         [_name(row), *(f"{100 * row['planted'][kind]['share']:.0f}%" for kind in kinds)] for row in planted
     ]
-    about = "What would have been found: copies of training images, planted on purpose, same threshold."
+    about = "How many copies the search finds: copies of training images, planted on purpose, same threshold."
     return f"{about}\n\n{markdown_table(['images', *kinds], lines)}"
 
 
@@ -179,10 +184,10 @@ def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
     if not lines:
         return ""
     about = (
-        "The closest pairs. Groups of training images are numbered here; their ids stand in "
-        "`closest_pairs.csv` in the stage's folder, which is not to be shared."
+        "The closest pairs. Groups of training images are numbered here; their ids are in "
+        "`closest_pairs.csv` in the stage's folder. Do not share that file."
     )
-    return f"{about}\n\n{markdown_table(['generated image', 'similarity', 'group', 'near copy'], lines)}"
+    return f"{about}\n\n{markdown_table(['synthetic image', 'similarity', 'group', 'near copy'], lines)}"
 
 
 def _warnings(rows: Sequence[Mapping[str, Any]]) -> str:

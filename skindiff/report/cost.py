@@ -16,7 +16,7 @@ _WORDS = {
     "trainings": "other trainings (generators, detectors)",
     "training_steps": "their optimiser steps",
     "images_drawn": "images generated",
-    "images_refused": "of these refused, and generated in vain",
+    "images_refused": "of these refused",
 }
 
 
@@ -25,7 +25,7 @@ def study_cost(
     synthesis: Sequence[Mapping[str, Any]],
     trainings: Mapping[str, int],
 ) -> dict[str, int]:
-    """Return counts of what was computed, those of what was not done left out.
+    """Return counts of what was computed, without those that are zero.
 
     Args:
         results: rows of `results`; a classifier that was tested on several groups counts once.

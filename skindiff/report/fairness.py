@@ -9,17 +9,18 @@ from skindiff.report.study_section import StudySection, markdown_table
 TITLE = "Fairness"
 _HOW = (
     "Recall in percent, macro over the classes that a group has, over a run's test sets; 95% intervals "
-    "over patients and seeds as in the tables above. Changes are paired with `real`; their verdicts are "
-    "corrected for all arms and groups of a table. The worst group is that of the least recall, by chance or "
-    "not. Fitzpatrick types are judgements from photographs."
+    "over {tested} and seeds as in the tables above. Changes are paired with `real`; their verdicts are "
+    "corrected for all arms and groups of a table. The worst group has the lowest recall, by chance or "
+    "not. Fitzpatrick types are judged from photographs."
 )
 
 
-def fairness_section(content: Mapping[str, Any]) -> StudySection:
-    """Return the section; without text where there was no group to look at.
+def fairness_section(content: Mapping[str, Any], tested: str = "patients") -> StudySection:
+    """Return the section; without text where there are no groups.
 
     Args:
         content: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
+        tested: of :func:`skindiff.report.judgement.tested`.
     """
     if not content:
         return StudySection(TITLE, after="Scores")
@@ -32,10 +33,14 @@ def fairness_section(content: Mapping[str, Any]) -> StudySection:
     return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 
-def _population(population: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
+def _population(population: Mapping[str, Any], content: Mapping[str, Any], tested: str) -> list[str]:
     where = f"{population['architecture']}, scenario {population['scenario']}, preset {population['preset']}"
-    tables = [_recalls(population), _changes(population), _gaps(population, content["settings"])]
-    tables += [_by_class(population), _calibration(population)]
+    tables = [_recalls(population, tested), _changes(population)]
+    tables += [
+        _gaps(population, content["settings"], tested),
+        _by_class(population),
+        _calibration(population),
+    ]
     return [f"**{where}**", _said(population), *tables]
 
 
@@ -60,13 +65,13 @@ def _said(population: Mapping[str, Any]) -> str:
         return ""
     known = [one for one in least if one is not None]
     seen = (
-        f"; effects below {100 * min(known):.1f} points could not have been seen reliably in any group"
+        f" Effects below {100 * min(known):.1f} points could not have been seen reliably in any group."
         * bool(known)
     )
-    return "\n".join(lines) or f"No group is known to be helped or hurt by any arm{seen}."
+    return "\n".join(lines) or f"No arm is known to help or hurt any group.{seen}"
 
 
-def _recalls(population: Mapping[str, Any]) -> str:
+def _recalls(population: Mapping[str, Any], tested: str) -> str:
     lines = []
     for name, arm in _arms(population):
         worst = arm["worst"]
@@ -78,7 +83,7 @@ def _recalls(population: Mapping[str, Any]) -> str:
             ]
         )
     first = population["arms"][0]["groups"]
-    groups = [f"{name} ({one['patients']:.0f} patients)" for name, one in first.items()]
+    groups = [f"{name} ({one['patients']:.0f} {tested})" for name, one in first.items()]
     return markdown_table(["recall by group", *groups, "worst"], lines)
 
 
@@ -91,7 +96,7 @@ def _changes(population: Mapping[str, Any]) -> str:
     return markdown_table(["change against real, points", *population["groups"]], lines) if lines else ""
 
 
-def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any], tested: str) -> str:
     sides = [" and ".join(settings[name]) for name in ("advantaged", "disadvantaged")]
     lines = [
         [name, _signed(arm["gap"]), _change(arm["gap_change"]), _verdict(arm["gap_change"])]
@@ -99,7 +104,7 @@ def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         if arm["gap"]
     ]
     if not lines:
-        return f"No gap between {sides[0]} and {sides[1]} can be told: one side has too few test images."
+        return f"The gap between {sides[0]} and {sides[1]} is not shown: one side has too few {tested}."
     headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change against real", "the gap"]
     return markdown_table(headings, lines)
 

@@ -19,8 +19,8 @@ def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
     if not rows:
         return StudySection("Fidelity")
     about = (
-        f"Features: {rows[0]['features']}. As many images of each class on both sides, against real images "
-        "that the generator never saw; the row of real training images is what a perfect copy would score. "
+        f"Features: {rows[0]['features']}. Compared with equally many real images of each class that the "
+        "generator never saw. The row of real training images is what a perfect copy would score. "
         "95% intervals come from a bootstrap over images."
     )
     whole = [

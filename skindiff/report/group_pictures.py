@@ -1,4 +1,4 @@
-"""Bars by group of patients: recall of every skin type and arm, with its interval."""
+"""Bars by group: recall of every skin type and arm, with its interval."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ def would_change(found: Mapping[str, Any]) -> str:
 
 
 def at_chance(content: Mapping[str, Any]) -> str:
-    """Return in a sentence that classifiers of real images do no better than chance, if that is so."""
+    """Return in a sentence that classifiers of real images are no better than chance, if that is so."""
     rows = [
         row
         for row in reference_rows(content["summary"])
@@ -57,8 +57,8 @@ def at_chance(content: Mapping[str, Any]) -> str:
         return ""
     scores = f"{100 * rows[0]['mean']:.1f}% balanced accuracy, {100 * rows[0]['chance']:.1f}% by chance"
     return (
-        f"Classifiers of `real` images are not known to do better than chance ({scores}): what is compared "
-        "with them says little of synthetic images. Train longer, or on more images."
+        f"Classifiers of `real` images are not known to be better than chance ({scores}). So a comparison "
+        "with them says little about synthetic images. Train longer, or on more images."
     )
 
 
@@ -125,17 +125,17 @@ def _least(found: Mapping[str, Any]) -> str:
 
 
 def comparison_text(content: Mapping[str, Any]) -> list[str]:
-    """Return the flags; without any, what was looked at and found in order."""
+    """Return the flags; without any, what was checked and found in order."""
     if content["flags"]:
         return ["\n".join(f"- {flag}" for flag in content["flags"])]
     checked = _checked(content["splits"], content["results"])
-    return ["Nothing was found against it: " + "; ".join(checked) + "."] if checked else []
+    return ["No problem was found: " + "; ".join(checked) + "."] if checked else []
 
 
 def _checked(splits: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[str]:
     if not splits or not results:
         return []
-    found = [f"no group stands in training and test at once ({_number(len(splits), 'split')})"]
+    found = [f"no group is in both training and test ({_number(len(splits), 'split')})"]
     if all(split.get("copies_crossing") == 0 for split in splits):
         found.append("no held-out image is byte for byte a training image")
     steps = {row["architecture"]: row["optimiser_steps"] for row in results}

@@ -1,4 +1,4 @@
-"""What a study measures of the images that were drawn: fidelity and near copies, and their sections."""
+"""What a study measures of synthetic images: fidelity and near copies, and their sections."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,10 +27,10 @@ class MeasuredConfig(StudyConfig):
     """Score synthetic images against the test images in these features; null does not (needs
     torch-fidelity)."""
     copying: CopyingConfig = field(default_factory=CopyingConfig)
-    """How copies of training images are looked for among the drawn ones."""
+    """How near copies of training images are searched for among synthetic images."""
     include_images: bool | None = None
-    """Put sample grids into the report; the run folder then holds pictures of the corpus, so null, for
-    patients' sake, does so only if the corpus is phantom."""
+    """Put sample grids into the report; the run folder then holds images of the corpus. To protect patients,
+    null does so only if the corpus is phantom."""
 
 
 @dataclass
@@ -51,14 +51,14 @@ class Measurements:
         shown: Dataset | None = None,
         held_out: Dataset | None = None,
     ) -> None:
-        """Score what a generator drew, and the real training images, and look for copies.
+        """Score synthetic images, and the real training images, and search for copies.
 
         Args:
             study: with the real images; what is measured is a stage of it.
             config: what is measured, and how.
-            synthetic: what the generator drew.
-            shown: what it learnt from or re-drew; when left out the training rows, the sources, and whatever
-                is recorded to have taught it.
+            synthetic: the images of the generator.
+            shown: the images that it was trained on or transferred; when left out the training rows, the
+                sources, and all images that are recorded to have taught it.
             held_out: real images that it never saw; the tested rows when left out.
         """
         name = synthetic.label
@@ -94,10 +94,10 @@ class Measurements:
         return [fidelity_section(self.fidelity), copies]
 
     def notes(self) -> list[str]:
-        """Return in words what was not looked for, and where the threshold is the default one."""
+        """Return in words which copies were not searched for, and where the threshold is the default one."""
         lost = [
             f"{self.lost} images were made from photographs that are not in this corpus: copies of those are "
-            "not looked for."
+            "not searched for."
         ] * bool(self.lost)
         default = [row["threshold"] for row in self.copying if row["threshold"]["source"] == "default"]
         if not default:

@@ -28,9 +28,9 @@ _DENSITY = 130 / 96
 _LONG, _WORD, _MANY_ROWS = 36, 18, 18
 """Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
 _FEW_CARDS = 6
-"""Verdicts that are given in words at once."""
+"""Verdicts up to which all are shown in words at once."""
 _HALF = 100.0
-"""Half the width of a verdict's bar, in the units of its drawing."""
+"""Half the width of a verdict's bar, in the units of its picture."""
 
 
 def render_page(

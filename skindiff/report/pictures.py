@@ -55,7 +55,7 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One line of the sample grid: a source (or None for text-to-image) and what was drawn from it.
+    """One line of the sample grid: a source (or None for text-to-image) and its synthetic images.
 
     Images are RGB uint8, ``(height, width, 3)``; ``title`` says what they show, ``captions`` what was asked.
     """
@@ -93,7 +93,7 @@ def _bare(axes: Axes) -> None:
 
 
 def draw_samples(rows: Sequence[SampleRow], path: Path) -> None:
-    """Draw a grid, one line per :class:`SampleRow`: the source, then what was drawn from it."""
+    """Draw a grid, one line per :class:`SampleRow`: the source, then its synthetic images."""
     columns = 1 + max(len(row.synthetic) for row in rows)
     with drawing(1.35 * columns + 1.2, 1.45 * len(rows) + 0.4, path) as figure:
         grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -174,7 +174,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
 
     Args:
         curves: for each training its runs by name. A row of a log holds ``step``, ``loss`` and, where it was
-            validated, ``validation_loss`` (drawn dashed) and ``validation_balanced_accuracy``, which gets a
+            validated, ``validation_loss`` (dashed) and ``validation_balanced_accuracy``, which gets a
             panel of its own.
         path: the PNG file.
     """

@@ -34,9 +34,9 @@ class Results:
         cells: predictions of every arm and seed.
         best_epochs: where tests were watched, a row for each cell.
         curves: training logs, by training and run.
-        drawn: every synthetic data set with its study, by how it was drawn.
+        drawn: every synthetic data set with its study, by label.
         synthesis: a row for each of them: counts, without times.
-        diversity: of generators that were measured, by how it was drawn and seed.
+        diversity: of generators that were measured, by label and seed.
         measured: fidelity and near copies.
         detections: what detectors say.
         trainings: optimiser steps of generators, by name.
@@ -82,11 +82,11 @@ class Results:
         experiment: Experiment | None = None,
         pipeline: Path | None = None,
     ) -> None:
-        """Add a generator and what it drew.
+        """Add a generator and its synthetic images.
 
         Args:
-            study: that it learnt and drew in.
-            synthetic: what it drew.
+            study: that it was trained and used in.
+            synthetic: its images.
             experiment: whose arms are trained on it; its cells of real images were added before.
             pipeline: folder of a generator that was trained from scratch, beside which its log lies.
         """
@@ -123,7 +123,7 @@ class Results:
         self.splits += [row] if row not in self.splits else []
 
     def transfers(self) -> dict[str, list[TransferPart]]:
-        """Return, by how it was drawn, what was drawn as another skin type with real images of that type."""
+        """Return, by label, the transferred images with real images of the target types."""
         found: dict[str, list[TransferPart]] = {}
         for label, sets in self.drawn.items():
             for study, synthetic in sets:
@@ -134,7 +134,7 @@ class Results:
         return found
 
     def undrawn(self) -> dict[str, list[str]]:
-        """Return the classes that nothing was drawn of, by how it was drawn."""
+        """Return, by label, the classes without any synthetic image."""
         names = list(enumerate(self.corpus.class_names))
         shown = {label: set(sets[0][1].dataset["label"]) for label, sets in self.drawn.items()}
         return {label: [name for code, name in names if code not in own] for label, own in shown.items()}
@@ -187,7 +187,7 @@ def _diversity(pipeline: Path) -> dict[str, Any] | None:
 
 
 def _tested_of(study: Study, drawn: Dataset) -> Dataset:
-    """Return the tested images of the skin types that were drawn."""
+    """Return the tested images of the skin types of the synthetic ones."""
     wanted = set(drawn["skin_type"]) - {None}
     kinds = study.held_out["skin_type"] if wanted else []
     return study.held_out.select([row for row, kind in enumerate(kinds) if kind in wanted])

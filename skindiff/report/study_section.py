@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 Picture = tuple[str, str, Callable[[Path], None]]
-"""A picture of a section: its file name (a PNG, of its own in the report), caption, and what draws it."""
+"""A picture of a section: its file name (a PNG, of its own in the report), caption, and what plots it."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class StudySection:
         title: its heading.
         text: Markdown below the heading.
         pictures: of numbers.
-        photographs: pictures that show images of the corpus, or what was drawn after them; they are left out
-            of reports that include no images.
+        photographs: pictures that show images of the corpus, or synthetic images made from them; they are
+            left out of reports that include no images.
         after: title of the section of every report that it follows (see
             :data:`skindiff.report.text.TITLES`); those after the same section keep their order.
     """

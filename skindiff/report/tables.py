@@ -188,7 +188,7 @@ def tone_table(tone: Mapping[str, Any] | None) -> list[str]:
         "Individual typology angle of bare skin in degrees (lighter is higher): median (10th to 90th "
         "percentile); median paired shift and share of the source-to-target gap with 95% intervals over "
         "groups; Wasserstein distance to the real target group before and after. Photographs are not "
-        "calibrated, and an angle is no Fitzpatrick type."
+        "calibrated, and an angle is not a Fitzpatrick type."
     )
     return [markdown_table(headings, lines), about]
 
@@ -211,7 +211,7 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
     about = (
         "Structure term of SSIM on band-passed luminance (1: the same lesion but for tone, light and "
         "contrast), with each image's own source and with sources of the same class from other groups. 0% "
-        "kept and 50% beaten would mean that the lesion was replaced, 100% and 100% that it was kept."
+        "kept and 50% beaten mean that the lesion was replaced; 100% and 100% mean that it was kept."
     )
     return [markdown_table(headings, lines), about]
 

@@ -23,7 +23,7 @@ from skindiff.report.tables import (
 
 Pictured = Sequence[tuple[str, str]]
 Pictures = Mapping[str, Pictured]
-"""(path from the report, caption) of what was drawn, by section."""
+"""(path from the report, caption) of each picture, by section."""
 
 FOUND, FAIR, SCORES = "What was found", "Is the comparison fair?", "Scores"
 CONFUSIONS = "Confusions"
@@ -36,12 +36,12 @@ TITLES = (
 """Sections of every report, in order; those with nothing to say are left out."""
 
 _HOW = (
-    "Means are over split and training seeds. Intervals (95%) add two sources of chance: which patients were "
-    "tested, by a bootstrap over groups of test images (patients, lesions or duplicate clusters), and how "
-    "the seeds fell, by the spread between them. A difference is taken image by image and seed by seed. In "
-    "the tables each interval stands for itself; the verdicts follow from intervals that are corrected for "
-    "the number of arms (Holm), in the picture the thin ends of the lines. Macro scores run over the classes "
-    "that have test images."
+    "Means are over split and training seeds. Intervals (95%) cover two sources of chance: which images are "
+    "tested, by a bootstrap over their groups (patients, lesions or duplicate clusters), and which seeds are "
+    "used, by the spread between them. Differences are paired by image and by seed. Intervals in the tables "
+    "are not corrected. Verdicts follow from intervals corrected for the number of arms (Holm); in the "
+    "picture these are the thin ends of the lines. Macro scores are means over the classes that have test "
+    "images."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
@@ -65,7 +65,7 @@ def report_sections(
 
     Args:
         content: of ``report.json``.
-        pictures: as drawn.
+        pictures: by section.
         study_sections: with ``after`` one of :data:`TITLES`.
         left_out: captions of the pictures that are not included, as they show images of the corpus.
     """
@@ -131,7 +131,7 @@ def answer(content: Mapping[str, Any]) -> str:
 
 
 def lead(content: Mapping[str, Any]) -> str:
-    """Return what the corpus is, in a sentence; empty where it was not counted."""
+    """Return the size of the corpus in a sentence; empty where it was not counted."""
     counts = ", ".join(
         f"{value} {name}" for name, value in content["corpus"].items() if isinstance(value, int)
     )
@@ -146,7 +146,7 @@ def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
     )
     how = (
         "To have them in the report, run the same command again with `--resume --include_images true`. "
-        "The folder then holds pictures of the corpus: mind where it goes."
+        "The folder then holds images of the corpus: be careful where you share it."
     )
     return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
 

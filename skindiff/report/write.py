@@ -228,8 +228,8 @@ def write_report(
     Args:
         folder: of the run; must exist.
         report: what was found.
-        include_images: show images of the corpus and what was drawn after them. With photographs of patients
-            the report must not leave the machine then, so None shows them only if no patient is on them
+        include_images: show images of the corpus and those made from them. With photographs of patients
+            the report must not be shared then, so None shows them only if no patient is on them
             (phantom).
         surroundings: from :func:`environment`; that of this process if left out.
     """
@@ -259,7 +259,7 @@ def _photographs(report: Report, study_sections: Sequence[StudySection]) -> list
 
 
 def _draw_section(section: StudySection, folder: Path, shown: bool) -> Section:
-    """Draw a section's pictures and return its text with them, empty where there is neither."""
+    """Plot a section's pictures and return its text with them, empty where there is neither."""
     wanted: tuple[Picture, ...] = section.pictures + (section.photographs if shown else ())
     for name, _, draw in wanted:
         draw(folder / name)
@@ -272,7 +272,7 @@ def _draw_section(section: StudySection, folder: Path, shown: bool) -> Section:
 def _draw(
     report: Report, content: Mapping[str, Any], folder: Path, shown: bool
 ) -> dict[str, list[tuple[str, str]]]:
-    """Draw what there is to draw; return (path from the report, caption) by section."""
+    """Plot all pictures; return (path from the report, caption) by section."""
     drawn: dict[str, list[tuple[str, str]]] = {}
 
     def add(section: str, name: str, caption: str) -> Path:

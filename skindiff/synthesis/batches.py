@@ -1,7 +1,7 @@
 """What every drawer does alike: rows laid out in full batches, images judged, threads held.
 
-Each row is drawn at the place in the batch that its plan gives it, in a batch that is always full (with
-copies where rows are missing). What stands beside it then changes no bit of it.
+Each row is generated at the place in the batch that its plan gives it, in a batch that is always full (with
+copies where rows are missing). The other rows of the batch then do not change it.
 """
 
 from collections import Counter, defaultdict
@@ -45,12 +45,12 @@ def draw_in_batches(
     on_images: Callable[[int], object],
     denoising_steps: dict[str, int],
 ) -> Drawn:
-    """Draw rows batch by batch.
+    """Generate rows batch by batch.
 
     Args:
         rows: of a plan, with ``batch_size``, ``batch_position`` and ``output_size``.
         settings: columns in which the rows of one batch must agree.
-        draw_batch: draws one.
+        draw_batch: generates one.
         on_images: called with the number of rows that each batch has finished.
         denoising_steps: for the record.
     """

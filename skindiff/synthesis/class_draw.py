@@ -1,4 +1,4 @@
-"""Drawing the rows of a class plan with a from-scratch generator; any row can be drawn again alone."""
+"""Generating the rows of a class plan with a from-scratch generator; any row can be generated again alone."""
 
 import json
 import logging
@@ -27,7 +27,8 @@ class ClassDrawer:
 
     Args:
         pipeline: the generator; it is left as it is.
-        sources: corpus with the ``image_id`` and ``image`` of every source; only for families that re-draw.
+        sources: corpus with the ``image_id`` and ``image`` of every source; only for families that
+            reconstruct.
     """
 
     def __init__(self, pipeline: ClassConditionalPipeline, sources: Dataset | None = None) -> None:
@@ -37,7 +38,7 @@ class ClassDrawer:
         pipeline.set_progress_bar_config(disable=True)
 
     def draw(self, rows: Sequence[Row], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
-        """Draw rows of a plan.
+        """Generate rows of a plan.
 
         Args:
             rows: ``plan.to_list()`` or any part of it.
@@ -55,7 +56,7 @@ class ClassDrawer:
             if row["family"] != self._pipeline.family:
                 raise SynthesisError(
                     f"row {row['image_id']!r} is of a {row['family']}, but the generator is a "
-                    f"{self._pipeline.family}: give the one that drew it"
+                    f"{self._pipeline.family}: give the one that made it"
                 )
             if self._pipeline.needs_images and row["source_id"] not in self._numbers:
                 raise SynthesisError(
@@ -98,15 +99,15 @@ def _sampling(row: Row) -> str:
 def redraw_class(
     row: Row, pipeline: ClassConditionalPipeline, sources: Dataset | None = None
 ) -> PILImage.Image:
-    """Draw one row of a class plan, or of a data set drawn from it, again.
+    """Generate one row of a class plan, or of a data set made from it, again.
 
     On the same device the result is the same bit for bit: batch size, place in the batch and (on a CPU)
     number of threads are those that the row records.
 
     Args:
-        row: with the columns of a plan; any others, such as ``image``, are not looked at.
+        row: with the columns of a plan; any others, such as ``image``, are ignored.
         pipeline: the generator that ``row["generator"]`` names.
-        sources: a corpus with the row's source; only for families that re-draw.
+        sources: a corpus with the row's source; only for families that reconstruct.
 
     Raises:
         SynthesisError: the row is of another family, its source is missing, or the image is not finite or
@@ -116,7 +117,7 @@ def redraw_class(
         drawn = ClassDrawer(pipeline, sources).draw([row])
     if drawn.refused:
         raise SynthesisError(
-            f"row {row['image_id']!r} gives an image that is {drawn.refused[0]}: draw it with another seed, "
+            f"row {row['image_id']!r} gives an image that is {drawn.refused[0]}: use another seed, "
             "or train the generator again"
         )
     return PILImage.fromarray(drawn.images[0])

@@ -1,6 +1,6 @@
 """Plans of from-scratch generators: how many images of which class, from which seed, from which source.
 
-A plan is a table without images. Its rows say all that is needed to draw each image again, alone.
+A plan is a table without images. Its rows say all that is needed to generate each image again, alone.
 """
 
 import json
@@ -26,7 +26,7 @@ FEW_SHOT_BUDGET = {"nv": 0, "mel": 100, "bkl": 100, "bcc": 150, "akiec": 200, "v
 
 @dataclass
 class ClassSynthesisConfig:
-    """How many images of each class are drawn, and how."""
+    """How many images of each class are generated, and how."""
 
     budget: Budget = "per_class"
     """per_class: as many of each; table: by name; inverse_frequency: a total, the more the rarer a class is;
@@ -38,8 +38,8 @@ class ClassSynthesisConfig:
     total: int = 1000
     """Images of all classes together, for budget inverse_frequency."""
     redraws: Redraws = "budget"
-    """What families that re-draw images make: the same budget, or every real image once (Le Roux's Joint
-    VAE)."""
+    """What families that reconstruct real images make: the same budget, or every real image once (Le Roux's
+    Joint VAE)."""
     steps: int = DEFAULT_STEPS
     """Sampler steps of the families that take any, such as the DDPM."""
     scheduler: str = DEFAULT_SAMPLER
@@ -47,11 +47,11 @@ class ClassSynthesisConfig:
     guidance_scale: float = DEFAULT_GUIDANCE
     """Classifier-free guidance of those that take any; 1 turns it off and halves the work."""
     options: dict[str, dict[str, float | str]] = field(default_factory=dict)
-    """What else a family's draw takes, by family, such as {cvae_conv: {temperature: 0.8}}."""
+    """Further options of a family, by family, such as {cvae_conv: {temperature: 0.8}}."""
     batch_size: int = 64
-    """Images per forward pass; part of what a row must be re-drawn with."""
+    """Images per forward pass; a row is generated again with the same."""
     output_size: int | None = None
-    """Height and width in pixels that are saved; null saves them as drawn."""
+    """Height and width in pixels that are saved; null saves them as generated."""
     rows_per_shard: int = 512
     """Rows per Parquet file."""
 
@@ -92,12 +92,12 @@ class ClassSynthesisConfig:
 def class_budgets(
     config: ClassSynthesisConfig, real: Mapping[str, int], *, redraws: bool = False
 ) -> dict[str, int]:
-    """Return the images to draw of each class.
+    """Return the images to generate of each class.
 
     Args:
         config: valid settings.
         real: real images of each class, in the order of their codes.
-        redraws: whether the family re-draws images.
+        redraws: whether the family reconstructs real images.
 
     Raises:
         ConfigError: the table names a class that the corpus has not.
@@ -139,9 +139,9 @@ def inverse_frequency_budgets(real: Mapping[str, int], total: int) -> dict[str, 
 
 
 def class_plan_features(class_names: Sequence[str]) -> Features:
-    """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to draw.
+    """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
-    ``prompt`` and ``strength`` are always null; ``source_id`` is null where an image is drawn from noise;
+    ``prompt`` and ``strength`` are always null; ``source_id`` is null where an image is generated from noise;
     ``steps``, ``guidance_scale`` and ``scheduler`` are null where the family takes none. ``options`` is a
     JSON object of what else the family's ``draw`` was given.
     """
@@ -181,11 +181,11 @@ def make_class_plan(
     redraws: bool = False,
     threads: int | None = None,
 ) -> Dataset:
-    """Plan a synthetic data set; images are neither read nor drawn.
+    """Plan a synthetic data set; images are neither read nor generated.
 
     The seed of a row is a function of ``seed``, its class (or source) and its turn, so a row stays the same
-    whatever else is planned. A family that re-draws goes through the sources of a class in a shuffled order,
-    none for the second time before all were drawn once.
+    whatever else is planned. A family that reconstructs goes through the sources of a class in a shuffled
+    order, none for the second time before all were used once.
 
     Args:
         sources: real training rows; only ``label``, ``skin_type``, ``image_id`` and ``group_id`` are read.
@@ -193,15 +193,15 @@ def make_class_plan(
         seed: of this data set.
         family: of the generator.
         generator: ``id@revision``; goes into every row.
-        redraws: whether the family re-draws images.
-        threads: CPU threads that will draw; the present number when left out.
+        redraws: whether the family reconstructs real images.
+        threads: CPU threads that will generate; the present number when left out.
 
     Returns:
         A table with the columns of :func:`class_plan_features`, class by class.
 
     Raises:
         ConfigError: the family is unknown, or a setting cannot work with this corpus.
-        SynthesisError: nothing is to be drawn, or a class to be re-drawn has no source.
+        SynthesisError: there is nothing to generate, or a class to be reconstructed has no source.
     """
     config.validate()
     names, labels = list(sources.features["label"].names), list(sources["label"])
@@ -210,7 +210,7 @@ def make_class_plan(
     planned = sum(budgets.values())
     if planned == 0:
         raise SynthesisError("the plan has no rows: raise the budget of a class")
-    # A batch is always drawn full, so a larger one than there are rows would be wasted.
+    # A batch is always full, so a larger one than there are rows would be wasted.
     batch_size, takes = min(config.batch_size, planned), find_family(family).sampler
     constant = {
         "corpus": SYNTHETIC_CORPUS,
@@ -259,7 +259,7 @@ def _redrawn(sources: Dataset, budgets: Mapping[str, int], seed: int, family: st
         )
         if count and not members:
             raise SynthesisError(
-                f"{family} re-draws images, and there is none of {name!r}: give it no budget"
+                f"{family} reconstructs real images, and there is none of {name!r}: give it no budget"
             )
         order = numpy_generator("class synthesis", seed, name).permutation(len(members))
         for place in range(count):

@@ -22,11 +22,11 @@ logger = get_logger(__name__)
 
 
 def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisConfig) -> Synthetic:
-    """Draw a synthetic data set, once for these weights, rows, settings and seed.
+    """Generate a synthetic data set, once for these weights, rows, settings and seed.
 
     Args:
-        study: the drawing is a stage of it, and one that was killed goes on at the first missing shard.
-            Budgets may follow the classes of its training rows, and families that re-draw take them for
+        study: the synthesis is a stage of it, and one that was killed continues at the first missing shard.
+            Budgets may follow the classes of its training rows, and families that reconstruct take them for
             sources; its seed is that of the data set.
         pipeline_folder: as ``save_pretrained`` wrote it.
         config: valid settings.
@@ -38,7 +38,7 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
     Raises:
         ConfigError: the settings do not fit the corpus.
         GeneratorError: the folder holds no class-conditional generator.
-        SynthesisError: the generator knows other classes, or nothing could be drawn.
+        SynthesisError: the generator knows other classes, or nothing could be generated.
     """
     sources, accelerator, seed = study.train, study.accelerator, study.seed
     pipeline = load_class_pipeline(pipeline_folder, sources)
@@ -81,13 +81,13 @@ def load_class_pipeline(folder: Path, corpus: Dataset) -> ClassConditionalPipeli
     pipeline = load_by_class(str(folder))
     if not isinstance(pipeline, ClassConditionalPipeline):
         raise GeneratorError(
-            f"model {str(folder)!r} is a {type(pipeline).__name__}, which does not draw by class: give a "
+            f"model {str(folder)!r} is a {type(pipeline).__name__}, which does not generate by class: give a "
             "generator that was trained from scratch"
         )
     own, wanted = list(pipeline.config.class_names), list(corpus.features["label"].names)
     if own != wanted:
         raise SynthesisError(
-            f"generator {str(folder)!r} draws {len(own)} classes ({', '.join(own)}), but the corpus has "
+            f"generator {str(folder)!r} has {len(own)} classes ({', '.join(own)}), but the corpus has "
             f"{len(wanted)} ({', '.join(wanted)}): train one on this corpus"
         )
     return pipeline

@@ -19,7 +19,7 @@ _FLOOR = 0.02
 def restore_detail(
     drawn: torch.Tensor, source: torch.Tensor, reconstruction: torch.Tensor, amount: torch.Tensor
 ) -> torch.Tensor:
-    """Return re-synthetic images with the detail that the autoencoder took from their sources.
+    """Return transferred images with the detail that the autoencoder took from their sources.
 
     Args:
         drawn: ``(batch, 3, height, width)`` sRGB in [0, 1], what the generator made of the sources.

@@ -1,8 +1,8 @@
-"""Drawing the rows of a plan in batches that mix sources, so that any row can be drawn again alone.
+"""Generating the rows of a plan in batches that mix sources, so that any row can be generated again alone.
 
 Everything random about a row comes from its own seed on the CPU, prompts and sources are encoded one at a
-time, and each row is drawn at the place in the batch that its plan gives it, in a batch that is always full
-(with copies where rows are missing). What stands beside it then changes no bit of it.
+time, and each row is generated at the place in the batch that its plan gives it, in a batch that is always
+full (with copies where rows are missing). The other rows of the batch then do not change it.
 """
 
 import logging
@@ -67,7 +67,7 @@ class Drawer:
         self._announced: set[str] = set()
 
     def draw(self, rows: Sequence[Row], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
-        """Draw rows of a plan.
+        """Generate rows of a plan.
 
         Args:
             rows: ``plan.to_list()`` or any part of it.
@@ -151,8 +151,8 @@ class Drawer:
     def _source_latent(self, row: Row, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
         """Return the latent that img2img starts from (before its noise), (channels, height, width).
 
-        The posterior's noise is the first that a row's generator draws, as it is in diffusers, so with tone
-        ``none`` plain diffusers draws the same image from the same seed.
+        The posterior's noise is the first that a row's generator samples, as it is in diffusers, so with tone
+        ``none`` diffusers alone generates the same image from the same seed.
         """
         mean, std = self._source_moments(row)
         latent = mean + std * torch.randn(mean.shape, generator=generator)
@@ -178,7 +178,7 @@ class Drawer:
         return self._moments[key]
 
     def _source_image(self, row: Row) -> torch.Tensor:
-        """Return what a row is drawn from, in its new colours where its tone asks for that.
+        """Return the source of a row, in its new colours where its tone asks for that.
 
         (3, height, width), sRGB in [0, 1], on the CPU.
         """
@@ -221,16 +221,16 @@ def redraw(
     sources: Dataset | None = None,
     prototypes: TonePrototypes | None = None,
 ) -> PILImage.Image:
-    """Draw one row of a plan, or of a synthetic data set, again.
+    """Generate one row of a plan, or of a synthetic data set, again.
 
     On the same device the result is the same bit for bit: batch size, place in the batch and (on a CPU)
     number of threads are those that the row records.
 
     Args:
-        row: with the columns of a plan; any others, such as ``image``, are not looked at.
+        row: with the columns of a plan; any others, such as ``image``, are ignored.
         pipeline: the generator that ``row["generator"]`` names.
         sources: a corpus with the row's source; none for text-to-image.
-        prototypes: those that the data set was drawn with, for rows whose tone needs them.
+        prototypes: those that the data set was generated with, for rows whose tone needs them.
 
     Raises:
         SynthesisError: the source or a prototype is missing, or the image is not finite or constant.
@@ -239,7 +239,7 @@ def redraw(
         drawn = Drawer(pipeline, sources, prototypes).draw([row])
     if drawn.refused:
         raise SynthesisError(
-            f"row {row['image_id']!r} gives an image that is {drawn.refused[0]}: draw it with another "
+            f"row {row['image_id']!r} gives an image that is {drawn.refused[0]}: generate it with another "
             "seed, or in float32 or bfloat16"
         )
     return PILImage.fromarray(drawn.images[0])

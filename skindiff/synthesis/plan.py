@@ -1,6 +1,6 @@
-"""Plans: which image is drawn from which source, towards which skin type, from which prompt and seed.
+"""Plans: for each image its source, skin type, prompt and seed.
 
-A plan is a table without images. Its rows say all that is needed to draw each image again, alone.
+A plan is a table without images. Its rows say all that is needed to generate each image again, alone.
 """
 
 import math
@@ -29,16 +29,16 @@ SYNTHETIC_CORPUS = "synthetic"
 
 @dataclass
 class SynthesisConfig:
-    """How a synthetic data set is planned and drawn."""
+    """How a synthetic data set is planned and generated."""
 
     strategy: Strategy = "ti+lora"
     """What the generator has learnt: learned tokens (ti), LoRA, both, or nothing (vanilla)."""
     mode: Mode = "img2img"
-    """img2img re-draws source images; txt2img draws as many, of the same labels and tones, from text."""
+    """img2img transfers source images; txt2img generates as many, of the same labels and tones, from text."""
     images_per_source: int = 5
-    """Images drawn per source image."""
+    """Images generated per source image."""
     targets: list[str] = field(default_factory=lambda: ["V", "VI"])
-    """Skin types to draw; sources that have one of them keep it, all others get one of them."""
+    """Skin types to generate; sources that have one of them keep it, all others get one of them."""
     target_draw: TargetDraw = "balanced"
     """balanced: targets take turns over each condition's images; per_source: one at random per source."""
     strength: float = 0.3
@@ -51,8 +51,8 @@ class SynthesisConfig:
     """Sampler; pipeline takes the one that the generator came with."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
-    also in txt2img), the source's colours (prototype_colour: as the generator draws both types; colour: as
-    photographs have them) or its latent's mean (latent_mean)."""
+    also in txt2img), the source's colours (prototype_colour: as the generator shows both types; colour:
+    as photographs have them) or its latent's mean (latent_mean)."""
     tone_strength: float = 1.0
     """Size of that move: share of the way to the target, or for offset_noise the offset's standard
     deviation in units of the noise (offset_noise)."""
@@ -62,11 +62,11 @@ class SynthesisConfig:
     detail: float = 0.0
     """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""
     batch_size: int = 16
-    """Images per forward pass (twice as many with guidance); part of what a row must be re-drawn with."""
+    """Images per forward pass (twice as many with guidance); a row is generated again with the same."""
     image_size: int | None = None
-    """Height and width in pixels that are drawn; null takes the generator's own."""
+    """Height and width in pixels that are generated; null takes the generator's own."""
     output_size: int | None = None
-    """Height and width in pixels that are saved; null saves them as drawn."""
+    """Height and width in pixels that are saved; null saves them as generated."""
     rows_per_shard: int = 256
     """Rows per Parquet file."""
 
@@ -95,7 +95,7 @@ class SynthesisConfig:
                 )
         if not 0 < self.strength <= 1:
             raise ConfigError(
-                f"{path}strength: {self.strength} is outside 0 to 1 (0 would draw nothing); try 0.3 to 0.5"
+                f"{path}strength: {self.strength} is outside 0 to 1 (0 would change nothing); try 0.3 to 0.5"
             )
         if self.mode == "img2img" and int(self.steps * self.strength) < 1:
             raise ConfigError(
@@ -117,7 +117,7 @@ class SynthesisConfig:
             size = getattr(self, name)
             if size is not None and (size < 8 or (name == "image_size" and size % 8)):
                 raise ConfigError(
-                    f"{path}{name}: {size} pixels cannot be drawn; use a multiple of 8, or null"
+                    f"{path}{name}: {size} pixels cannot be generated; use a multiple of 8, or null"
                 )
 
 
@@ -143,12 +143,13 @@ def published_settings(**overrides: Any) -> SynthesisConfig:
 
 
 def plan_features(class_names: Sequence[str]) -> Features:
-    """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to draw.
+    """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
     ``subject`` is what stands for the condition in the prompt (its name or token). ``batch_position`` is
-    the place in the batch that a row is drawn at and ``threads`` the CPU threads that drew it; with
-    ``batch_size`` they make a lone re-draw equal bit for bit. ``strength``, ``source_id`` and
-    ``source_skin_type`` are null for text-to-image, sizes are null where the generator's own are meant.
+    the place in the batch that a row is generated at and ``threads`` the CPU threads that generated it; with
+    ``batch_size`` they make a row that is generated again alone equal bit for bit. ``strength``,
+    ``source_id`` and ``source_skin_type`` are null for text-to-image, sizes are null where the generator's
+    own are meant.
     """
     features = corpus_features(class_names)
     del features["image"]
@@ -192,7 +193,7 @@ def make_plan(
     tokens: Mapping[str, str] | None = None,
     threads: int | None = None,
 ) -> Dataset:
-    """Plan a synthetic data set; images are neither read nor drawn.
+    """Plan a synthetic data set; images are neither read nor generated.
 
     The seed of a row is a function of ``seed``, its source and its turn, so a row stays the same whatever
     else is planned. Each condition's images get the targets in equal numbers (to within one per target).
@@ -203,7 +204,7 @@ def make_plan(
         seed: of this data set.
         generator: ``id@revision`` of the model and whatever adapter is on it; goes into every row.
         tokens: placeholder of each condition, for the strategies with textual inversion.
-        threads: CPU threads that will draw; the present number when left out.
+        threads: CPU threads that will generate; the present number when left out.
 
     Returns:
         A table of ``len(sources) * images_per_source`` rows with the columns of :func:`plan_features`.
@@ -234,7 +235,7 @@ def make_plan(
                 "label": label,
                 "skin_type": target,
                 "image_id": image_id,
-                # An image drawn from text alone shows no patient of the corpus.
+                # An image from text alone shows no patient of the corpus.
                 "group_id": columns["group_id"][source] if from_image else image_id,
                 "source_id": source_id if from_image else None,
                 "source_skin_type": columns["skin_type"][source] if from_image else None,

@@ -1,4 +1,4 @@
-"""Drawing what somebody asks of any generator: images of classes and skin types, or a corpus re-drawn."""
+"""Synthesis by any generator: images of classes and skin types, or transfers of a corpus."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +19,11 @@ from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import write_rows, write_synthetic
 
 DATA = "data"
-"""Folder of the shards in the run that drew them."""
+"""Folder of the shards in the run that generated them."""
 BUNDLED_SUBJECT = "smooth skin"
-"""What the bundled pipeline knows, before it is taught a class."""
+"""What the bundled pipeline knows, before it is trained on a class."""
 ALL_TYPES = list(SKIN_TYPES)
-"""What is drawn where no skin type is asked for."""
+"""Skin types to generate where none is asked for."""
 
 
 def draws_by_class(generator: Generator) -> bool:
@@ -32,24 +32,24 @@ def draws_by_class(generator: Generator) -> bool:
 
 
 def classes_to_draw(generator: Generator, asked: Sequence[str] | None) -> list[str]:
-    """Return the classes to draw: those asked for, or all that the generator was taught.
+    """Return the classes to generate: those asked for, or all that the generator was trained on.
 
     Raises:
-        ConfigError: none is named and none was taught, or one that the generator was not taught.
+        ConfigError: none is named and the generator was trained on none, or not on one that is named.
     """
     known, model = generator.class_names, generator.place.model
     if asked is None and generator.adapter is None and model in BUNDLED_NAMES:
         return [BUNDLED_SUBJECT]
     if asked is None and known is None:
         raise ConfigError(
-            f"classes: {generator.name} was taught none of its own; name what to draw, such as "
+            f"classes: {generator.name} was trained on none of its own; name some, such as "
             f"{BUNDLED_SUBJECT!r}"
         )
     classes = list(asked or known or [])
     unknown = [name for name in classes if known is not None and name not in known]
     if unknown:
         raise ConfigError(
-            f"classes: {unknown[0]!r} is none of those that {generator.name} was taught: "
+            f"classes: {unknown[0]!r} is none of those that {generator.name} was trained on: "
             f"{', '.join(known or [])}"
         )
     return classes
@@ -63,7 +63,7 @@ def draw_words(
     folder: Path,
     seed: int,
 ) -> None:
-    """Draw classes on skin types, ``config.targets``, from text into shards of a folder."""
+    """Generate classes on skin types, ``config.targets``, from text into shards of a folder."""
     settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy}
     rows = _asked_for(classes, config.targets)
     _draw(accelerator, generator, rows, replace(config, **settings), folder, seed)
@@ -77,7 +77,7 @@ def draw_transfer(
     folder: Path,
     seed: int,
 ) -> None:
-    """Re-draw images as the skin types ``config.targets`` (img2img) into shards of a folder."""
+    """Transfer images to the skin types ``config.targets`` (img2img) into shards of a folder."""
     settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
     _draw(accelerator, generator, sources, replace(config, **settings), folder, seed)
 
@@ -110,7 +110,7 @@ def draw_classes(
     seed: int,
     sources: Dataset | None = None,
 ) -> None:
-    """Draw the budget of each class by a class-conditional generator into shards of a folder.
+    """Generate the budget of each class by a class-conditional generator into shards of a folder.
 
     Args:
         accelerator: device and processes.
@@ -118,7 +118,7 @@ def draw_classes(
         config: budgets and sampler.
         folder: of the shards.
         seed: of the data set.
-        sources: what is re-drawn, or what budgets follow; left out where neither is needed.
+        sources: what is reconstructed, or what budgets follow; left out where neither is needed.
 
     Raises:
         ConfigError: the classes of the sources are not those of the generator.
@@ -128,7 +128,7 @@ def draw_classes(
     rows = _no_rows(own) if sources is None else sources
     if list(rows.features["label"].names) != own:
         raise ConfigError(
-            f"corpus: its classes are {', '.join(rows.features['label'].names)}, but the generator draws "
+            f"corpus: its classes are {', '.join(rows.features['label'].names)}, but the generator has "
             f"{', '.join(own)}; choose the corpus that it was trained on"
         )
     plan = make_class_plan(
@@ -147,7 +147,7 @@ def draw_classes(
 
 
 def needs_sources(generator: Generator, config: ClassSynthesisConfig) -> bool:
-    """Whether a class-conditional generator re-draws images, or its budgets follow a corpus."""
+    """Whether a class-conditional generator reconstructs real images, or its budgets follow a corpus."""
     return bool(generator.pipeline.needs_images) or config.budget in ("real", "inverse_frequency")
 
 

@@ -1,4 +1,4 @@
-"""The samplers that images are drawn with, made from the settings of a pipeline's own scheduler."""
+"""The samplers of diffusion pipelines, made from the settings of a pipeline's own scheduler."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The six generation strategies of the paper's Table 5: what each must learn, and the images it draws.
+"""The six generation strategies of the paper's Table 5: what each must learn, and the images it generates.
 
 ``txt2img`` and ``img2img`` with nothing learnt (``vanilla``) or with learned tokens (``ti``), and ``img2img``
 with LoRA alone (``lora``) or both (``ti+lora``, the paper's method). Trainings that strategies share are
@@ -68,7 +68,7 @@ class FurtherGenerator:
     lora: LoRAConfig | None = None
     """How its LoRA is trained."""
     synthesis: SynthesisConfig | None = None
-    """How its images are drawn, and how many."""
+    """How its images are generated, and how many."""
 
     def validate(self, path: str = "") -> None:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
@@ -98,13 +98,13 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What was drawn for one split by one generator in one way.
+    """The synthetic images of one split by one generator and strategy.
 
     Attributes:
         dataset: the rows.
         folder: of the shards.
-        strategy: how it was drawn: a strategy of Table 5, the family of a class-conditional generator, or
-            ``drawn``, where somebody else drew it.
+        strategy: a strategy of Table 5, the family of a class-conditional generator, or
+            ``drawn``, where another program made it.
         name: of the generator in the report, the same for all splits.
         generator: ``id@revision``, with the adapter, which each split has its own of.
         summary: counts and timings.
@@ -123,16 +123,16 @@ class Synthetic:
 
     @property
     def label(self) -> str:
-        """How it is told from whatever else the study drew."""
+        """Its name among the synthetic data sets of the study."""
         return f"{self.strategy} by {self.name}" if self.named else self.strategy
 
 
 class GeneratorOfSplit:
-    """The generator of one split: trains what a strategy needs, once, and draws.
+    """The generator of one split: trains what a strategy needs, once, and generates.
 
     Args:
-        study: trainings and draws are stages of it; its training rows are also the sources, and its seed is
-            that of the draws, and of the trainings that ask for none of their own.
+        study: trainings and synthetic data sets are stages of it; its training rows are also the sources, and
+            its seed is that of the synthetic images, and of the trainings that have no seed of their own.
         config: base model and trainings.
         name: of this generator where a study has several; ``id@revision`` of its base model when left out.
     """
@@ -150,7 +150,7 @@ class GeneratorOfSplit:
         return words if learnt == "ti" else self._learn(self.config.lora, words.folder if words else None)
 
     def draw(self, strategy: str, config: SynthesisConfig) -> Synthetic:
-        """Draw the synthetic data set of one of :data:`STRATEGIES` with the other settings of ``config``."""
+        """Generate the data set of one of :data:`STRATEGIES` with the other settings of ``config``."""
         mode, learnt = strategy.split(" ")
         adapter = self.learn(learnt)
         config = replace(config, mode=mode, strategy=learnt)  # type: ignore[arg-type]

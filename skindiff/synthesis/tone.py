@@ -4,7 +4,7 @@ What a start noise of independent pixels leaves untouched is the *mean* of the l
 colour. Four settings of ``SynthesisConfig.tone`` change that mean (or the colour itself) before denoising:
 
 - ``prototype_colour`` filters the source's pixels (:mod:`skindiff.synthesis.colour_transfer`) from the colour
-  in which the generator itself draws the source's skin type to that of the target's, as told by their
+  in which the generator itself shows the source's skin type to that of the target's, as told by their
   *prototypes*. Whatever is on the skin is filtered with it, as melanin does, and no photograph of the target
   group is needed.
 - ``latent_mean`` moves each channel's mean from where the generator itself puts the source's skin type to
@@ -84,10 +84,10 @@ def estimate_prototypes(
     seed: int = 0,
     draws: int = _DRAWS,
 ) -> TonePrototypes:
-    """Ask a generator for its own mean latent of each skin type, by drawing from text alone.
+    """Measure a generator's own mean latent of each skin type, on images from text alone.
 
-    Every type is drawn from the same start noises and subjects, so that what differs is the tone; guidance
-    is off, because it would exaggerate the tones.
+    Every type is generated from the same start noises and subjects, so that what differs is the tone;
+    guidance is off, because it would exaggerate the tones.
 
     Args:
         pipeline: the generator; best before it learnt conditions from one group's images alone.
@@ -95,7 +95,7 @@ def estimate_prototypes(
         subjects: what the prompts name, taken in turn; a rare condition would drown the words for the tone.
         size: height and width in pixels; the generator's own if left out.
         seed: of the start noises.
-        draws: images per type; their mean and median move the tone, so a few dozen are enough.
+        draws: images per type; their mean and median set the tone, so a few dozen are enough.
     """
     architecture = architecture_of(pipeline)
     drawing = architecture.drawing(pipeline, "txt2img", make_scheduler("dpmsolver++", pipeline))
@@ -172,7 +172,7 @@ def noise_offset(seed: int, channels: int, strength: float) -> torch.Tensor:
 
 
 def prototype_types(rows: Sequence[Mapping[str, str | None]]) -> list[str]:
-    """Return the skin types whose prototypes are needed to draw ``rows`` of a plan, in order."""
+    """Return the skin types whose prototypes are needed to generate ``rows`` of a plan, in order."""
     moved = [
         (row["source_skin_type"], row["skin_type"])
         for row in rows

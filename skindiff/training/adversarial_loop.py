@@ -229,7 +229,7 @@ class _Match:
         """Take one optimiser step of ``player`` and return what its loss said, and the gradient's norm."""
         accelerator, outcome = self.accelerator, dict[str, torch.Tensor]()
         for micro, batch in enumerate(batches):
-            # Dropout draws from the global generator; everything else has a key of its own.
+            # Dropout uses the global generator; everything else has a key of its own.
             torch.manual_seed(
                 derive_seed(
                     self.name,

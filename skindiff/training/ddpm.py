@@ -1,7 +1,7 @@
 """Train the class-conditional DDPM on images in memory.
 
 The same objective as textual inversion and LoRA (:mod:`skindiff.training.diffusion_objective`), on pixels
-instead of latents and classes instead of prompts. Everything random about an example is drawn from
+instead of latents and classes instead of prompts. Everything random about an example is sampled from
 ``(seed, step, position in the global batch)``.
 """
 
@@ -87,7 +87,7 @@ class DDPMConfig:
     mirror: Literal["none", "horizontal", "both"] = "horizontal"
     """Show each image mirrored half of the time: left-right, or also upside down (dermatoscopy has no up)."""
     balance: Literal["class", "none"] = "class"
-    """class draws every class equally often; none draws every row equally often."""
+    """class samples every class equally often; none samples every row equally often."""
     validation_examples: int = 128
     """Pairs of image and timestep of the loss on fixed noise that validations log; 0 switches it off."""
     loop: LoopConfig = field(default_factory=_loop_defaults)

@@ -48,14 +48,14 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
     every = config.loop.validate_every
     if config.sample_every and (every == 0 or config.sample_every % every):
         raise ConfigError(
-            f"{path}sample_every is {config.sample_every}: grids are drawn at validations, set it to a "
+            f"{path}sample_every is {config.sample_every}: grids are made at validations, set it to a "
             f"multiple of {path}loop.validate_every={every} above 0"
         )
 
 
 @dataclass(frozen=True)
 class DenoisingTask:
-    """Loss and validation loss of a denoiser (see the seam of architectures) on cached latents.
+    """Loss and validation loss of a denoiser (see the interface of architectures) on cached latents.
 
     Attributes:
         name: root of the random streams.
@@ -183,7 +183,7 @@ def gradient_checkpointing(pipeline: Any, enabled: bool) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class GridSampler:
-    """Draws ``folder/samples/<name>-<step>.png`` every so many steps and after the last."""
+    """Writes ``folder/samples/<name>-<step>.png`` every so many steps and after the last."""
 
     pipeline: Any
     prompts: list[list[str]]
@@ -195,7 +195,7 @@ class GridSampler:
     steps: int
 
     def __call__(self, module: nn.Module, log: Log) -> None:
-        """Draw if it is time; ``module`` is the pipeline's own and needs no swap."""
+        """Write a grid if it is time; ``module`` is the pipeline's own and needs no swap."""
         step = int(log[-1]["step"])
         if step % self.every == 0 or step == self.steps:
             path = self.folder / "samples" / f"{self.name}-{step:06d}.png"

@@ -1,7 +1,7 @@
 """The denoising objective that textual inversion and LoRA share: noise, target and weight of each example.
 
-Everything random about an example is drawn on the CPU from ``(name, seed, step, position in the global
-batch)``, so it depends neither on the number of processes nor on what was drawn before.
+Everything random about an example is sampled on the CPU from ``(name, seed, step, position in the global
+batch)``, so it depends neither on the number of processes nor on what was sampled before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class NoisedBatch:
 
 @dataclass(frozen=True)
 class DiffusionObjective:
-    """How a U-Net is taught to denoise.
+    """How a U-Net is trained to denoise.
 
     Attributes:
         alphas_cumprod: (timesteps,) float32 on the CPU, share of signal left at each timestep.
@@ -100,7 +100,7 @@ class DiffusionObjective:
         return len(self.alphas_cumprod)
 
     def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
-        """Draw the noise of one latent of ``shape`` (c, h, w), offset included."""
+        """Sample the noise of one latent of ``shape`` (c, h, w), offset included."""
         noise = torch.randn(tuple(shape), generator=generator)
         if self.noise_offset:
             noise += self.noise_offset * torch.randn((shape[0], 1, 1), generator=generator)
@@ -148,7 +148,7 @@ def noised_batch(
     device: torch.device,
     dtype: torch.dtype,
 ) -> NoisedBatch:
-    """Draw latents, timesteps and noise of a micro-batch, each example from its own random stream.
+    """Sample latents, timesteps and noise of a micro-batch, each example from its own random stream.
 
     Args:
         objective: the schedule and its weighting.

@@ -2,11 +2,11 @@
 
 A step is one step of the generator after ``discriminator_steps`` of the discriminator. Discriminators give
 logits: ``non_saturating`` is Ravani et al.'s objective and Bingol et al.'s binary cross-entropy,
-``minimax`` Chaptoukaev's equation 7. Draws are given the classes of the real rows beside them, so that
-neither side shows a class more often.
+``minimax`` Chaptoukaev's equation 7. Generated images are given the classes of the real rows beside them, so
+that neither side shows a class more often.
 
 Killed and resumed, a training ends in the same weights bit by bit on a CPU. Two processes do not follow one
-process as closely as elsewhere: batch norm sees the rows of its own process, and dropout draws its own.
+process as closely as elsewhere: batch norm sees the rows of its own process, and dropout has its own noise.
 """
 
 import hashlib
@@ -68,13 +68,13 @@ def train_gan(
 ) -> GANPipeline:
     """Train a GAN on ``table`` and save its pipeline, its discriminator and both players' curves.
 
-    Killed at any moment and called again, it goes on from the newest checkpoint in ``folder``; the last
+    Killed at any moment and called again, it continues from the newest checkpoint in ``folder``; the last
     checkpoint stays, so that a finished training is not repeated.
 
     Args:
         accelerator: device, precision (bf16 or none) and processes.
         config: of the family to train.
-        table: real images of the classes to draw, resampled to the networks' size.
+        table: real images of the classes to generate, resampled to the networks' size.
         folder: ``pipeline``, ``discriminator``, ``training_log.json`` (per step both losses and gradient
             norms, and each class's diversity where it was measured) and ``diversity.json`` (the last measure
             and the classes that have collapsed) come here, and ``diverged.json`` where the training diverges.
@@ -153,7 +153,7 @@ class _Task:
             "drawn": of_drawn.scores.detach().float().sigmoid().mean(),
         }
         if self.class_weight:
-            # On real images only: draws that do not look like their class yet would teach a wrong one.
+            # On real images only: generated ones may not look like their class yet and teach a wrong one.
             outcome["class_loss"] = self._class_loss(of_real, labels)
             loss = loss + self.class_weight * outcome["class_loss"]
         if self.config.gradient_penalty:
@@ -178,7 +178,7 @@ class _Task:
         if collapsed:
             found = ", ".join(f"{name} ({row[PREFIX + name]:.2f})" for name in collapsed)
             logger.warning(
-                "%s has collapsed on %s: draws lie less than %.2f as far apart as real images",
+                "%s has collapsed on %s: its images lie less than %.2f as far apart as real images",
                 self.config.family,
                 found,
                 self.config.collapse_below,
@@ -232,7 +232,7 @@ def drawn_loss(objective: Objective, scores: torch.Tensor) -> torch.Tensor:
 
 
 def generator_loss(objective: Objective, scores: torch.Tensor) -> torch.Tensor:
-    """Return the generator's loss on (batch,) scores of what it drew."""
+    """Return the generator's loss on (batch,) scores of its images."""
     match objective:
         case "non_saturating":
             return functional.softplus(-scores.float()).mean()

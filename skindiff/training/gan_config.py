@@ -66,13 +66,13 @@ class GANConfig:
     adam_beta2: float = 0.999
     """Decay of Adam's average square, for both players."""
     balance: Balance = "none"
-    """class draws classes equally often; none draws every image equally often."""
+    """class samples classes equally often; none samples every image equally often."""
     augment: Literal["none", "flip"] = "none"
     """flip mirrors real images left-right and up-down at random."""
     diversity_images: int = 16
-    """Draws of each class whose distances are measured every loop.validate_every steps; at least 2."""
+    """Images of each class whose distances are measured every loop.validate_every steps; at least 2."""
     collapse_below: float = 0.3
-    """A class whose draws are less diverse than this share of its real images is reported as collapsed."""
+    """A class whose images are less diverse than this share of its real images is reported as collapsed."""
     loop: LoopConfig = field(default_factory=lambda: _loop(5000, 64, 2e-4))
     """Steps of the generator, batch, rates; its seed is the one given to train_gan."""
 
@@ -98,7 +98,7 @@ class GANConfig:
             raise ConfigError(f"{path}discriminator_rate is {self.discriminator_rate}: set it above 0")
 
     def working_size(self) -> int:
-        """Return the side at which the networks see and draw images."""
+        """Return the side at which the networks see and generate images."""
         return self.image_size
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
@@ -189,7 +189,7 @@ class AttentionGANConfig(GANConfig):
             raise ConfigError(f"{path}class_weight is {self.class_weight}: set it to 0 or more")
 
     def working_size(self) -> int:
-        """Return the side at which the networks see and draw images."""
+        """Return the side at which the networks see and generate images."""
         return working_size(self.image_size)
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:

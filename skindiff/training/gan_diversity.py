@@ -1,4 +1,4 @@
-"""Whether a generator has collapsed: how far draws of a class lie apart, beside how far real images do."""
+"""Whether a generator has collapsed: distances between its images of a class, beside those of real ones."""
 
 import copy
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def settle_statistics(generator: nn.Module, latent_size: int, labels: np.ndarray
     Args:
         generator: maps (batch, latent_size) noise and labels to images.
         latent_size: of the noise.
-        labels: (n,) int64 codes to draw classes from, as often as they occur.
+        labels: (n,) int64 codes to sample classes from, as often as they occur.
         seed: of noise and classes.
     """
     generator.eval()
@@ -55,11 +55,11 @@ def settle_statistics(generator: nn.Module, latent_size: int, labels: np.ndarray
 
 @dataclass(frozen=True)
 class DiversityGauge:
-    """Compares draws with real images, class by class.
+    """Compares generated images with real ones, class by class.
 
     Attributes:
         table: real images of :func:`~skindiff.training.generator_data.generator_table`.
-        images: how many of a class are drawn.
+        images: how many of a class are generated.
         seed: of noise and the choice of real images.
     """
 
@@ -68,7 +68,7 @@ class DiversityGauge:
     seed: int
 
     def __call__(self, generator: nn.Module, latent_size: int) -> dict[str, float]:
-        """Return ``diversity_<class>``, the mean distance of two draws over that of two real images.
+        """Return ``diversity_<class>``, the mean distance of two of its images over that of two real ones.
 
         About 1 is as diverse as the real images, 0 one picture for all noise. A class of which all real
         images are equal, or there is only one, has no ratio and is left out.

@@ -42,7 +42,7 @@ def refuse_absent_class(table: ImageTable) -> None:
     absent = [name for code, name in enumerate(table.class_names) if code not in table.labels]
     if absent:
         raise TrainingError(
-            f"no training image of {', '.join(absent)}: a generator cannot learn to draw a class that it "
+            f"no training image of {', '.join(absent)}: a generator cannot learn a class that it "
             "never sees; leave it out of the corpus' classes or change the split"
         )
 

@@ -1,6 +1,6 @@
 """The latent cache: what the autoencoder says of every image, computed once.
 
-The posterior's mean and standard deviation are kept, not one sample of it, so that training still draws a
+The posterior's mean and standard deviation are kept, not one sample of it, so that training still takes a
 new latent each time an image comes up.
 """
 
@@ -51,7 +51,7 @@ class LatentMoments:
         return self.mean.shape[1]
 
     def sample(self, rows: torch.Tensor, variants: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Draw latents of ``rows`` (b,) in ``variants`` (b,) with standard normal ``noise`` (b, c, h, w)."""
+        """Sample latents of ``rows`` (b,) in ``variants`` (b,) by normal ``noise`` (b, c, h, w)."""
         return self.mean[rows, variants] + self.std[rows, variants] * noise
 
 

@@ -1,7 +1,7 @@
 """The one training loop: accumulation, clipping, averaging, logging, and a resume that changes nothing.
 
 Every random number of a training is a function of ``(name, seed, step, position in the global batch)``, so
-neither the number of processes nor a kill in between changes what is drawn. A method (textual inversion,
+neither the number of processes nor a kill in between changes what is sampled. A method (textual inversion,
 LoRA, a classifier) brings a module, a loss on a :class:`MicroBatch` and a sampler of rows, and nothing else.
 """
 
@@ -157,7 +157,7 @@ def train(
         module: only parameters with ``requires_grad`` are trained, and they must be float32; frozen networks
             that the loss needs stay outside of it.
         loss: maps the prepared module and a micro-batch to the mean loss over its rows; it must call the
-            module itself (``module(...)``), and may draw from the global generator (dropout) but nowhere
+            module itself (``module(...)``), and may use the global generator (dropout) but nowhere
             else without a key.
         sampler: maps a step, from 0, to the rows of the global batch; see
             :mod:`skindiff.training.samplers`.
@@ -166,7 +166,7 @@ def train(
         validate: called in evaluation mode without gradients, with averaged weights where there are any,
             on every process; what the main process returns goes into the log.
         on_validate: called after it, on the main process only, with the module and the log up to now (also
-            where ``validate`` is None): to keep the best weights, or draw samples.
+            where ``validate`` is None): to keep the best weights, or make sample grids.
         context: a fingerprint of everything else that decides the result (data, base weights, loss); a
             checkpoint with another one is refused.
 

@@ -87,7 +87,7 @@ class LoRAConfig:
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
-    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 draws none."""
+    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -127,7 +127,7 @@ def train_lora(
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
     The pipeline is moved to the accelerator's device and carries the LoRA afterwards. Killed at any moment
-    and called again with a fresh pipeline, it goes on from the newest checkpoint in ``folder``.
+    and called again with a fresh pipeline, it continues from the newest checkpoint in ``folder``.
 
     Args:
         accelerator: gives device, precision and processes.

@@ -1,4 +1,4 @@
-"""What a training leaves for others: the folder that users look at, and a record of who taught it."""
+"""Results of a training: the folder for users, and a record of the training images."""
 
 import json
 import os

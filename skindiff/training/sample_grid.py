@@ -1,4 +1,4 @@
-"""Pictures of what a generator draws while it is being trained."""
+"""Sample grids of a generator while it is being trained."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ def draw_grid(
     steps: int = 20,
     guidance_scale: float = 3.0,
 ) -> None:
-    """Draw one image per prompt with the modules as they are now and write the grid as a PNG, in one piece.
+    """Generate an image per prompt with the modules as they are and write the grid as a PNG, in one piece.
 
     Columns share their first noise from one call to the next, so grids of different steps can be compared.
 

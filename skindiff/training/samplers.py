@@ -29,7 +29,7 @@ def shuffled_batches(rows: int, global_batch: int, *key: str | int) -> Sampler:
 
 
 def weighted_batches(weights: np.ndarray, global_batch: int, *key: str | int) -> Sampler:
-    """Return a sampler that draws rows with replacement in proportion to ``weights`` (n,), keyed by step."""
+    """Return a sampler that takes rows with replacement in proportion to ``weights`` (n,), keyed by step."""
     probabilities = np.asarray(weights, dtype=np.float64) / np.sum(weights, dtype=np.float64)
 
     def sample(step: int) -> np.ndarray:

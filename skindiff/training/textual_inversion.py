@@ -67,7 +67,7 @@ class TextualInversionConfig:
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
-    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 draws none."""
+    """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -160,7 +160,7 @@ def train_textual_inversion(
     """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
 
     The pipeline is moved to the accelerator's device and holds the learnt words afterwards. Killed at any
-    moment and called again with a fresh pipeline, it goes on from the newest checkpoint in ``folder``.
+    moment and called again with a fresh pipeline, it continues from the newest checkpoint in ``folder``.
 
     Args:
         accelerator: gives device, precision and processes.

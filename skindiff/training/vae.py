@@ -64,11 +64,11 @@ def train_vae(
         folder: ``pipeline``, ``training_log.json`` and, meanwhile, checkpoints come here.
         seed: root of initial weights, batches, views and noise.
         validation: held-out images of the same classes: the weights with the lowest loss on them are kept
-            (Le Roux speaks of early stopping), looked at every ``loop.validate_every`` steps. None keeps
+            (Le Roux has early stopping), checked every ``loop.validate_every`` steps. None keeps
             the last.
 
     Returns:
-        The pipeline, on the accelerator's device, ready to draw.
+        The pipeline, on the accelerator's device, ready to generate.
 
     Raises:
         ConfigError: a setting cannot work, alone or with these images (grey for 3 channels, and back).
@@ -188,7 +188,7 @@ def _scores(
         rows = np.arange(start, min(start + config.loop.batch_size, len(judged)))
         images = generator_images(judged.pixels[rows], accelerator.device)
         labels = torch.from_numpy(judged.labels[rows]).to(accelerator.device)
-        # The same noise at every validation, or its luck would choose the weights.
+        # The same noise at every validation, or chance would choose the weights.
         keys = [torch_generator(NAME, "validation", config.loop.seed, int(row)) for row in rows]
         with accelerator.autocast():
             found = network(images, labels, network.row_noise(keys).to(accelerator.device))

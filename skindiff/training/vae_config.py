@@ -43,7 +43,7 @@ class VAEConfig:
     epochs: int = 0
     """Passes over the training images, which then overrule loop.steps; 0 leaves those."""
     balance: Balance = "none"
-    """Draw every row equally often, or classes, or classes within skin types."""
+    """Sample every row equally often, or classes, or classes within skin types."""
     augment: Literal["none", "flip", "geometric"] = "none"
     """Random views of the training images: flips, or with crops of 80 to 100% and rotation by 15 degrees."""
     loop: LoopConfig = field(default_factory=_convolutional_loop)
@@ -71,7 +71,7 @@ class VAEConfig:
 
 @dataclass
 class FcAutoencoderConfig(VAEConfig):
-    """Chaptoukaev's autoencoder, which re-draws images; 300 epochs of 128 images at 1e-3 in the paper."""
+    """Chaptoukaev's autoencoder, which reconstructs images; 300 epochs of 128 images at 1e-3 in the paper."""
 
     family: Literal["fc_autoencoder"] = "fc_autoencoder"
     """Name of the family."""
@@ -148,7 +148,7 @@ class CvaeConvConfig(VAEConfig):
 
 @dataclass
 class JointVAEConfig(VAEConfig):
-    """Le Roux's Joint VAE at 28 px, which re-draws images; 200 epochs in the paper, batch and rate not
+    """Le Roux's Joint VAE at 28 px, which reconstructs images; 200 epochs in the paper, batch and rate not
     known."""
 
     family: Literal["joint_vae"] = "joint_vae"

@@ -1,6 +1,6 @@
 """The denoising loss on fixed images, noise and timesteps: the one curve that shows whether training helps.
 
-The training loss is dominated by which timesteps a batch happened to draw; here every call sees the same.
+The training loss is dominated by which timesteps a batch happens to have; here every call sees the same.
 """
 
 from collections.abc import Callable

@@ -121,7 +121,7 @@ def test_words_of_ones_own_are_generated_on_every_type(walk: Any) -> None:
     drawn = skindiff.generate(str(walk.model), ["freckles"], images=1, steps=2)
     assert drawn.dataset["skin_type"][:] == ["I", "II", "III", "IV", "V", "VI"]
     assert drawn.taught is None
-    with pytest.raises(ConfigError, match=r"classes: .* was taught none of its own"):
+    with pytest.raises(ConfigError, match=r"classes: .* was trained on none of its own"):
         skindiff.generate(str(walk.model))
     with pytest.raises(ConfigError, match="'freckles' is none of those"):
         skindiff.generate(walk.lora, ["freckles"])

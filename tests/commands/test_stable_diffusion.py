@@ -113,8 +113,8 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
     assert copying["of_own_group"] is not None
     assert [row["images"] for row in content["fidelity"]] == ["real training", "synthetic"]
     page = (work / "evaluate" / "report.md").read_text()
-    assert "Is it only copying?" in page
-    assert "the row of real training images is what a perfect copy would score" in page
+    assert "Are synthetic images copies of training images?" in page
+    assert "The row of real training images is what a perfect copy would score" in page
     assert content["verdicts"][0]["sentence"] in said
     assert "\nreal+syn  " in said
     assert f"report: {work / 'evaluate' / 'report.md'}" in said

@@ -15,7 +15,7 @@ from skindiff.corpora.few_shot import (
 )
 from skindiff.errors import ConfigError, SplitError
 
-# Images and lesions of HAM10000 by class: Table II of system S4, and the lesions of the published metadata.
+# Images and lesions of HAM10000 by class: Table II of Bingol et al., and lesions of the published metadata.
 HAM10000 = {
     "akiec": (327, 228),
     "bcc": (514, 327),

@@ -23,8 +23,8 @@ from skindiff.corpora.registry import CorpusConfig, prepare_corpus
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, CorpusError, SplitError
 
-# Table 1 of system S2 (seed 001): classes, training, validation and test images.
-S2_TABLE_1 = {
+# Table 1 of Chaptoukaev: classes, training, validation and test images.
+CHAPTOUKAEV_TABLE_1 = {
     "pathmnist": (9, 1_350, 150, 7_180),
     "dermamnist": (7, 1_050, 117, 2_005),
     "octmnist": (4, 600, 67, 1_000),
@@ -34,8 +34,8 @@ S2_TABLE_1 = {
     "organcmnist": (11, 1_650, 184, 8_268),
     "organsmnist": (11, 1_650, 184, 8_829),
 }
-# Table 1 of system S3 (seed 002).
-S3_TABLE_1 = {
+# Table 1 of Le Roux.
+LE_ROUX_TABLE_1 = {
     "pathmnist": (89_996, 10_004, 7_180),
     "dermamnist": (7_007, 1_003, 2_005),
     "octmnist": (97_477, 10_832, 1_000),
@@ -100,18 +100,24 @@ def test_where_the_papers_and_the_package_disagree_about_sizes():
         return pytest.importorskip("medmnist").INFO[dataset]["n_samples"]
 
     assert official_sizes("organamnist") == {"train": 34_561, "val": 6_491, "test": 17_778}
-    different = {name for name, sizes in S3_TABLE_1.items() if tuple(official_sizes(name).values()) != sizes}
-    assert different == set(EARLIER_SIZES), "S3 and S2 used an earlier release of the organ sets"
-    assert {name: S3_TABLE_1[name] for name in different} == EARLIER_SIZES
-    for name, (_, _, _, test) in S2_TABLE_1.items():
-        assert test == S3_TABLE_1[name][2] // (2 if name == "organamnist" else 1), "S2 has half the axial set"
+    different = {
+        name for name, sizes in LE_ROUX_TABLE_1.items() if tuple(official_sizes(name).values()) != sizes
+    }
+    assert different == set(EARLIER_SIZES), (
+        "Le Roux and Chaptoukaev used an earlier release of the organ sets"
+    )
+    assert {name: LE_ROUX_TABLE_1[name] for name in different} == EARLIER_SIZES
+    for name, (_, _, _, test) in CHAPTOUKAEV_TABLE_1.items():
+        assert test == LE_ROUX_TABLE_1[name][2] // (2 if name == "organamnist" else 1), (
+            "Chaptoukaev has half the axial set"
+        )
 
 
-@pytest.mark.parametrize("dataset", S2_TABLE_1)
+@pytest.mark.parametrize("dataset", CHAPTOUKAEV_TABLE_1)
 @pytest.mark.parametrize("balanced", [False, True])
 def test_the_subset_has_the_sizes_of_table_1(dataset, balanced):
-    classes, train, validation, _ = S2_TABLE_1[dataset]
-    sizes = S3_TABLE_1[dataset]
+    classes, train, validation, _ = CHAPTOUKAEV_TABLE_1[dataset]
+    sizes = LE_ROUX_TABLE_1[dataset]
     counts = DERMAMNIST_TRAIN if dataset == "dermamnist" else None
     table = columns(dataset, sizes, classes, counts)
     split = random_subset(table, seed=1, balanced=balanced)
@@ -124,7 +130,7 @@ def test_the_subset_has_the_sizes_of_table_1(dataset, balanced):
 
 
 def test_classes_keep_their_shares_or_are_balanced():
-    table = columns("dermamnist", S3_TABLE_1["dermamnist"], 7, DERMAMNIST_TRAIN)
+    table = columns("dermamnist", LE_ROUX_TABLE_1["dermamnist"], 7, DERMAMNIST_TRAIN)
     kept = Counter(table["label"][row] for row in random_subset(table, seed=0).train)
     for label, count in enumerate(DERMAMNIST_TRAIN):
         assert kept[label] == pytest.approx(1050 * count / 7007, abs=1)
@@ -135,7 +141,7 @@ def test_classes_keep_their_shares_or_are_balanced():
 
 
 def test_the_subset_depends_on_the_seed_and_the_image_ids_alone():
-    table = columns("dermamnist", S3_TABLE_1["dermamnist"], 7)
+    table = columns("dermamnist", LE_ROUX_TABLE_1["dermamnist"], 7)
     split = random_subset(table, 20, 0.8, 3)
     assert len(split.train) == 140
     assert len(split.validation) == 35

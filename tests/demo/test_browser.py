@@ -47,7 +47,7 @@ def opened(context: playwright.BrowserContext, demo: DemoApp) -> playwright.Page
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(demo.local_url)
-    button(page, "Draw").wait_for()
+    button(page, "Generate").wait_for()
     return page
 
 
@@ -70,7 +70,7 @@ def go_to(page: playwright.Page, name: str) -> None:
 
 def on_photograph_page(page: playwright.Page) -> None:
     go_to(page, "Photograph")
-    button(page, "Re-draw").wait_for()
+    button(page, "Transfer").wait_for()
 
 
 def upload_until(page: playwright.Page, path: Path, said: playwright.Locator) -> None:
@@ -88,7 +88,7 @@ def upload_until(page: playwright.Page, path: Path, said: playwright.Locator) ->
 
 def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     assert "Not for clinical use" in page.locator(".sd-notice").inner_text()
-    button(page, "Draw").click()
+    button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     playwright.expect(images(page, "drawn")).to_have_count(6)
     with page.expect_download() as download:
@@ -102,8 +102,8 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
 
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     on_photograph_page(page)
-    upload_until(page, photograph, page.get_by_text("its metadata was left out"))
-    button(page, "Re-draw").click()
+    upload_until(page, photograph, page.get_by_text("its metadata is removed"))
+    button(page, "Transfer").click()
     page.locator(".sd-ita svg").wait_for()
     playwright.expect(images(page, "redrawn")).to_have_count(6)
     playwright.expect(page.locator("#slider img").first).to_be_visible()
@@ -113,11 +113,11 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
 def test_cancel(page: playwright.Page):
     page.get_by_label("number input for Images").fill("48")
     page.get_by_label("number input for Images").press("Enter")
-    page.get_by_text("How it is drawn").and_(page.locator(":visible")).first.click()
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     steps = page.get_by_label("number input for Steps").and_(page.locator(":visible"))
     steps.fill("100")
     steps.press("Enter")
-    button(page, "Draw").click()
+    button(page, "Generate").click()
     page.get_by_text(re.compile(r"([2468]|1[02]) of 48")).wait_for()
     button(page, "Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
@@ -133,7 +133,7 @@ def test_bad_uploads_are_refused_in_words(
     upload_until(page, corrupt, page.locator(".sd-status").get_by_text("This photograph is damaged"))
     page.screenshot(path=tmp_path / "damaged.png")
     page.reload()
-    button(page, "Draw").wait_for()
+    button(page, "Generate").wait_for()
     on_photograph_page(page)
     said = page.get_by_text(re.compile("exceed the maximum allowed size"))
     upload_until(page, oversized, said.first)
@@ -148,7 +148,7 @@ def test_every_page_fits_the_screen_and_nothing_comes_from_elsewhere(
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
     page = opened(context, demo)
-    for name in ("Draw", "Photograph", "Compare", "Report"):
+    for name in ("Generate", "Photograph", "Compare", "Report"):
         go_to(page, name)
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)

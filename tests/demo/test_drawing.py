@@ -93,7 +93,7 @@ def test_what_cannot_be_drawn_is_said(cache: GeneratorCache, generators: list[st
     shut = GeneratorCache(DemoConfig(generators=generators, open_choice=False))
     with pytest.raises(GeneratorError, match="not offered here; choose from tiny, other, ddpm"):
         drawn(shut, replace(good, generator=generators[0]))
-    with pytest.raises(GeneratorError, match="re-draws no photographs"):
+    with pytest.raises(GeneratorError, match="transfers no photographs"):
         list(transfer(cache, TransferRequest(phantom(), generator="ddpm")))
     with pytest.raises(ConfigError, match="strength"):
         list(transfer(cache, TransferRequest(phantom(), generator="tiny", strength=0.0)))

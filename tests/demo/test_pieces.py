@@ -63,7 +63,7 @@ def test_the_scale_of_tones_and_the_line():
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
 
     strip = theme.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
-    assert "ITA of the photograph 30°; re-drawn: I 55°; VI not measurable" in strip
+    assert "ITA of the photograph 30°; transferred: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
     assert theme.caption(picture("VI", -41.4)) == "VI · ITA −41°"
     assert theme.caption(picture(None, None)) == "ITA not measurable"

@@ -1,4 +1,4 @@
-"""The detector of S4: what it may see, what it says, and what it cannot say."""
+"""The detector of Bingol et al.: what it may see, what it says, and what it cannot say."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -9,7 +9,7 @@ from skindiff.generators.attention_gan import (
 )
 from tests.generators.gan_checks import parameters, seeded
 
-# Fig. 25 and Fig. 26 of S3, for PathMNIST, top to bottom; a row is a module with its weight and bias.
+# Fig. 25 and Fig. 26 of Le Roux, for PathMNIST, top to bottom; a row is a module with its weight and bias.
 FIGURE_25 = [896, 32_832, 512, 512, 4_096, 131_200, 524_544, 4_097, 36_864, 36_873]
 FIGURE_26 = [409_856, 2_304, 2_304, 524_416, 1_152, 1_152, 131_136, 576, 576, 3_075]
 

@@ -68,12 +68,12 @@ def test_the_class_and_the_temperature_reach_the_image() -> None:
 
 
 def test_a_size_without_a_grid_is_refused() -> None:
-    with pytest.raises(GeneratorError, match="image_size is 30: a decoder of 5 widths draws multiples of 16"):
+    with pytest.raises(GeneratorError, match="image_size is 30: a decoder of 5 widths makes multiples of 16"):
         CvaeConv(image_size=30)
     assert conv_grid(28, [32, 64, 128, 256, 512]) == (2, 4)
     assert conv_grid(64, [32, 64, 128, 256, 512]) == (4, 0)
 
 
 def test_another_number_of_classes_is_refused() -> None:
-    with pytest.raises(GeneratorError, match="class_names has 2 classes, but the network draws 3"):
+    with pytest.raises(GeneratorError, match="class_names has 2 classes, but the network has 3"):
         tiny(classes=3)

@@ -8,7 +8,7 @@ from tests.generators.gan_checks import parameters, seeded
 
 
 def test_the_published_size_of_s1():
-    # S1, section IV.C gives noise of 100, seven classes and 128 px; widths are Radford et al.'s, Fig. 1.
+    # Ravani et al. (section IV.C): noise of 100, seven classes, 128 px; widths are Radford et al.'s, Fig. 1.
     generator = DCGANGenerator()
     assert parameters(generator)["input.weight"] == 107 * 512 * 4 * 4
     images = generator.eval()(torch.zeros(2, 100), torch.tensor([0, 6]))
@@ -64,5 +64,5 @@ def test_a_discriminator_comes_back_as_it_was(tmp_path, norm):
 
 
 def test_another_number_of_classes_is_refused():
-    with pytest.raises(GeneratorError, match="class_names has 3 classes, but the generator draws 2"):
+    with pytest.raises(GeneratorError, match="class_names has 3 classes, but the generator has 2"):
         DCGANPipeline(DCGANGenerator(2, 28, 1, 4, width=2), ["a", "b", "c"], 28, 1)

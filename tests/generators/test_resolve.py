@@ -151,7 +151,7 @@ def test_a_base_of_another_architecture_is_refused_by_its_index(
     adapter = shutil.copytree(made.adapter, tmp_path / "adapter")
     record_base(adapter, f"owner/other@{NEWEST}")
     for load in (lambda: load_pipeline("owner/other"), lambda: skindiff.load(adapter)):
-        with pytest.raises(GeneratorError, match=f"is a {kind}, but skindiff trains and draws") as error:
+        with pytest.raises(GeneratorError, match=f"is a {kind}, but skindiff trains and uses") as error:
             load()
         assert "Stable Diffusion 1.x and 2.x" in str(error.value)
         assert "\n" not in str(error.value)

@@ -75,7 +75,7 @@ def test_copies_are_looked_for_in_what_every_generator_drew(study: HamFewShotCon
         (name, seed) for seed in (0, 1) for name in FAMILIES
     ]
     text = (Path(study.output_dir) / "report.md").read_text()
-    assert "Is it only copying?" in text
+    assert "Are synthetic images copies of training images?" in text
     for row in rows:
         assert row["training"] == 8
         assert row["held_out"] > 0

@@ -94,7 +94,7 @@ def test_families_that_redraw_go_through_all_sources_before_one_comes_again() ->
 def test_what_cannot_be_planned_is_named() -> None:
     with pytest.raises(SynthesisError, match="the plan has no rows"):
         _rows(ClassSynthesisConfig(budget="real"), rows=0)
-    with pytest.raises(SynthesisError, match="re-draws images, and there is none of 'two'"):
+    with pytest.raises(SynthesisError, match="reconstructs real images, and there is none of 'two'"):
         _rows(ClassSynthesisConfig(per_class=1), redraws=True, rows=1)
 
 

@@ -166,7 +166,9 @@ def test_a_generator_of_other_classes_or_of_no_classes_is_named(tmp_path: Path) 
     corpus = sources()
     wrong = corpus.cast_column("label", type(corpus.features["label"])(names=["one", "three"]))
 
-    with pytest.raises(SynthesisError, match=r"draws 2 classes \(one, two\), but the corpus has 2"):
+    with pytest.raises(SynthesisError, match=r"has 2 classes \(one, two\), but the corpus has 2"):
         load_class_pipeline(tmp_path / "ddpm", wrong)
-    with pytest.raises(GeneratorError, match="is a StableDiffusionPipeline, which does not draw by class"):
+    with pytest.raises(
+        GeneratorError, match="is a StableDiffusionPipeline, which does not generate by class"
+    ):
         load_class_pipeline(tmp_path / "sd", corpus)

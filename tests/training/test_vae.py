@@ -211,7 +211,7 @@ def test_held_out_images_are_scored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (CvaeConvConfig(image_size=30), "vae.image_size is 30: a decoder of 5 widths draws multiples of 16"),
+        (CvaeConvConfig(image_size=30), "vae.image_size is 30: a decoder of 5 widths makes multiples of 16"),
         (JointVAEConfig(image_size=20), "vae.image_size is 20: a decoder of 5 widths"),
         (CvaeResNetConfig(image_size=100, latent_dim=0), "vae.latent_dim is 0: set it to at least 1"),
         (CvaeResNetConfig(image_size=90), "vae.image_size is 90: this decoder doubles a grid of 4 to 7"),

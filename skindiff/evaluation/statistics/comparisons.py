@@ -53,11 +53,11 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> list[Correction]:
 def caution(found: Estimate) -> str | None:
     """Return what an interval does not cover, or why it may be too narrow; None where nothing is known."""
     if found.units == 1:
-        return "one run per arm: the interval is about its test images, not about other splits or trainings"
+        return "one run per arm: the interval holds for its test images, not for other splits or trainings"
     if found.units < FEW_UNITS:
-        return "two seeds per arm: the interval is only roughly right"
+        return "two seeds per arm: the interval is approximate"
     if found.lucky:
-        return "the seeds agree better than their images let one expect: the interval is likely too narrow"
+        return "the seeds differ less than their test images would suggest: the interval is likely too narrow"
     return None
 
 

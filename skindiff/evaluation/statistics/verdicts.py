@@ -48,7 +48,7 @@ def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
 
 
 def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether other generators have drawn for the same arm in the same way."""
+    """Whether other generators made images for the same arm by the same strategy."""
     drawn = {
         other["generator"] for other in rows if all(other[name] == row[name] for name in ("arm", "strategy"))
     }

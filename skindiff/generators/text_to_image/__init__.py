@@ -1,1 +1,1 @@
-"""The seam of base models: what training and synthesis ask of an architecture, and a file for each."""
+"""The interface to base models: what training and synthesis ask of an architecture, and a file for each."""

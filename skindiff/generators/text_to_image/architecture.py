@@ -1,7 +1,7 @@
 """What is asked of an architecture of text-to-image models, and nothing else is.
 
-Training, tone, drawing, demo and cards know a pipeline by this seam; which networks it has, and what they
-are called, only the architecture's own file knows.
+Training, tone, synthesis, demo and cards know a pipeline by this interface; which networks it has, and what
+they are called, only the architecture's own file knows.
 """
 
 from abc import ABC, abstractmethod
@@ -20,8 +20,8 @@ class Architecture(ABC):
 
     Attributes:
         name: what people call it.
-        generates: the class of diffusers that draws from text, and that saved pipelines are loaded as.
-        transfers: the class that draws from an image (img2img).
+        generates: the class of diffusers that generates from text, and that saved pipelines are loaded as.
+        transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
         token_home: attributes of the pipeline where learned tokens live: its tokenizer and text encoder.
     """
@@ -154,7 +154,7 @@ class Architecture(ABC):
         """
 
     def drawing(self, pipeline: Any, mode: Mode, scheduler: Any) -> Any:
-        """Return a pipeline of the same networks that draws in a mode with a scheduler, without a bar."""
+        """Return a pipeline of the same networks that generates in a mode with a scheduler, without a bar."""
         kind: Any = self.transfers if mode == "img2img" else self.generates
         drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building)
         drawing.set_progress_bar_config(disable=True)

@@ -49,7 +49,7 @@ def check_text_to_image(model: str, revision: str | None = None) -> Architecture
     architecture = architecture_named(name)
     if architecture is None:
         raise GeneratorError(
-            f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and draws "
+            f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and uses "
             f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
         )
     return architecture

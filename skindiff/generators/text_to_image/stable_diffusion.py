@@ -49,7 +49,7 @@ class StableDiffusion(Architecture):
         """Refuse an autoencoder that shifts its latents, which Stable Diffusion never does.
 
         Plain diffusers' pipeline scales latents and nothing else, so that a model trained with a shift would
-        be drawn from without it. The shift belongs to architectures whose pipeline applies it.
+        be sampled from without it. The shift belongs to architectures whose pipeline applies it.
         """
         shift = pipeline.vae.config.shift_factor
         if shift:
@@ -109,7 +109,7 @@ class StableDiffusion(Architecture):
         }
 
     def encode_moments(self, pipeline: Any, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode images (see the seam)."""
+        """Encode images (see :mod:`~skindiff.generators.text_to_image.architecture`)."""
         vae = pipeline.vae
         with torch.no_grad():
             posterior = vae.encode(images.to(vae.device, vae.dtype)).latent_dist
@@ -121,7 +121,7 @@ class StableDiffusion(Architecture):
         return latents * factor
 
     def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
-        """Decode latents (see the seam)."""
+        """Decode latents (see :mod:`~skindiff.generators.text_to_image.architecture`)."""
         vae = pipeline.vae
         latents = latents.to(vae.device, vae.dtype)
         with torch.no_grad():

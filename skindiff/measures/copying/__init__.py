@@ -1,1 +1,1 @@
-"""Is it only copying."""
+"""Near copies of training images among synthetic ones."""

@@ -7,7 +7,7 @@ from skindiff.measures.copying.threshold import SAME
 
 
 def crossing_flags(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return in words whether held-out images are likely training images in another size or compression.
+    """Return sentences on whether held-out images are likely training images in another size or compression.
 
     Args:
         rows: of the report's key ``copying``; all generators of a seed met the same held-out images.

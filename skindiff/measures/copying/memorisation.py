@@ -1,4 +1,4 @@
-"""Has a generator learnt images by heart? Nearest training image against nearest held-out image.
+"""Has a generator memorised images? Nearest training image against nearest held-out image.
 
 A copy of a training image is nearer to it than unseen real images come to any training image; so the
 threshold is set on those (:mod:`.threshold`), and what it would find is measured on copies planted among the
@@ -45,7 +45,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass
 class CopyingConfig:
-    """How copies of training images are looked for among generated ones."""
+    """How near copies of training images are searched for among synthetic ones."""
 
     enabled: bool = True
     """Look for copies at all."""
@@ -177,8 +177,9 @@ def memorisation(
     """Look for copies of training images among generated ones.
 
     Args:
-        generated: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
-        training: ``image``, ``image_id``, ``group_id``, ``label``: what the generator learnt from or re-drew.
+        generated: ``image``, ``image_id``, ``source_id`` (null where made from none).
+        training: ``image``, ``image_id``, ``group_id``, ``label``: what the generator was trained on or
+            transferred.
         held_out: real images of the same columns and classes, of which ``config.held_out`` are compared;
             those of a group that is among the training images are left out, and where none is left the
             threshold is the default one.
@@ -226,8 +227,8 @@ def near_copies(
     """Return the report of :func:`memorisation` alone, which is what the gate before a push asks for.
 
     Args:
-        generated: ``image``, ``image_id``, ``source_id`` (null where drawn from none).
-        training: ``image``, ``image_id``, ``group_id``: what the generator learnt from or re-drew.
+        generated: ``image``, ``image_id``, ``source_id`` (null where made from none).
+        training: ``image``, ``image_id``, ``group_id``: what the generator was trained on or transferred.
         held_out: real images of the same columns that it never saw, which set the threshold; None has none.
         config: see :class:`CopyingConfig`; None is the default.
         seed: of the choice of held-out images.
@@ -306,7 +307,7 @@ class _Compared:
     ) -> "_Compared":
         config.validate()
         if not len(generated):
-            raise ConfigError("generated: there are no images; draw some first")
+            raise ConfigError("generated: there are no images; generate some first")
         owned = own_groups(generated, training)
         held_out = _unseen(held_out, training, config.held_out, seed)
         groups = [*training["group_id"], *held_out["group_id"]]
@@ -386,7 +387,7 @@ def _either_side(
 ) -> dict[str, float]:
     """Compare with as many training as held-out images.
 
-    Generated images whose nearest real image is the same are drawn together in the bootstrap: on whichever
+    Generated images whose nearest real image is the same are sampled together in the bootstrap: on whichever
     side that image had fallen, all of them would be nearer to it.
     """
     training, held_out = sides

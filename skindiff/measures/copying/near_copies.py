@@ -1,4 +1,4 @@
-"""Does a drawn image show the photograph it came from, or another one? What the gate before a push asks.
+"""Does a synthetic image show the photograph it came from, or another one? Checked before a push.
 
 Similarities are those of :mod:`.nearest`: structures laid over one another, whatever was done to colours,
 orientation or frame. Below the threshold nothing is proven: this is a sieve for copies of a picture or of the
@@ -28,9 +28,9 @@ _SAMPLE = 500
 
 @dataclass(frozen=True)
 class Nearest:
-    """One drawn image and the source that it is most like.
+    """One synthetic image and the source that it is most like.
 
-    ``own_similarity`` is that with the nearest image of the group of its own source (None where it was drawn
+    ``own_similarity`` is that with the nearest image of the group of its own source (None where it was made
     from none, or none is known); ``other_source``, ``other_group`` and ``other_similarity`` are of the
     nearest of any other group (patient, lesion, cluster of duplicates; None and -1 where there is none).
     ``nearest_source``, ``nearest_group`` and ``similarity`` are the nearer one of the two, and
@@ -55,14 +55,14 @@ class NearCopies:
     """Which synthetic images show a source.
 
     Attributes:
-        fingerprint: of the synthetic images (see :func:`fingerprint`), so that a report speaks for no other
+        fingerprint: of the synthetic images (see :func:`fingerprint`), so that a report is used for no other
         set.
         measure: name of the similarity.
         threshold: similarity from which an image counts as a near copy.
         sources: how many images were compared with.
         between_sources: percentiles 50, 95 and 100 of how near real images come to a source of another
             group (held-out ones, where there are such): how alike images of different people are.
-        rows: one for each drawn image, in order.
+        rows: one for each synthetic image, in order.
         threshold_source: whether the threshold was set on held-out images or is the default one.
         held_out_groups: number of groups of those images; None in reports that did not count them.
     """
@@ -138,29 +138,29 @@ def between_groups(known: Known, pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def own_groups(drawn: Dataset, sources: Dataset) -> list[str | None]:
-    """Return the group of each drawn image's source, None where it was drawn from none.
+    """Return the group of each synthetic image's source, None where it was made from none.
 
     Raises:
-        SynthesisError: there are no sources, or a drawn image's own source is not among them.
+        SynthesisError: there are no sources, or a synthetic image's own source is not among them.
     """
     groups = dict(zip(sources["image_id"], sources["group_id"], strict=True))
     own = list(drawn["source_id"])
     missing = [source for source in own if source is not None and source not in groups]
     if missing or not groups:
         what = f"source {missing[0]!r} is not among them" if missing else "there are none"
-        raise SynthesisError(f"sources: {what}; give the corpus that the images were drawn from")
+        raise SynthesisError(f"sources: {what}; give the corpus that the images were made from")
     return [groups[source] if source is not None else None for source in own]
 
 
 def nearest_rows(
     drawn: Dataset, sources: Dataset, owned: Sequence[str | None], found: Found
 ) -> list[Nearest]:
-    """Put ids to what was found: a row for each drawn image, in order.
+    """Put ids to what was found: a row for each synthetic image, in order.
 
     Args:
         drawn: ``image_id``, ``source_id``.
         sources: ``image_id``, ``group_id``.
-        owned: group of each drawn image's source, from :func:`own_groups`.
+        owned: group of each synthetic image's source, from :func:`own_groups`.
         found: of the synthetic images among the sources.
     """
     ids, groups = list(sources["image_id"]), list(sources["group_id"])

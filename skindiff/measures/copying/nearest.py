@@ -18,7 +18,7 @@ from skindiff.progress import progress
 MEASURE = "agreement of aligned structures (16 x 16 neighbourhoods at 64 px, any orientation, crops)"
 """Name of the measure that needs no weights."""
 CANDIDATES = 3
-"""Known images that are looked at closely for each picture."""
+"""Known images that are compared closely with each picture."""
 _CHUNK = 256
 
 Pixels = NDArray[np.uint8]
@@ -167,7 +167,7 @@ def _chunks(
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """Yield rows of pictures, a batch at a time, and what to hide of the known images, ``(q, n)``.
 
-    Two masks for each of ``among``: when others are looked for, and when images of the own group are.
+    Two masks for each of ``among``: for a search among others, and among images of the own group.
     """
     codes = {group: code for code, group in enumerate(dict.fromkeys(known))}
     of_known = torch.tensor([codes[group] for group in known])

@@ -36,9 +36,9 @@ def find_copies(
     Args:
         study: the search is a stage of it, and the main process computes.
         config: see :class:`~skindiff.measures.copying.memorisation.CopyingConfig`.
-        synthetic: what the generator drew.
+        synthetic: images of the generator.
         name: of the generator, for the report.
-        training: what it learnt from or re-drew.
+        training: what it was trained on or transferred.
         held_out: real images that it never saw.
 
     Returns:

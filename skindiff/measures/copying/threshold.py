@@ -1,6 +1,6 @@
 """From which similarity on an image counts as a near copy: set where few unseen real images would be flagged.
 
-Real images of people whom the generator has never seen come near to training images too, as far as patients
+Real images of people that the generator has never seen come near to training images too, as far as patients
 and lesions are alike. They say how near is no copying. The threshold is the smallest one above which, with
 the confidence asked for, at most a given share of such images lies: a distribution-free tolerance limit
 (Wilks 1941, Ann. Math. Statist. 12, 91-96) whose bound is that of Clopper & Pearson (1934, Biometrika 26,
@@ -100,7 +100,7 @@ def share_interval(flags: Sequence[bool], clusters: Sequence[str], level: float 
 
     Args:
         flags: one per image; at least one.
-        clusters: what images are drawn together with (their source, or they alone).
+        clusters: what images are sampled together with (their source, or they alone).
         level: of the interval.
     """
     total = len(set(clusters))

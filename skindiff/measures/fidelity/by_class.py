@@ -1,4 +1,4 @@
-"""Fidelity of what a generator drew by class, against real images that it never saw."""
+"""Fidelity of synthetic images by class, against real images that it never saw."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def class_fidelity(
         study: the scores are a stage of it, the main process computes, and its seed also decides the choice
             among images of a class.
         config: features and scores.
-        images: what a generator drew, or real training images, which is what a perfect copy of them would
+        images: synthetic ones, or real training images, which is what a perfect copy of them would
             score.
         name: of the images, for the report.
         held_out: real images that the generator never saw.

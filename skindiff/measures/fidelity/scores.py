@@ -239,8 +239,8 @@ def kid_difference(
 ) -> tuple[float, float, float]:
     """Return KID(first) - KID(second) against the same real images, and its 95% bootstrap interval.
 
-    Replicates draw the real images once for both, so what they have in common cancels. Where ``first`` and
-    ``second`` are as many, row by row from the same noise and class, they are drawn together too.
+    Replicates sample the real images once for both, so what they have in common cancels. Where ``first`` and
+    ``second`` are as many, row by row from the same noise and class, they are sampled together too.
 
     Args:
         real: (n, features).
@@ -260,7 +260,7 @@ def kid_replicates(
 ) -> NDArray[np.float64]:
     """Return the KID of each generated set in bootstrap replicates over images, (sets, replicates).
 
-    Images are weighted by how often a replicate draws them; pairs of an image with itself stay out, so copies
+    Images are weighted by how often a replicate has them; pairs of an image with itself stay out, so copies
     do not pull the estimate up. With 0 replicates there is one column: the plain unbiased estimate over all
     images, which torch-fidelity's is too where a subset is everything.
     """
@@ -287,7 +287,7 @@ def kid_replicates(
 def _multiplicities(
     stream: np.random.Generator, count: int, columns: int, resample: bool
 ) -> NDArray[np.float64]:
-    """Return how often each image is drawn, (count, columns)."""
+    """Return how often each image is sampled, (count, columns)."""
     if not resample:
         return np.ones((count, columns))
     return stream.multinomial(count, np.full(count, 1 / count), size=columns).T.astype(np.float64)

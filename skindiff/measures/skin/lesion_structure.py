@@ -7,7 +7,7 @@ from error visibility to structural similarity"): the local correlation of two l
 ones, so that neither lighting nor pixel noise counts, averaged with the source's local contrast as weight,
 so that smooth skin (where correlation is chance) hardly counts.
 
-Where it is looked for is the lesion of the *source*, estimated unless it is known: hair and folds around a
+It is compared within the lesion of the *source*, estimated unless it is known: hair and folds around a
 lesion survive its removal, and over the middle of an image they count as if it were still there.
 
 A number of its own means little: any two photographs that centre on something dark correlate. So every
@@ -31,7 +31,7 @@ from skindiff.seeding import numpy_generator
 _FINE, _COARSE, _WINDOW = 1 / 64, 1 / 8, 1 / 16
 """Standard deviations of the band-pass's two Gaussians and of the local window, as shares of the side."""
 _SEGMENTATION_SIDE = 64
-"""Side in pixels at which lesions are looked for."""
+"""Side in pixels at which lesions are compared."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Weights of R, G, B in luminance (ITU-R BT.709), applied to the encoded values as in SSIM."""
 

@@ -29,7 +29,7 @@ MINIMUM_SKIN_SHARE = 0.1
 """An image with a smaller share of measurable skin has no estimate."""
 
 _FRAME = 0.2
-"""Width of the frame, as a share of the side, in which bare skin is looked for first."""
+"""Width of the frame, as a share of the side, in which bare skin is searched for first."""
 _SPREAD_LIMIT = 1.7
 """A pixel this many robust standard deviations (root mean square over channels) off is not bare skin."""
 _SPREAD_FLOOR = np.array([3.0, 2.0, 2.0])
@@ -37,7 +37,7 @@ _SPREAD_FLOOR = np.array([3.0, 2.0, 2.0])
 _LARGEST_SIDE = 128
 """Larger images are thinned to about this many pixels a side; medians over more say nothing else."""
 _SEGMENTATION_SIDE = 64
-"""Side in pixels at which the lesion is looked for: its outline to a pixel does not move a median."""
+"""Side in pixels at which the lesion is searched for: its outline to a pixel does not move a median."""
 _TRUSTED_OVERLAP = 0.5
 """A lesion mask with a larger share of bare-skin colour follows a shadow or a fold and is left aside."""
 

@@ -18,11 +18,11 @@ _STRUCTURE_SIDE = 128
 
 
 class TransferPart(NamedTuple):
-    """What was drawn for one split.
+    """The transferred images of one split.
 
     ``synthetic`` has ``image``, ``source_id``, ``skin_type``; ``sources`` are real rows, square as the
-    generator saw them, among them those that were redrawn; ``target`` are real rows of the group that the
-    transfer aims at. They are looked at to report, never to choose: where they are the test set, no setting
+    generator saw them, among them those that were transferred; ``target`` are real rows of the group that the
+    transfer aims at. They are used to report, never to choose: where they are the test set, no setting
     may be tuned on what is measured here.
     """
 
@@ -44,7 +44,7 @@ def transferred_rows(synthetic: Dataset, sources: Dataset) -> list[tuple[int, in
     """Return (row of ``synthetic``, row of ``sources``) wherever the skin type was changed.
 
     Args:
-        synthetic: rows with ``source_id`` and ``skin_type``; rows drawn from text alone (null) are left out.
+        synthetic: rows with ``source_id`` and ``skin_type``; rows from text alone (null) are left out.
         sources: the table that holds the sources, by ``image_id``.
     """
     places = {image_id: row for row, image_id in enumerate(sources["image_id"])}
@@ -102,7 +102,7 @@ def transfer_lesions(
 
     Args:
         parts: one for each split.
-        largest: number of transferred rows, drawn by ``seed``, that are compared at most.
+        largest: number of transferred rows, sampled by ``seed``, that are compared at most.
         seed: names the random streams.
         show_progress: show a progress bar.
 

@@ -1,4 +1,4 @@
-"""The published results of the main paper, to stand beside ours, and the form that all papers' results have.
+"""The published results of the main paper, to show beside ours, and the form that all papers' results have.
 
 J. Wang, Y. Chung, Z. Ding, J. Hamm, "From Majority to Minority: A Diffusion-based Augmentation for
 Underrepresented Groups in Skin Lesion Analysis", 2024, Tables 2 to 5. Numbers in percent, as printed, with

@@ -4,7 +4,7 @@ generated images).
 Few shots: J. Ravani, A. Agarwal, H. Jangir, "Generative Models for Few-Shot Medical Imaging: A Case
 Study on HAM10000 Skin Lesion Classification". ResNet-18 pretrained on ImageNet, 224 px, 50 images per
 class, one run. Detection: S. Bingol et al., "Overcoming Medical Data Scarcity with GAN Generated
-Synthetic Images", Table III. What does not fit together in them stands in :data:`FEW_SHOT_NOTES` and
+Synthetic Images", Table III. What does not fit together in them is in :data:`FEW_SHOT_NOTES` and
 :data:`DETECTION_NOTES`.
 """
 
@@ -59,11 +59,11 @@ FEW_SHOT_NOTES: tuple[str, ...] = (
     "by more than any gain.",
     "Ravani et al.'s real+synthetic classifier sees 1,550 images to the baseline's 350 in as many epochs, so "
     "it "
-    "takes 4.4 times the steps; what more steps do is not told from what the images do.",
+    "takes 4.4 times the steps: the effect of more steps is not separated from that of the images.",
     "Ravani et al.'s CVAE saw the full training data (section IV-B): a leak, for the few-shot images alone "
     "are the "
     "premise. Here the few-shot images alone are the default.",
-    "Ravani et al. draw no nv images, so its classifier of synthetic images alone (10.0%) cannot name the "
+    "Ravani et al. generate no nv images, so the classifier of synthetic images (10.0%) cannot name the "
     "class "
     "that most test images have.",
     "Ravani et al. write of several thousand test images, but 15% of the 9,665 that its 350 leave are 1,450.",
@@ -72,7 +72,7 @@ FEW_SHOT_NOTES: tuple[str, ...] = (
     "seven values of that run average to 0.383, and no per-class values are printed for diffusion.",
     "Ravani et al. split by image: photographs of one lesion may stand in training and test.",
 )
-"""What to know when Ravani et al.'s numbers stand beside ours."""
+"""What to know when Ravani et al.'s numbers are shown beside ours."""
 
 DETECTION_NOTES: tuple[str, ...] = (
     "Bingol et al.'s percentages cannot come from 100 images per class, as the table says: they are 26 of 41 "
@@ -81,7 +81,7 @@ DETECTION_NOTES: tuple[str, ...] = (
     "Bingol et al.'s average accuracy must be over the detected images alone: 99.90% with 29.73% detected "
     "cannot be "
     "the mean over all. Ours is the detector's mean probability of the class over the detected images; "
-    "that over all images stands beside it.",
+    "that over all images is given with it.",
     "Bingol et al. write that classes with more images are detected more often; of its own four, bcc has "
     "the fewest "
     "images (514) and the second highest rate.",
@@ -90,7 +90,7 @@ DETECTION_NOTES: tuple[str, ...] = (
     "where images are repeated before they are split, the same image is trained on and tested. Ours is "
     "held out by lesion, and trained on images that the generator never saw.",
 )
-"""What to know when Bingol et al.'s numbers stand beside ours."""
+"""What to know when Bingol et al.'s numbers are shown beside ours."""
 
 
 def _few_shot(

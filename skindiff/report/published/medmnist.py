@@ -29,7 +29,7 @@ _SUBSET_SIZES = {
     "organcmnist": (1650, 11),
     "organsmnist": (1650, 11),
 }
-"""Chaptoukaev's Table 1: training images and classes; 150 more per class are drawn."""
+"""Chaptoukaev's Table 1: training images and classes; 150 more per class are generated."""
 _SUBSET_TABLE = """
 pathmnist       0.936 0.740  0.924 0.708  0.887 0.614  -     -
 dermamnist      0.843 0.698  0.832 0.682  0.820 0.686  -     -
@@ -115,7 +115,7 @@ SUBSET_NOTES: tuple[str, ...] = (
     "2, "
     "max pooling), which leaves 28 px a 1 x 1 map.",
 )
-"""What to know when Chaptoukaev's numbers stand beside ours."""
+"""What to know when Chaptoukaev's numbers are shown beside ours."""
 
 AUGMENT_NOTES: tuple[str, ...] = (
     "Le Roux is one run without intervals, and says itself that the more cases are tried the likelier one "
@@ -131,7 +131,7 @@ AUGMENT_NOTES: tuple[str, ...] = (
     "output per class and the cross-entropy, which is the same loss.",
     "Le Roux's sharpness factor is not given (torchvision's has no default): 2 here.",
 )
-"""What to know when Le Roux's numbers stand beside ours."""
+"""What to know when Le Roux's numbers are shown beside ours."""
 
 
 def _pairs(words: list[str]) -> list[tuple[float, float] | None]:

@@ -68,7 +68,7 @@ def test_a_group_that_an_arm_serves_worse_is_named_and_no_other(hurt: dict[str, 
 
 def test_without_a_difference_no_group_is_named() -> None:
     content = fairness_content(typed_cells(), replicates=300)
-    assert "No group is known to be helped or hurt" in fairness_section(content).text
+    assert "No arm is known to help or hurt any group" in fairness_section(content).text
     gap = arm_of(content, "real")["gap"]
     assert gap["low"] < 0 < gap["high"]
 
@@ -89,6 +89,7 @@ def test_a_group_of_few_patients_is_suppressed_however_many_images_it_has() -> N
     assert all(one is None for one in groups["V"]["classes"].values())  # 23 patients of four classes
     assert arm_of(content, "real")["worst"] is None
     assert "VI (9 patients)" in fairness_section(content).text
+    assert "patients" not in fairness_section(content, "groups of images").text
     shown = fairness_content(cells, FairnessConfig(smallest=2), replicates=100)
     assert not any(one["suppressed"] for one in arm_of(shown, "real")["groups"].values())
 
@@ -98,7 +99,7 @@ def test_a_gap_needs_patients_on_both_sides() -> None:
     content = fairness_content(cells, replicates=100)
     assert arm_of(content, "real+syn")["gap"] is None
     assert arm_of(content, "real+syn")["gap_change"] is None
-    assert "No gap between I and II and V and VI can be told" in fairness_section(content).text
+    assert "The gap between I and II and V and VI is not shown" in fairness_section(content).text
 
 
 def test_any_group_of_patients_can_take_the_place_of_skin_types() -> None:

@@ -66,4 +66,4 @@ def test_few_seeds_carry_a_caution() -> None:
     assert "one run per arm" in str(caution(1))
     assert "two seeds" in str(caution(2))
     assert caution(3) is None
-    assert "agree better" in str(caution(3, 1e-6))
+    assert "differ less" in str(caution(3, 1e-6))

@@ -1,4 +1,4 @@
-"""The published tables of S1 to S4: all there, where they are printed, and their oddities as arithmetic."""
+"""The published tables of the class studies: complete, with sources, and their oddities as arithmetic."""
 
 import pytest
 
