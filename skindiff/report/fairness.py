@@ -25,11 +25,11 @@ def fairness_section(content: Mapping[str, Any], tested: str = "patients") -> St
     if not content:
         return StudySection(TITLE, after="Scores")
     smallest = content["settings"]["smallest"]
-    hidden = f"Cells with fewer than {smallest} patients in the mean run are left out (—)."
+    hidden = f"Cells with fewer than {smallest} {tested} in the mean run are left out (—)."
     parts = []
     for population in content["populations"]:
-        parts += _population(population, content)
-    parts.append(f"{_HOW} {hidden}")
+        parts += _population(population, content, tested)
+    parts.append(f"{_HOW.format(tested=tested)} {hidden}")
     return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 

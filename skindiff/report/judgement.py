@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skindiff.classification.cells import REAL
+from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.statistics.verdicts import SERIES, points, reference_rows, series_name
 from skindiff.report.study_section import markdown_table
 from skindiff.report.tables import deciding_interval
@@ -28,6 +29,11 @@ def decided(found: Mapping[str, Any]) -> bool:
     """Return whether the interval that a verdict follows from leaves out zero."""
     low, high = deciding_interval(found)
     return low is not None and high is not None and not low <= 0 <= high
+
+
+def tested(content: Mapping[str, Any]) -> str:
+    """Return what the groups of test images are called: patients, or groups where the corpus shows none."""
+    return "patients" if shows_patients(content["corpus"].get("name")) else "groups of images"
 
 
 def would_change(found: Mapping[str, Any]) -> str:

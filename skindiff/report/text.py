@@ -10,7 +10,7 @@ from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
 from skindiff.report.findings import finding
-from skindiff.report.judgement import comparison_text, judged, verdict_text
+from skindiff.report.judgement import comparison_text, judged, tested, verdict_text
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.tables import (
     beside_the_paper,
@@ -38,10 +38,10 @@ TITLES = (
 _HOW = (
     "Means are over split and training seeds. Intervals (95%) cover two sources of chance: which images are "
     "tested, by a bootstrap over their groups (patients, lesions or duplicate clusters), and which seeds are "
-    "used, by the spread between them. Differences are paired by image and by seed. Intervals in the tables "
-    "are not corrected. Verdicts follow from intervals corrected for the number of arms (Holm); in the "
-    "picture these are the thin ends of the lines. Macro scores are means over the classes that have test "
-    "images."
+    "used, by the spread between them. Differences are paired by image and by seed, and shown with the interval "
+    "that their verdict follows from: that of the primary contrast stands for itself, those of all others are "
+    "corrected together (Holm). Chance is what guessing reaches. Macro scores are means over the classes that "
+    "have test images."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
@@ -162,7 +162,7 @@ _PARTS = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"], *{one["metric"] for one in content["verdicts"]}),
-    FAIRNESS: lambda content: [fairness_section(content["fairness"]).text],
+    FAIRNESS: lambda content: [fairness_section(content["fairness"], tested(content)).text],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(
