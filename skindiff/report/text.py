@@ -38,10 +38,10 @@ TITLES = (
 _HOW = (
     "Means are over split and training seeds. Intervals (95%) cover two sources of chance: which images are "
     "tested, by a bootstrap over their groups (patients, lesions or duplicate clusters), and which seeds are "
-    "used, by the spread between them. Differences are paired by image and by seed, and shown with the interval "
-    "that their verdict follows from: that of the primary contrast stands for itself, those of all others are "
-    "corrected together (Holm). Chance is what guessing reaches. Macro scores are means over the classes that "
-    "have test images."
+    "used, by the spread between them. Differences are paired by image and by seed, and shown with the "
+    "interval that their verdict follows from: that of the primary contrast stands for itself, those of all "
+    "others are corrected together (Holm). Chance is what guessing reaches. Macro scores are means over the "
+    "classes that have test images."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
