@@ -48,7 +48,7 @@ def _current(content: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in old.items() if name != "against"}
         for reference, found in {REAL: {}, **old.get("against", {})}.items():
             row = {**own, **found, **nothing, "reference": reference}
-            judged = row["delta_p_corrected"] is not None
+            judged = row.get("delta_p_corrected") is not None
             row |= {"role": "exploratory" if judged else None}
-            rows += [row] if row["delta"] is not None or reference == REAL else []
+            rows += [row] if row.get("delta") is not None or reference == REAL else []
     return {**content, "summary": rows}
