@@ -93,7 +93,8 @@ def test_a_report_of_before_is_read_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(content))
     with pytest.warns(UserWarning, match=f"has names of before skindiff {SINCE}"):
         read = read_report(tmp_path)
-    assert read["summary"] == [{"arm": "real", "preset": "grouped"}]
+    (row,) = read["summary"]
+    assert (row["arm"], row["preset"], row["reference"], row["role"]) == ("real", "grouped", "real", None)
     assert read["config"]["split"] == {"preset": "published"}
     assert read["config"]["experiment"] == {"classifier": {"published_epochs": 3}}
     assert read["title"] == "paper"

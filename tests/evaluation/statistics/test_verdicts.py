@@ -46,7 +46,9 @@ def test_it_is_the_corrected_interval_that_decides() -> None:
     assert of_many["minimum_effect"] > alone["minimum_effect"]
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.09, "is better than real"), (-0.09, "is worse than real")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.09, "helps against real: +9.0"), (-0.09, "hurts against real: -9.0")]
+)
 def test_the_sentence_says_how_much_and_what_could_not_have_been_seen(value: float, words: str) -> None:
     (said,) = verdicts([row("syn", value)], "accuracy")
     assert f"syn {words} points of accuracy [" in said["sentence"]
