@@ -63,5 +63,5 @@ def check(hub: Hub, folder: Path) -> None:
         np.testing.assert_array_equal(loaded[kind.family], images)
         np.testing.assert_array_equal(loaded[f"{kind.family}_class"], images)
     card = hub.files("model", "me/ddpm")["README.md"].decode()
-    assert "(ddpm) that draws images of 8 x 8 px: one, two" in card
-    assert "(toy) that draws images" in hub.files("model", "me/toy")["README.md"].decode()
+    assert "(ddpm) that generates images of 8 x 8 px: one, two" in card
+    assert "(toy) that generates images" in hub.files("model", "me/toy")["README.md"].decode()

@@ -58,7 +58,7 @@ def test_a_reason_is_words() -> None:
     assert in_words(None) is None
     assert in_words(" all  patients\nagreed ") == "all patients agreed"
     for empty in ("", "yes", "I agree"):
-        with pytest.raises(HubError, match="in words why"):
+        with pytest.raises(HubError, match="gives no reason; write one"):
             in_words(empty)
 
 
