@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ class RunFolder:
     ) -> None:
         self.path, self.config, self.accelerator = Path(output_dir), config, accelerator
         self._started = time.perf_counter()
+        self._made: dict[Any, Any] = {}
         check_resume(resume, overwrite)
         self._refuse(resume, overwrite)
         earlier = [] if overwrite else refuse_missing_plugins(self.path)
@@ -149,6 +150,12 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         self.accelerator.wait_for_everyone()
         return Stage(folder, inputs, self.accelerator, says or name.replace("-", " "))
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` made when this key was first asked for; it stays in memory with the run."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _refuse(self, resume: bool, overwrite: bool) -> None:
         if not self.path.exists() or (self.path.is_dir() and not self._holds_more()):

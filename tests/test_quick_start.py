@@ -20,7 +20,6 @@ SMALL = {
     "steps=60": "steps=2",
     '"I": 12, "II": 12': '"I": 5, "II": 5',
     "steps=14": "steps=4",
-    '"steps": 40': '"steps": 16',
 }
 
 

@@ -14,9 +14,8 @@ SMALL = {
     "steps=40, batch_size=14": "steps=2, batch_size=4",
     "steps=60, batch_size=8": "steps=2, batch_size=4",
     "steps=14": "steps=4",
-    'train_seeds=[0, 1, 2], classifier={"steps": 40, "batch_size": 32}': (
-        'train_seeds=[0, 1], architectures=["test_resnet"], bootstrap_replicates=100, '
-        'classifier={"steps": 2, "batch_size": 8, "warmup_steps": 0}'
+    "skindiff.evaluate(corpus, split, synthetic)": (
+        "skindiff.evaluate(corpus, split, synthetic, bootstrap_replicates=100)"
     ),
 }
 

@@ -15,6 +15,7 @@ from skindiff.api.synthetic_input import keep_synthetic
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.probe import is_probe
 from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
@@ -100,7 +101,7 @@ def evaluate(
     """Train classifiers with and without synthetic images, and say whether they helped, and which groups.
 
     Example:
-        >>> report = skindiff.evaluate(corpus, split, synthetic, train_seeds=[0, 1, 2])
+        >>> report = skindiff.evaluate(corpus, split, synthetic)
         >>> report.verdicts
         >>> report.summary[["arm", "metric", "mean", "delta", "delta_ci_low", "delta_ci_high"]]
 
@@ -112,12 +113,14 @@ def evaluate(
         arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
             many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
             :class:`~skindiff.classification.experiment.ExperimentConfig`.
-        classifier: settings of :class:`~skindiff.classification.classifier_config.ClassifierConfig`.
+        classifier: settings of :class:`~skindiff.classification.classifier_config.ClassifierConfig`, for
+            ``architectures`` that are fine-tuned; those of linear probes are ``probe``.
         output_dir: folder of the run; by default a temporary one, deleted with the report.
         resume: go on with the run in ``output_dir``.
-        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``train_seeds``
-            (``[0]``), ``architectures`` (``["resnet18"]``) and ``bootstrap_replicates`` (2,000), and
-            ``copying``, ``fidelity`` and ``include_images`` of the report.
+        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``architectures``
+            (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes), ``train_seeds`` (``[0]``) and
+            ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and ``include_images`` of the
+            report.
 
     Returns:
         The report: its table, verdicts and figures, and in a notebook its page.
@@ -162,12 +165,11 @@ def _config(
 ) -> EvaluationConfig:
     names = ("copying", "fidelity", "include_images")
     measured = {name: settings.pop(name) for name in names if name in settings}
-    own = (
-        classifier
-        if isinstance(classifier, ClassifierConfig)
-        else configured(ClassifierConfig(image_size=corpus.image_size), classifier or {})
-    )
-    experiment = configured(ExperimentConfig(arms=list(arms), classifier=own), settings)
+    if not isinstance(classifier, ClassifierConfig):
+        tuned = not all(map(is_probe, settings.get("architectures", ExperimentConfig().architectures)))
+        usual = ClassifierConfig(image_size=corpus.image_size) if tuned else ClassifierConfig()
+        classifier = configured(usual, classifier or {})
+    experiment = configured(ExperimentConfig(arms=list(arms)), {"classifier": classifier, **settings})
     config = configured(EvaluationConfig(corpus=corpus.config or CorpusConfig()), measured)
     config.experiment = experiment
     validate_parts(config)

@@ -23,8 +23,10 @@ words is trained with the classifier's own settings, which must then be without.
 """
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.probe import ProbeConfig
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 
@@ -36,6 +38,7 @@ FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
 VIEWS = ("geometric", "randaugment", "weighted", "mixed")
 """What an arm may add to its rows, in this order."""
+SettingsT = TypeVar("SettingsT", bound=ClassifierConfig | ProbeConfig)
 ARM_NAMES = (
     f"{', '.join(ARMS)}; {' and '.join(FILTERED)} with one of {', '.join(':' + name for name in FILTERS)}; "
     f"any of them followed by {', '.join('+' + view for view in VIEWS)} in this order"
@@ -62,8 +65,8 @@ class Arm:
         """Whether the arm is another for each generator; arms of real rows alone are trained once."""
         return self.rows != "real"
 
-    def settings(self, classifier: ClassifierConfig, geometric: Augment, path: str = "") -> ClassifierConfig:
-        """Return the classifier's settings in this arm.
+    def settings(self, classifier: SettingsT, geometric: Augment, path: str = "") -> SettingsT:
+        """Return the settings of a classifier, fine-tuned or a probe, in this arm.
 
         Args:
             classifier: of arms that name no view.
@@ -73,7 +76,7 @@ class Arm:
         Raises:
             ConfigError: a view changes nothing, so that two arms would be the same, or two exclude another.
         """
-        changed = classifier
+        changed, part = classifier, "probe" if isinstance(classifier, ProbeConfig) else "classifier"
         if "geometric" in self.views:
             changed = replace(changed, augment=geometric)
         if "randaugment" in self.views:
@@ -84,8 +87,8 @@ class Arm:
             if view in self.views and getattr(changed, name) == getattr(classifier, name):
                 raise ConfigError(
                     f"{path}arms: {self.name!r} is {Arm(self.rows, self.kept).name!r} over again, since "
-                    f"classifier.{name} is already {getattr(classifier, name)!r}; set that to none, or drop "
-                    "the arm"
+                    f"{part}.{name} is already {getattr(classifier, name)!r}; set that to none, or drop the "
+                    "arm"
                 )
         if {"geometric", "randaugment"} <= set(self.views):
             raise ConfigError(f"{path}arms: {self.name!r} names two augmentations: take one of them")

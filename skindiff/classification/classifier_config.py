@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from skindiff.classification.networks import Architecture, Head, refuse_impossible
+from skindiff.classification.probe import is_probe
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance
@@ -69,6 +70,11 @@ class ClassifierConfig:
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        if is_probe(self.architecture):
+            raise ConfigError(
+                f"{path}architecture is {self.architecture!r}, which is not fine-tuned: fit probes by "
+                "skindiff evaluate (experiment.architectures), or name a network here, such as resnet18"
+            )
         if self.image_size < 1:
             raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")
         if not 0 <= self.dropout < 1:

@@ -1,9 +1,11 @@
 """The downstream question: a classifier per arm, architecture and seed, and its predictions on the tests."""
 
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,11 @@ from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
+from skindiff.classification.probe import PREFIX, ProbeConfig, check_probe, is_probe
+from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
+from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig, kept_rows
 from skindiff.progress import progress
 from skindiff.runs import Stage
@@ -30,6 +35,9 @@ from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.augmentation import Augment
 from skindiff.training.single_process import SingleProcess, Worker
+
+Predicted = Callable[[Dataset], np.ndarray]
+"""A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
 
 
 @dataclass
@@ -48,14 +56,20 @@ class ExperimentConfig:
     """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """What arms such as real+syn:agreement keep."""
-    architectures: list[str] = field(default_factory=lambda: ["resnet18"])
-    """timm names; the paper's are vgg16, resnet18 and vit_base_patch16_224."""
+    architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
+    """probe:BACKBONE is a linear probe on a frozen backbone, fitted in about a second: probe:lite0 (which is
+    installed with skindiff), probe:bundled, probe:resnet18.a1_in1k or another timm name, probe:timm/ID. A
+    plain timm name is a network that is fine-tuned; the paper's are vgg16, resnet18, vit_base_patch16_224."""
     train_seeds: list[int] = field(default_factory=lambda: [0])
-    """Seeds of initial weights, batches and augmentations, each shared by all arms."""
+    """Seeds of initial weights, batches and augmentations, each shared by all arms. A probe has no such luck,
+    and is fitted for the first of them alone."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """Everything else about the probes."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Everything else about the classifiers; its architecture is overruled by architectures."""
+    """Everything else about the networks that are fine-tuned; its architecture is overruled by
+    architectures."""
     geometric_augment: Augment = "geometric"
-    """What +geometric arms do instead of classifier.augment; medmnist is Le Roux's."""
+    """What +geometric arms do instead of classifier.augment or probe.augment; medmnist is Le Roux's."""
     primary: PrimaryContrast | None = None
     """The study's one question; null is real+syn against real in balanced accuracy, where both are arms. All
     other differences are exploratory and corrected together."""
@@ -75,8 +89,6 @@ class ExperimentConfig:
             raise ConfigError(
                 f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}"
             )
-        for arm in self.arms:
-            parse_arm(arm).settings(self.classifier, self.geometric_augment, path)
         for name in ("architectures", "train_seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -96,7 +108,44 @@ class ExperimentConfig:
             self.primary.validate(f"{path}primary.")
             self.primary.check_arms(self.arms, f"{path}primary.")
         for architecture in self.architectures:
-            replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
+            if is_probe(architecture):
+                check_probe(architecture, self.probe, path)
+            else:
+                replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
+        for settings in {is_probe(one): self.settings_of(one) for one in self.architectures}.values():
+            for arm in self.arms:
+                parse_arm(arm).settings(settings, self.geometric_augment, path)
+        self._refuse_without_effect(path)
+
+    def settings_of(self, architecture: str) -> ClassifierConfig | ProbeConfig:
+        """Return what a classifier of arms that name no view is made with."""
+        if is_probe(architecture):
+            return self.probe
+        return replace(self.classifier, architecture=architecture)
+
+    def _refuse_without_effect(self, path: str) -> None:
+        probes = [one for one in self.architectures if is_probe(one)]
+        if probes and self.test_curve:
+            raise ConfigError(
+                f"{path}test_curve: true watches a training, and {probes[0]} has none; set it to false, or "
+                f"name networks that are fine-tuned, such as {path}architectures [resnet18]"
+            )
+        if len(probes) == len(self.architectures) and len(self.train_seeds) > 1:
+            raise ConfigError(
+                f"{path}train_seeds: {self.train_seeds} would be the same probe each time; give one, and "
+                "several splits for a spread"
+            )
+        if len(probes) == len(self.architectures) and self.classifier != ClassifierConfig():
+            raise ConfigError(
+                f"{path}classifier: its settings are those of networks that are fine-tuned, and {path}"
+                f"architectures {self.architectures} names none; leave them out, set {path}probe instead, or "
+                f"name a network, such as {path}architectures [{self.classifier.architecture}]"
+            )
+        if not probes and self.probe != ProbeConfig():
+            raise ConfigError(
+                f"{path}probe: its settings are those of linear probes, and {path}architectures "
+                f"{self.architectures} names none; leave them out, or name one, such as {PREFIX}{LITE0}"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,7 +154,8 @@ class _Job:
 
     arm: Arm
     ratio: float | None
-    config: ClassifierConfig
+    architecture: str
+    config: ClassifierConfig | ProbeConfig
     train_seed: int
     synthetic: Synthetic | None
     kept: list[int] | None = None
@@ -114,7 +164,7 @@ class _Job:
     def curve(self) -> str:
         """Name of its training curve."""
         ratio = "" if self.ratio is None else f" x {self.ratio:g}"
-        return f"{self.config.architecture} {self.arm.name}{ratio}"
+        return f"{self.architecture} {self.arm.name}{ratio}"
 
 
 class Experiment:
@@ -126,7 +176,7 @@ class Experiment:
         scenario: name for the report.
 
     Attributes:
-        logs: training logs of the first training seed, by architecture and arm.
+        logs: training logs of the first training seed, by architecture and arm; of networks, not of probes.
         best_epochs: where ``test_curve`` is set, a row for each cell: its key, and the test scores of its
             best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
     """
@@ -199,14 +249,16 @@ class Experiment:
                 continue
             drawn = synthetic if arm.needs_synthetic else None
             kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
-            settings = arm.settings(self.config.classifier, self.config.geometric_augment)
             jobs += [
-                _Job(arm, ratio, replace(settings, architecture=architecture), seed, drawn, kept)
+                _Job(arm, ratio, architecture, self._settings(arm, architecture), seed, drawn, kept)
                 for ratio in self._ratios(arm)
                 for architecture in self.config.architectures
-                for seed in self.config.train_seeds
+                for seed in self.config.train_seeds[: 1 if is_probe(architecture) else None]
             ]
         return jobs
+
+    def _settings(self, arm: Arm, architecture: str) -> ClassifierConfig | ProbeConfig:
+        return arm.settings(self.config.settings_of(architecture), self.config.geometric_augment)
 
     def _ratios(self, arm: Arm) -> Sequence[float | None]:
         """Return the ratios of an arm: those of the settings where it adds all kinds of rows to real ones."""
@@ -215,14 +267,9 @@ class Experiment:
 
     def _kept(self, arm: Arm, synthetic: Synthetic) -> list[int]:
         assert arm.kept is not None
-        classifier = replace(self.config.classifier, architecture=self.config.architectures[0])
-        scores = filter_scores(
-            self.study,
-            arm.kept,
-            self.config.filters,
-            classifier,
-            synthetic,
-        )
+        architecture = self.config.architectures[0]
+        settings = self.config.settings_of(architecture)
+        scores = filter_scores(self.study, arm.kept, self.config.filters, architecture, settings, synthetic)
         return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
 
     def _stage(self, job: _Job) -> Stage:
@@ -234,11 +281,14 @@ class Experiment:
             later |= {"kept": job.kept}
         if "mixed" in job.arm.views:
             later |= {"mixing_probability": self.config.mixing_probability}
+        if isinstance(job.config, ProbeConfig):
+            later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
+        else:
+            later |= {"classifier": settings_of(job.config)}
         return self.study.stage(
-            f"cell-{job.arm.name.replace('+', '-').replace(':', '-')}-{job.config.architecture}",
+            re.sub(r"[^\w.-]", "-", f"cell-{job.arm.name}-{job.architecture}"),
             says=f"classifier {job.curve}, seed {job.train_seed}",
             arm=job.arm.name,
-            classifier=settings_of(job.config),
             seed=job.train_seed,
             train=list(self.study.train["image_id"]),
             validation=self.study.split.validation,
@@ -248,23 +298,43 @@ class Experiment:
         )
 
     def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
-        names = tuple(self.study.corpus.class_names)
-        table, mixing = self._table(job)
-        watched = self.study.tests if self.config.test_curve else {}
-        model = train_classifier(
-            worker, job.config, table, self._selection(job.config), names, stage.folder, job.train_seed,
-            {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
-        )  # fmt: skip
-        steps = int(_log(stage.folder)[-1]["step"])
+        rows, mixing = self._rows(job)
+        if isinstance(job.config, ProbeConfig):
+            steps, predicted = 0, self._fit_probe(job, job.config, rows, mixing)
+        else:
+            steps, predicted = self._fine_tune(worker, job, job.config, rows, mixing, stage.folder)
         for group, test in self.study.tests.items():
-            cell = self._score(self._key(job, group), predict(worker, model, test), test, steps)
+            cell = self._score(self._key(job, group), predicted(test), test, steps)
             if worker.is_main_process:
                 save_cell(cell, stage.folder / f"{group}.npz")
         stage.finish()
 
+    def _fit_probe(self, job: _Job, config: ProbeConfig, rows: Dataset, mixing: Mixing | None) -> Predicted:
+        known = (self.study, job.architecture, config)
+        real = 0 if job.arm.rows == "syn" else len(self.study.train)
+        probe = train_probe(*known, rows, job.train_seed, real=real, mixing=mixing)
+        return partial(predict_probe, *known, probe)
+
+    def _fine_tune(
+        self,
+        worker: Worker,
+        job: _Job,
+        config: ClassifierConfig,
+        rows: Dataset,
+        mixing: Mixing | None,
+        folder: Path,
+    ) -> tuple[int, Predicted]:
+        names = tuple(self.study.corpus.class_names)
+        table, watched = ImageTable.from_dataset(rows), self.study.tests if self.config.test_curve else {}
+        model = train_classifier(
+            worker, config, table, self._selection(config), names, folder, job.train_seed,
+            {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
+        )  # fmt: skip
+        return int(_log(folder)[-1]["step"]), partial(predict, worker, model)
+
     def _found(self, job: _Job, stage: Stage) -> list[Cell]:
-        log = _log(stage.folder)
-        if job.train_seed == self.config.train_seeds[0]:
+        log = [] if is_probe(job.architecture) else _log(stage.folder)
+        if log and job.train_seed == self.config.train_seeds[0]:
             self.logs[job.curve] = log
         keys = {group: self._key(job, group) for group in self.study.tests}
         for group in self.study.tests if self.config.test_curve else ():
@@ -286,7 +356,7 @@ class Experiment:
             strategy=job.synthetic.strategy if job.synthetic else None,
             arm=job.arm.name,
             ratio=ratio,
-            architecture=job.config.architecture,
+            architecture=job.architecture,
             preset=job.config.preset,
             split_seed=self.study.split.seed,
             train_seed=job.train_seed,
@@ -299,7 +369,7 @@ class Experiment:
             return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
 
-    def _table(self, job: _Job) -> tuple[ImageTable, Mixing | None]:
+    def _rows(self, job: _Job) -> tuple[Dataset, Mixing | None]:
         """Return what a job is trained on, and how synthetic rows take the place of real ones."""
         drawn = job.synthetic.dataset if job.synthetic else None
         if drawn is not None and job.kept is not None:
@@ -319,7 +389,7 @@ class Experiment:
                 self.study.train["image_id"], self.study.train["label"], sources, drawn["label"]
             )
             mixing = Mixing(self.config.mixing_probability, partners)
-        return ImageTable.from_dataset(rows), mixing
+        return rows, mixing
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
         return Cell(

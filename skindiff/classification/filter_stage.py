@@ -9,6 +9,8 @@ from datasets import Dataset
 
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.probe import ProbeConfig
+from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.files import write_atomically
 from skindiff.measures.filters import (
     FilterConfig,
@@ -28,7 +30,12 @@ SCORES_FILE = "scores.npy"
 
 
 def filter_scores(
-    study: Study, name: str, config: FilterConfig, classifier: ClassifierConfig, synthetic: Synthetic
+    study: Study,
+    name: str,
+    config: FilterConfig,
+    architecture: str,
+    classifier: ClassifierConfig | ProbeConfig,
+    synthetic: Synthetic,
 ) -> FloatArray:
     """Return the scores of a filter for the synthetic images of a split, computed by the main process.
 
@@ -37,8 +44,9 @@ def filter_scores(
             is that of the random order and of the classifier.
         name: one of :data:`~skindiff.classification.arm_names.FILTERS`.
         config: see :class:`FilterConfig`.
-        classifier: what ``agreement`` asks; it is trained on the real rows alone and chosen by nothing, so
-            neither validation nor test images have a say in what is kept.
+        architecture: of the classifier.
+        classifier: what ``agreement`` asks; it is trained on the real rows alone, and weights are chosen by
+            nothing, so neither validation nor test images have a say in what is kept.
         synthetic: the images.
 
     Returns:
@@ -46,7 +54,10 @@ def filter_scores(
     """
     inputs: dict[str, Any] = {}
     if name == "agreement":
-        inputs["classifier"] = settings_of(classifier)
+        if isinstance(classifier, ProbeConfig):
+            inputs["probe"] = probe_inputs(study, architecture, classifier)
+        else:
+            inputs["classifier"] = settings_of(classifier)
     if name == "typicality":
         inputs["config"] = {**asdict(config), "share": None}
     stage = study.stage(
@@ -60,7 +71,8 @@ def filter_scores(
         if study.accelerator.is_main_process:
             drawn = synthetic.dataset
             if name == "agreement":
-                scores = _agreement(study, stage, classifier, drawn)
+                probabilities = _judged(study, stage, architecture, classifier, drawn)
+                scores = agreement_scores(probabilities, drawn["label"])
             else:
                 scores = _scores(study, name, config, drawn)
             written = io.BytesIO()
@@ -79,8 +91,15 @@ def _scores(study: Study, name: str, config: FilterConfig, drawn: Dataset) -> Fl
     return tone_scores(drawn) if name == "tone" else random_scores(drawn, study.split.seed)
 
 
-def _agreement(study: Study, stage: Stage, classifier: ClassifierConfig, drawn: Dataset) -> FloatArray:
+def _judged(
+    study: Study, stage: Stage, architecture: str, classifier: ClassifierConfig | ProbeConfig, drawn: Dataset
+) -> FloatArray:
+    """Return what a classifier of the real rows thinks of the drawn ones."""
+    real, seed = study.train, study.split.seed
+    if isinstance(classifier, ProbeConfig):
+        probe = train_probe(study, architecture, classifier, real, seed, real=len(real))
+        return predict_probe(study, architecture, classifier, probe, drawn)
     worker, names = SingleProcess(study.accelerator), study.corpus.class_names
     settings = replace(classifier, keep_weights=False)
-    model = train_classifier(worker, settings, study.train, None, names, stage.folder, study.split.seed)
-    return agreement_scores(predict(worker, model, drawn).astype(np.float64), drawn["label"])
+    model = train_classifier(worker, settings, real, None, names, stage.folder, seed)
+    return predict(worker, model, drawn).astype(np.float64)

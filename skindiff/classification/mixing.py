@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skindiff.seeding import numpy_generator
 from skindiff.training.samplers import Sampler
@@ -41,6 +42,15 @@ class Mixing:
             return mixed
 
         return sample
+
+    def weights(self, rows: int) -> NDArray[np.float64]:
+        """Return what each of ``rows`` rows weighs where weights stand for how often it is shown."""
+        weights = np.zeros(rows)
+        for row, partners in enumerate(self.partners):
+            weights[row] += 1 - self.probability if partners else 1.0
+            for partner in partners:
+                weights[partner] += self.probability / len(partners)
+        return weights
 
 
 def partners_of(

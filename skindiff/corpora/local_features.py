@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 from PIL import Image, ImageOps
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from skindiff.errors import ConfigError
 

@@ -98,7 +98,7 @@ def _corpus(run: Run) -> str:
 
 def _classifier(run: Run) -> str:
     kinds = {(row["architecture"], row["optimiser_steps"]) for row in run.content["results"]}
-    return ", ".join(f"{name}, {steps} steps" for name, steps in sorted(kinds)) or _NONE
+    return ", ".join(f"{name}, {steps} steps" if steps else name for name, steps in sorted(kinds)) or _NONE
 
 
 def _drawn(run: Run) -> str:

@@ -144,8 +144,8 @@ def _checked(splits: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str,
     found = [f"no group is in both training and test ({_number(len(splits), 'split')})"]
     if all(split.get("copies_crossing") == 0 for split in splits):
         found.append("no held-out image is byte for byte a training image")
-    steps = {row["architecture"]: row["optimiser_steps"] for row in results}
-    if len({row["arm"] for row in results}) > 1:
+    steps = {row["architecture"]: row["optimiser_steps"] for row in results if row["optimiser_steps"]}
+    if steps and len({row["arm"] for row in results}) > 1:
         counts = ", ".join(f"{count} of {name}" for name, count in steps.items())
         found.append(f"all arms took the same number of optimiser steps ({counts})")
     return found

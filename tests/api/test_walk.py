@@ -150,6 +150,10 @@ def test_what_cannot_work_is_said_before_anything_is_trained(walk: Any) -> None:
         skindiff.train_lora(corpus, split, walk.lora)
     with pytest.raises(ConfigError, match=r"synthetic: the arm 'real\+syn' needs synthetic images"):
         skindiff.evaluate(corpus, split)
+    with pytest.raises(
+        ConfigError, match="classifier: its settings are those of networks that are fine-tuned"
+    ):
+        skindiff.evaluate(corpus, split, walk.synthetic, classifier=CLASSIFIER)
     with pytest.raises(ConfigError, match="2 data sets for 1 splits"):
         skindiff.evaluate(corpus, split, [walk.synthetic] * 2)
     with pytest.raises(ConfigError, match="that skindiff did not load"):
@@ -158,7 +162,7 @@ def test_what_cannot_work_is_said_before_anything_is_trained(walk: Any) -> None:
         skindiff.push(walk.lora, "a/b")
     other = skindiff.make_split(corpus, "fractions", seed=3, test_fraction=0.4)
     with pytest.raises(SynthesisError, match="that this split validates or tests on"):
-        skindiff.evaluate(corpus, other, walk.synthetic, classifier=CLASSIFIER)
+        skindiff.evaluate(corpus, other, walk.synthetic)
 
 
 def test_images_of_a_generator_that_tested_images_taught_are_refused(walk: Any) -> None:

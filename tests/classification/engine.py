@@ -11,6 +11,7 @@ from datasets import Dataset
 from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.probe import ProbeConfig
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split
 from skindiff.launch import start_accelerator
@@ -27,6 +28,7 @@ PLAIN = ClassifierConfig(
     loop=LoopConfig(steps=2, batch_size=4, learning_rate=1e-3, validate_every=1),
 )
 SMALL = ExperimentConfig(arms=["real"], architectures=["lesion_detector"], classifier=PLAIN)
+PROBES = ExperimentConfig(arms=["real"], probe=ProbeConfig(image_size=32))
 SPREAD = replace(SMALL, arms=["real", "real+syn", "real+syn:tone"], train_seeds=[0, 1])
 
 
@@ -75,15 +77,16 @@ def make_experiment(
     return Experiment(study, config, scenario="few-shot")
 
 
-def run_spread(folder: Path, accelerator: Accelerator) -> list[Cell]:
-    """The cells of :data:`SPREAD`."""
+def run_spread(folder: Path, accelerator: Accelerator, config: ExperimentConfig = SPREAD) -> list[Cell]:
+    """The cells of :data:`SPREAD`, or of another experiment."""
     corpus = make_corpus()
     split = make_split(corpus)
-    experiment = make_experiment(folder, accelerator, SPREAD, corpus, split)
+    experiment = make_experiment(folder, accelerator, config, corpus, split)
     return experiment.cells(drawn_from(corpus, split.train, folder, strategy="upside down"))
 
 
 if __name__ == "__main__":
     accelerator = start_accelerator(1)
-    run_spread(Path(sys.argv[1]), accelerator)
+    chosen = replace(PROBES, arms=["real", "real+syn", "syn"]) if sys.argv[2:] == ["probe"] else SPREAD
+    run_spread(Path(sys.argv[1]), accelerator, chosen)
     accelerator.end_training()

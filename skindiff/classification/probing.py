@@ -1,0 +1,97 @@
+"""Probes of a study: fitted on rows of it and asked about others, by features that the whole run shares."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from skindiff.classification.feature_store import FeatureStore
+from skindiff.classification.mixing import Mixing
+from skindiff.classification.probe import (
+    FloatArray,
+    Probe,
+    ProbeConfig,
+    ProbeRows,
+    backbone_name,
+    fit_probe,
+)
+from skindiff.corpora.image_table import ImageTable
+from skindiff.measures.backbones import LITE0, load_backbone
+from skindiff.study import Study
+
+FEATURES = "features"
+"""Folder in the cache of the corpus."""
+LITE0_SIZE = 128
+"""Pixels that lite0 sees unless told otherwise."""
+
+
+def feature_store(study: Study, architecture: str, config: ProbeConfig) -> FeatureStore:
+    """Return the features of a probe's backbone; loaded once, whatever study of a run asks.
+
+    Raises:
+        ConfigError: the backbone's weights are not to be had, or it cannot take the image size.
+    """
+    place = study.corpus.config and study.corpus.config.cache_dir
+    folder = (Path(place) if place else study.run.path / "cache") / FEATURES
+
+    name = backbone_name(architecture)
+    size = config.image_size or (LITE0_SIZE if name == LITE0 else None)
+
+    def load() -> FeatureStore:
+        backbone = load_backbone(name, device=study.accelerator.device, image_size=size)
+        return FeatureStore(folder, backbone, quiet=not study.accelerator.is_main_process)
+
+    store: FeatureStore = study.run.once((FEATURES, str(folder), name, size), load)
+    return store
+
+
+def probe_inputs(study: Study, architecture: str, config: ProbeConfig) -> dict[str, Any]:
+    """Return everything that decides a probe but its rows and its seed, to key stages by."""
+    digest = feature_store(study, architecture, config).backbone.digest
+    return {"architecture": architecture, "backbone": digest, **asdict(config)}
+
+
+def train_probe(
+    study: Study,
+    architecture: str,
+    config: ProbeConfig,
+    rows: Dataset,
+    seed: int,
+    *,
+    real: int,
+    mixing: Mixing | None = None,
+) -> Probe:
+    """Fit a probe on rows, which weigh as much together as the real training rows of the study.
+
+    Args:
+        study: whose run keeps the features.
+        architecture: the probe's name.
+        config: see :class:`ProbeConfig`.
+        rows: images with labels and groups.
+        seed: of the folds.
+        real: how many of the rows, the first ones, judge strengths; where there are none, all do.
+        mixing: synthetic rows take over a share of the weight of real ones, which come first.
+
+    Raises:
+        ConfigError: see :func:`feature_store`.
+        TrainingError: the rows are of one class.
+    """
+    table = ImageTable.from_dataset(rows)
+    views = 0 if config.augment == "none" else config.views
+    count = len(table)
+    weights = np.ones(count) if mixing is None else mixing.weights(count)
+    judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
+    features = feature_store(study, architecture, config)(table, config.augment, views)
+    exposure = float(len(study.train))
+    problem = ProbeRows(features, table.labels, list(rows["group_id"]), weights, judges, exposure)
+    return fit_probe(config, problem, len(table.class_names), seed)
+
+
+def predict_probe(
+    study: Study, architecture: str, config: ProbeConfig, probe: Probe, images: Dataset
+) -> FloatArray:
+    """Return class probabilities ``(n, classes)`` of images by a probe of :func:`train_probe`."""
+    features = feature_store(study, architecture, config)(ImageTable.from_dataset(images))
+    return probe.predict(features[:, 0])
