@@ -16,7 +16,7 @@ PAPER_BATCH = 256
 PAPER_FIRST_EPOCH = 11
 """Epochs (from 1) before this one are never selected by the published code."""
 
-Selection = Literal["balanced_accuracy", "accuracy", "loss"]
+Selection = Literal["balanced_accuracy", "accuracy", "loss", "none"]
 
 
 def _loop_defaults() -> LoopConfig:
@@ -64,7 +64,8 @@ class ClassifierConfig:
     """Passes over the training images, judged after each, instead of loop.steps and loop.validate_every. Arms
     with more images then take more steps. Preset published does not look at it."""
     selection: Selection = "balanced_accuracy"
-    """Validation score that the kept weights are best in; preset published takes the loss."""
+    """Validation score that the kept weights are best in; preset published takes the loss. none keeps the
+    last weights, averaged over steps where loop.ema_decay is set: a choice on few images is mostly luck."""
     loop: LoopConfig = field(default_factory=_loop_defaults)
     """Steps, batch, rates; its seed is the one given to train_classifier."""
 

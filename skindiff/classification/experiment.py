@@ -31,6 +31,7 @@ from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig, kept_rows
 from skindiff.progress import progress
 from skindiff.runs import Stage
+from skindiff.seeding import derive_seed
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.augmentation import Augment
@@ -63,6 +64,9 @@ class ExperimentConfig:
     train_seeds: list[int] = field(default_factory=lambda: [0])
     """Seeds of initial weights, batches and augmentations, each shared by all arms. A probe has no such luck,
     and is fitted for the first of them alone."""
+    trainings: int = 1
+    """Trainings of a network in each cell, whose predicted probabilities are averaged: less luck, at its
+    price."""
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     """Everything else about the probes."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -125,6 +129,13 @@ class ExperimentConfig:
 
     def _refuse_without_effect(self, path: str) -> None:
         probes = [one for one in self.architectures if is_probe(one)]
+        if self.trainings < 1:
+            raise ConfigError(f"{path}trainings: {self.trainings} is below 1; 3 is usual, 1 is one training")
+        if self.trainings > 1 and (self.test_curve or len(probes) == len(self.architectures)):
+            raise ConfigError(
+                f"{path}trainings: {self.trainings} are averaged for networks that are fine-tuned alone, and "
+                f"without {path}test_curve; set it to 1"
+            )
         if probes and self.test_curve:
             raise ConfigError(
                 f"{path}test_curve: true watches a training, and {probes[0]} has none; set it to false, or "
@@ -285,6 +296,7 @@ class Experiment:
             later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
         else:
             later |= {"classifier": settings_of(job.config)}
+            later |= {"trainings": self.config.trainings} if self.config.trainings > 1 else {}
         return self.study.stage(
             re.sub(r"[^\w.-]", "-", f"cell-{job.arm.name}-{job.architecture}"),
             says=f"classifier {job.curve}, seed {job.train_seed}",
@@ -326,11 +338,21 @@ class Experiment:
     ) -> tuple[int, Predicted]:
         names = tuple(self.study.corpus.class_names)
         table, watched = ImageTable.from_dataset(rows), self.study.tests if self.config.test_curve else {}
-        model = train_classifier(
-            worker, config, table, self._selection(config), names, folder, job.train_seed,
-            {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
-        )  # fmt: skip
-        return int(_log(folder)[-1]["step"]), partial(predict, worker, model)
+        models = []
+        for turn in range(self.config.trainings):
+            own = folder if turn == 0 else folder / f"training-{turn}"
+            seed = job.train_seed if turn == 0 else derive_seed("training", job.train_seed, turn) % 2**31
+            model = train_classifier(
+                worker, config, table, self._selection(config), names, own, seed,
+                {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
+            )  # fmt: skip
+            models.append(model)
+
+        def predicted(test: Dataset) -> np.ndarray:
+            found: np.ndarray = np.mean([predict(worker, model, test) for model in models], axis=0)
+            return found
+
+        return int(_log(folder)[-1]["step"]), predicted
 
     def _found(self, job: _Job, stage: Stage) -> list[Cell]:
         log = [] if is_probe(job.architecture) else _log(stage.folder)

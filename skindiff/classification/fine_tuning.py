@@ -163,11 +163,12 @@ class _Selection:
     def __init__(self, config: ClassifierConfig, rows: int, file: Path) -> None:
         self.published, self.file = config.preset == "published", file
         self.chosen_by = f"validation_{'loss' if self.published else config.selection}"
+        self.chooses = self.published or config.selection != "none"
         self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.published else 0
 
     def score(self, row: dict[str, float]) -> float:
         """Return what the best row has most of, -inf for a row that does not compete."""
-        if "validation_loss" not in row or row["step"] < self.first_step:
+        if not self.chooses or "validation_loss" not in row or row["step"] < self.first_step:
             return -math.inf
         score = row[self.chosen_by]
         return -score if self.chosen_by == "validation_loss" else score

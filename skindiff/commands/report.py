@@ -91,6 +91,10 @@ def _scores(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[s
         ]
         for name, found in series.items()
     ]
+    chance = {row["metric"]: row["chance"] for row in rows if row["chance"] is not None}
+    if chance:
+        guesses = [f"{100 * chance[metric]:.1f}" if metric in chance else "" for metric in metrics]
+        lines.append(["chance", *guesses, ""])
     about = (
         f"{first['architecture']}, scenario {first['scenario']}, {first['test_group']} test images: "
         f"{first['images']} of {first['groups']} groups, {first['cells']} runs per arm; percent [95%]"

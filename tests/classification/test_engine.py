@@ -10,16 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
 
 from skindiff.classification import experiment
 from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
 from skindiff.classification.cells import Cell
+from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
+from skindiff.classification.networks import load_classifier
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 from tests.classification.engine import (
+    PLAIN,
+    PROBES,
     SMALL,
     SPREAD,
     drawn_from,
@@ -246,3 +251,37 @@ def test_two_processes_train_the_cells_of_one(tmp_path: Path) -> None:
     assert len(alone) == len(SPREAD.arms) * len(SPREAD.train_seeds)
     for one, two in zip(alone, together, strict=True):
         assert np.array_equal(one.probabilities, two.probabilities)
+
+
+def test_several_trainings_of_a_cell_are_averaged(
+    tmp_path: Path, accelerator: Accelerator, corpus: Dataset
+) -> None:
+    several = replace(SMALL, trainings=2, classifier=replace(PLAIN, keep_weights=True))
+    experiment = make_experiment(tmp_path, accelerator, several, corpus, make_split(corpus))
+    (cell,) = experiment.cells()
+    (folder,) = (tmp_path / "stages").glob("cell-real-*")
+    models = [load_classifier(place) for place in (folder, folder / "training-1")]
+    (test,) = experiment.study.tests.values()
+    alone = [predict(accelerator, model, test) for model in models]
+    np.testing.assert_allclose(cell.probabilities, np.mean(alone, axis=0), atol=1e-6)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-4
+    with pytest.raises(ConfigError, match="trainings: 2 are averaged for networks"):
+        replace(PROBES, trainings=2).validate()
+
+
+def test_where_nothing_is_selected_the_last_averaged_weights_stay(
+    tmp_path: Path, accelerator: Accelerator, corpus: Dataset
+) -> None:
+    config = replace(PLAIN, keep_weights=True, loop=replace(PLAIN.loop, steps=6, ema_decay=0.5))
+    split, names = make_split(corpus), corpus.features["label"].names
+    train, validation = corpus.select(split.train), corpus.select(split.validation)
+    weights = {}
+    for name, own, judged in (
+        ("last", config, None),
+        ("none", replace(config, selection="none"), validation),
+        ("raw", replace(config, loop=replace(config.loop, ema_decay=0.0)), None),
+    ):
+        model = train_classifier(accelerator, own, train, judged, names, tmp_path / name, 0)
+        weights[name] = torch.cat([part.detach().flatten() for part in model.parameters()])
+    assert torch.equal(weights["none"], weights["last"])
+    assert not torch.equal(weights["raw"], weights["last"])
