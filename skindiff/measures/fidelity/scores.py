@@ -7,7 +7,7 @@ FID, KID, precision and recall are torch-fidelity's; density, coverage and all i
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 import torch
@@ -64,6 +64,35 @@ class FidelityConfig:
             raise ConfigError(f"{path}by: {self.by} names a grouping twice")
 
 
+class FidelityGroup(TypedDict):
+    """The scores of a class or a skin type."""
+
+    by: Grouping
+    name: str
+    real: int
+    generated: int
+    scores: dict[str, float]
+
+
+class FidelityContent(TypedDict):
+    """The fields of :class:`Fidelity`."""
+
+    features: str
+    real: int
+    generated: int
+    kid_subset_size: int
+    scores: dict[str, float]
+    groups: list[FidelityGroup]
+    warning: str | None
+
+
+class FidelityRow(FidelityContent):
+    """A row of the report's key ``fidelity``: the name of the images, their seed, and the scores."""
+
+    images: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Fidelity:
     """Scores of generated against real images.
@@ -85,12 +114,12 @@ class Fidelity:
     generated: int
     kid_subset_size: int
     scores: dict[str, float]
-    groups: list[dict[str, Any]]
+    groups: list[FidelityGroup]
     warning: str | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FidelityContent:
         """Return plain types for a report."""
-        return asdict(self)
+        return cast(FidelityContent, asdict(self))
 
 
 def score_fidelity(
@@ -148,14 +177,14 @@ def _group_scores(
     config: FidelityConfig,
     least: int,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[FidelityGroup]:
     """Return a row for each class, or each skin type, of which both sides have ``least`` images."""
     names: Sequence[str] = tables[0].class_names if by == "class" else SKIN_TYPES
     columns = [
         [table.class_names[code] for code in table.labels] if by == "class" else table.skin_types
         for table in tables
     ]
-    rows = []
+    rows: list[FidelityGroup] = []
     for name in names:
         own = [
             found[torch.tensor([value == name for value in column], dtype=torch.bool)]

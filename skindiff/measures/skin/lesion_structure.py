@@ -17,7 +17,7 @@ stands among those.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,25 @@ class Structure:
         return float((weight * local).sum() / max(weight.sum(), 1e-9))
 
 
+class MeanInterval(TypedDict):
+    """A mean with its interval."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+
+
+class LesionRow(TypedDict):
+    """What :meth:`LesionPreservation.summary` returns."""
+
+    measure: str
+    own_similarity: MeanInterval
+    kept: MeanInterval
+    rank_of_own_source: MeanInterval
+    mismatched_similarity: float
+    pairs: int
+
+
 @dataclass(frozen=True)
 class LesionPreservation:
     """How much of the lesions' structure a transfer kept; made by :func:`lesion_preservation`.
@@ -95,17 +114,21 @@ class LesionPreservation:
     rank: tuple[float, float, float]
     pairs: int
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> LesionRow:
         """Return the report's form: plain numbers."""
-        values = {"own_similarity": self.own, "kept": self.kept, "rank_of_own_source": self.rank}
-        parts = ("mean", "ci_low", "ci_high")
-        rows: dict[str, Any] = {name: dict(zip(parts, value, strict=True)) for name, value in values.items()}
         return {
             "measure": "structure term of SSIM on band-passed luminance, in the source's lesion",
-            **rows,
+            "own_similarity": _with_interval(self.own),
+            "kept": _with_interval(self.kept),
+            "rank_of_own_source": _with_interval(self.rank),
             "mismatched_similarity": self.other,
             "pairs": self.pairs,
         }
+
+
+def _with_interval(values: tuple[float, float, float]) -> MeanInterval:
+    mean, low, high = values
+    return {"mean": mean, "ci_low": low, "ci_high": high}
 
 
 def source_lesion(pixels: NDArray[np.uint8]) -> Mask:

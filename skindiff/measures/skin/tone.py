@@ -10,7 +10,7 @@ Fitzpatrick type.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,41 @@ def image_ita(pixels: NDArray[np.uint8], lesion_mask: Mask | None = None) -> flo
     return float(ita_degrees(np.median(lab[..., 0][skin]), np.median(lab[..., 2][skin])))
 
 
+class Angles(TypedDict):
+    """How angles are distributed, in degrees."""
+
+    n: int
+    mean: float
+    sd: float
+    p10: float
+    median: float
+    p90: float
+
+
+class MedianInterval(TypedDict):
+    """A median with its interval."""
+
+    median: float
+    ci_low: float
+    ci_high: float
+
+
+class ToneRow(TypedDict):
+    """What :meth:`ToneShift.summary` returns."""
+
+    unit: str
+    source: Angles
+    synthetic: Angles
+    target: Angles
+    paired_shift: MedianInterval
+    gap: MedianInterval
+    share_of_gap: MedianInterval
+    wasserstein_source_to_target: float
+    wasserstein_synthetic_to_target: float
+    pairs: int
+    unmeasured: dict[str, int]
+
+
 @dataclass(frozen=True)
 class ToneShift:
     """How far images moved in tone, in degrees of ITA; made by :func:`tone_shift`.
@@ -159,7 +194,7 @@ class ToneShift:
     distance_after: float
     unmeasured: dict[str, int] = field(default_factory=dict)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ToneRow:
         """Return the report's form: plain numbers, degrees but for ``share_of_gap``."""
         return {
             "unit": "degrees of ITA",
@@ -176,7 +211,7 @@ class ToneShift:
         }
 
 
-def _distribution(angles: Sequence[float]) -> dict[str, float]:
+def _distribution(angles: Sequence[float]) -> Angles:
     low, middle, high = np.percentile(angles, [10, 50, 90])
     return {
         "n": len(angles),
@@ -188,8 +223,9 @@ def _distribution(angles: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _with_interval(values: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip(("median", "ci_low", "ci_high"), values, strict=True))
+def _with_interval(values: tuple[float, float, float]) -> MedianInterval:
+    median, low, high = values
+    return {"median": median, "ci_low": low, "ci_high": high}
 
 
 def tone_shift(
