@@ -4,13 +4,33 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
+
+
+class SeriesColumns(TypedDict):
+    """The columns of a row that name a series, in the order and with the meaning of :class:`CellKey`."""
+
+    scenario: str
+    test_group: str
+    generator: str | None
+    strategy: str | None
+    arm: str
+    ratio: float | None
+    architecture: str
+    preset: str
+
+
+class CellColumns(SeriesColumns):
+    """The columns of a row that name a cell."""
+
+    split_seed: int | None
+    train_seed: int | None
 
 
 class CellKey(NamedTuple):
@@ -41,6 +61,25 @@ class CellKey(NamedTuple):
     def seeds(self) -> tuple[int | None, int | None]:
         """The split seed and the training seed."""
         return self.split_seed, self.train_seed
+
+    @property
+    def series_columns(self) -> SeriesColumns:
+        """The parts without seeds, by name."""
+        return {
+            "scenario": self.scenario,
+            "test_group": self.test_group,
+            "generator": self.generator,
+            "strategy": self.strategy,
+            "arm": self.arm,
+            "ratio": self.ratio,
+            "architecture": self.architecture,
+            "preset": self.preset,
+        }
+
+    @property
+    def columns(self) -> CellColumns:
+        """All parts, by name."""
+        return {**self.series_columns, "split_seed": self.split_seed, "train_seed": self.train_seed}
 
 
 @dataclass(frozen=True)
@@ -78,7 +117,7 @@ class Cell:
 def save_cell(cell: Cell, path: Path) -> None:
     """Write a cell to an ``.npz`` file, atomically and with the same bytes for the same cell."""
     about = {
-        "key": cell.key._asdict(),
+        "key": cell.key.columns,
         "class_names": cell.class_names,
         "optimiser_steps": cell.optimiser_steps,
     }

@@ -12,13 +12,13 @@ from datasets import Dataset
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
 from skindiff.classification.arms import build_arm
-from skindiff.classification.best_epoch import best_epoch
+from skindiff.classification.best_epoch import BestEpochRow, best_epoch
 from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
-from skindiff.classification.leaks import copies_crossing, refuse_leaks
+from skindiff.classification.leaks import SplitRow, copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
@@ -127,9 +127,9 @@ class Experiment:
         self.study, self.config, self.scenario = study, config, scenario
         self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
-        self.best_epochs: list[dict[str, Any]] = []
+        self.best_epochs: list[BestEpochRow] = []
 
-    def described_split(self) -> dict[str, Any]:
+    def described_split(self) -> SplitRow:
         """Return the row of the report's ``splits``."""
         return {
             "seed": self.study.split.seed,
@@ -246,7 +246,7 @@ class Experiment:
             self.logs[job.curve] = log
         keys = {group: self._key(job, group) for group in self.study.tests}
         for group in self.study.tests if self.config.test_curve else ():
-            row = {**keys[group]._asdict(), **best_epoch(log, group)}
+            row: BestEpochRow = {**keys[group].columns, **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
         # Another split seed can have drawn the very same rows, and so share the stage of its real arm.
         return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]

@@ -1,14 +1,24 @@
 """What makes a comparison unfair: training on what is tested, and arms that differ in more than images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from datasets import Dataset, Image
 
 from skindiff.classification.cells import Cell
-from skindiff.corpora.registry import patients_unknown
+from skindiff.corpora.registry import CorpusCounts, patients_unknown
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
+
+
+class SplitRow(TypedDict):
+    """A row of the report's ``splits``; ``copies_crossing`` where they were counted."""
+
+    seed: int
+    sizes: dict[str, int]
+    dropped: dict[str, int]
+    groups_crossing: int
+    copies_crossing: NotRequired[int]
 
 
 def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
@@ -65,9 +75,7 @@ def _bytes(row: Mapping[str, Any]) -> Any:
     return row["image"]["bytes"] or row["image"]["path"]
 
 
-def comparison_flags(
-    cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
-) -> list[str]:
+def comparison_flags(cells: Sequence[Cell], splits: Sequence[SplitRow], corpus: CorpusCounts) -> list[str]:
     """Return in words what a reader must know before believing a difference between arms.
 
     Args:
@@ -77,10 +85,11 @@ def comparison_flags(
         corpus: the report's ``corpus``.
     """
     flags = patients_unknown(corpus)
-    for name, what in (
+    crossings: tuple[tuple[Literal["groups_crossing", "copies_crossing"], str], ...] = (
         ("groups_crossing", "groups (patients, lesions, duplicates) stand in training and test at once"),
         ("copies_crossing", "held-out images are byte for byte a training image, under another group"),
-    ):
+    )
+    for name, what in crossings:
         found = {str(row["seed"]): row[name] for row in splits if row.get(name)}
         if found:
             counts = ", ".join(f"{count} in split {seed}" for seed, count in found.items())

@@ -7,7 +7,7 @@ wrongly given that class still count against the classes they belong to. Where a
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import evaluate
 import numpy as np
@@ -23,6 +23,19 @@ METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc"
 
 MINIMUM_GROUP_SIZE = 10
 """Scores of a skin type with fewer test images are suppressed: they would say more about chance."""
+
+
+class Scores(TypedDict):
+    """What :func:`classification_scores` returns."""
+
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    balanced_accuracy: float
+    auroc: float | None
+    per_class_f1: dict[str, float | None]
+    per_skin_type_recall: dict[str, float | None]
 
 
 def _per_class_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float]:
@@ -54,7 +67,7 @@ def classification_scores(
     *,
     class_names: Sequence[str],
     skin_types: Sequence[str | None] | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Score predictions.
 
     Args:
@@ -134,6 +147,6 @@ class SkinClassificationMetric(evaluate.Metric):
         references: Any = None,
         skin_types: Any = None,
         class_names: Sequence[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Scores:
         recorded = [name or None for name in skin_types]
         return classification_scores(references, predictions, class_names=class_names, skin_types=recorded)

@@ -20,7 +20,12 @@ from skindiff.files import write_atomically
 from skindiff.training.products import publish
 
 CLASSIFIER, SCORES_FILE = "classifier", "scores.json"
-_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
+_SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auroc",
+)
 
 
 @dataclass

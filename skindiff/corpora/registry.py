@@ -2,10 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pandas as pd
 from datasets import Dataset
@@ -173,6 +172,16 @@ def _give_fields() -> None:
 _give_fields()
 
 
+class CorpusCounts(TypedDict, total=False):
+    """What :meth:`Corpus.counts` returns; ``ungrouped`` where there are any."""
+
+    images: int
+    groups: int
+    missing: int
+    quarantined: int
+    ungrouped: int
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A corpus in the cache: every image decoded, of one size, with its group.
@@ -222,18 +231,20 @@ class Corpus:
         names: list[str] = self.dataset.features["label"].names
         return names
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> CorpusCounts:
         """Return how many images were kept, missing and quarantined, and how many groups there are.
 
         ``ungrouped`` is among them where the patient or lesion of some images is not known.
         """
-        counts = {
+        counts: CorpusCounts = {
             "images": len(self.dataset),
             "groups": len(set(self.dataset["group_id"])),
             "missing": len(self.missing),
             "quarantined": len(self.quarantined),
         }
-        return counts | ({"ungrouped": self.ungrouped} if self.ungrouped else {})
+        if self.ungrouped:
+            counts["ungrouped"] = self.ungrouped
+        return counts
 
 
 def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
@@ -265,7 +276,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     return corpus
 
 
-def patients_unknown(counts: Mapping[str, int]) -> list[str]:
+def patients_unknown(counts: CorpusCounts) -> list[str]:
     """Return what must be said of a corpus in which a split may cut through patients nobody has named.
 
     Args:

@@ -19,7 +19,7 @@ from skindiff.generators.models import model_revision
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
-from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
+from skindiff.synthesis.writer import SynthesisSummary, load_summary, load_synthetic, write_synthetic
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -117,7 +117,7 @@ class Synthetic:
     strategy: str
     name: str
     generator: str
-    summary: dict[str, Any]
+    summary: SynthesisSummary
     adapter: Adapter | None = None
     named: bool = False
 

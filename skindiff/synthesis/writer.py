@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,31 @@ logger = logging.getLogger(__name__)
 PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
 _METADATA_KEY = b"skindiff"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class SynthesisTimings(TypedDict):
+    """How long a call took to draw."""
+
+    images: int
+    seconds: float
+    images_per_second: float | None
+
+
+class SynthesisCounts(TypedDict):
+    """What became of a plan; of images drawn elsewhere only their number is known."""
+
+    planned: int
+    drawn: int
+    refused_counts: NotRequired[dict[str, int]]
+    refused: NotRequired[dict[str, str]]
+    denoising_steps: NotRequired[dict[str, int]]
+    shards: NotRequired[int]
+
+
+class SynthesisSummary(SynthesisCounts):
+    """What :func:`write_rows` leaves beside the shards."""
+
+    timings: NotRequired[SynthesisTimings]
 
 
 class RowDrawer(Protocol):
@@ -73,7 +98,7 @@ def write_synthetic(
     *,
     rows_per_shard: int = 256,
     load_base: Callable[[], Any] | None = None,
-) -> dict[str, Any]:
+) -> SynthesisSummary:
     """Draw a plan of Stable Diffusion into Parquet shards; see :func:`write_rows`.
 
     Args:
@@ -113,7 +138,7 @@ def write_rows(
     *,
     rows_per_shard: int = 256,
     prepare: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
-) -> dict[str, Any]:
+) -> SynthesisSummary:
     """Draw a plan into Parquet shards and return the summary that lies beside them.
 
     Shard ``i`` is drawn by process ``i % processes``; its bytes are the same whoever draws it. Shards that
@@ -159,9 +184,9 @@ def write_rows(
     return summary
 
 
-def load_summary(folder: Path) -> dict[str, Any]:
+def load_summary(folder: Path) -> SynthesisSummary:
     """Return what :func:`write_rows` left beside the shards."""
-    summary: dict[str, Any] = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    summary: SynthesisSummary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
     return summary
 
 
@@ -296,11 +321,11 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
         ) from error
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     _write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _summarise(shards: _Shards, timings: Sequence[tuple[int, float]]) -> dict[str, Any]:
+def _summarise(shards: _Shards, timings: Sequence[tuple[int, float]]) -> SynthesisSummary:
     refused: dict[str, str] = {}
     steps: dict[str, int] = {}
     drawn = 0

@@ -38,7 +38,13 @@ from skindiff.training.gan_config import (
     Objective,
     SNDCGANConfig,
 )
-from skindiff.training.gan_diversity import PREFIX, DiversityGauge, collapsed_classes, settle_statistics
+from skindiff.training.gan_diversity import (
+    PREFIX,
+    Diversity,
+    DiversityGauge,
+    collapsed_classes,
+    settle_statistics,
+)
 from skindiff.training.generator_data import (
     generator_images,
     generator_table,
@@ -264,7 +270,7 @@ def _save(
     discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     names = list(pipeline.config.class_names)
     ratios = {name: log[-1][PREFIX + name] for name in names if PREFIX + name in log[-1]}
-    said = {
+    said: Diversity = {
         "collapse_below": config.collapse_below,
         "of_real": ratios,
         "collapsed": collapsed_classes(log[-1], names, config.collapse_below),

@@ -52,38 +52,40 @@ classes that occur in a resampled test set.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell, CellKey
-from skindiff.classification.metrics import METRICS, SkinClassificationMetric
+from skindiff.classification.metrics import METRICS, Scores, SkinClassificationMetric
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate
+from skindiff.evaluation.statistics.rows import Difference, Mean, ResultRow, SummaryRow
 from skindiff.measures.group_bootstrap import resampled
 from skindiff.renamed import in_streams
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
+RowT = TypeVar("RowT", bound=Mapping[str, object])
 
 REFERENCE_ARM = "real"
 
 
-def result_row(cell: Cell) -> dict[str, Any]:
+def result_row(cell: Cell) -> ResultRow:
     """Return the cell's row of `results`: its key, optimiser steps, number of test images and scores."""
-    scores = SkinClassificationMetric().compute(
+    scores: Scores = SkinClassificationMetric().compute(
         predictions=cell.probabilities,
         references=cell.labels,
         skin_types=[name or "" for name in cell.skin_types],
         class_names=cell.class_names,
     )
     return {
-        **cell.key._asdict(),
+        **cell.key.columns,
         "optimiser_steps": cell.optimiser_steps,
         "test_images": len(cell.labels),
-        **(scores or {}),
+        **scores,
     }
 
 
@@ -164,11 +166,7 @@ def nearest_reference(key: CellKey, candidates: Sequence[CellKey]) -> CellKey | 
     return ranked[0]
 
 
-def _name(series: Series) -> dict[str, Any]:
-    return {field: value for field, value in series.key._asdict().items() if not field.endswith("_seed")}
-
-
-def _mean(found: Estimate | None, level: float) -> dict[str, Any]:
+def _mean(found: Estimate | None, level: float) -> Mean:
     if found is None:
         return {"mean": None, "ci_low": None, "ci_high": None}
     low, high = found.share_interval(level)
@@ -199,7 +197,7 @@ class _Comparisons:
             }
             self.corrections |= dict(zip(judged, holm(list(judged.values()), level), strict=True))
 
-    def said(self, series: Series, arm: str) -> dict[str, Any]:
+    def said(self, series: Series, arm: str) -> Difference:
         """Return :func:`comparison` of a series with its reference of that arm."""
         other, place = self.others[series.key].get(arm), (series.key, arm)
         cells = series.paired_cells(other) if other else 0
@@ -219,18 +217,22 @@ def _others(one: Series, series: Sequence[Series], references: Sequence[str]) ->
 
 def _population_rows(
     series: Sequence[Series], references: Sequence[str], metrics: Sequence[str], level: float
-) -> list[dict[str, Any]]:
+) -> list[SummaryRow]:
     comparisons = {metric: _Comparisons(series, references, metric, level) for metric in metrics}
-    rows = []
-    for one in series:
-        for metric in metrics:
-            found = comparisons[metric]
-            row = {**_name(one), "metric": metric, **_mean(one.mean(metric), level)}
-            row |= found.said(one, REFERENCE_ARM)
-            row["against"] = {arm: found.said(one, arm) for arm in references if arm != one.key.arm}
-            row |= {"cells": len(one.scores), "groups": one.groups, "images": one.images}
-            rows.append(row)
-    return rows
+    return [
+        {
+            **one.key.series_columns,
+            "metric": metric,
+            **_mean(one.mean(metric), level),
+            **comparisons[metric].said(one, REFERENCE_ARM),
+            "against": {arm: comparisons[metric].said(one, arm) for arm in references if arm != one.key.arm},
+            "cells": len(one.scores),
+            "groups": one.groups,
+            "images": one.images,
+        }
+        for one in series
+        for metric in metrics
+    ]
 
 
 def summarise(
@@ -241,7 +243,7 @@ def summarise(
     replicates: int = 2000,
     level: float = LEVEL,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[SummaryRow]:
     """Return the rows of `summary`, one for each series of cells and each metric.
 
     Args:
@@ -270,7 +272,7 @@ def summarise(
     populations: dict[tuple[str, str, str, str], list[Cell]] = {}
     for cell in cells:
         populations.setdefault(cell.key.population, []).append(cell)
-    rows = []
+    rows: list[SummaryRow] = []
     for members in populations.values():
         drawn = Resampling(members, replicates, "summary", *in_streams(*members[0].key.population), seed)
         by_series: dict[CellKey, list[Cell]] = {}
@@ -281,7 +283,7 @@ def summarise(
     return rows
 
 
-def find_row(rows: Sequence[Mapping[str, Any]], **wanted: Any) -> Mapping[str, Any]:
+def find_row(rows: Sequence[RowT], **wanted: object) -> RowT:
     """Return the one row with all the ``wanted`` values; raise ValueError if there is none or several."""
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     if len(found) != 1:

@@ -1,7 +1,9 @@
 """What follows from an interval, in plain words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from skindiff.classification.cells import SeriesColumns
+from skindiff.evaluation.statistics.rows import Difference, SummaryRow, Verdict, agree, series_columns
 
 HELPS, HURTS, CANNOT_TELL = "helps", "hurts", "can't tell"
 
@@ -18,7 +20,7 @@ def points(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value + 0.0:+.1f}"
 
 
-def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def series_name(row: SeriesColumns, rows: Sequence[SeriesColumns]) -> str:
     """Return the arm, with strategy, generator and ratio where other rows of the same arm differ in them."""
     same_arm = [other for other in rows if other["arm"] == row["arm"]]
     parts = [str(row["arm"])]
@@ -31,24 +33,21 @@ def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
     return " ".join(part for part in parts if part)
 
 
-def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+def several_generators(row: SeriesColumns, rows: Sequence[SeriesColumns]) -> bool:
     """Whether other generators have drawn for the same arm in the same way."""
-    drawn = {
-        other["generator"] for other in rows if all(other[name] == row[name] for name in ("arm", "strategy"))
-    }
+    drawn = {other["generator"] for other in rows if agree(other, row, ("arm", "strategy"))}
     return len(drawn) > 1
 
 
-def judged_differences(
-    row: Mapping[str, Any], summary: Sequence[Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
+def judged_differences(row: SummaryRow, summary: Sequence[SummaryRow]) -> dict[str, Difference]:
     """Return the differences that matter by reference: to `real`, and to controls unless the row is one."""
     controls = {arm for other in summary for arm in other["against"]}
-    found = {"real": row} | (row["against"] if row["arm"] not in {"real", *controls} else {})
+    found: dict[str, Difference] = {"real": row}
+    found |= row["against"] if row["arm"] not in {"real", *controls} else {}
     return {reference: one for reference, one in found.items() if one["delta"] is not None}
 
 
-def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+def verdicts(summary: Sequence[SummaryRow], metric: str) -> list[Verdict]:
     """Return a verdict for every series against `real`, and for every arm under test against the controls.
 
     A verdict follows from the interval corrected for the number of arms, and from nothing else.
@@ -61,7 +60,7 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
         Dicts with the key of the series, ``metric``, ``reference``, ``verdict`` (:func:`call`),
         ``minimum_effect`` (the corrected one) and ``sentence``.
     """
-    found = []
+    found: list[Verdict] = []
     for row in summary:
         if row["metric"] != metric:
             continue
@@ -69,7 +68,7 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
             verdict = call(difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"])
             found.append(
                 {
-                    **{name: row[name] for name in _KEY},
+                    **series_columns(row),
                     "metric": metric,
                     "reference": reference,
                     "verdict": verdict,
@@ -80,14 +79,11 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
     return found
 
 
-_KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
-
-
 def _sentence(
-    row: Mapping[str, Any],
-    summary: Sequence[Mapping[str, Any]],
+    row: SummaryRow,
+    summary: Sequence[SummaryRow],
     reference: str,
-    difference: Mapping[str, Any],
+    difference: Difference,
     verdict: str,
 ) -> str:
     by = f" by {row['generator']}" if several_generators(row, summary) else ""
@@ -102,7 +98,7 @@ def _sentence(
     return f"{row['arm']}{strategy} {says}: {'; '.join(part for part in parts if part)}."
 
 
-def _amount(row: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+def _amount(row: SummaryRow, difference: Difference) -> str:
     low, high = difference["delta_ci_low_corrected"], difference["delta_ci_high_corrected"]
     count = difference["comparisons"]
     corrected = f", corrected for {count} comparisons" if count > 1 else ""
@@ -110,7 +106,7 @@ def _amount(row: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
     return f"{points(difference['delta'])} points of {name} [{points(low)}, {points(high)}]{corrected}"
 
 
-def _least(difference: Mapping[str, Any]) -> str:
+def _least(difference: Difference) -> str:
     least = difference["minimum_effect_corrected"]
     if least is None:
         return "nothing varied, so nothing is known of smaller effects"

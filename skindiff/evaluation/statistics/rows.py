@@ -1,0 +1,91 @@
+"""The rows of `results`, `summary` and `verdicts`, as they stand in ``report.json``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
+
+from skindiff.classification.cells import CellColumns, SeriesColumns
+from skindiff.classification.metrics import Scores
+
+PopulationColumn = Literal["scenario", "test_group", "architecture", "preset"]
+"""Columns in which the series that are compared agree."""
+
+
+class ResultRow(CellColumns, Scores):
+    """A cell and its scores; see :func:`~skindiff.evaluation.statistics.paired_bootstrap.result_row`."""
+
+    optimiser_steps: int
+    test_images: int
+
+
+class Difference(TypedDict):
+    """What is said of two arms; see :func:`~skindiff.evaluation.statistics.comparisons.comparison`."""
+
+    delta: float | None
+    delta_ci_low: float | None
+    delta_ci_high: float | None
+    delta_se: float | None
+    delta_df: float | None
+    delta_p: float | None
+    delta_seed_share: float | None
+    minimum_effect: float | None
+    power_at_5_points: float | None
+    delta_p_corrected: float | None
+    delta_ci_low_corrected: float | None
+    delta_ci_high_corrected: float | None
+    corrected_level: float | None
+    minimum_effect_corrected: float | None
+    caution: str | None
+    comparisons: int
+    paired_cells: int
+
+
+class Mean(TypedDict):
+    """The mean of a score over cells with its interval, None where there is none."""
+
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class SummaryRow(SeriesColumns, Mean, Difference):
+    """A series in one metric; see :func:`~skindiff.evaluation.statistics.paired_bootstrap.summarise`."""
+
+    metric: str
+    against: dict[str, Difference]
+    cells: int
+    groups: int
+    images: int
+
+
+class Verdict(SeriesColumns):
+    """A judgement of a series; see :func:`~skindiff.evaluation.statistics.verdicts.verdicts`."""
+
+    metric: str
+    reference: str
+    verdict: str
+    minimum_effect: float | None
+    sentence: str
+
+
+def series_columns(row: SeriesColumns) -> SeriesColumns:
+    """Return the columns of a row that name its series, and no others."""
+    return {
+        "scenario": row["scenario"],
+        "test_group": row["test_group"],
+        "generator": row["generator"],
+        "strategy": row["strategy"],
+        "arm": row["arm"],
+        "ratio": row["ratio"],
+        "architecture": row["architecture"],
+        "preset": row["preset"],
+    }
+
+
+def values_of(row: Mapping[str, object], columns: Sequence[str]) -> tuple[object, ...]:
+    """Return what a row holds in some columns."""
+    return tuple(row[name] for name in columns)
+
+
+def agree(one: Mapping[str, object], other: Mapping[str, object], columns: Sequence[str]) -> bool:
+    """Return whether two rows hold the same in some columns."""
+    return values_of(one, columns) == values_of(other, columns)
