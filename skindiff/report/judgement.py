@@ -1,8 +1,11 @@
 """What a report says first: the verdicts, what would change them, and whether the comparison is fair."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from skindiff.classification.leaks import SplitRow
+from skindiff.evaluation.statistics.rows import Difference, ResultRow, Verdict, agree
+from skindiff.report.content import ReportContent
 
 KEY = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
 """What names a series in `summary` and `verdicts`."""
@@ -10,33 +13,31 @@ _HOPELESS = 100
 """Times as much data, from which on the number does not matter."""
 
 
-def judged(content: Mapping[str, Any], verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+def judged(content: ReportContent, verdict: Verdict) -> Difference:
     """Return the difference that a verdict is about: the fields of its row of `summary`.
 
     Args:
         content: of ``report.json``.
         verdict: a row of its ``verdicts``.
     """
-    wanted = {name: verdict[name] for name in (*KEY, "metric")}
-    row = next(row for row in content["summary"] if all(row[name] == value for name, value in wanted.items()))
-    found: Mapping[str, Any] = row if verdict["reference"] == "real" else row["against"][verdict["reference"]]
-    return found
+    row = next(row for row in content["summary"] if agree(row, verdict, (*KEY, "metric")))
+    return row if verdict["reference"] == "real" else row["against"][verdict["reference"]]
 
 
-def decided(found: Mapping[str, Any]) -> bool:
+def decided(found: Difference) -> bool:
     """Return whether the interval that a verdict follows from leaves out zero."""
     low, high = deciding_interval(found)
     return low is not None and high is not None and not low <= 0 <= high
 
 
-def deciding_interval(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def deciding_interval(found: Difference) -> tuple[float | None, float | None]:
     """Return the ends of a difference's interval, corrected for the number of arms where that was done."""
     if found.get("delta_ci_low_corrected") is not None:
         return found["delta_ci_low_corrected"], found["delta_ci_high_corrected"]
     return found["delta_ci_low"], found["delta_ci_high"]
 
 
-def would_change(found: Mapping[str, Any]) -> str:
+def would_change(found: Difference) -> str:
     """Return in a sentence what it would take to tell a difference that could not be told from none.
 
     The factor is that by which a standard error must shrink for the difference that was seen to be the least
@@ -63,7 +64,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
-def at_chance(content: Mapping[str, Any]) -> str:
+def at_chance(content: ReportContent) -> str:
     """Return in a sentence that classifiers of real images do no better than chance, if that is so."""
     rows = [
         row for row in content["summary"] if row["arm"] == "real" and row["metric"] == "balanced_accuracy"
@@ -71,17 +72,21 @@ def at_chance(content: Mapping[str, Any]) -> str:
     if not rows or not content["results"]:
         return ""
     classes = len(content["results"][0]["per_class_f1"])
-    low = [row for row in rows if row["ci_low"] is not None and row["ci_low"] <= 1 / classes]
+    low = [
+        row["mean"]
+        for row in rows
+        if row["mean"] is not None and row["ci_low"] is not None and row["ci_low"] <= 1 / classes
+    ]
     if not low:
         return ""
-    scores = f"{100 * low[0]['mean']:.1f}% balanced accuracy, {100 / classes:.1f}% by chance"
+    scores = f"{100 * low[0]:.1f}% balanced accuracy, {100 / classes:.1f}% by chance"
     return (
         f"Classifiers of `real` images are not known to do better than chance ({scores}): what is compared "
         "with them says little of synthetic images. Train longer, or on more images."
     )
 
 
-def verdict_text(content: Mapping[str, Any]) -> list[str]:
+def verdict_text(content: ReportContent) -> list[str]:
     """Return the verdicts against `real`, and the sentences against the controls, as lists."""
     lines, others = [], []
     for one in content["verdicts"]:
@@ -94,7 +99,7 @@ def verdict_text(content: Mapping[str, Any]) -> list[str]:
     return [at_chance(content), "\n".join(lines), against]
 
 
-def comparison_text(content: Mapping[str, Any]) -> list[str]:
+def comparison_text(content: ReportContent) -> list[str]:
     """Return the flags; without any, what was looked at and found in order."""
     if content["flags"]:
         return ["\n".join(f"- {flag}" for flag in content["flags"])]
@@ -102,7 +107,7 @@ def comparison_text(content: Mapping[str, Any]) -> list[str]:
     return ["Nothing was found against it: " + "; ".join(checked) + "."] if checked else []
 
 
-def _checked(splits: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _checked(splits: Sequence[SplitRow], results: Sequence[ResultRow]) -> list[str]:
     if not splits or not results:
         return []
     found = [f"no group stands in training and test at once ({_number(len(splits), 'split')})"]

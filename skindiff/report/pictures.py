@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell, CellKey
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
+from skindiff.evaluation.statistics.rows import Difference, PopulationColumn, SummaryRow
 from skindiff.evaluation.statistics.verdicts import judged_differences, series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.judgement import deciding_interval
@@ -260,7 +261,7 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
     axes.legend(fontsize=7)
 
 
-def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path: Path) -> None:
+def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) -> None:
     """Draw paired differences in points, with intervals and (thin) those corrected for the number of arms.
 
     Args:
@@ -275,7 +276,7 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path:
         for panel, metric in zip(panels, metrics, strict=True):
             panel.axvline(0, color="#4c5663", linewidth=1)
             for place, line in enumerate(lines):
-                key = {field: line[field] for field in CellKey._fields if field in line}
+                key = {field: value for field, value in line.items() if field in CellKey._fields}
                 row = find_row(rows, metric=metric, **key)
                 colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
                 _draw_difference(panel, -place, judged_differences(row, rows), colour)
@@ -293,28 +294,28 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path:
         figure.supxlabel(note, fontsize=8, color="#4c5663")
 
 
-def _forest_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def _forest_name(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
     same = [other for other in rows if other["scenario"] == row["scenario"]]
     name = series_name(row, [other for other in same if other["test_group"] == row["test_group"]])
-    for field in ("scenario", "test_group", "architecture", "preset"):
+    columns: tuple[PopulationColumn, ...] = ("scenario", "test_group", "architecture", "preset")
+    for field in columns:
         if len({other[field] for other in rows}) > 1:
             name += f", {row[field]}"
     return name
 
 
-def _draw_difference(
-    axes: Axes, place: float, differences: Mapping[str, Mapping[str, Any]], colour: str
-) -> None:
+def _draw_difference(axes: Axes, place: float, differences: Mapping[str, Difference], colour: str) -> None:
     for turn, (reference, value) in enumerate(differences.items()):
         height = place - 0.21 * turn
         full = reference == "real"
         low, high = deciding_interval(value)
         if low is not None and high is not None:
             axes.plot([100 * low, 100 * high], [height, height], color=colour, linewidth=0.8)
-        if value["delta_ci_low"] is not None:
+        if value["delta_ci_low"] is not None and value["delta_ci_high"] is not None:
             ends = [100 * value["delta_ci_low"], 100 * value["delta_ci_high"]]
             axes.plot(ends, [height, height], color=colour, linewidth=2.6 if full else 1.6)
         face = colour if full else "white"
+        assert value["delta"] is not None
         axes.plot(
             100 * value["delta"],
             height,

@@ -2,16 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from skindiff.errors import RunFolderError
 from skindiff.renamed import with_new_names
+from skindiff.report.content import ReportContent
 
 REPORT_FILE = "report.json"
 _NEEDED = ("recipe", "title", "config", "corpus", "splits", "summary", "results", "verdicts", "notes")
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> ReportContent:
     """Return the content of a run's ``report.json`` under the names of now.
 
     Raises:
@@ -31,4 +32,4 @@ def read_report(folder: Path) -> dict[str, Any]:
         ) from error
     if missing:
         raise RunFolderError(f"run: {path} is no report of a run (no {missing[0]}); run it again by --resume")
-    return with_new_names(content, str(path))
+    return cast(ReportContent, with_new_names(content, str(path)))

@@ -1,10 +1,11 @@
 """``report.md`` from the content of ``report.json``: its sections in order, those of the study among them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from skindiff.evaluation.statistics.rows import agree
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS, points
+from skindiff.report.content import ReportContent
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
@@ -53,7 +54,7 @@ class Section:
 
 
 def report_sections(
-    content: Mapping[str, Any],
+    content: ReportContent,
     pictures: Pictures,
     study_sections: Sequence[Section] = (),
     left_out: Sequence[str] = (),
@@ -76,7 +77,7 @@ def report_sections(
     return [section for section in found if section.body]
 
 
-def render_markdown(content: Mapping[str, Any], sections: Sequence[Section], first: Pictured = ()) -> str:
+def render_markdown(content: ReportContent, sections: Sequence[Section], first: Pictured = ()) -> str:
     """Return the text of ``report.md``, which opens with the answer.
 
     Args:
@@ -99,7 +100,7 @@ def images(pictures: Sequence[tuple[str, str]]) -> str:
     return paragraphs(*(f"![{caption}]({path})" for path, caption in pictures))
 
 
-def answer(content: Mapping[str, Any]) -> str:
+def answer(content: ReportContent) -> str:
     """Return the answer to the study's own question in a sentence: does the arm of both kinds help?
 
     Empty where no arm with synthetic images stands against `real`.
@@ -109,7 +110,7 @@ def answer(content: Mapping[str, Any]) -> str:
     if not asked:
         return ""
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
-    row = next(row for row in content["summary"] if all(row[name] == first[name] for name in _ASKED))
+    row = next(row for row in content["summary"] if agree(row, first, _ASKED))
     low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
     by = f" ({first['strategy']})" if first["strategy"] else ""
     word = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}[first["verdict"]]
@@ -126,7 +127,7 @@ _ASKED = (
 """What a verdict and the row it follows from have in common."""
 
 
-def lead(content: Mapping[str, Any]) -> str:
+def lead(content: ReportContent) -> str:
     """Return what the corpus is, in a sentence; empty where it was not counted."""
     counts = ", ".join(
         f"{value} {name}" for name, value in content["corpus"].items() if isinstance(value, int)
@@ -134,7 +135,7 @@ def lead(content: Mapping[str, Any]) -> str:
     return f"Corpus: {counts}." if counts else ""
 
 
-def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
+def _left_out(content: ReportContent, captions: Sequence[str]) -> str:
     corpus = f"the corpus {content['corpus']['name']}" if "name" in content["corpus"] else "the corpus"
     about = (
         f"Left out, since they show images of {corpus}, which can be of patients, or images generated from "
@@ -147,14 +148,14 @@ def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
     return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
 
 
-def _splits(content: Mapping[str, Any]) -> list[str]:
+def _splits(content: ReportContent) -> list[str]:
     about = ""
     if content["corpus"].get("quarantined") or content["corpus"].get("missing"):
         about = "What is missing or could not be used is listed in `missing.txt` and `quarantined.csv`."
     return [split_table(content["splits"], patients_known="ungrouped" not in content["corpus"]), about]
 
 
-_PARTS = {
+_PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"]),

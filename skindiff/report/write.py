@@ -12,21 +12,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.leaks import comparison_flags
+from skindiff.classification.leaks import SplitRow, comparison_flags
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise
+from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.evaluation.statistics.verdicts import series_name, verdicts
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
+from skindiff.report.content import (
+    CorpusContent,
+    ExtraContent,
+    PublishedRow,
+    ReportContent,
+    Surroundings,
+    Timings,
+    ToneContent,
+)
 from skindiff.report.cost import study_cost
 from skindiff.report.group_pictures import draw_bars, group_bars
 from skindiff.report.page import render_page
@@ -97,13 +107,13 @@ class Report:
     recipe: str
     title: str
     config: Mapping[str, Any]
-    splits: Sequence[Mapping[str, Any]]
+    splits: Sequence[SplitRow]
     cells: Sequence[Cell]
     references: Sequence[str] = ("real+duplicates", "real+colour", "real+syn:random")
     primary_metric: str = "balanced_accuracy"
     replicates: int = 2000
     fairness: FairnessConfig = field(default_factory=FairnessConfig)
-    corpus: Mapping[str, Any] = field(default_factory=dict)
+    corpus: CorpusContent = field(default_factory=CorpusContent)
     tones: Mapping[str, ToneShift] = field(default_factory=dict)
     lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Log]] = field(default_factory=dict)
@@ -111,12 +121,12 @@ class Report:
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
     study_sections: Sequence[StudySection | StudySectionOf] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: ExtraContent = field(default_factory=ExtraContent)
     trainings: Mapping[str, int] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
+    timings: Timings = field(default_factory=dict)
 
 
-def environment(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
+def environment(processes: int = 1, device: str = "cpu") -> Surroundings:
     """Return versions and the kind of machine, without host, user or folder names.
 
     Args:
@@ -155,7 +165,7 @@ def plain(value: Any) -> Any:
     return PurePath(text).name if isinstance(value, PurePath) or PurePath(text).is_absolute() else text
 
 
-def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str, Any]:
+def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
     """Return the content of ``report.json``.
 
     Paths in the config are cut to their last part (reports are shared, home folders are not), and the
@@ -169,7 +179,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
     references = [arm for arm in report.references if arm in present]
     summary = summarise(report.cells, references=references, replicates=report.replicates)
     results = [result_row(cell) for cell in report.cells]
-    content = {
+    content: ReportContent = {
         "recipe": report.recipe,
         "title": report.title,
         "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
@@ -185,18 +195,18 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "skin_tone": _tone_content(report.tones),
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
         "results": results,
-        "published": [row._asdict() for row in report.published],
+        "published": [cast(PublishedRow, row._asdict()) for row in report.published],
         "notes": list(report.notes),
         **report.extra,
         "cost": study_cost(results, report.extra.get("synthesis", ()), report.trainings),
         "environment": surroundings,
         "timings": report.timings,
     }
-    cleaned: dict[str, Any] = plain(content)
+    cleaned: ReportContent = plain(content)
     return cleaned
 
 
-def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
+def _tone_content(tones: Mapping[str, ToneShift]) -> ToneContent | None:
     """Return the study's own transfer first, flat, and every transfer by name."""
     if not tones:
         return None
@@ -215,7 +225,7 @@ def write_report(
     report: Report,
     *,
     include_images: bool | None = None,
-    surroundings: Mapping[str, Any] | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Path:
     """Write the report and ``pictures/`` into ``folder`` and return the path of ``report.md``.
 
@@ -266,7 +276,7 @@ def _draw_section(section: StudySection, folder: Path, shown: bool) -> Section:
 
 
 def _draw(
-    report: Report, content: Mapping[str, Any], folder: Path, shown: bool
+    report: Report, content: ReportContent, folder: Path, shown: bool
 ) -> dict[str, list[tuple[str, str]]]:
     """Draw what there is to draw; return (path from the report, caption) by section."""
     drawn: dict[str, list[tuple[str, str]]] = {}
@@ -299,12 +309,11 @@ def _draw(
 
 
 def _confusion_groups(
-    cells: Sequence[Cell], summary: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cell], summary: Sequence[SummaryRow]
 ) -> dict[str, dict[str, list[Cell]]]:
     """Return cells by population (one picture each) and series (one matrix each)."""
     groups: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
-        row = cell.key._asdict()
         scenario, test_group, architecture, preset = cell.key.population
         same = [
             other
@@ -312,7 +321,7 @@ def _confusion_groups(
             if (other["scenario"], other["test_group"], other["architecture"], other["preset"])
             == cell.key.population
         ]
-        title = series_name(row, same)
+        title = series_name(cell.key.series_columns, same)
         name = f"scenario {scenario} {test_group} {architecture} {preset}"
         groups.setdefault(name, {}).setdefault(title, []).append(cell)
     return groups
