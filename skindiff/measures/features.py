@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -132,7 +132,7 @@ def _timm(config: FeatureConfig, device: torch.device) -> tuple[Callable[[torch.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("fidelity", config.network))
         network = timm.create_model(config.network, pretrained=config.pretrained, num_classes=0)
-    settings: dict[str, Any] = network.pretrained_cfg
+    settings = cast(dict[str, Any], network.pretrained_cfg)
     if config.weights is not None:
         _read_weights(network, config.weights, settings["classifier"])
     network = network.to(device).eval().requires_grad_(False)
