@@ -1,5 +1,6 @@
 """Drawing a plan into Parquet shards: each one whole or absent, so that a killed run goes on where it was."""
 
+import copy
 import errno
 import hashlib
 import io
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, Generic, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
+from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types
 
 logger = logging.getLogger(__name__)
@@ -62,19 +64,19 @@ class SynthesisSummary(SynthesisCounts):
     timings: NotRequired[SynthesisTimings]
 
 
-class RowDrawer(Protocol):
+class RowDrawer(Protocol[RowT_contra]):
     """A generator at work: draws rows of a plan, each of them the same whatever stands beside it."""
 
-    def draw(self, rows: Sequence[Mapping[str, Any]], on_images: Callable[[int], object]) -> Drawn:
+    def draw(self, rows: Sequence[RowT_contra], on_images: Callable[[int], object]) -> Drawn:
         """Draw ``rows``; ``on_images`` is called with the number of rows that each batch has finished."""
 
 
 @dataclass(frozen=True)
-class _Shards:
+class _Shards(Generic[RowT]):
     """The plan of a folder, cut into shards of whole batches."""
 
     folder: Path
-    rows: list[dict[str, Any]]
+    rows: list[RowT]
     features: Features
     rows_per_shard: int
 
@@ -85,7 +87,7 @@ class _Shards:
     def path(self, shard: int) -> Path:
         return self.folder / f"synthetic-{shard:05d}-of-{self.count:05d}.parquet"
 
-    def of(self, shard: int) -> list[dict[str, Any]]:
+    def of(self, shard: int) -> list[RowT]:
         return self.rows[shard * self.rows_per_shard : (shard + 1) * self.rows_per_shard]
 
 
@@ -134,10 +136,10 @@ def write_rows(
     plan: Dataset,
     features: Features,
     folder: Path,
-    make_drawer: Callable[[], RowDrawer],
+    make_drawer: Callable[[], RowDrawer[RowT]],
     *,
     rows_per_shard: int = 256,
-    prepare: Callable[[Sequence[Mapping[str, Any]]], None] = lambda rows: None,
+    prepare: Callable[[Sequence[RowT]], None] = lambda rows: None,
 ) -> SynthesisSummary:
     """Draw a plan into Parquet shards and return the summary that lies beside them.
 
@@ -162,7 +164,7 @@ def write_rows(
     Raises:
         SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
     """
-    shards = _shards(plan, features, folder, rows_per_shard)
+    shards: _Shards[RowT] = _shards(plan, features, folder, rows_per_shard)
     if accelerator.is_main_process:
         _claim(shards)
         prepare(shards.rows)
@@ -223,14 +225,14 @@ def load_prototypes(folder: Path) -> TonePrototypes | None:
     return TonePrototypes.load(path) if path.is_file() else None
 
 
-def _shards(plan: Dataset, features: Features, folder: Path, rows_per_shard: int) -> _Shards:
+def _shards(plan: Dataset, features: Features, folder: Path, rows_per_shard: int) -> _Shards[Any]:
     if len(plan) == 0:
         raise SynthesisError("the plan has no rows: plan from at least one source")
     batch = int(plan[0]["batch_size"])
     return _Shards(folder, plan.to_list(), features, -(-rows_per_shard // batch) * batch)
 
 
-def _claim(shards: _Shards) -> None:
+def _claim(shards: _Shards[RowT]) -> None:
     """Make the folder this plan's own, or see that it is."""
     mine = {
         "fingerprint": _fingerprint(shards.rows),
@@ -248,13 +250,13 @@ def _claim(shards: _Shards) -> None:
     _write_json(path, mine)
 
 
-def _fingerprint(rows: Sequence[Mapping[str, Any]]) -> str:
+def _fingerprint(rows: Sequence[PlannedRow]) -> str:
     """Return the SHA-256 of a plan; the number of threads may change between calls."""
     fixed = [{name: value for name, value in row.items() if name != "threads"} for row in rows]
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_prototypes(folder: Path, rows: Sequence[Mapping[str, Any]], load: Callable[[], Any]) -> None:
+def _prepare_prototypes(folder: Path, rows: Sequence[PlanRow], load: Callable[[], Any]) -> None:
     """Estimate the tone prototypes of the whole plan once, before the first shard."""
     types = prototype_types(rows)
     path = folder / PROTOTYPES_FILE
@@ -265,13 +267,17 @@ def _prepare_prototypes(folder: Path, rows: Sequence[Mapping[str, Any]], load: C
     _write_file(path, prototypes.to_bytes())
 
 
-def _draw_shards(shards: _Shards, own: Sequence[int], drawer: RowDrawer, show_progress: bool) -> int:
+def _draw_shards(
+    shards: _Shards[RowT], own: Sequence[int], drawer: RowDrawer[RowT], show_progress: bool
+) -> int:
     """Draw the shards that are missing; returns how many rows that was."""
     missing = [shard for shard in own if not shards.path(shard).is_file()]
     total = sum(len(shards.of(shard)) for shard in missing)
     with progress(desc="generating", unit="image", total=total, disable=not show_progress) as bar:
         for done, shard in enumerate(missing):
-            rows = [{**row, "threads": torch.get_num_threads()} for row in shards.of(shard)]
+            rows = [copy.copy(row) for row in shards.of(shard)]
+            for row in rows:
+                row["threads"] = torch.get_num_threads()
             drawn = drawer.draw(rows, bar.update)
             _write_file(shards.path(shard), _encode(rows, drawn, shards.features), len(missing) - done)
     return total
@@ -325,7 +331,7 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
     _write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def _summarise(shards: _Shards, timings: Sequence[tuple[int, float]]) -> SynthesisSummary:
+def _summarise(shards: _Shards[RowT], timings: Sequence[tuple[int, float]]) -> SynthesisSummary:
     refused: dict[str, str] = {}
     steps: dict[str, int] = {}
     drawn = 0

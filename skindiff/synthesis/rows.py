@@ -1,0 +1,74 @@
+"""The rows of plans, as they stand in the tables that the drawers are given."""
+
+from typing import Literal, TypedDict, TypeVar
+
+
+class PlannedRow(TypedDict):
+    """The columns that all plans have in common; see :func:`~skindiff.synthesis.plan.plan_features`."""
+
+    label: int
+    skin_type: str | None
+    image_id: str
+    group_id: str
+    corpus: str
+    source_id: str | None
+    seed: int
+    generator: str
+    output_size: int | None
+    batch_size: int
+    batch_position: int
+    threads: int
+
+
+RowT = TypeVar("RowT", bound=PlannedRow)
+RowT_contra = TypeVar("RowT_contra", bound=PlannedRow, contravariant=True)
+
+
+class PlanSettings(TypedDict):
+    """The columns that are the same for every row of a plan, by its settings."""
+
+    corpus: str
+    strength: float | None
+    guidance_scale: float
+    steps: int
+    strategy: str
+    mode: Literal["img2img", "txt2img"]
+    scheduler: str
+    tone: str
+    tone_strength: float
+    tone_subject: str
+    detail: float
+    image_size: int | None
+    output_size: int | None
+    batch_size: int
+
+
+class PlanRow(PlannedRow, PlanSettings):
+    """A row of :func:`~skindiff.synthesis.plan.make_plan`."""
+
+    source_skin_type: str | None
+    subject: str
+    prompt: str
+
+
+class SourceColumns(TypedDict):
+    """What is drawn, from what."""
+
+    label: int
+    skin_type: str | None
+    image_id: str
+    group_id: str
+    source_id: str | None
+    seed: int
+
+
+class ClassPlanRow(PlannedRow):
+    """A row of :func:`~skindiff.synthesis.class_plan.make_class_plan`."""
+
+    family: str
+    prompt: None
+    strength: None
+    guidance_scale: float | None
+    steps: int | None
+    scheduler: str | None
+    options: str
