@@ -7,11 +7,11 @@ weights that validation chose, and is used for nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from skindiff.classification.cells import CellColumns, SeriesColumns
+from skindiff.classification.rows import BestEpoch, BestEpochRow, MeanBestEpochs
 
 Log = Sequence[Mapping[str, float]]
 
@@ -21,32 +21,6 @@ _SCORES: tuple[Literal["best_accuracy", "auroc_at_best_accuracy", "best_auroc"],
     "best_auroc",
 )
 _SEEDS = ("split_seed", "train_seed")
-
-
-class BestEpoch(TypedDict):
-    """What :func:`best_epoch` returns."""
-
-    best_step: int
-    best_accuracy: float
-    auroc_at_best_accuracy: float | None
-    best_auroc: float | None
-    epochs: int
-
-
-class BestEpochRow(CellColumns, BestEpoch):
-    """A cell and the test scores of its best epoch."""
-
-
-class MeanBestEpochs(SeriesColumns):
-    """A row of :func:`mean_best_epochs`."""
-
-    best_accuracy: float | None
-    best_accuracy_sd: float | None
-    auroc_at_best_accuracy: float | None
-    auroc_at_best_accuracy_sd: float | None
-    best_auroc: float | None
-    best_auroc_sd: float | None
-    runs: int
 
 
 def best_epoch(log: Log, group: str) -> BestEpoch:

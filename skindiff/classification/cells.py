@@ -4,33 +4,14 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skindiff.classification.rows import CellColumns, SeriesColumns
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
-
-
-class SeriesColumns(TypedDict):
-    """The columns of a row that name a series, in the order and with the meaning of :class:`CellKey`."""
-
-    scenario: str
-    test_group: str
-    generator: str | None
-    strategy: str | None
-    arm: str
-    ratio: float | None
-    architecture: str
-    preset: str
-
-
-class CellColumns(SeriesColumns):
-    """The columns of a row that name a cell."""
-
-    split_seed: int | None
-    train_seed: int | None
 
 
 class CellKey(NamedTuple):

@@ -12,14 +12,15 @@ from datasets import Dataset
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
 from skindiff.classification.arms import build_arm
-from skindiff.classification.best_epoch import BestEpochRow, best_epoch
+from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
-from skindiff.classification.leaks import SplitRow, copies_crossing, refuse_leaks
+from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
+from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.measures.filters import FilterConfig, kept_rows

@@ -1,24 +1,16 @@
 """What makes a comparison unfair: training on what is tested, and arms that differ in more than images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 from datasets import Dataset, Image
 
 from skindiff.classification.cells import Cell
-from skindiff.corpora.registry import CorpusCounts, patients_unknown
+from skindiff.classification.rows import SplitRow
+from skindiff.corpora.registry import patients_unknown
+from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
-
-
-class SplitRow(TypedDict):
-    """A row of the report's ``splits``; ``copies_crossing`` where they were counted."""
-
-    seed: int
-    sizes: dict[str, int]
-    dropped: dict[str, int]
-    groups_crossing: int
-    copies_crossing: NotRequired[int]
 
 
 def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:

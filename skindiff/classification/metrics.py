@@ -7,7 +7,7 @@ wrongly given that class still count against the classes they belong to. Where a
 """
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import evaluate
 import numpy as np
@@ -16,6 +16,7 @@ from datasets import Sequence as SequenceFeature
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from skindiff.classification.rows import Scores
 from skindiff.corpora.schema import SKIN_TYPES
 
 METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
@@ -23,19 +24,6 @@ METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc"
 
 MINIMUM_GROUP_SIZE = 10
 """Scores of a skin type with fewer test images are suppressed: they would say more about chance."""
-
-
-class Scores(TypedDict):
-    """What :func:`classification_scores` returns."""
-
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    balanced_accuracy: float
-    auroc: float | None
-    per_class_f1: dict[str, float | None]
-    per_skin_type_recall: dict[str, float | None]
 
 
 def _per_class_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float]:

@@ -14,8 +14,9 @@ from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.study import Study
 from skindiff.synthesis.requests import DATA
+from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.synthesis.writer import SUMMARY_FILE, SynthesisSummary, load_summary, load_synthetic
+from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 from skindiff.training.products import RECORD
 
 

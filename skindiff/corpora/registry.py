@@ -4,7 +4,7 @@ import logging
 import os
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from datasets import Dataset
@@ -15,6 +15,7 @@ from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
+from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
@@ -170,16 +171,6 @@ def _give_fields() -> None:
 
 
 _give_fields()
-
-
-class CorpusCounts(TypedDict, total=False):
-    """What :meth:`Corpus.counts` returns; ``ungrouped`` where there are any."""
-
-    images: int
-    groups: int
-    missing: int
-    quarantined: int
-    ungrouped: int
 
 
 @dataclass(frozen=True)

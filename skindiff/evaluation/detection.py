@@ -9,7 +9,6 @@ ratio with an interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
 
 import numpy as np
 from datasets import Dataset
@@ -19,6 +18,7 @@ from skindiff.classification.classifier_config import ClassifierConfig, settings
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
 from skindiff.errors import ConfigError, SplitError
+from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.study import Study
@@ -218,36 +218,6 @@ class DetectorOfSplit:
         labels = np.asarray(images["label"], dtype=np.int64)
         probabilities = predict(self.study.accelerator, model, images).astype(np.float64)
         return Judged(labels, probabilities, tuple(images[group]))
-
-
-class DetectionRow(TypedDict):
-    """A generator and a class; see :func:`detection_rows`."""
-
-    generator: str
-    class_name: str
-    seeds: int
-    images: int
-    held_out_images: int
-    detection: float | None
-    detection_ci_low: float | None
-    detection_ci_high: float | None
-    recall: float | None
-    recall_ci_low: float | None
-    recall_ci_high: float | None
-    share: float | None
-    share_ci_low: float | None
-    share_ci_high: float | None
-    confidence: float | None
-    recall_confidence: float | None
-    mean_probability: float
-
-
-class DetectorAccuracy(TypedDict):
-    """What :func:`detector_accuracy` returns."""
-
-    accuracy: float
-    balanced_accuracy: float
-    seeds: float
 
 
 def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[DetectionRow]:

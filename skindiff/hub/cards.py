@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
-from skindiff.classification.cells import SeriesColumns
+from skindiff.classification.rows import SeriesColumns
 from skindiff.hub.origin import Facts
 from skindiff.report.content import ReportContent
 

@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 from datasets import Dataset
 
-from skindiff.classification.best_epoch import MeanBestEpochs, mean_best_epochs
+from skindiff.classification.best_epoch import mean_best_epochs
+from skindiff.classification.rows import MeanBestEpochs
 from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
 from skindiff.report.class_pictures import class_lines, classes_section, types_section

@@ -5,8 +5,8 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from skindiff.classification.best_epoch import MeanBestEpochs
 from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.rows import MeanBestEpochs
 from skindiff.evaluation.detection import (
     Detection,
     detection_rows,

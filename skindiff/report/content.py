@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from skindiff.classification.best_epoch import MeanBestEpochs
-from skindiff.classification.cells import SeriesColumns
-from skindiff.classification.leaks import SplitRow
-from skindiff.corpora.registry import CorpusCounts
-from skindiff.evaluation.detection import DetectionRow, DetectorAccuracy
+from skindiff.classification.rows import MeanBestEpochs, SeriesColumns, SplitRow
+from skindiff.corpora.rows import CorpusCounts
 from skindiff.evaluation.fairness.rows import FairnessContent
+from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
 from skindiff.evaluation.statistics.rows import ResultRow, SummaryRow, Verdict
 from skindiff.measures.copying.rows import CopyingRow
-from skindiff.measures.fidelity.scores import FidelityRow
-from skindiff.measures.skin.lesion_structure import LesionRow
-from skindiff.measures.skin.tone import ToneRow
-from skindiff.synthesis.writer import SynthesisCounts
-from skindiff.training.gan_diversity import Diversity
+from skindiff.measures.fidelity.rows import FidelityRow
+from skindiff.measures.skin.rows import LesionRow, ToneRow
+from skindiff.synthesis.rows import SynthesisCounts
+from skindiff.training.rows import Diversity
 
 Timings = Mapping[str, float | Mapping[str, float] | None]
 """Seconds by stage, or by stage and part."""

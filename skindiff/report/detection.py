@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skindiff.evaluation.detection import DetectionRow
+from skindiff.evaluation.rows import DetectionRow
 from skindiff.report.published.fitzpatrick import Published
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from skindiff.measures.fidelity.scores import FidelityRow
+from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.report.study_section import StudySection, markdown_table
 
 _SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from skindiff.classification.leaks import SplitRow
+from skindiff.classification.rows import SplitRow
 from skindiff.evaluation.statistics.rows import Difference, ResultRow, Verdict, agree
 from skindiff.report.content import ReportContent
 

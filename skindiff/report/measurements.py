@@ -10,7 +10,8 @@ from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.measures.copying.stage import find_copies
 from skindiff.measures.fidelity.by_class import class_fidelity
-from skindiff.measures.fidelity.scores import FidelityConfig, FidelityRow
+from skindiff.measures.fidelity.rows import FidelityRow
+from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.report.content import MeasuredContent
 from skindiff.report.copying import closest_pairs_picture, copying_section
 from skindiff.report.fidelity import fidelity_section

@@ -8,10 +8,9 @@ from typing import cast
 
 from datasets import Dataset
 
-from skindiff.classification.best_epoch import BestEpochRow
 from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment
-from skindiff.classification.leaks import SplitRow
+from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.registry import Corpus
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
 from skindiff.measures.skin.transfer import TransferPart, transferred_rows
@@ -19,11 +18,11 @@ from skindiff.report.content import SynthesisOrigin, SynthesisRow
 from skindiff.report.measurements import Measurements
 from skindiff.runs import RunFolder
 from skindiff.study import Study
+from skindiff.synthesis.rows import SynthesisCounts
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.synthesis.writer import SynthesisCounts
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
-from skindiff.training.gan_diversity import Diversity
+from skindiff.training.rows import Diversity
 
 Log = list[dict[str, float]]
 

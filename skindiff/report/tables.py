@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from skindiff.classification.leaks import SplitRow
+from skindiff.classification.rows import SplitRow
 from skindiff.evaluation.statistics.rows import Difference, Mean, SummaryRow
 from skindiff.evaluation.statistics.verdicts import judged_differences, points, series_name
-from skindiff.measures.skin.lesion_structure import LesionRow
-from skindiff.measures.skin.tone import Angles
+from skindiff.measures.skin.rows import Angles, LesionRow
 from skindiff.report.content import PublishedRow, ToneContent
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.study_section import markdown_table

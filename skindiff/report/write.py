@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.leaks import SplitRow, comparison_flags
+from skindiff.classification.leaks import comparison_flags
+from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.statistics.paired_bootstrap import result_row, summarise

@@ -1,6 +1,6 @@
-"""The rows of plans, as they stand in the tables that the drawers are given."""
+"""The rows of plans, as drawers are given them, and the summary of what was drawn."""
 
-from typing import Literal, TypedDict, TypeVar
+from typing import Literal, NotRequired, TypedDict, TypeVar
 
 
 class PlannedRow(TypedDict):
@@ -72,3 +72,28 @@ class ClassPlanRow(PlannedRow):
     steps: int | None
     scheduler: str | None
     options: str
+
+
+class SynthesisTimings(TypedDict):
+    """How long a call took to draw."""
+
+    images: int
+    seconds: float
+    images_per_second: float | None
+
+
+class SynthesisCounts(TypedDict):
+    """What became of a plan; of images drawn elsewhere only their number is known."""
+
+    planned: int
+    drawn: int
+    refused_counts: NotRequired[dict[str, int]]
+    refused: NotRequired[dict[str, str]]
+    denoising_steps: NotRequired[dict[str, int]]
+    shards: NotRequired[int]
+
+
+class SynthesisSummary(SynthesisCounts):
+    """What :func:`~skindiff.synthesis.writer.write_rows` leaves beside the shards."""
+
+    timings: NotRequired[SynthesisTimings]

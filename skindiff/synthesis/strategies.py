@@ -19,7 +19,8 @@ from skindiff.generators.models import model_revision
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
-from skindiff.synthesis.writer import SynthesisSummary, load_summary, load_synthetic, write_synthetic
+from skindiff.synthesis.rows import SynthesisSummary
+from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig

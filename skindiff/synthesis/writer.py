@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NotRequired, Protocol, TypedDict
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
-from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra
+from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra, SynthesisSummary
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types
 
 logger = logging.getLogger(__name__)
@@ -37,31 +37,6 @@ logger = logging.getLogger(__name__)
 PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
 _METADATA_KEY = b"skindiff"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class SynthesisTimings(TypedDict):
-    """How long a call took to draw."""
-
-    images: int
-    seconds: float
-    images_per_second: float | None
-
-
-class SynthesisCounts(TypedDict):
-    """What became of a plan; of images drawn elsewhere only their number is known."""
-
-    planned: int
-    drawn: int
-    refused_counts: NotRequired[dict[str, int]]
-    refused: NotRequired[dict[str, str]]
-    denoising_steps: NotRequired[dict[str, int]]
-    shards: NotRequired[int]
-
-
-class SynthesisSummary(SynthesisCounts):
-    """What :func:`write_rows` leaves beside the shards."""
-
-    timings: NotRequired[SynthesisTimings]
 
 
 class RowDrawer(Protocol[RowT_contra]):

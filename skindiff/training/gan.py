@@ -38,13 +38,7 @@ from skindiff.training.gan_config import (
     Objective,
     SNDCGANConfig,
 )
-from skindiff.training.gan_diversity import (
-    PREFIX,
-    Diversity,
-    DiversityGauge,
-    collapsed_classes,
-    settle_statistics,
-)
+from skindiff.training.gan_diversity import PREFIX, DiversityGauge, collapsed_classes, settle_statistics
 from skindiff.training.generator_data import (
     generator_images,
     generator_table,
@@ -52,6 +46,7 @@ from skindiff.training.generator_data import (
     table_fingerprint,
 )
 from skindiff.training.loop import Log, MicroBatch
+from skindiff.training.rows import Diversity
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 
 __all__ = [

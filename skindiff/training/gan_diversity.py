@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -18,14 +17,6 @@ SETTLING_BATCHES, SETTLING_ROWS = 16, 32
 COARSE = 8
 """Side in pixels to which images are averaged before they are compared, so that noise is not diversity."""
 PREFIX = "diversity_"
-
-
-class Diversity(TypedDict):
-    """What a GAN's training keeps of its last step: ratios to real images, and the collapsed classes."""
-
-    collapse_below: float
-    of_real: dict[str, float]
-    collapsed: list[str]
 
 
 def settle_statistics(generator: nn.Module, latent_size: int, labels: np.ndarray, seed: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
-from skindiff.classification.cells import SeriesColumns
+from skindiff.classification.rows import SeriesColumns
 from skindiff.evaluation.statistics.rows import Difference
 
 

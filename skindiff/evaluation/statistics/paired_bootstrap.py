@@ -58,7 +58,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell, CellKey
-from skindiff.classification.metrics import METRICS, Scores, SkinClassificationMetric
+from skindiff.classification.metrics import METRICS, SkinClassificationMetric
+from skindiff.classification.rows import Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.comparisons import Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate, estimate

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
-from skindiff.classification.cells import CellColumns, SeriesColumns
-from skindiff.classification.metrics import Scores
+from skindiff.classification.rows import CellColumns, Scores, SeriesColumns
 
 PopulationColumn = Literal["scenario", "test_group", "architecture", "preset"]
 """Columns in which the series that are compared agree."""

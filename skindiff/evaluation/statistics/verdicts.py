@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skindiff.classification.cells import SeriesColumns
+from skindiff.classification.rows import SeriesColumns
 from skindiff.evaluation.statistics.rows import Difference, SummaryRow, Verdict, agree, series_columns
 
 HELPS, HURTS, CANNOT_TELL = "helps", "hurts", "can't tell"

@@ -10,7 +10,8 @@ from datasets import Dataset
 from skindiff.corpora.image_table import ImageTable
 from skindiff.files import write_atomically
 from skindiff.measures.features import load_feature_network
-from skindiff.measures.fidelity.scores import FidelityConfig, FidelityContent, FidelityRow, score_fidelity
+from skindiff.measures.fidelity.rows import FidelityContent, FidelityRow
+from skindiff.measures.fidelity.scores import FidelityConfig, score_fidelity
 from skindiff.seeding import numpy_generator
 from skindiff.study import Study
 

@@ -7,7 +7,7 @@ FID, KID, precision and recall are torch-fidelity's; density, coverage and all i
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypedDict, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.measures.features import FeatureConfig, FeatureNetwork
 from skindiff.measures.fidelity.manifold import manifold_intervals, manifold_shares
+from skindiff.measures.fidelity.rows import FidelityContent, FidelityGroup, Grouping
 from skindiff.seeding import derive_seed, numpy_generator
 
 logger = logging.getLogger(__name__)
-
-Grouping = Literal["class", "skin_type"]
 
 FEW_IMAGES = 2048
 """With fewer images than Inception has features FID's covariances are singular, and its bias is large."""
@@ -62,35 +61,6 @@ class FidelityConfig:
                 raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
         if len(set(self.by)) < len(self.by):
             raise ConfigError(f"{path}by: {self.by} names a grouping twice")
-
-
-class FidelityGroup(TypedDict):
-    """The scores of a class or a skin type."""
-
-    by: Grouping
-    name: str
-    real: int
-    generated: int
-    scores: dict[str, float]
-
-
-class FidelityContent(TypedDict):
-    """The fields of :class:`Fidelity`."""
-
-    features: str
-    real: int
-    generated: int
-    kid_subset_size: int
-    scores: dict[str, float]
-    groups: list[FidelityGroup]
-    warning: str | None
-
-
-class FidelityRow(FidelityContent):
-    """A row of the report's key ``fidelity``: the name of the images, their seed, and the scores."""
-
-    images: str
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ stands among those.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
+from skindiff.measures.skin.rows import LesionRow, MeanInterval
 from skindiff.measures.skin.segmentation import segment
 from skindiff.measures.skin.skin_distance import FloatArray, Mask
 from skindiff.seeding import numpy_generator
@@ -77,25 +77,6 @@ class Structure:
         stable = 0.5  # grey levels squared: below this a window holds nothing but rounding
         local = (covariance + stable) / (np.sqrt(self.variance * variance) + stable)
         return float((weight * local).sum() / max(weight.sum(), 1e-9))
-
-
-class MeanInterval(TypedDict):
-    """A mean with its interval."""
-
-    mean: float
-    ci_low: float
-    ci_high: float
-
-
-class LesionRow(TypedDict):
-    """What :meth:`LesionPreservation.summary` returns."""
-
-    measure: str
-    own_similarity: MeanInterval
-    kept: MeanInterval
-    rank_of_own_source: MeanInterval
-    mismatched_similarity: float
-    pairs: int
 
 
 @dataclass(frozen=True)

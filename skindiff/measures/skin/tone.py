@@ -10,7 +10,6 @@ Fitzpatrick type.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from skindiff.measures.group_bootstrap import (
     percentile_interval,
     weighted_medians,
 )
+from skindiff.measures.skin.rows import Angles, MedianInterval, ToneRow
 from skindiff.measures.skin.segmentation import segment
 from skindiff.measures.skin.skin_distance import FloatArray, Mask
 
@@ -135,41 +135,6 @@ def image_ita(pixels: NDArray[np.uint8], lesion_mask: Mask | None = None) -> flo
     if skin.mean() < MINIMUM_SKIN_SHARE:
         return None
     return float(ita_degrees(np.median(lab[..., 0][skin]), np.median(lab[..., 2][skin])))
-
-
-class Angles(TypedDict):
-    """How angles are distributed, in degrees."""
-
-    n: int
-    mean: float
-    sd: float
-    p10: float
-    median: float
-    p90: float
-
-
-class MedianInterval(TypedDict):
-    """A median with its interval."""
-
-    median: float
-    ci_low: float
-    ci_high: float
-
-
-class ToneRow(TypedDict):
-    """What :meth:`ToneShift.summary` returns."""
-
-    unit: str
-    source: Angles
-    synthetic: Angles
-    target: Angles
-    paired_shift: MedianInterval
-    gap: MedianInterval
-    share_of_gap: MedianInterval
-    wasserstein_source_to_target: float
-    wasserstein_synthetic_to_target: float
-    pairs: int
-    unmeasured: dict[str, int]
 
 
 @dataclass(frozen=True)
