@@ -84,9 +84,8 @@ class Bench:
     ) -> Cell:
         rows = np.concatenate([train, added])
         ones = np.ones(len(rows))
-        problem = ProbeRows(
-            self.features[rows], labels[rows], [self.groups[row] for row in rows], ones, ones, float(len(train))
-        )
+        groups = [self.groups[row] for row in rows]
+        problem = ProbeRows(self.features[rows], labels[rows], groups, ones, ones, float(len(train)))
         probe = fit_probe(ProbeConfig(), problem, len(self.names), split)
         return Cell(
             key=CellKey("null", "all", None, None, arm, None, "probe:lite0", "grouped", split, 0),

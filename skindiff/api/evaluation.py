@@ -28,6 +28,7 @@ from skindiff.measures.fidelity.by_class import class_fidelity
 from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.report.assembly import write_study
 from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
+from skindiff.report.content import ReportContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.report.results import Results
@@ -57,7 +58,7 @@ class EvaluationReport:
     """
 
     folder: Path
-    content: Mapping[str, Any]
+    content: ReportContent
     home: Home
 
     @property

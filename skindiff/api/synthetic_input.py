@@ -14,6 +14,7 @@ from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.study import Study
 from skindiff.synthesis.requests import DATA
+from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 from skindiff.training.products import RECORD
@@ -51,8 +52,9 @@ def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
         dataset = _fitting(load_synthetic(folder), study.corpus, run.path)
     refuse_taught(dataset, study.corpus.dataset, study.split, folder / RECORD)
     generator = str(dataset[0]["generator"])
-    has_summary = (folder / SUMMARY_FILE).is_file()
-    summary = load_summary(folder) if has_summary else {"planned": len(dataset), "drawn": len(dataset)}
+    summary: SynthesisSummary = {"planned": len(dataset), "drawn": len(dataset)}
+    if (folder / SUMMARY_FILE).is_file():
+        summary = load_summary(folder)
     return Synthetic(dataset, folder, "synthetic", generator, generator, summary)
 
 

@@ -7,17 +7,23 @@ weights that validation chose, and is used for nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from skindiff.classification.rows import BestEpoch, BestEpochRow, MeanBestEpochs
+
 Log = Sequence[Mapping[str, float]]
 
-_SCORES = ("best_accuracy", "auroc_at_best_accuracy", "best_auroc")
+_SCORES: tuple[Literal["best_accuracy", "auroc_at_best_accuracy", "best_auroc"], ...] = (
+    "best_accuracy",
+    "auroc_at_best_accuracy",
+    "best_auroc",
+)
 _SEEDS = ("split_seed", "train_seed")
 
 
-def best_epoch(log: Log, group: str) -> dict[str, Any]:
+def best_epoch(log: Log, group: str) -> BestEpoch:
     """Return the best test scores of a training that watched its tests.
 
     Args:
@@ -48,7 +54,7 @@ def best_epoch(log: Log, group: str) -> dict[str, Any]:
     }
 
 
-def mean_best_epochs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def mean_best_epochs(rows: Sequence[BestEpochRow]) -> list[MeanBestEpochs]:
     """Return one row per series: its key without seeds, the mean of each score, its spread, and the runs.
 
     Args:
@@ -59,16 +65,16 @@ def mean_best_epochs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         three scores of :func:`best_epoch`, and ``runs``; in the order of first appearance.
     """
     left_out = (*_SEEDS, *_SCORES, "best_step", "epochs")
-    groups: dict[tuple[tuple[str, Any], ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[tuple[str, object], ...], list[BestEpochRow]] = {}
     for row in rows:
         key = tuple((name, value) for name, value in row.items() if name not in left_out)
         groups.setdefault(key, []).append(row)
-    found = []
+    found: list[MeanBestEpochs] = []
     for key, members in groups.items():
         summary: dict[str, Any] = dict(key)
         for score in _SCORES:
-            values = [row[score] for row in members if row[score] is not None]
+            values = [value for row in members if (value := row[score]) is not None]
             summary[score] = float(np.mean(values)) if values else None
             summary[f"{score}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found.append({**summary, "runs": len(members)})
+        found.append(cast(MeanBestEpochs, {**summary, "runs": len(members)}))
     return found

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skindiff.classification.rows import CellColumns, SeriesColumns
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
 
@@ -44,6 +45,25 @@ class CellKey(NamedTuple):
     def seeds(self) -> tuple[int | None, int | None]:
         """The split seed and the training seed."""
         return self.split_seed, self.train_seed
+
+    @property
+    def series_columns(self) -> SeriesColumns:
+        """The parts without seeds, by name."""
+        return {
+            "scenario": self.scenario,
+            "test_group": self.test_group,
+            "generator": self.generator,
+            "strategy": self.strategy,
+            "arm": self.arm,
+            "ratio": self.ratio,
+            "architecture": self.architecture,
+            "preset": self.preset,
+        }
+
+    @property
+    def columns(self) -> CellColumns:
+        """All parts, by name."""
+        return {**self.series_columns, "split_seed": self.split_seed, "train_seed": self.train_seed}
 
 
 @dataclass(frozen=True)
@@ -81,7 +101,7 @@ class Cell:
 def save_cell(cell: Cell, path: Path) -> None:
     """Write a cell to an ``.npz`` file, atomically and with the same bytes for the same cell."""
     about = {
-        "key": cell.key._asdict(),
+        "key": cell.key.columns,
         "class_names": cell.class_names,
         "optimiser_steps": cell.optimiser_steps,
     }

@@ -25,6 +25,7 @@ from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.classification.probe import PREFIX, ProbeConfig, check_probe, is_probe
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
+from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.measures.backbones import LITE0
@@ -196,9 +197,9 @@ class Experiment:
         self.study, self.config, self.scenario = study, config, scenario
         self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
-        self.best_epochs: list[dict[str, Any]] = []
+        self.best_epochs: list[BestEpochRow] = []
 
-    def described_split(self) -> dict[str, Any]:
+    def described_split(self) -> SplitRow:
         """Return the row of the report's ``splits``."""
         return {
             "seed": self.study.split.seed,
@@ -360,7 +361,7 @@ class Experiment:
             self.logs[job.curve] = log
         keys = {group: self._key(job, group) for group in self.study.tests}
         for group in self.study.tests if self.config.test_curve else ():
-            row = {**keys[group]._asdict(), **best_epoch(log, group)}
+            row: BestEpochRow = {**keys[group].columns, **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
         # Another split seed can have sampled the very same rows, and so share the stage of its real arm.
         return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]

@@ -1,14 +1,16 @@
 """What makes a comparison unfair: training on what is tested, and arms that differ in more than images."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset, Image
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.contrasts import lost_references
+from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import patients_unknown
+from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.splits import Split
 from skindiff.errors import SplitError
 
@@ -67,9 +69,7 @@ def _bytes(row: Mapping[str, Any]) -> Any:
     return row["image"]["bytes"] or row["image"]["path"]
 
 
-def comparison_flags(
-    cells: Sequence[Cell], splits: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]
-) -> list[str]:
+def comparison_flags(cells: Sequence[Cell], splits: Sequence[SplitRow], corpus: CorpusCounts) -> list[str]:
     """Return sentences on what makes a difference between arms unreliable.
 
     Args:
@@ -79,10 +79,11 @@ def comparison_flags(
         corpus: the report's ``corpus``.
     """
     flags = patients_unknown(corpus)
-    for name, what in (
+    crossings: tuple[tuple[Literal["groups_crossing", "copies_crossing"], str], ...] = (
         ("groups_crossing", "groups (patients, lesions, duplicates) are in both training and test"),
         ("copies_crossing", "held-out images are byte for byte a training image, under another group"),
-    ):
+    )
+    for name, what in crossings:
         found = {str(row["seed"]): row[name] for row in splits if row.get(name)}
         if found:
             counts = ", ".join(f"{count} in split {seed}" for seed, count in found.items())

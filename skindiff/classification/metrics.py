@@ -16,6 +16,7 @@ from datasets import Sequence as SequenceFeature
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
 
+from skindiff.classification.rows import Scores
 from skindiff.corpora.schema import SKIN_TYPES
 
 METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
@@ -54,7 +55,7 @@ def classification_scores(
     *,
     class_names: Sequence[str],
     skin_types: Sequence[str | None] | None = None,
-) -> dict[str, Any]:
+) -> Scores:
     """Score predictions.
 
     Args:
@@ -134,6 +135,6 @@ class SkinClassificationMetric(evaluate.Metric):
         references: Any = None,
         skin_types: Any = None,
         class_names: Sequence[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Scores:
         recorded = [name or None for name in skin_types]
         return classification_scores(references, predictions, class_names=class_names, skin_types=recorded)

@@ -1,13 +1,13 @@
 """``skindiff report RUN``: the verdicts and the scores of a run, in the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
 from skindiff.errors import ConfigError
+from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.report.read import read_report
 from skindiff.report.tables import difference
@@ -68,19 +68,19 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
         say(f"page: {folder / 'report.html'}")
 
 
-def _populations(summary: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def _populations(summary: Sequence[SummaryRow]) -> list[list[SummaryRow]]:
     """Return the rows by what was tested how."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[SummaryRow]] = {}
     for row in summary:
-        key = tuple(row[name] for name in ("scenario", "test_group", "architecture", "preset"))
+        key = (row["scenario"], row["test_group"], row["architecture"], row["preset"])
         groups.setdefault(key, []).append(row)
     return list(groups.values())
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[str]:
+def _scores(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> list[str]:
     """Return the lines of a table: a line for each arm, its means and intervals in percent."""
     first = rows[0]
-    series: dict[str, dict[str, Mapping[str, Any]]] = {}
+    series: dict[str, dict[str, SummaryRow]] = {}
     for row in rows:
         series.setdefault(series_name(row, rows), {})[row["metric"]] = row
     lines = [
@@ -103,9 +103,9 @@ def _scores(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[s
     return [about, *table(headings, lines)]
 
 
-def _estimate(row: Mapping[str, Any] | None) -> str:
+def _estimate(row: SummaryRow | None) -> str:
     if row is None or row["mean"] is None:
         return "n/a"
-    if row["ci_low"] is None:
+    if row["ci_low"] is None or row["ci_high"] is None:
         return f"{100 * row['mean']:.1f}"
     return f"{100 * row['mean']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"

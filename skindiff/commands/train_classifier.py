@@ -18,7 +18,12 @@ from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
 
 SCORES_FILE = "scores.json"
-_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
+_SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auroc",
+)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
 from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
+from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
@@ -222,18 +222,20 @@ class Corpus:
         names: list[str] = self.dataset.features["label"].names
         return names
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> CorpusCounts:
         """Return how many images were kept, missing and quarantined, and how many groups there are.
 
         ``ungrouped`` is among them where the patient or lesion of some images is not known.
         """
-        counts = {
+        counts: CorpusCounts = {
             "images": len(self.dataset),
             "groups": len(set(self.dataset["group_id"])),
             "missing": len(self.missing),
             "quarantined": len(self.quarantined),
         }
-        return counts | ({"ungrouped": self.ungrouped} if self.ungrouped else {})
+        if self.ungrouped:
+            counts["ungrouped"] = self.ungrouped
+        return counts
 
 
 def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
@@ -265,7 +267,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     return corpus
 
 
-def patients_unknown(counts: Mapping[str, int]) -> list[str]:
+def patients_unknown(counts: CorpusCounts) -> list[str]:
     """Return the warning about a corpus whose patients are unknown, so that a split may cut through them.
 
     Args:

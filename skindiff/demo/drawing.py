@@ -22,11 +22,12 @@ from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.tone import image_ita
-from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, make_class_plan
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.rows import ClassPlanRow, PlanRow, RowT
+from skindiff.synthesis.writer import RowDrawer
 
 Tone = Literal["prototype_colour", "colour", "none"]
 MOST_SEED = 2**31 - 1
@@ -118,11 +119,12 @@ def draw(cache: GeneratorCache, request: DrawRequest) -> Iterator[Progress]:
     loaded = cache.generator(request.generator)
     if loaded.takes_words:
         rows = _text_rows(cache, loaded, request)
-        drawer: Drawer | ClassDrawer = Drawer(loaded.generator.pipeline)
+        drawer = Drawer(loaded.generator.pipeline)
+        yield from _in_batches(cache, drawer, rows, request.condition, request.skin_type)
     else:
-        rows = _class_rows(cache, loaded, request)
-        drawer = ClassDrawer(loaded.generator.pipeline)
-    yield from _in_batches(cache, drawer, rows, request.condition, request.skin_type)
+        own = _class_rows(cache, loaded, request)
+        by_class = ClassDrawer(loaded.generator.pipeline)
+        yield from _in_batches(cache, by_class, own, request.condition, request.skin_type)
 
 
 def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progress]:
@@ -174,7 +176,7 @@ def image_size(loaded: Loaded) -> int:
     return int(loaded.generator.pipeline.config.image_size)
 
 
-def _text_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+def _text_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[PlanRow]:
     condition = _condition(request.condition)
     settings = SynthesisConfig(
         strategy="vanilla",
@@ -200,7 +202,7 @@ def _text_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> l
     return [row | own for row in plan.to_list()]
 
 
-def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[dict[str, Any]]:
+def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[ClassPlanRow]:
     pipeline = loaded.generator.pipeline
     if pipeline.needs_images:
         raise GeneratorError(
@@ -235,8 +237,8 @@ def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> 
 
 def _in_batches(
     cache: GeneratorCache,
-    drawer: Drawer | ClassDrawer,
-    rows: list[dict[str, Any]],
+    drawer: RowDrawer[RowT],
+    rows: list[RowT],
     condition: str,
     skin_type: str | None,
 ) -> Iterator[Progress]:
@@ -246,7 +248,7 @@ def _in_batches(
     for start in range(0, len(rows), size):
         batch = rows[start : start + size]
         with cache.drawing():
-            drawn: Drawn = drawer.draw(batch)
+            drawn = drawer.draw(batch, lambda count: None)
         if drawn.refused:
             reason = next(iter(drawn.refused.values()))
             raise SynthesisError(f"an image came out {reason}; try another seed or fewer steps")

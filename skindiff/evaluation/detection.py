@@ -9,7 +9,6 @@ ratio with an interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -19,6 +18,7 @@ from skindiff.classification.classifier_config import ClassifierConfig, settings
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
 from skindiff.errors import ConfigError, SplitError
+from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.study import Study
@@ -225,7 +225,7 @@ class DetectorOfSplit:
         return Judged(labels, probabilities, tuple(images[group]))
 
 
-def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[dict[str, Any]]:
+def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[DetectionRow]:
     """Return one row per generator and class, over all seeds.
 
     Args:
@@ -253,7 +253,7 @@ def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -
     ]
 
 
-def _row(generator: str, name: str, code: int, members: list[Detection], replicates: int) -> dict[str, Any]:
+def _row(generator: str, name: str, code: int, members: list[Detection], replicates: int) -> DetectionRow:
     generated = [one.generated.of_class(code) for one in members]
     real = [one.held_out.of_class(code) for one in members]
     draws = np.full((1, len(members)), 1.0)
@@ -265,24 +265,34 @@ def _row(generator: str, name: str, code: int, members: list[Detection], replica
     rate = _mean_over_seeds(generated, draws, replicates, *key, "generated")
     recall = _mean_over_seeds(real, draws, replicates, *key, "held out")
     others = [np.mean(one.held_out.called(code)) for one in members if len(one.held_out.called(code))]
-    row: dict[str, Any] = {
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = rate / recall
+    detected, recalled, shared = map(_interval, (rate, recall, share))
+    return {
         "generator": generator,
         "class_name": name,
         "seeds": len(members),
         "images": sum(len(one.labels) for one in generated),
         "held_out_images": sum(len(one.labels) for one in real),
+        "detection": detected[0],
+        "detection_ci_low": detected[1],
+        "detection_ci_high": detected[2],
+        "recall": recalled[0],
+        "recall_ci_low": recalled[1],
+        "recall_ci_high": recalled[2],
+        "share": shared[0],
+        "share_ci_low": shared[1],
+        "share_ci_high": shared[2],
+        "others": float(np.mean(others)) if others else None,
+        "confidence": _confidence(generated),
+        "recall_confidence": _confidence(real),
+        "mean_probability": float(np.mean(np.concatenate([one.own for one in generated]))),
     }
-    with np.errstate(divide="ignore", invalid="ignore"):
-        measured = {"detection": rate, "recall": recall, "share": rate / recall}
-    for score, values in measured.items():
-        # A replicate that recognises no held-out image has no ratio.
-        known = np.isfinite(values[0])
-        found = percentile_interval(values[np.isfinite(values)]) if known else (None, None, None)
-        row |= dict(zip((score, f"{score}_ci_low", f"{score}_ci_high"), found, strict=True))
-    row["others"] = float(np.mean(others)) if others else None
-    row["confidence"], row["recall_confidence"] = _confidence(generated), _confidence(real)
-    row["mean_probability"] = float(np.mean(np.concatenate([one.own for one in generated])))
-    return row
+
+
+def _interval(values: FloatArray) -> tuple[float, float, float] | tuple[None, None, None]:
+    """Return a score and its interval; a replicate that recognises no held-out image has no ratio."""
+    return percentile_interval(values[np.isfinite(values)]) if np.isfinite(values[0]) else (None, None, None)
 
 
 def _mean_over_seeds(members: list[Judged], draws: FloatArray, replicates: int, *key: str) -> FloatArray:
@@ -302,7 +312,7 @@ def _confidence(members: list[Judged]) -> float | None:
     return float(recognised.mean()) if len(recognised) else None
 
 
-def detector_accuracy(detections: Sequence[Detection]) -> dict[str, float]:
+def detector_accuracy(detections: Sequence[Detection]) -> DetectorAccuracy:
     """Return accuracy and balanced accuracy on the held-out real images, means over seeds, in [0, 1]."""
     held_out = list({one.seed: one.held_out for one in detections}.values())
     recalls = [

@@ -40,7 +40,8 @@ class CvaeResNet(ConditionalVAE, ModelMixin, ConfigMixin):
         self.classes, self.latent_dim = classes, latent_dim
         self.grid, self.decoder_width = start_grid(image_size), decoder_width
         self.encoder = timm.create_model("resnet18", num_classes=0, in_chans=channels)
-        self.moments = nn.Linear(self.encoder.num_features + classes, 2 * latent_dim)
+        features = cast(int, self.encoder.num_features)
+        self.moments = nn.Linear(features + classes, 2 * latent_dim)
         self.decoder_input = nn.Linear(latent_dim + classes, decoder_width * self.grid**2)
         self.decoder = _decoder(decoder_width, image_size // self.grid, channels)
 

@@ -7,12 +7,16 @@ torch.
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.plugins import note_registered
 
-SAMPLER_COLUMNS = ("steps", "guidance_scale", "scheduler")
+SAMPLER_COLUMNS: tuple[Literal["steps", "guidance_scale", "scheduler"], ...] = (
+    "steps",
+    "guidance_scale",
+    "scheduler",
+)
 """What samplers take that has a column of its own in a plan; the rest goes into the column ``options``."""
 RESERVED = frozenset({"family", "textual_inversion", "lora", "classifier", "cvae", "cgan"})
 """Names that ``skindiff train`` and its settings have given to something else."""

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import CLIPTokenizer
@@ -123,7 +123,7 @@ def add_tokens(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
     _grow_embeddings(encoder, len(tokenizer))
     set_tokenizer(pipeline, tokenizer)
     ids = {
-        condition: tokenizer.convert_tokens_to_ids(token_map.names(condition))
+        condition: cast(list[int], tokenizer.convert_tokens_to_ids(token_map.names(condition)))
         for condition in token_map.tokens
     }
     weight = encoder.get_input_embeddings().weight

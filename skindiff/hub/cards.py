@@ -3,7 +3,7 @@
 They are generated from settings and measurements, so that nothing in them was written from memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ import yaml
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
+from skindiff.classification.rows import SeriesColumns
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.hub.origin import Facts
+from skindiff.report.content import ReportContent
 from skindiff.report.tables import deciding_interval
 
 METRICS = {
@@ -79,7 +81,7 @@ def dataset_card(card: Card, facts: Facts, *, tags: Sequence[str] = (), **metada
 
 
 def eval_results(
-    report: Mapping[str, Any], *, architecture: str | None = None, arms: Sequence[str] | None = None
+    report: ReportContent, *, architecture: str | None = None, arms: Sequence[str] | None = None
 ) -> list[EvalResult]:
     """Return the scores of a report's `summary`, each with its 95% interval in ``metric_args``.
 
@@ -244,12 +246,12 @@ def _own_terms(facts: Facts) -> dict[str, Any]:
     return {"license_name": "see-card", "license_link": "README.md"} if facts.licence == "other" else {}
 
 
-def _series(row: Mapping[str, Any]) -> str:
+def _series(row: SeriesColumns) -> str:
     parts = [row["arm"], f"({row['strategy']})" if row.get("strategy") else ""]
     return " ".join(part for part in (*parts, f"x{row['ratio']:g}" if row.get("ratio") else "") if part)
 
 
-def _recall_by_type(report: Mapping[str, Any]) -> dict[str, list[float | None]]:
+def _recall_by_type(report: ReportContent) -> dict[str, list[float | None]]:
     """Return the mean recall per skin type of every series, in the order of the types' names."""
     rows = [row for row in report.get("results", ()) if row.get("per_skin_type_recall")]
     types = sorted({name for row in rows for name in row["per_skin_type_recall"]})
@@ -259,7 +261,7 @@ def _recall_by_type(report: Mapping[str, Any]) -> dict[str, list[float | None]]:
         mine = [
             row["per_skin_type_recall"] for row in rows if f"{row['architecture']}, {_series(row)}" == name
         ]
-        values = [[one[kind] for one in mine if one.get(kind) is not None] for kind in types]
+        values = [[value for one in mine if (value := one.get(kind)) is not None] for kind in types]
         means[name] = [sum(seen) / len(seen) if seen else None for seen in values]
     return means
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -13,6 +12,7 @@ from skindiff.errors import HubError
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.renamed import with_new_names
+from skindiff.report.content import ReportContent
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Facts:
     corpora: tuple[str, ...]
     terms: tuple[CorpusTerms, ...]
     licence: str
-    report: Mapping[str, Any]
+    report: ReportContent
     commands: tuple[str, ...]
     base_model: str | None
     skin_types: Mapping[str, int]
@@ -122,18 +122,19 @@ def _run_around(artefact: Path) -> Path | None:
     return None
 
 
-def _report(run: Path) -> dict[str, Any]:
+def _report(run: Path) -> ReportContent:
     path = run / "report.json"
     if not path.is_file():
         return {}
     try:
         read = json.loads(own_file(run, path.name).read_text(encoding="utf-8"))
-        return shareable(with_new_names(read, str(path)))
+        content: ReportContent = shareable(with_new_names(read, str(path)))
+        return content
     except (ValueError, AttributeError) as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
 
 
-def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
+def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
     config = report.get("config") or yaml.safe_load(own_file(run, "config.yaml").read_text(encoding="utf-8"))
     corpus = config.get("corpus") if isinstance(config, dict) else None
     if not isinstance(corpus, dict) or not corpus.get("name"):
@@ -143,7 +144,7 @@ def _corpus_of_run(run: Path, report: Mapping[str, Any]) -> str | None:
     return f"{name}/{(corpus.get(name) or {}).get(setting, '')}".rstrip("/") if setting else name
 
 
-def _commands(report: Mapping[str, Any]) -> list[str]:
+def _commands(report: ReportContent) -> list[str]:
     recipe = report.get("recipe")
     if recipe == "evaluate":  # a command, not a recipe
         return ["skindiff evaluate --config config.yaml"]

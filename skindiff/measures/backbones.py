@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import timm
@@ -275,7 +275,7 @@ def _local(name: str, weights: str, image_size: int | None) -> _Source:
 
 def _of_the_hub(name: str, revision: str | None, image_size: int | None) -> _Source:
     """Load a timm name, or a timm model of the Hub; its safetensors are looked for before all else."""
-    repo_id, own = _hub_id(name) or (str(timm.get_pretrained_cfg(name).hf_hub_id), None)
+    repo_id, own = _hub_id(name) or (str(cast(Any, timm.get_pretrained_cfg(name)).hf_hub_id), None)
     revision = revision or own
     try:
         commit = hf_hub_download(repo_id, WEIGHTS_FILE, revision=revision, dry_run=True).commit_hash

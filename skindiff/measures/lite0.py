@@ -12,6 +12,7 @@ import logging
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import timm
 import torch
@@ -128,8 +129,9 @@ def fuse_batch_norms(network: nn.Module) -> None:
     for module in list(network.modules()):
         for (_, first), (name, second) in pairwise(list(module.named_children())):
             if isinstance(first, nn.Conv2d) and isinstance(second, BatchNormAct2d):
+                seen = cast(tuple[torch.Tensor, torch.Tensor], (second.running_mean, second.running_var))
                 first.weight, first.bias = fuse_conv_bn_weights(
-                    first.weight, first.bias, second.running_mean, second.running_var,
+                    first.weight, first.bias, *seen,
                     second.eps, second.weight, second.bias,
                 )  # fmt: skip
                 setattr(module, name, second.act)

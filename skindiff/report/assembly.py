@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
+from skindiff.classification.rows import MeanBestEpochs
 from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
 from skindiff.report.class_pictures import class_lines, classes_section, types_section
@@ -20,6 +21,7 @@ from skindiff.report.class_sections import (
     per_class_f1,
     per_class_section,
 )
+from skindiff.report.content import ClassF1Row, ExtraContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import CITATION, Published
@@ -80,7 +82,7 @@ def assemble(
     lesions = {label: transfer_lesions(parts, show_progress=True) for label, parts in transfers.items()}
     by_class, best = per_class_f1(results.cells), mean_best_epochs(results.best_epochs)
     detection = detection_content(results.detections, replicates)
-    extra = {
+    extra: ExtraContent = {
         "synthesis": results.synthesis,
         "per_class_f1": by_class,
         "best_test_epoch": best,
@@ -112,7 +114,7 @@ def assemble(
             *results.measured.sections(),
             *_pictures(results),
         ],
-        extra={name: value for name, value in extra.items() if value},
+        extra=cast(ExtraContent, {name: value for name, value in extra.items() if value}),
         trainings=results.trainings,
         timings={
             "seconds_of_last_call": results.run.seconds,
@@ -127,7 +129,7 @@ def _by_class(published: Sequence[Published]) -> bool:
 
 
 def _beside(
-    published: Sequence[Published], by_class: list[dict[str, Any]], best: list[dict[str, Any]]
+    published: Sequence[Published], by_class: list[ClassF1Row], best: list[MeanBestEpochs]
 ) -> StudySectionOf:
     """Return what sets the paper's numbers beside those of the report's `summary`."""
     about = f"Paper: {published[0].paper}. {_DIFFERENT}"

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import ConfigError
+from skindiff.evaluation.statistics.rows import PopulationColumn, SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import SERIES, reference_rows, series_name
 from skindiff.files import write_atomically
+from skindiff.report.content import ReportContent
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
 from skindiff.report.run_pictures import RunDifference, draw_runs
@@ -43,7 +45,7 @@ class Run:
     """A run to be compared: what it is called here, and the content of its ``report.json``."""
 
     name: str
-    content: Mapping[str, Any]
+    content: ReportContent
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -169,7 +171,7 @@ def unpaired(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _reasons(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def _reasons(mine: ReportContent, theirs: ReportContent) -> list[str]:
     names = [content["corpus"].get("name") for content in (mine, theirs)]
     if names[0] != names[1]:
         return [f"corpus {names[0]}, corpus {names[1]}"]
@@ -186,7 +188,7 @@ def _reasons(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
-def _tested(content: Mapping[str, Any]) -> set[tuple[str, int, int]]:
+def _tested(content: ReportContent) -> set[tuple[str, int, int]]:
     return {(row["test_group"], row["images"], row["groups"]) for row in content["summary"]}
 
 
@@ -216,16 +218,17 @@ def score_tables(runs: Sequence[Run], metrics: Sequence[str]) -> list[tuple[str,
     return tables
 
 
-def _by_place(content: Mapping[str, Any]) -> dict[tuple[str, ...], dict[tuple[str, str], Mapping[str, Any]]]:
+def _by_place(content: ReportContent) -> dict[tuple[str, ...], dict[tuple[str, str], SummaryRow]]:
     """Return rows of `summary` by what was tested how, and by series and metric.
 
     Scenario and preset stand in the place only where a run has several: they may be what is compared.
     """
     summary = reference_rows(content["summary"])
-    several = [name for name in ("scenario", "preset") if len({row[name] for row in summary}) > 1]
-    found: dict[tuple[str, ...], dict[tuple[str, str], Mapping[str, Any]]] = {}
+    names: tuple[PopulationColumn, ...] = ("scenario", "preset")
+    several = [name for name in names if len({row[name] for row in summary}) > 1]
+    found: dict[tuple[str, ...], dict[tuple[str, str], SummaryRow]] = {}
     for row in summary:
-        same = [other for other in summary if all(other[name] == row[name] for name in _POPULATION)]
+        same = [other for other in summary if agree(other, row, _POPULATION)]
         place = (
             f"{row['test_group']} test images",
             row["architecture"],
@@ -238,14 +241,14 @@ def _by_place(content: Mapping[str, Any]) -> dict[tuple[str, ...], dict[tuple[st
 _POPULATION = ("scenario", "test_group", "architecture", "preset")
 
 
-def _change(content: Mapping[str, Any], row: Mapping[str, Any] | None) -> str:
+def _change(content: ReportContent, row: SummaryRow | None) -> str:
     if row is None or row["delta"] is None:
         return _NONE
     own = (*SERIES, "metric")
     said = [
         verdict["verdict"]
         for verdict in content.get("verdicts", ())
-        if verdict["reference"] == "real" and all(verdict[name] == row[name] for name in own)
+        if verdict["reference"] == "real" and agree(verdict, row, own)
     ]
     return ", ".join([difference(row), *said])
 

@@ -1,13 +1,14 @@
 """Which class is taken for which: counts, by population and series."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
+from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.evaluation.statistics.verdicts import series_name
+from skindiff.report.content import ConfusionRow
 
 
 def confusion_counts(cells: Sequence[Cell]) -> NDArray[np.float64]:
@@ -20,12 +21,11 @@ def confusion_counts(cells: Sequence[Cell]) -> NDArray[np.float64]:
 
 
 def confusion_groups(
-    cells: Sequence[Cell], summary: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cell], summary: Sequence[SummaryRow]
 ) -> dict[str, dict[str, list[Cell]]]:
     """Return cells by population (one picture each) and series (one matrix each)."""
     groups: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
-        row = cell.key._asdict()
         scenario, test_group, architecture, preset = cell.key.population
         same = [
             other
@@ -33,13 +33,13 @@ def confusion_groups(
             if (other["scenario"], other["test_group"], other["architecture"], other["preset"])
             == cell.key.population
         ]
-        title = series_name(row, same)
+        title = series_name(cell.key.series_columns, same)
         name = f"scenario {scenario} {test_group} {architecture} {preset}"
         groups.setdefault(name, {}).setdefault(title, []).append(cell)
     return groups
 
 
-def largest_confusions(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[dict[str, Any]]:
+def largest_confusions(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[ConfusionRow]:
     """Return for each population and series the error that most images of a class share.
 
     Args:
@@ -49,7 +49,7 @@ def largest_confusions(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> li
         Rows with ``population``, ``series``, ``true`` and ``predicted`` (classes), and ``share`` (of the
         images of the true class, over all runs, in [0, 1]).
     """
-    rows = []
+    rows: list[ConfusionRow] = []
     for population, series in groups.items():
         for name, cells in series.items():
             counts = confusion_counts(cells)
@@ -57,6 +57,13 @@ def largest_confusions(groups: Mapping[str, Mapping[str, Sequence[Cell]]]) -> li
             np.fill_diagonal(shares, 0)
             true, said = np.unravel_index(shares.argmax(), shares.shape)
             classes = cells[0].class_names
-            row = {"population": population, "series": name, "true": classes[true]}
-            rows.append({**row, "predicted": classes[said], "share": float(shares[true, said])})
+            rows.append(
+                {
+                    "population": population,
+                    "series": name,
+                    "true": classes[true],
+                    "predicted": classes[said],
+                    "share": float(shares[true, said]),
+                }
+            )
     return rows

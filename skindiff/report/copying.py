@@ -1,8 +1,7 @@
 """The section on copying: shares of near copies, what would have been found, and the closest pairs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -10,6 +9,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from skindiff.measures.copying.near_copies import NearCopies
+from skindiff.measures.copying.rows import CopyingRow, Share, ThresholdRow
+from skindiff.report.content import MeasuredContent
 from skindiff.report.study_section import Picture, StudySection, markdown_table
 
 LISTED, DRAWN = 5, 12
@@ -17,7 +18,7 @@ LISTED, DRAWN = 5, 12
 _COLUMNS = 6
 
 
-def copying_section(content: Mapping[str, Any], photographs: Sequence[Picture] = ()) -> StudySection:
+def copying_section(content: MeasuredContent, photographs: Sequence[Picture] = ()) -> StudySection:
     """Return the section on copying, empty where copies were not searched for.
 
     Args:
@@ -78,7 +79,7 @@ def _drawing(
     return draw
 
 
-def _about(rows: Sequence[Mapping[str, Any]]) -> str:
+def _about(rows: Sequence[CopyingRow]) -> str:
     limit, aim = rows[0]["threshold"], f"{100 * rows[0]['threshold']['false_flags']:g}%"
     where = (
         f"It is set so that at most {aim} of unseen real images, by group, reach it"
@@ -93,7 +94,7 @@ def _about(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _shares(rows: Sequence[Mapping[str, Any]]) -> str:
+def _shares(rows: Sequence[CopyingRow]) -> str:
     headings = [
         "images",
         "synthetic",
@@ -118,21 +119,24 @@ def _shares(rows: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(headings, lines)
 
 
-def _flagged(limit: Mapping[str, Any]) -> str:
+def _flagged(limit: ThresholdRow) -> str:
     if not limit["groups"]:
         return "none held out"
     return f"{limit['flagged_groups']} of {limit['groups']} (at most {100 * limit['bound']:.1f}%)"
 
 
-def _sides(rows: Sequence[Mapping[str, Any]]) -> str:
+def _sides(rows: Sequence[CopyingRow]) -> str:
     """Return the comparison with as many training as held-out images."""
-    compared = [row for row in rows if row["either_side"]]
+    compared = [(row, side) for row in rows if (side := row["either_side"])]
     if not compared:
         return ""
     lines = []
-    for row in compared:
-        side = row["either_side"]
-        interval = {end: side[f"nearer_training{suffix}"] for end, suffix in _ENDS}
+    for row, side in compared:
+        interval: Share = {
+            "share": side["nearer_training"],
+            "low": side["nearer_training_low"],
+            "high": side["nearer_training_high"],
+        }
         lines.append(
             [
                 _name(row),
@@ -143,7 +147,7 @@ def _sides(rows: Sequence[Mapping[str, Any]]) -> str:
             ]
         )
     # A transfer shares its source's light and framing with other training images, so half says nothing there.
-    untransferred = any(not row["of_own_group"] for row in compared)
+    untransferred = any(not row["of_own_group"] for row, _ in compared)
     about = (
         "Compared with equally many training and held-out images of every class: the share of near copies of "
         "each, and the share of synthetic images that are nearer to a training image."
@@ -154,10 +158,7 @@ def _sides(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{about}\n\n{markdown_table(headings, lines)}"
 
 
-_ENDS = (("share", ""), ("low", "_low"), ("high", "_high"))
-
-
-def _planted(rows: Sequence[Mapping[str, Any]]) -> str:
+def _planted(rows: Sequence[CopyingRow]) -> str:
     planted = [row for row in rows if row["planted"]]
     if not planted:
         return ""
@@ -169,7 +170,7 @@ def _planted(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{about}\n\n{markdown_table(['images', *kinds], lines)}"
 
 
-def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
+def _closest(rows: Sequence[CopyingRow]) -> str:
     pairs = [(row, pair) for row in rows for pair in row["closest_pairs"]]
     pairs.sort(key=lambda one: -one[1]["similarity"])
     lines = [
@@ -190,7 +191,7 @@ def _closest(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{about}\n\n{markdown_table(['synthetic image', 'similarity', 'group', 'near copy'], lines)}"
 
 
-def _warnings(rows: Sequence[Mapping[str, Any]]) -> str:
+def _warnings(rows: Sequence[CopyingRow]) -> str:
     poor = [
         f"{_name(row)} ({kind}: {100 * found['share']:.0f}%)"
         for row in rows
@@ -202,10 +203,10 @@ def _warnings(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Under 95% of planted copies are found in {', '.join(poor)}: few near copies prove little there."
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _name(row: CopyingRow) -> str:
     return f"{row['images']}, seed {row['seed']}"
 
 
-def _share(value: Mapping[str, float]) -> str:
-    low, high = (f"{100 * value[end]:.1f}" for end in ("low", "high"))
+def _share(value: Share) -> str:
+    low, high = (f"{100 * end:.1f}" for end in (value["low"], value["high"]))
     return f"{100 * value['share']:.1f}% [{low}, {high}]"

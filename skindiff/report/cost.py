@@ -1,9 +1,10 @@
 """What a study cost: trainings, steps and images, alike at every call, and time, which is not."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from skindiff.evaluation.statistics.rows import ResultRow, values_of
 from skindiff.progress import duration
+from skindiff.report.content import SynthesisRow, Timings
 from skindiff.report.study_section import markdown_table
 
 _CLASSIFIER = (
@@ -21,8 +22,8 @@ _WORDS = {
 
 
 def study_cost(
-    results: Sequence[Mapping[str, Any]],
-    synthesis: Sequence[Mapping[str, Any]],
+    results: Sequence[ResultRow],
+    synthesis: Sequence[SynthesisRow],
     trainings: Mapping[str, int],
 ) -> dict[str, int]:
     """Return counts of what was computed, without those that are zero.
@@ -32,8 +33,9 @@ def study_cost(
         synthesis: rows with ``planned`` and ``drawn`` images.
         trainings: optimiser steps of the trainings that are no classifiers of `results`, by name.
     """
-    steps = {tuple(row[name] for name in _CLASSIFIER): row["optimiser_steps"] for row in results}
-    drawn, planned = (sum(row.get(name, 0) for row in synthesis) for name in ("drawn", "planned"))
+    steps = {values_of(row, _CLASSIFIER): row["optimiser_steps"] for row in results}
+    drawn = sum(row.get("drawn", 0) for row in synthesis)
+    planned = sum(row.get("planned", 0) for row in synthesis)
     counts = {
         "classifiers": len(steps),
         "classifier_steps": sum(steps.values()),
@@ -51,7 +53,7 @@ def cost_table(cost: Mapping[str, int]) -> list[str]:
     return [markdown_table(["what was computed", "number"], lines)] if lines else []
 
 
-def timing_rows(timings: Mapping[str, Any]) -> list[tuple[str, str]]:
+def timing_rows(timings: Timings) -> list[tuple[str, str]]:
     """Return what took how long, in words.
 
     Args:

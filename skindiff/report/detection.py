@@ -1,12 +1,12 @@
 """The table of a detector's scores, beside the printed ones of Bingol et al."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from skindiff.evaluation.rows import DetectionRow
 from skindiff.report.published.fitzpatrick import Published
 
 
-def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Published] = ()) -> str:
+def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Published] = ()) -> str:
     """Return rows of :func:`~skindiff.evaluation.detection.detection_rows` as Markdown, in percent."""
     printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
     headings = [
@@ -16,17 +16,22 @@ def detection_markdown(rows: Sequence[dict[str, Any]], published: Sequence[Publi
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
     for row in rows:
         theirs = [printed.get((row["class_name"], metric), "") for metric in ("detection", "confidence")]
-        shown = [_interval(row, name) for name in ("detection", "recall", "share")]
+        shown = [
+            _interval(row["detection"], row["detection_ci_low"], row["detection_ci_high"]),
+            _interval(row["recall"], row["recall_ci_low"], row["recall_ci_high"]),
+            _interval(row["share"], row["share_ci_low"], row["share_ci_high"]),
+        ]
         confidence = "n/a" if row["confidence"] is None else f"{100 * row['confidence']:.1f}"
         name = f"{row['generator']}, {row['class_name']}"
-        others = "n/a" if row.get("others") is None else f"{100 * row['others']:.1f}"
+        other = row.get("others")
+        others = "n/a" if other is None else f"{100 * other:.1f}"
         lines.append([name, str(row["images"]), shown[0], confidence, shown[1], others, shown[2], *theirs])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _interval(row: dict[str, Any], name: str) -> str:
-    values = [row[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high")]
-    if None in values:
+def _interval(*values: float | None) -> str:
+    known = [f"{100 * value:.1f}" for value in values if value is not None]
+    if len(known) < len(values):
         return "n/a"
-    middle, low, high = (f"{100 * value:.1f}" for value in values)
+    middle, low, high = known
     return f"{middle} [{low}, {high}]"

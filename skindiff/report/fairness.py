@@ -1,8 +1,13 @@
 """The section on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
 
-from collections.abc import Mapping
-from typing import Any
-
+from skindiff.evaluation.fairness.rows import (
+    FairnessArm,
+    FairnessContent,
+    FairnessSettings,
+    GroupScore,
+    Population,
+)
+from skindiff.evaluation.statistics.rows import Difference
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, call, points, series_name
 from skindiff.report.study_section import StudySection, markdown_table
 
@@ -15,7 +20,7 @@ _HOW = (
 )
 
 
-def fairness_section(content: Mapping[str, Any], tested: str = "patients") -> StudySection:
+def fairness_section(content: FairnessContent, tested: str = "patients") -> StudySection:
     """Return the section; without text where there are no groups.
 
     Args:
@@ -33,7 +38,7 @@ def fairness_section(content: Mapping[str, Any], tested: str = "patients") -> St
     return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 
-def _population(population: Mapping[str, Any], content: Mapping[str, Any], tested: str) -> list[str]:
+def _population(population: Population, content: FairnessContent, tested: str) -> list[str]:
     where = f"{population['architecture']}, scenario {population['scenario']}, preset {population['preset']}"
     tables = [_recalls(population, tested), _changes(population)]
     tables += [
@@ -44,12 +49,12 @@ def _population(population: Mapping[str, Any], content: Mapping[str, Any], teste
     return [f"**{where}**", _said(population), *tables]
 
 
-def _arms(population: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _arms(population: Population) -> list[tuple[str, FairnessArm]]:
     arms = population["arms"]
     return [(series_name(arm, arms), arm) for arm in arms]
 
 
-def _said(population: Mapping[str, Any]) -> str:
+def _said(population: Population) -> str:
     """Return a sentence for every group that an arm helps or hurts, or that there is none."""
     lines, least = [], []
     for name, arm in _arms(population):
@@ -71,7 +76,7 @@ def _said(population: Mapping[str, Any]) -> str:
     return "\n".join(lines) or f"No arm is known to help or hurt any group.{seen}"
 
 
-def _recalls(population: Mapping[str, Any], tested: str) -> str:
+def _recalls(population: Population, tested: str) -> str:
     lines = []
     for name, arm in _arms(population):
         worst = arm["worst"]
@@ -87,7 +92,7 @@ def _recalls(population: Mapping[str, Any], tested: str) -> str:
     return markdown_table(["recall by group", *groups, "worst"], lines)
 
 
-def _changes(population: Mapping[str, Any]) -> str:
+def _changes(population: Population) -> str:
     lines = [
         [name, *(_change(one.get("change")) for one in arm["groups"].values())]
         for name, arm in _arms(population)
@@ -96,7 +101,7 @@ def _changes(population: Mapping[str, Any]) -> str:
     return markdown_table(["change against real, points", *population["groups"]], lines) if lines else ""
 
 
-def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any], tested: str) -> str:
+def _gaps(population: Population, settings: FairnessSettings, tested: str) -> str:
     sides = [" and ".join(settings[name]) for name in ("advantaged", "disadvantaged")]
     lines = [
         [name, _signed(arm["gap"]), _change(arm["gap_change"]), _verdict(arm["gap_change"])]
@@ -109,14 +114,14 @@ def _gaps(population: Mapping[str, Any], settings: Mapping[str, Any], tested: st
     return markdown_table(headings, lines)
 
 
-def _verdict(change: Mapping[str, Any] | None) -> str:
+def _verdict(change: Difference | None) -> str:
     if not change:
         return ""
     low, high = change["delta_ci_low_corrected"], change["delta_ci_high_corrected"]
     return {"helps": "grows", "hurts": "shrinks"}.get(call(low, high), CANNOT_TELL)
 
 
-def _by_class(population: Mapping[str, Any]) -> str:
+def _by_class(population: Population) -> str:
     several = len(population["groups"]) > 1
     lines = []
     for name, arm in _arms(population):
@@ -127,7 +132,7 @@ def _by_class(population: Mapping[str, Any]) -> str:
     return markdown_table(["recall by class", *population["classes"]], lines)
 
 
-def _calibration(population: Mapping[str, Any]) -> str:
+def _calibration(population: Population) -> str:
     lines = []
     for name, arm in _arms(population):
         shown = {group: one for group, one in arm["groups"].items() if not one["suppressed"]}
@@ -144,19 +149,19 @@ def _calibration(population: Mapping[str, Any]) -> str:
     return markdown_table(headings, lines) if lines else ""
 
 
-def _score(value: Mapping[str, float] | None) -> str:
+def _score(value: GroupScore | None) -> str:
     if not value:
         return "—"
     return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
-def _signed(value: Mapping[str, float] | None) -> str:
+def _signed(value: GroupScore | None) -> str:
     if not value:
         return "—"
     return f"{points(value['value'])} [{points(value['low'])}, {points(value['high'])}]"
 
 
-def _change(change: Mapping[str, Any] | None) -> str:
+def _change(change: Difference | None) -> str:
     if not change:
         return ""
     return f"{points(change['delta'])} [{points(change['delta_ci_low'])}, {points(change['delta_ci_high'])}]"

@@ -1,15 +1,15 @@
 """The section on fidelity: scores of every generator and seed, and of each class or skin type."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.report.study_section import StudySection, markdown_table
 
 _SCORES = ("fid", "kid", "precision", "recall", "density", "coverage")
 _DIGITS = {"fid": 1, "kid": 4}
 
 
-def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
+def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
     """Return the tables of fidelity scores.
 
     Args:
@@ -45,7 +45,7 @@ def fidelity_section(rows: Sequence[Mapping[str, Any]]) -> StudySection:
     return StudySection("Fidelity", "\n\n".join(part for part in parts if part))
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _name(row: FidelityRow) -> str:
     return f"{row['images']}, seed {row['seed']}"
 
 

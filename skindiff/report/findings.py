@@ -1,15 +1,17 @@
 """What each section of a report found, in the sentence that it opens with: words, no computing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+from skindiff.classification.rows import SeriesColumns
+from skindiff.evaluation.rows import DetectionRow
+from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
+from skindiff.measures.copying.rows import CopyingRow
+from skindiff.report.content import ReportContent
 from skindiff.report.tables import difference, estimate, percent, populations
 
-Content = Mapping[str, Any]
 
-
-def finding(title: str, content: Content) -> str:
+def finding(title: str, content: ReportContent) -> str:
     """Return the first sentences of a section, empty where it has nothing to say in words.
 
     Args:
@@ -20,25 +22,25 @@ def finding(title: str, content: Content) -> str:
     return say(content) if say else ""
 
 
-def _scores(content: Content) -> str:
+def _scores(content: ReportContent) -> str:
     lines = []
     for (scenario, group, architecture, _), rows in populations(reference_rows(content["summary"])).items():
         own = [row for row in rows if row["metric"] == "balanced_accuracy" and row["mean"] is not None]
         real = next((row for row in own if row["arm"] == "real"), None)
         if real is None:
             continue
-        others = sorted(row["mean"] for row in own if row is not real)
+        others = sorted(mean for row in own if row is not real and (mean := row["mean"]) is not None)
         rest = f"; the other arms reach {percent(others[0])} to {percent(others[-1])}%" if others else ""
         where = f"{architecture}, scenario {scenario}, {group} test images"
         lines.append(f"{where}: `real` reaches {estimate(real)}% balanced accuracy{_chance(real)}{rest}.")
     return "\n\n".join(lines)
 
 
-def _chance(row: Content) -> str:
+def _chance(row: SummaryRow) -> str:
     return f", where chance is {percent(row['chance'])}%" if row["chance"] is not None else ""
 
 
-def _by_class(content: Content) -> str:
+def _by_class(content: ReportContent) -> str:
     rows = content.get("per_class_f1") or []
     real = {_place(row): row for row in rows if row["arm"] == "real"}
     lines = []
@@ -57,11 +59,11 @@ def _by_class(content: Content) -> str:
     return " ".join(lines)
 
 
-def _place(row: Content) -> tuple[str, ...]:
+def _place(row: SeriesColumns) -> tuple[str, ...]:
     return row["scenario"], row["test_group"], row["architecture"], row["preset"]
 
 
-def _confusions(content: Content) -> str:
+def _confusions(content: ReportContent) -> str:
     lines = [
         f"{row['series']}: {percent(row['share'])}% of {row['true']} is called {row['predicted']}"
         for row in content.get("confusions", [])
@@ -69,7 +71,7 @@ def _confusions(content: Content) -> str:
     return f"The most frequent confusion of each arm. {'; '.join(lines)}." if lines else ""
 
 
-def _tone(content: Content) -> str:
+def _tone(content: ReportContent) -> str:
     tone = content["skin_tone"]
     lines = [
         f"{name} moves skin by {_interval(one['paired_shift'], 1, 1)} degrees, "
@@ -79,7 +81,7 @@ def _tone(content: Content) -> str:
     return " ".join(lines)
 
 
-def _lesions(content: Content) -> str:
+def _lesions(content: ReportContent) -> str:
     lines = [
         f"{name} keeps {_interval(one['kept'], 100, 0)}% of the lesions' structure."
         for name, one in (content["lesion"] or {}).items()
@@ -87,14 +89,16 @@ def _lesions(content: Content) -> str:
     return " ".join(lines)
 
 
-def _interval(value: Mapping[str, float | None], scale: float, digits: int) -> str:
-    numbers = [None if number is None else f"{scale * number:.{digits}f}" for number in value.values()]
-    middle, low, high = (number or "n/a" for number in numbers)
+def _interval(value: Mapping[str, object], scale: float, digits: int) -> str:
+    middle, low, high = (
+        f"{scale * number:.{digits}f}" if isinstance(number, (int, float)) else "n/a"
+        for number in value.values()
+    )
     return f"{middle} [{low}, {high}]"
 
 
-def _copying(content: Content) -> str:
-    by_name: dict[str, list[Content]] = {}
+def _copying(content: ReportContent) -> str:
+    by_name: dict[str, list[CopyingRow]] = {}
     for row in content.get("copying") or []:
         by_name.setdefault(row["images"], []).append(row)
     lines = []
@@ -110,7 +114,7 @@ def _copying(content: Content) -> str:
     return " ".join(lines)
 
 
-def _fidelity(content: Content) -> str:
+def _fidelity(content: ReportContent) -> str:
     lines = [
         f"{row['images']}, seed {row['seed']}: KID {row['scores']['kid']:.4f}"
         for row in content.get("fidelity") or []
@@ -120,9 +124,9 @@ def _fidelity(content: Content) -> str:
     )
 
 
-def _detection(content: Content) -> str:
+def _detection(content: ReportContent) -> str:
     rows = (content.get("detection") or {}).get("classes") or []
-    by_generator: dict[str, list[Content]] = {}
+    by_generator: dict[str, list[DetectionRow]] = {}
     for row in rows:
         by_generator.setdefault(row["generator"], []).append(row)
     lines = []
@@ -141,28 +145,29 @@ def _detection(content: Content) -> str:
     return " ".join(lines)
 
 
-def recognised(row: Content) -> bool:
+def recognised(row: DetectionRow) -> bool:
     """Whether a detector knows a class: real images of it get the label more often than those of others."""
-    return row.get("others") is None or (row["recall_ci_low"] or 0) > row["others"]
+    others = row.get("others")
+    return others is None or (row["recall_ci_low"] or 0) > others
 
 
 def _listed(names: Sequence[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _paper(content: Content) -> str:
+def _paper(content: ReportContent) -> str:
     """Return the printed gains of `real+syn` in accuracy beside ours, where both are known."""
     lines = []
     gains = [row for row in content["published"] if row["arm"] == "real+syn" and row["metric"] == "accuracy"]
     for row in gains:
-        same = ("scenario", "test_group", "architecture", "table", "metric")
+        same = ("table", "scenario", "test_group", "architecture", "metric")
         real = [
             one for one in content["published"]
-            if one["arm"] == "real" and all(one[name] == row[name] for name in same)
+            if one["arm"] == "real" and agree(one, row, same)
         ]  # fmt: skip
         mine = [
             one for one in reference_rows(content["summary"])
-            if one["arm"] == "real+syn" and all(one[name] == row[name] for name in same if name != "table")
+            if one["arm"] == "real+syn" and agree(one, row, same[1:])
         ]  # fmt: skip
         if real and mine and mine[0]["delta"] is not None:
             gain = (row["percent"] - real[0]["percent"]) / 100
@@ -173,7 +178,7 @@ def _paper(content: Content) -> str:
     return " ".join(dict.fromkeys(lines))
 
 
-def _splits(content: Content) -> str:
+def _splits(content: ReportContent) -> str:
     splits = content["splits"]
     if not splits:
         return ""
@@ -185,14 +190,14 @@ def _splits(content: Content) -> str:
     return f"No {known} stands on both sides of a cut, in {number}."
 
 
-def _cost(content: Content) -> str:
+def _cost(content: ReportContent) -> str:
     cost = content["cost"]
     words = {"classifiers": "classifiers", "trainings": "other trainings", "images_drawn": "synthetic images"}
     parts = [f"{cost[name]:,} {word}" for name, word in words.items() if cost.get(name)]
     return f"{', '.join(parts)}." if parts else ""
 
 
-_FINDINGS: Mapping[str, Callable[[Content], str]] = {
+_FINDINGS: Mapping[str, Callable[[ReportContent], str]] = {
     "Scores": _scores,
     "F1 by class": _by_class,
     "Confusions": _confusions,

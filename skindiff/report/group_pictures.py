@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.evaluation.fairness.rows import FairnessContent
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.report.pictures import drawing, series_colours
 
@@ -26,7 +26,7 @@ Bars = Mapping[str, Mapping[str, Bar]]
 """Bars by series and group."""
 
 
-def group_bars(fairness: Mapping[str, Any]) -> dict[str, Bars]:
+def group_bars(fairness: FairnessContent) -> dict[str, Bars]:
     """Return recall by group as bars, for every population by series; suppressed groups have none.
 
     Args:
@@ -37,9 +37,9 @@ def group_bars(fairness: Mapping[str, Any]) -> dict[str, Bars]:
         title = f"{one['architecture']}, scenario {one['scenario']}, preset {one['preset']}"
         bars = {
             series_name(arm, one["arms"]): {
-                _group_name(name): Bar(*(group["recall"][key] for key in ("value", "low", "high")))
+                _group_name(name): Bar(recall["value"], recall["low"], recall["high"])
                 for name, group in arm["groups"].items()
-                if group.get("recall")
+                if (recall := group.get("recall"))
             }
             for arm in one["arms"]
         }

@@ -1,42 +1,55 @@
 """What a report says first: the verdicts, what would change them, and whether the comparison is fair."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 from skindiff.classification.cells import REAL
+from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import shows_patients
+from skindiff.evaluation.statistics.rows import (
+    Difference,
+    PopulationColumn,
+    ResultRow,
+    SummaryRow,
+    Verdict,
+    agree,
+)
 from skindiff.evaluation.statistics.verdicts import SERIES, points, reference_rows, series_name
+from skindiff.report.content import ReportContent
 from skindiff.report.study_section import markdown_table
-from skindiff.report.tables import deciding_interval
+from skindiff.report.tables import deciding_interval, percent
 
-_TIMES = {"twice_splits": "splits", "twice_trainings": "trainings", "twice_patients": "test groups"}
+_TIMES: dict[Literal["twice_splits", "twice_trainings", "twice_patients"], str] = {
+    "twice_splits": "splits",
+    "twice_trainings": "trainings",
+    "twice_patients": "test groups",
+}
 """What there might be twice as much of."""
 
 
-def judged(content: Mapping[str, Any], verdict: Mapping[str, Any]) -> Mapping[str, Any]:
+def judged(content: ReportContent, verdict: Verdict) -> SummaryRow:
     """Return the row of `summary` that a verdict is about.
 
     Args:
         content: of ``report.json``.
         verdict: a row of its ``verdicts``.
     """
-    wanted = {name: verdict[name] for name in (*SERIES, "metric", "reference")}
-    rows = content["summary"]
-    return next(row for row in rows if all(row[name] == value for name, value in wanted.items()))
+    wanted = (*SERIES, "metric", "reference")
+    return next(row for row in content["summary"] if agree(row, verdict, wanted))
 
 
-def decided(found: Mapping[str, Any]) -> bool:
+def decided(found: Difference) -> bool:
     """Return whether the interval that a verdict follows from leaves out zero."""
     low, high = deciding_interval(found)
     return low is not None and high is not None and not low <= 0 <= high
 
 
-def tested(content: Mapping[str, Any]) -> str:
+def tested(content: ReportContent) -> str:
     """Return what the groups of test images are called: patients, or groups where the corpus shows none."""
     return "patients" if shows_patients(content["corpus"].get("name")) else "groups of images"
 
 
-def would_change(found: Mapping[str, Any]) -> str:
+def would_change(found: Difference) -> str:
     """Return in a sentence what more splits, trainings and patients would each do to an interval.
 
     Args:
@@ -46,13 +59,15 @@ def would_change(found: Mapping[str, Any]) -> str:
     if not widths or decided(found):
         return ""
     known = [
-        f"±{100 * widths[name]:.1f} with twice the {what}" for name, what in _TIMES.items() if widths[name]
+        f"±{100 * width:.1f} with twice the {what}"
+        for name, what in _TIMES.items()
+        if (width := widths[name])
     ]
     unknown = "" if widths["twice_trainings"] else "; what more trainings of each split would do is not known"
     return f"the interval is ±{100 * widths['now']:.1f} points; it would be {', '.join(known)}{unknown}."
 
 
-def at_chance(content: Mapping[str, Any]) -> str:
+def at_chance(content: ReportContent) -> str:
     """Return in a sentence that classifiers of real images are no better than chance, if that is so."""
     rows = [
         row
@@ -61,14 +76,14 @@ def at_chance(content: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return ""
-    scores = f"{100 * rows[0]['mean']:.1f}% balanced accuracy, {100 * rows[0]['chance']:.1f}% by chance"
+    scores = f"{percent(rows[0]['mean'])}% balanced accuracy, {percent(rows[0]['chance'])}% by chance"
     return (
         f"Classifiers of `real` images are not known to be better than chance ({scores}). So a comparison "
         "with them says little about synthetic images. Train longer, or on more images."
     )
 
 
-def verdict_text(content: Mapping[str, Any]) -> list[str]:
+def verdict_text(content: ReportContent) -> list[str]:
     """Return the verdicts as a table, the primary contrast first, and what would change them."""
     verdicts = content["verdicts"]
     if not verdicts:
@@ -112,25 +127,25 @@ def _shared(reasons: Sequence[str], count: int) -> list[str]:
     ]
 
 
-def named(summary: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> str:
+def named(summary: Sequence[SummaryRow], verdict: Verdict) -> str:
     """Return the series of a verdict, and its population where there are several."""
-    names = ("scenario", "test_group", "architecture", "preset")
-    same = [row for row in summary if all(row[name] == verdict[name] for name in names)]
+    names: tuple[PopulationColumn, ...] = ("scenario", "test_group", "architecture", "preset")
+    same = [row for row in summary if agree(row, verdict, names)]
     several = [name for name in names if len({row[name] for row in summary}) > 1]
     return ", ".join([series_name(verdict, same), *(str(verdict[name]) for name in several)])
 
 
-def _amount(found: Mapping[str, Any]) -> str:
+def _amount(found: Difference) -> str:
     low, high = deciding_interval(found)
     return f"{points(found['delta'])} [{points(low)}, {points(high)}]"
 
 
-def _least(found: Mapping[str, Any]) -> str:
+def _least(found: Difference) -> str:
     least = found.get("minimum_effect_corrected") or found.get("minimum_effect")
     return "nothing varied" if least is None else f"{100 * least:.1f}"
 
 
-def comparison_text(content: Mapping[str, Any]) -> list[str]:
+def comparison_text(content: ReportContent) -> list[str]:
     """Return the flags; without any, what was checked and found in order."""
     if content["flags"]:
         return ["\n".join(f"- {flag}" for flag in content["flags"])]
@@ -138,7 +153,7 @@ def comparison_text(content: Mapping[str, Any]) -> list[str]:
     return ["No problem was found: " + "; ".join(checked) + "."] if checked else []
 
 
-def _checked(splits: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _checked(splits: Sequence[SplitRow], results: Sequence[ResultRow]) -> list[str]:
     if not splits or not results:
         return []
     found = [f"no group is in both training and test ({_number(len(splits), 'split')})"]

@@ -1,16 +1,18 @@
 """What a study measures of synthetic images: fidelity and near copies, and their sections."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from datasets import Dataset
 
 from skindiff.classification.provenance import images_shown, with_sources_of
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.copying.near_copies import load_near_copies
+from skindiff.measures.copying.rows import CopyingRow
 from skindiff.measures.copying.stage import find_copies
 from skindiff.measures.fidelity.by_class import class_fidelity
+from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.measures.fidelity.scores import FidelityConfig
+from skindiff.report.content import MeasuredContent
 from skindiff.report.copying import closest_pairs_picture, copying_section
 from skindiff.report.fidelity import fidelity_section
 from skindiff.report.study_section import Picture, StudySection, StudySectionOf
@@ -37,8 +39,8 @@ class MeasuredConfig(StudyConfig):
 class Measurements:
     """The report's keys ``fidelity`` and ``copying``, and pictures of the closest pairs."""
 
-    fidelity: list[dict[str, Any]] = field(default_factory=list)
-    copying: list[dict[str, Any]] = field(default_factory=list)
+    fidelity: list[FidelityRow] = field(default_factory=list)
+    copying: list[CopyingRow] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
     lost: int = 0
 
@@ -83,10 +85,14 @@ class Measurements:
             if report and found["closest_pairs"] and name not in self.pictures:
                 self.pictures[name] = closest_pairs_picture(name, report, synthetic.dataset, shown)
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> MeasuredContent:
         """Return the keys of ``report.json`` that have anything in them."""
-        rows = {"fidelity": self.fidelity, "copying": self.copying}
-        return {name: own for name, own in rows.items() if own}
+        content: MeasuredContent = {}
+        if self.fidelity:
+            content["fidelity"] = self.fidelity
+        if self.copying:
+            content["copying"] = self.copying
+        return content
 
     def sections(self) -> list[StudySection | StudySectionOf]:
         """Return the sections, empty ones where nothing was measured."""

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -15,13 +15,13 @@ from markdown_it.token import Token
 from PIL import Image
 
 from skindiff.classification.cells import REAL
+from skindiff.evaluation.statistics.rows import Difference, Verdict
 from skindiff.evaluation.statistics.verdicts import NO_VERDICT, points
+from skindiff.report.content import ReportContent, Surroundings
 from skindiff.report.cost import timing_rows
 from skindiff.report.judgement import decided, judged, named, would_change
 from skindiff.report.tables import HEADINGS, deciding_interval
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
-
-Rows = Sequence[Mapping[str, Any]]
 
 _DENSITY = 130 / 96
 """Pixels of a picture for each CSS pixel that it is wide at most."""
@@ -34,7 +34,7 @@ _HALF = 100.0
 
 
 def render_page(
-    content: Mapping[str, Any], sections: Sequence[Section], folder: Path, first: Pictured = ()
+    content: ReportContent, sections: Sequence[Section], folder: Path, first: Pictured = ()
 ) -> str:
     """Return the text of ``report.html``: the same for the same content and pictures.
 
@@ -187,13 +187,13 @@ def _figure(path: Path, caption: str) -> str:
     )
 
 
-def _tally(verdicts: Rows) -> str:
+def _tally(verdicts: Sequence[Verdict]) -> str:
     """Return how many differences have which verdict."""
     words = Counter(one["verdict"] for one in verdicts)
     return ", ".join(f"{count} {word}" for word, count in words.items())
 
 
-def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _cards(content: ReportContent) -> list[dict[str, Any]]:
     """Return what the page shows of every verdict, the primary contrast first."""
     verdicts = content["verdicts"]
     asked = any(one.get("role") == "primary" for one in verdicts)
@@ -218,7 +218,7 @@ def _cards(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _amount(found: Mapping[str, Any], metric: str) -> str:
+def _amount(found: Difference, metric: str) -> str:
     low, high = deciding_interval(found)
     interval = f" [{points(low)}, {points(high)}]" if low is not None else ""
     return f"{points(found['delta'])}{interval} points of {HEADINGS[metric]}".replace(", ", ",\u00a0")
@@ -228,14 +228,14 @@ def _unbroken(interval: re.Match[str]) -> str:
     return interval[0].replace(" ", "\u00a0")
 
 
-def mood(found: Mapping[str, Any]) -> str:
+def mood(found: Difference) -> str:
     """Return ``good``, ``bad`` or ``open``, as a difference's interval lies above, below or around zero."""
     if not decided(found):
         return "open"
-    return "good" if found["delta"] > 0 else "bad"
+    return "good" if (found["delta"] or 0) > 0 else "bad"
 
 
-def _bar(found: Mapping[str, Any], limit: float) -> dict[str, float] | None:
+def _bar(found: Difference, limit: float) -> dict[str, float] | None:
     """Return where a difference and its intervals are drawn, from -100 to 100."""
     if found["delta_ci_low"] is None:
         return None
@@ -245,7 +245,7 @@ def _bar(found: Mapping[str, Any], limit: float) -> dict[str, float] | None:
     return {name: round(_HALF * max(-1.0, min(1.0, (end or 0.0) / limit)), 2) for name, end in ends.items()}
 
 
-def _surroundings(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _surroundings(environment: Surroundings) -> list[tuple[str, str]]:
     """Return the machine and versions as rows."""
     rows = [(name.replace("_", " "), str(value)) for name, value in environment.items() if name != "versions"]
     return rows + [(name, str(value)) for name, value in environment.get("versions", {}).items()]

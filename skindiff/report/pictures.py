@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
+from skindiff.evaluation.statistics.rows import Difference, PopulationColumn, SummaryRow, values_of
 from skindiff.evaluation.statistics.verdicts import SERIES, series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
@@ -251,7 +252,7 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
     axes.legend(fontsize=7)
 
 
-def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path: Path) -> None:
+def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) -> None:
     """Draw judged differences in points with the intervals that decide.
 
     Args:
@@ -283,20 +284,21 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], path:
 _CONTRAST = (*SERIES, "reference")
 
 
-def _contrast(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _CONTRAST)
+def _contrast(row: SummaryRow) -> tuple[object, ...]:
+    return values_of(row, _CONTRAST)
 
 
-def _forest_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def _forest_name(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
     same = [other for other in rows if other["scenario"] == row["scenario"]]
     name = series_name(row, [other for other in same if other["test_group"] == row["test_group"]])
-    for field in ("scenario", "test_group", "architecture", "preset"):
+    columns: tuple[PopulationColumn, ...] = ("scenario", "test_group", "architecture", "preset")
+    for field in columns:
         if len({other[field] for other in rows}) > 1:
             name += f", {row[field]}"
     return name
 
 
-def _draw_difference(axes: Axes, place: float, row: Mapping[str, Any], colour: str, *, full: bool) -> None:
+def _draw_difference(axes: Axes, place: float, row: Difference, colour: str, *, full: bool) -> None:
     if row["delta"] is None:
         return
     low, high = deciding_interval(row)

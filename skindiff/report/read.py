@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from skindiff.classification.cells import REAL
 from skindiff.errors import RunFolderError
 from skindiff.renamed import with_new_names
+from skindiff.report.content import ReportContent
 
 REPORT_FILE = "report.json"
 SCHEMA = 2
@@ -14,7 +15,7 @@ SCHEMA = 2
 _NEEDED = ("recipe", "title", "config", "corpus", "splits", "summary", "results", "verdicts", "notes")
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Path) -> ReportContent:
     """Return the content of a run's ``report.json`` under the names of now.
 
     Raises:
@@ -37,10 +38,10 @@ def read_report(folder: Path) -> dict[str, Any]:
     return _current(with_new_names(content, str(path)))
 
 
-def _current(content: dict[str, Any]) -> dict[str, Any]:
+def _current(content: dict[str, Any]) -> ReportContent:
     """Return the content of an older report with a row of `summary` for each reference, and roles."""
     if content.get("schema", 1) >= SCHEMA:
-        return content
+        return cast(ReportContent, content)
     nothing = dict.fromkeys(("chance", "above_chance", "reference_above_chance", "groups_differing"))
     nothing |= dict.fromkeys(("delta_parts", "delta_units", "half_widths"))
     rows = []
@@ -51,4 +52,4 @@ def _current(content: dict[str, Any]) -> dict[str, Any]:
             judged = row.get("delta_p_corrected") is not None
             row |= {"role": "exploratory" if judged else None}
             rows += [row] if row.get("delta") is not None or reference == REAL else []
-    return {**content, "summary": rows}
+    return cast(ReportContent, {**content, "summary": rows})

@@ -4,22 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from datasets import Dataset
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Experiment
+from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.registry import Corpus
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
 from skindiff.measures.skin.transfer import TransferPart, transferred_rows
+from skindiff.report.content import SynthesisOrigin, SynthesisRow
 from skindiff.report.measurements import Measurements
 from skindiff.runs import RunFolder
 from skindiff.study import Study
+from skindiff.synthesis.rows import SynthesisCounts
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
+from skindiff.training.rows import Diversity
 
 Log = list[dict[str, float]]
 
@@ -45,12 +49,12 @@ class Results:
 
     studies: list[Study] = field(default_factory=list)
     primary: PrimaryContrast | None = None
-    splits: list[dict[str, Any]] = field(default_factory=list)
+    splits: list[SplitRow] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
-    best_epochs: list[dict[str, Any]] = field(default_factory=list)
+    best_epochs: list[BestEpochRow] = field(default_factory=list)
     curves: dict[str, dict[str, Log]] = field(default_factory=dict)
     drawn: dict[str, list[tuple[Study, Synthetic]]] = field(default_factory=dict)
-    synthesis: list[dict[str, Any]] = field(default_factory=list)
+    synthesis: list[SynthesisRow] = field(default_factory=list)
     measured: Measurements = field(default_factory=Measurements)
     detections: list[Detection] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
@@ -96,14 +100,19 @@ class Results:
             cells = [cell for cell in experiment.cells(synthetic) if cell.key.strategy is not None]
             self._add_cells(experiment, cells, f"classifiers, {label}")
         summary = {key: value for key, value in synthetic.summary.items() if key != "timings"}
-        row = {"strategy": synthetic.strategy, "seed": seed, "generator": synthetic.generator}
-        row |= {"name": synthetic.name} if synthetic.named else {}
+        row: SynthesisOrigin = {
+            "strategy": synthetic.strategy,
+            "seed": seed,
+            "generator": synthetic.generator,
+        }
+        if synthetic.named:
+            row["name"] = synthetic.name
         if pipeline is not None:
             self._add_training(pipeline, label, seed)
             row["diversity"] = _diversity(pipeline)
         elif synthetic.adapter is not None:
             self._add_adapter(synthetic, seed)
-        self.synthesis.append(row | summary)
+        self.synthesis.append({**row, **cast(SynthesisCounts, summary)})
         if timings := synthetic.summary.get("timings"):
             self.drawing_seconds[f"{label}, seed {seed}"] = timings["seconds"]
         self.drawn.setdefault(label, []).append((study, synthetic))
@@ -114,7 +123,7 @@ class Results:
         self.detections.append(detection)
         parts = {name: len(getattr(detector.split, name)) for name in ("train", "validation", "held_out")}
         sizes = {f"detector_{name}": size for name, size in parts.items()}
-        row = {
+        row: SplitRow = {
             "seed": detector.study.seed,
             "sizes": {"generator": len(detector.study.split.train), **sizes},
             "dropped": {},
@@ -180,9 +189,9 @@ def player_logs(log: Sequence[Mapping[str, float]]) -> dict[str, Log]:
     }
 
 
-def _diversity(pipeline: Path) -> dict[str, Any] | None:
+def _diversity(pipeline: Path) -> Diversity | None:
     file = pipeline.parent / DIVERSITY_FILE
-    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    found: Diversity | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
     return found
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.lines import Line2D
 
+from skindiff.evaluation.statistics.rows import Difference
 from skindiff.report.pictures import LINES, drawing
 from skindiff.report.tables import deciding_interval
 
@@ -19,7 +19,7 @@ class RunDifference:
     """A run's name, and the row of its `summary` with the difference of one arm to its own `real`."""
 
     run: str
-    row: Mapping[str, Any]
+    row: Difference
 
 
 def draw_runs(
@@ -44,6 +44,7 @@ def draw_runs(
                 low, high = deciding_interval(one.row)
                 if low is not None and high is not None:
                     axes.plot([100 * low, 100 * high], [level, level], color=colours[one.run], linewidth=2)
+                assert one.row["delta"] is not None
                 axes.plot(100 * one.row["delta"], level, "o", color=colours[one.run], markersize=5)
         middles = [-place * height - _STEP * (len(runs) - 1) / 2 for place in range(len(differences))]
         axes.set_yticks(middles, list(differences))

@@ -1,9 +1,10 @@
 """A section that only some reports have, made where its numbers are, placed by the report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from skindiff.report.content import ReportContent
 
 Picture = tuple[str, str, Callable[[Path], None]]
 """A picture of a section: its file name (a PNG, of its own in the report), caption, and what plots it."""
@@ -30,7 +31,7 @@ class StudySection:
     after: str = "Samples"
 
 
-StudySectionOf = Callable[[Mapping[str, Any]], StudySection]
+StudySectionOf = Callable[[ReportContent], StudySection]
 """Makes a section from the whole content of ``report.json``."""
 
 

@@ -1,13 +1,16 @@
 """The tables of a report as Markdown, from the content of ``report.json``: no computing beyond means."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from skindiff.classification.rows import SplitRow
+from skindiff.evaluation.statistics.rows import Difference, Mean, SummaryRow
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
+from skindiff.measures.skin.rows import Angles, LesionRow
+from skindiff.report.content import PublishedRow, ToneContent
 from skindiff.report.published.fitzpatrick import CITATION
 from skindiff.report.study_section import markdown_table
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[SummaryRow]
 
 _SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
 _COMPARED = ("accuracy", "balanced_accuracy", "auroc")
@@ -27,7 +30,7 @@ def percent(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f}"
 
 
-def estimate(row: Mapping[str, Any] | None) -> str:
+def estimate(row: Mean | None) -> str:
     """Return the mean of a row of `summary` with its interval, in percent."""
     if row is None or row["mean"] is None:
         return "n/a"
@@ -36,7 +39,7 @@ def estimate(row: Mapping[str, Any] | None) -> str:
     return f"{percent(row['mean'])} [{percent(row['ci_low'])}, {percent(row['ci_high'])}]"
 
 
-def difference(value: Mapping[str, Any] | None) -> str:
+def difference(value: Difference | None) -> str:
     """Return a difference in points with the interval that decides, empty where there is none."""
     if value is None or value["delta"] is None:
         return ""
@@ -46,25 +49,25 @@ def difference(value: Mapping[str, Any] | None) -> str:
     )
 
 
-def deciding_interval(found: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def deciding_interval(found: Difference) -> tuple[float | None, float | None]:
     """Return the ends of a difference's interval: the one that its verdict follows from, where it has one."""
     if found.get("delta_ci_low_corrected") is not None:
         return found["delta_ci_low_corrected"], found["delta_ci_high_corrected"]
     return found["delta_ci_low"], found["delta_ci_high"]
 
 
-def populations(rows: Rows) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+def populations(rows: Rows) -> dict[tuple[str, ...], list[SummaryRow]]:
     """Return rows of `summary` by scenario, test group, architecture and preset."""
-    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[SummaryRow]] = {}
     for row in rows:
         key = (row["scenario"], row["test_group"], row["architecture"], row["preset"])
         groups.setdefault(key, []).append(row)
     return groups
 
 
-def by_series(rows: Rows) -> dict[str, dict[str, Mapping[str, Any]]]:
+def by_series(rows: Rows) -> dict[str, dict[str, SummaryRow]]:
     """Return the rows of a population of `summary` by the name of their series, and by metric."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    found: dict[str, dict[str, SummaryRow]] = {}
     for row in rows:
         found.setdefault(series_name(row, rows), {}).setdefault(row["metric"], row)
     return found
@@ -102,7 +105,7 @@ def _chance(rows: Rows, metric: str) -> str:
 
 def _difference_table(rows: Rows, said: str) -> str:
     compared = [metric for metric in _COMPARED if metric != said]
-    by_name: dict[str, dict[str, Mapping[str, Any]]] = {}
+    by_name: dict[str, dict[str, SummaryRow]] = {}
     for row in rows:
         if row["role"] is not None:
             name = f"{series_name(row, rows)} - {row['reference']}"
@@ -112,7 +115,7 @@ def _difference_table(rows: Rows, said: str) -> str:
     return markdown_table(headings, lines) if lines else ""
 
 
-def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
+def beside_the_paper(summary: Rows, published: Sequence[PublishedRow]) -> list[str]:
     """Return the numbers of Wang et al. beside ours, nothing where none are given."""
     if not published:
         return []
@@ -150,24 +153,24 @@ def beside_the_paper(summary: Rows, published: Rows) -> list[str]:
     return [about, markdown_table([*headings, "paper, gain", "ours, gain"], lines)]
 
 
-def _paper_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _paper_key(row: SummaryRow | PublishedRow) -> tuple[str, ...]:
     strategy = "" if row["arm"] == "real" else str(row["strategy"])
     return row["scenario"], row["test_group"], row["architecture"], row["arm"], strategy
 
 
-def _spread(value: Mapping[str, float]) -> str:
+def _spread(value: Angles) -> str:
     return f"{value['median']:.1f} ({value['p10']:.1f} to {value['p90']:.1f})"
 
 
-def _interval(value: Mapping[str, float | None], scale: float = 1.0, digits: int = 1) -> str:
-    numbers = list(value.values())
-    if any(number is None for number in numbers):
+def _interval(value: Mapping[str, object], scale: float = 1.0, digits: int = 1) -> str:
+    numbers = [number for number in value.values() if isinstance(number, (int, float))]
+    if len(numbers) < len(value):
         return "n/a"
-    middle, low, high = (f"{scale * float(number or 0.0):.{digits}f}" for number in numbers)
+    middle, low, high = (f"{scale * number:.{digits}f}" for number in numbers)
     return f"{middle} [{low}, {high}]"
 
 
-def tone_table(tone: Mapping[str, Any] | None) -> list[str]:
+def tone_table(tone: ToneContent | None) -> list[str]:
     """Return what each transfer did to skin tone, nothing where none was measured."""
     if tone is None:
         return []
@@ -193,7 +196,7 @@ def tone_table(tone: Mapping[str, Any] | None) -> list[str]:
     return [markdown_table(headings, lines), about]
 
 
-def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
+def lesion_table(lesion: Mapping[str, LesionRow] | None) -> list[str]:
     """Return how much of the lesions each transfer kept, nothing where it was not measured."""
     if not lesion:
         return []
@@ -216,7 +219,7 @@ def lesion_table(lesion: Mapping[str, Any] | None) -> list[str]:
     return [markdown_table(headings, lines), about]
 
 
-def split_table(splits: Rows, *, patients_known: bool) -> str:
+def split_table(splits: Sequence[SplitRow], *, patients_known: bool) -> str:
     """Return sizes, groups that cross and rows that are not used, by seed; empty where nothing was split."""
     if not splits:
         return ""

@@ -1,11 +1,11 @@
 """``report.md`` from the content of ``report.json``: its sections in order, those of the study among them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from skindiff.classification.cells import REAL
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
+from skindiff.report.content import ReportContent
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
 from skindiff.report.fairness import fairness_section
@@ -56,7 +56,7 @@ class Section:
 
 
 def report_sections(
-    content: Mapping[str, Any],
+    content: ReportContent,
     pictures: Pictures,
     study_sections: Sequence[Section] = (),
     left_out: Sequence[str] = (),
@@ -83,7 +83,7 @@ def report_sections(
     ]
 
 
-def render_markdown(content: Mapping[str, Any], sections: Sequence[Section], first: Pictured = ()) -> str:
+def render_markdown(content: ReportContent, sections: Sequence[Section], first: Pictured = ()) -> str:
     """Return the text of ``report.md``, which opens with the answer.
 
     Args:
@@ -106,7 +106,7 @@ def images(pictures: Sequence[tuple[str, str]]) -> str:
     return paragraphs(*(f"![{caption}]({path})" for path, caption in pictures))
 
 
-def answer(content: Mapping[str, Any]) -> str:
+def answer(content: ReportContent) -> str:
     """Return the answer to the study's own question, its primary contrast, in a sentence.
 
     Where a study states none it is `real+syn` against `real`; where it has no such arms, what a detector
@@ -130,7 +130,7 @@ def answer(content: Mapping[str, Any]) -> str:
     )
 
 
-def lead(content: Mapping[str, Any]) -> str:
+def lead(content: ReportContent) -> str:
     """Return the size of the corpus in a sentence; empty where it was not counted."""
     counts = ", ".join(
         f"{value} {name}" for name, value in content["corpus"].items() if isinstance(value, int)
@@ -138,7 +138,7 @@ def lead(content: Mapping[str, Any]) -> str:
     return f"Corpus: {counts}." if counts else ""
 
 
-def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
+def _left_out(content: ReportContent, captions: Sequence[str]) -> str:
     corpus = f"the corpus {content['corpus']['name']}" if "name" in content["corpus"] else "the corpus"
     about = (
         f"Left out, since they show images of {corpus}, which can be of patients, or images generated from "
@@ -151,14 +151,14 @@ def _left_out(content: Mapping[str, Any], captions: Sequence[str]) -> str:
     return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
 
 
-def _splits(content: Mapping[str, Any]) -> list[str]:
+def _splits(content: ReportContent) -> list[str]:
     about = ""
     if content["corpus"].get("quarantined") or content["corpus"].get("missing"):
         about = "What is missing or could not be used is listed in `missing.txt` and `quarantined.csv`."
     return [split_table(content["splits"], patients_known="ungrouped" not in content["corpus"]), about]
 
 
-_PARTS = {
+_PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"], *{one["metric"] for one in content["verdicts"]}),

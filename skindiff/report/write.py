@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch
 from skindiff.classification.cells import Cell
 from skindiff.classification.contrasts import PrimaryContrast, default_primary
 from skindiff.classification.leaks import comparison_flags
+from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
@@ -30,6 +31,16 @@ from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_groups, largest_confusions
+from skindiff.report.content import (
+    CorpusContent,
+    ExtraContent,
+    PrimaryContent,
+    PublishedRow,
+    ReportContent,
+    Surroundings,
+    Timings,
+    ToneContent,
+)
 from skindiff.report.cost import study_cost
 from skindiff.report.group_pictures import draw_bars, group_bars
 from skindiff.report.page import render_page
@@ -100,12 +111,12 @@ class Report:
     recipe: str
     title: str
     config: Mapping[str, Any]
-    splits: Sequence[Mapping[str, Any]]
+    splits: Sequence[SplitRow]
     cells: Sequence[Cell]
     primary: PrimaryContrast | None = None
     replicates: int = 2000
     fairness: FairnessConfig = field(default_factory=FairnessConfig)
-    corpus: Mapping[str, Any] = field(default_factory=dict)
+    corpus: CorpusContent = field(default_factory=CorpusContent)
     tones: Mapping[str, ToneShift] = field(default_factory=dict)
     lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, Log]] = field(default_factory=dict)
@@ -113,12 +124,12 @@ class Report:
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
     study_sections: Sequence[StudySection | StudySectionOf] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: ExtraContent = field(default_factory=ExtraContent)
     trainings: Mapping[str, int] = field(default_factory=dict)
-    timings: Mapping[str, Any] = field(default_factory=dict)
+    timings: Timings = field(default_factory=dict)
 
 
-def environment(processes: int = 1, device: str = "cpu") -> dict[str, Any]:
+def environment(processes: int = 1, device: str = "cpu") -> Surroundings:
     """Return versions and the kind of machine, without host, user or folder names.
 
     Args:
@@ -157,7 +168,7 @@ def plain(value: Any) -> Any:
     return PurePath(text).name if isinstance(value, PurePath) or PurePath(text).is_absolute() else text
 
 
-def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str, Any]:
+def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
     """Return the content of ``report.json``.
 
     Paths in the config are cut to their last part (reports are shared, home folders are not), and the
@@ -170,7 +181,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
     primary = report.primary or default_primary([cell.key.arm for cell in report.cells])
     summary = summarise(report.cells, primary=primary, replicates=report.replicates)
     results = [result_row(cell) for cell in report.cells]
-    content = {
+    content: ReportContent = {
         "schema": SCHEMA,
         "recipe": report.recipe,
         "title": report.title,
@@ -181,7 +192,7 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
             *comparison_flags(report.cells, report.splits, report.corpus),
             *crossing_flags(report.extra.get("copying", ())),
         ],
-        "primary": asdict(primary) if primary else None,
+        "primary": cast(PrimaryContent, asdict(primary)) if primary else None,
         "verdicts": verdicts(summary, (primary or PrimaryContrast()).metric),
         "summary": summary,
         "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),
@@ -189,18 +200,18 @@ def report_content(report: Report, surroundings: Mapping[str, Any]) -> dict[str,
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
         "results": results,
         "confusions": largest_confusions(confusion_groups(report.cells, summary)),
-        "published": [row._asdict() for row in report.published],
+        "published": [cast(PublishedRow, row._asdict()) for row in report.published],
         "notes": list(report.notes),
         **report.extra,
         "cost": study_cost(results, report.extra.get("synthesis", ()), report.trainings),
         "environment": surroundings,
         "timings": report.timings,
     }
-    cleaned: dict[str, Any] = plain(content)
+    cleaned: ReportContent = plain(content)
     return cleaned
 
 
-def _tone_content(tones: Mapping[str, ToneShift]) -> dict[str, Any] | None:
+def _tone_content(tones: Mapping[str, ToneShift]) -> ToneContent | None:
     """Return the study's own transfer first, flat, and every transfer by name."""
     if not tones:
         return None
@@ -219,7 +230,7 @@ def write_report(
     report: Report,
     *,
     include_images: bool | None = None,
-    surroundings: Mapping[str, Any] | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Path:
     """Write the report and ``pictures/`` into ``folder`` and return the path of ``report.md``.
 
@@ -270,7 +281,7 @@ def _draw_section(section: StudySection, folder: Path, shown: bool) -> Section:
 
 
 def _draw(
-    report: Report, content: Mapping[str, Any], folder: Path, shown: bool
+    report: Report, content: ReportContent, folder: Path, shown: bool
 ) -> dict[str, list[tuple[str, str]]]:
     """Plot all pictures; return (path from the report, caption) by section."""
     drawn: dict[str, list[tuple[str, str]]] = {}

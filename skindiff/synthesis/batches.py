@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-Row = Mapping[str, Any]
-DrawBatch = Callable[[list[Row]], torch.Tensor]
+from skindiff.synthesis.rows import RowT
+
+DrawBatch = Callable[[list[RowT]], torch.Tensor]
 """Maps the rows of a full batch to (batch, 3, height, width) pixels in [0, 1] on the CPU."""
 
 _CONSTANT_BELOW = 0.5
@@ -39,9 +40,9 @@ class Drawn:
 
 
 def draw_in_batches(
-    rows: Sequence[Row],
+    rows: Sequence[RowT],
     settings: Sequence[str],
-    draw_batch: DrawBatch,
+    draw_batch: DrawBatch[RowT],
     on_images: Callable[[int], object],
     denoising_steps: dict[str, int],
 ) -> Drawn:
@@ -70,7 +71,7 @@ def draw_in_batches(
     return Drawn(images, refused, denoising_steps)
 
 
-def lay_out(rows: Sequence[Row], settings: Sequence[str]) -> list[dict[int, int]]:
+def lay_out(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> list[dict[int, int]]:
     """Give each row its place in a batch of like settings; a batch maps places to row numbers."""
     turns: Counter[tuple[Any, ...]] = Counter()
     batches: dict[tuple[Any, ...], dict[int, int]] = defaultdict(dict)

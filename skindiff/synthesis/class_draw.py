@@ -14,7 +14,8 @@ from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import SAMPLER_COLUMNS
-from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
+from skindiff.synthesis.batches import Drawn, draw_in_batches, fixed_threads
+from skindiff.synthesis.rows import ClassPlanRow
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ class ClassDrawer:
         self._shown: dict[str, PILImage.Image] = {}
         pipeline.set_progress_bar_config(disable=True)
 
-    def draw(self, rows: Sequence[Row], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
+    def draw(
+        self, rows: Sequence[ClassPlanRow], on_images: Callable[[int], object] = lambda count: None
+    ) -> Drawn:
         """Generate rows of a plan.
 
         Args:
@@ -51,7 +54,7 @@ class ClassDrawer:
         steps = {_sampling(row): row["steps"] for row in rows if row["steps"] is not None}
         return draw_in_batches(rows, _BATCH_SETTINGS, self._draw_batch, on_images, steps)
 
-    def _check(self, rows: Sequence[Row]) -> None:
+    def _check(self, rows: Sequence[ClassPlanRow]) -> None:
         for row in rows:
             if row["family"] != self._pipeline.family:
                 raise SynthesisError(
@@ -64,7 +67,7 @@ class ClassDrawer:
                     "sources: give the corpus that the plan was made from"
                 )
 
-    def _draw_batch(self, batch: list[Row]) -> torch.Tensor:
+    def _draw_batch(self, batch: list[ClassPlanRow]) -> torch.Tensor:
         first = batch[0]
         options: dict[str, Any] = json.loads(first["options"])
         options |= {name: first[name] for name in SAMPLER_COLUMNS if first[name] is not None}
@@ -81,10 +84,11 @@ class ClassDrawer:
         coloured: torch.Tensor = images.expand(-1, 3, -1, -1)
         return coloured
 
-    def _source(self, source_id: str) -> PILImage.Image:
+    def _source(self, source_id: str | None) -> PILImage.Image:
         """Return a source at the generator's size, resampled as its training images were."""
         if source_id not in self._shown:
             assert self._sources is not None
+            assert source_id is not None
             found = pixels(self._sources, [self._numbers[source_id]])
             table = ImageTable(found, torch.zeros(1, dtype=torch.int64).numpy(), (None,), ())
             sized = table.resized(self._pipeline.config.image_size)
@@ -92,12 +96,12 @@ class ClassDrawer:
         return self._shown[source_id]
 
 
-def _sampling(row: Row) -> str:
+def _sampling(row: ClassPlanRow) -> str:
     return ", ".join(filter(None, (row["family"], row["scheduler"], f"{row['steps']} steps")))
 
 
 def redraw_class(
-    row: Row, pipeline: ClassConditionalPipeline, sources: Dataset | None = None
+    row: ClassPlanRow, pipeline: ClassConditionalPipeline, sources: Dataset | None = None
 ) -> PILImage.Image:
     """Generate one row of a class plan, or of a data set made from it, again.
 

@@ -6,7 +6,7 @@ A plan is a table without images. Its rows say all that is needed to generate ea
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from datasets import Dataset, Features, Image, Value
@@ -17,6 +17,7 @@ from skindiff.generators.ddpm import DEFAULT_GUIDANCE, DEFAULT_SAMPLER, DEFAULT_
 from skindiff.generators.families import SAMPLER_COLUMNS, find_family
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.plan import SYNTHETIC_CORPUS
+from skindiff.synthesis.rows import SourceColumns
 
 Budget = Literal["per_class", "table", "inverse_frequency", "real"]
 Redraws = Literal["budget", "real"]
@@ -212,7 +213,7 @@ def make_class_plan(
         raise SynthesisError("the plan has no rows: raise the budget of a class")
     # A batch is always full, so a larger one than there are rows would be wasted.
     batch_size, takes = min(config.batch_size, planned), find_family(family).sampler
-    constant = {
+    constant: dict[str, object] = {
         "corpus": SYNTHETIC_CORPUS,
         "prompt": None,
         "strength": None,
@@ -225,13 +226,15 @@ def make_class_plan(
         "threads": threads or torch.get_num_threads(),
     }
     own = _redrawn(sources, budgets, seed, family) if redraws else _from_noise(budgets, seed, family)
-    rows = [{**constant, **row, "batch_position": place % batch_size} for place, row in enumerate(own)]
+    rows: list[dict[str, object]] = [
+        {**constant, **row, "batch_position": place % batch_size} for place, row in enumerate(own)
+    ]
     features = class_plan_features(names)
     return Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
 
 
-def _from_noise(budgets: Mapping[str, int], seed: int, family: str) -> list[dict[str, Any]]:
-    rows = []
+def _from_noise(budgets: Mapping[str, int], seed: int, family: str) -> list[SourceColumns]:
+    rows: list[SourceColumns] = []
     for label, (name, count) in enumerate(budgets.items()):
         for turn in range(count):
             image_id = f"{family}-{seed}-{name}-{turn}"
@@ -248,9 +251,9 @@ def _from_noise(budgets: Mapping[str, int], seed: int, family: str) -> list[dict
     return rows
 
 
-def _redrawn(sources: Dataset, budgets: Mapping[str, int], seed: int, family: str) -> list[dict[str, Any]]:
+def _redrawn(sources: Dataset, budgets: Mapping[str, int], seed: int, family: str) -> list[SourceColumns]:
     columns = {name: list(sources[name]) for name in ("label", "skin_type", "image_id", "group_id")}
-    rows = []
+    rows: list[SourceColumns] = []
     for label, (name, count) in enumerate(budgets.items()):
         # In the order of their ids, so that the order of the rows does not matter.
         members = sorted(

@@ -19,9 +19,10 @@ from PIL import ImageOps
 from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.synthesis.batches import Drawn, Row, draw_in_batches, fixed_threads
+from skindiff.synthesis.batches import Drawn, draw_in_batches, fixed_threads
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
 from skindiff.synthesis.detail import restore_detail
+from skindiff.synthesis.rows import PlanRow
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
 from skindiff.synthesis.tone import TonePrototypes, latent_shift, noise_offset
 
@@ -66,7 +67,7 @@ class Drawer:
         self._drawing: dict[tuple[str, str], Any] = {}
         self._announced: set[str] = set()
 
-    def draw(self, rows: Sequence[Row], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
+    def draw(self, rows: Sequence[PlanRow], on_images: Callable[[int], object] = lambda count: None) -> Drawn:
         """Generate rows of a plan.
 
         Args:
@@ -79,14 +80,14 @@ class Drawer:
         self._check(rows)
         steps: dict[str, int] = {}
 
-        def draw_batch(batch: list[Row]) -> torch.Tensor:
+        def draw_batch(batch: list[PlanRow]) -> torch.Tensor:
             pixels, real_steps = self._draw_batch(batch)
             steps[self._announce(batch[0], real_steps)] = real_steps
             return pixels
 
         return draw_in_batches(rows, _BATCH_SETTINGS, draw_batch, on_images, steps)
 
-    def _check(self, rows: Sequence[Row]) -> None:
+    def _check(self, rows: Sequence[PlanRow]) -> None:
         for row in rows:
             if row["mode"] == "img2img" and row["source_id"] not in self._numbers:
                 raise SynthesisError(
@@ -94,7 +95,7 @@ class Drawer:
                     "sources: give the corpus that the plan was made from"
                 )
 
-    def _announce(self, row: Row, real_steps: int) -> str:
+    def _announce(self, row: PlanRow, real_steps: int) -> str:
         strength = "" if row["strength"] is None else f", strength {row['strength']:g}"
         settings = f"{row['mode']}, {row['scheduler']}, {row['steps']} steps{strength}"
         if settings not in self._announced:
@@ -102,7 +103,7 @@ class Drawer:
             logger.info("%s: %d denoising steps are run for each image", settings, real_steps)
         return settings
 
-    def _draw_batch(self, batch: list[Row]) -> tuple[torch.Tensor, int]:
+    def _draw_batch(self, batch: list[PlanRow]) -> tuple[torch.Tensor, int]:
         """Return pixels of shape (batch, 3, height, width) in [0, 1] on the CPU and the steps really run."""
         first = batch[0]
         drawing = self._drawing_pipeline(first["mode"], first["scheduler"])
@@ -144,11 +145,11 @@ class Drawer:
             self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt])[0]
         return self._embeddings[prompt]
 
-    def _size(self, row: Row) -> int:
+    def _size(self, row: PlanRow) -> int:
         size: int = row["image_size"] or self._architecture.image_size(self._pipeline)
         return size
 
-    def _source_latent(self, row: Row, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
+    def _source_latent(self, row: PlanRow, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
         """Return the latent that img2img starts from (before its noise), (channels, height, width).
 
         The posterior's noise is the first that a row's generator samples, as it is in diffusers, so with tone
@@ -158,16 +159,18 @@ class Drawer:
         latent = mean + std * torch.randn(mean.shape, generator=generator)
         latent = self._architecture.scale(self._pipeline, latent)
         if row["tone"] == "latent_mean" and row["source_skin_type"] != row["skin_type"]:
+            assert row["skin_type"] is not None
             prototypes = self._prototypes or TonePrototypes({}, {})
             latent = latent + latent_shift(
                 latent, row["source_skin_type"], row["skin_type"], prototypes, row["tone_strength"]
             )
         if row["tone"] == "offset_noise":
+            assert row["strength"] is not None
             ratio = start_noise_ratio(scheduler, row["steps"], row["strength"])
             latent = latent + ratio * noise_offset(row["seed"], len(latent), row["tone_strength"])
         return latent.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
 
-    def _source_moments(self, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
+    def _source_moments(self, row: PlanRow) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
         tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
         key = (row["source_id"], self._size(row), tone if row["tone"] in _RECOLOURING else None)
@@ -177,7 +180,7 @@ class Drawer:
             self._moments[key] = (mean[0], std[0])
         return self._moments[key]
 
-    def _source_image(self, row: Row) -> torch.Tensor:
+    def _source_image(self, row: PlanRow) -> torch.Tensor:
         """Return the source of a row, in its new colours where its tone asks for that.
 
         (3, height, width), sRGB in [0, 1], on the CPU.
@@ -193,11 +196,12 @@ class Drawer:
                 prototypes.refuse_missing({source, target}, row["tone"])
                 references = prototypes.colours
             if source != target:
+                assert target is not None
                 strength = row["tone_strength"]
                 pixels = transfer_colour(pixels, [source], [target], strength=strength, references=references)
         return torch.from_numpy(pixels[0]).permute(2, 0, 1).float() / 255.0
 
-    def _with_detail(self, images: torch.Tensor, batch: list[Row]) -> torch.Tensor:
+    def _with_detail(self, images: torch.Tensor, batch: list[PlanRow]) -> torch.Tensor:
         """Put back what the autoencoder lost of each source; an unfinished image stays unfinished."""
         means = torch.stack([self._source_moments(row)[0] for row in batch])
         reconstruction = self._architecture.decode(self._pipeline, means, scaled=False).cpu()
@@ -205,7 +209,9 @@ class Drawer:
         amount = torch.tensor([row["detail"] for row in batch])
         return restore_detail(images.float().cpu(), sources, reconstruction, amount)
 
-    def _start_noise(self, batch: list[Row], generators: list[torch.Generator], size: int) -> torch.Tensor:
+    def _start_noise(
+        self, batch: list[PlanRow], generators: list[torch.Generator], size: int
+    ) -> torch.Tensor:
         """Return start noises with offsets, (batch, channels, height, width), for text-to-image."""
         shape = self._architecture.latent_shape(self._pipeline, size)
         noise = torch.stack([torch.randn(shape, generator=each) for each in generators])
@@ -216,7 +222,7 @@ class Drawer:
 
 
 def redraw(
-    row: Row,
+    row: PlanRow,
     pipeline: Any,
     sources: Dataset | None = None,
     prototypes: TonePrototypes | None = None,

@@ -16,6 +16,7 @@ from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import derive_seed, numpy_generator
+from skindiff.synthesis.rows import PlanRow, PlanSettings
 
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
@@ -220,18 +221,18 @@ def make_plan(
     _check_sources(columns["image_id"])
     subjects = _subjects(label_feature.names, set(columns["label"]), config, tokens)
     targets = _draw_targets(columns, config, seed)
-    constant = {
-        **_drawn_with(config),
-        "generator": generator,
-        "threads": threads or torch.get_num_threads(),
-    }
+    constant = _drawn_with(config)
+    threads = threads or torch.get_num_threads()
     rows: dict[str, list[Any]] = {name: [] for name in plan_features(label_feature.names)}
     for source, source_id in enumerate(columns["image_id"]):
         for turn, target in enumerate(targets[source]):
             label = columns["label"][source]
             image_id = f"{source_id}-{config.mode}-{config.strategy}-{seed}-{turn}"
             from_image = config.mode == "img2img"
-            row = constant | {
+            row: PlanRow = {
+                **constant,
+                "generator": generator,
+                "threads": threads,
                 "label": label,
                 "skin_type": target,
                 "image_id": image_id,
@@ -249,7 +250,7 @@ def make_plan(
     return Dataset.from_dict(rows, features=plan_features(label_feature.names))
 
 
-def _drawn_with(config: SynthesisConfig) -> dict[str, Any]:
+def _drawn_with(config: SynthesisConfig) -> PlanSettings:
     """Return the columns that are the same for every row of a plan, by its settings."""
     return {
         "corpus": SYNTHETIC_CORPUS,

@@ -19,6 +19,7 @@ from skindiff.generators.models import model_revision
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.lora import LoRAConfig
@@ -117,7 +118,7 @@ class Synthetic:
     strategy: str
     name: str
     generator: str
-    summary: dict[str, Any]
+    summary: SynthesisSummary
     adapter: Adapter | None = None
     named: bool = False
 

@@ -15,7 +15,7 @@ colour. Four settings of ``SynthesisConfig.tone`` change that mean (or the colou
 - ``colour`` filters the source's pixels between skin colours measured on photographs instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.progress import progress
 from skindiff.seeding import torch_generator
 from skindiff.synthesis.colour_transfer import Lab, measure_references
+from skindiff.synthesis.rows import PlanRow
 from skindiff.synthesis.schedulers import make_scheduler
 
 PROTOTYPE_TONES = ("prototype_colour", "latent_mean")
@@ -171,7 +172,7 @@ def noise_offset(seed: int, channels: int, strength: float) -> torch.Tensor:
     return strength * torch.randn((channels, 1, 1), generator=torch_generator("noise-offset", seed))
 
 
-def prototype_types(rows: Sequence[Mapping[str, str | None]]) -> list[str]:
+def prototype_types(rows: Sequence[PlanRow]) -> list[str]:
     """Return the skin types whose prototypes are needed to generate ``rows`` of a plan, in order."""
     moved = [
         (row["source_skin_type"], row["skin_type"])

@@ -46,6 +46,7 @@ from skindiff.training.generator_data import (
     table_fingerprint,
 )
 from skindiff.training.loop import Log, MicroBatch
+from skindiff.training.rows import Diversity
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 
 __all__ = [
@@ -264,7 +265,7 @@ def _save(
     discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
     names = list(pipeline.config.class_names)
     ratios = {name: log[-1][PREFIX + name] for name in names if PREFIX + name in log[-1]}
-    said = {
+    said: Diversity = {
         "collapse_below": config.collapse_below,
         "of_real": ratios,
         "collapsed": collapsed_classes(log[-1], names, config.collapse_below),

@@ -235,7 +235,7 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                     )
             layers = LoraConfig(
                 r=config.rank,
-                lora_alpha=config.alpha,
+                lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank
                 lora_dropout=config.dropout,
                 target_modules=sorted(targets),
                 init_lora_weights="gaussian",

@@ -27,7 +27,7 @@ def merged_updates(network: nn.Module, adapter: str) -> Iterator[None]:
         layer for layer in network.modules() if isinstance(layer, Linear) and _mergeable(layer, adapter)
     ]
     for layer in layers:
-        layer.forward = partial(_forward, layer, adapter)
+        layer.forward = partial(_forward, layer, adapter)  # type: ignore[method-assign]
     try:
         yield
     finally:

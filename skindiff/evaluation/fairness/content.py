@@ -7,8 +7,8 @@ few patients is suppressed: its score would say more about chance, and perhaps a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,26 @@ from skindiff.classification.cells import REAL, Cell, CellKey
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
+from skindiff.evaluation.fairness.rows import (
+    FairnessArm,
+    FairnessContent,
+    FairnessSettings,
+    GroupRow,
+    GroupScore,
+    Population,
+    StudiedPopulation,
+    WorstGroup,
+)
 from skindiff.evaluation.statistics.comparisons import comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
 from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Seeds, mean_over_seeds
+from skindiff.evaluation.statistics.rows import Difference
 from skindiff.evaluation.statistics.summary import nearest_reference
 from skindiff.renamed import in_streams
 from skindiff.seeding import numpy_generator
 
 FloatArray = NDArray[np.float64]
+PlaceT = TypeVar("PlaceT")
 
 
 @dataclass
@@ -84,7 +96,7 @@ def fairness_content(
     replicates: int = 2000,
     level: float = LEVEL,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> FairnessContent:
     """Return scores by group, class and arm, the gap between groups, and their changes against `real`.
 
     Args:
@@ -114,15 +126,28 @@ def fairness_content(
     for cell in merged(cells):
         key = cell.key
         populations.setdefault((key.scenario, key.architecture, key.preset), []).append(cell)
-    found = []
+    found: list[Population] = []
     for names, own in populations.items():
         groups = _groups(own, group_of)
         if groups:
-            named = dict(zip(("scenario", "architecture", "preset"), names, strict=True))
+            scenario, architecture, preset = names
             drawn = Resampling(own, replicates, "fairness", *in_streams(*names), seed)
             study = _Study(own, drawn, groups, group_of, config, level)
-            found.append({**named, **study.content(seed)})
-    return {"settings": {**asdict(config), "level": level}, "populations": found} if found else {}
+            found.append(
+                {
+                    "scenario": scenario,
+                    "architecture": architecture,
+                    "preset": preset,
+                    **study.content(seed),
+                }
+            )
+    settings: FairnessSettings = {
+        "smallest": config.smallest,
+        "advantaged": config.advantaged,
+        "disadvantaged": config.disadvantaged,
+        "level": level,
+    }
+    return {"settings": settings, "populations": found} if found else {}
 
 
 def _groups(cells: Sequence[Cell], group_of: Mapping[str, str] | None) -> list[str]:
@@ -171,19 +196,18 @@ class _Study:
         }
         return _Arm(key, tuple(cells), counts, patients)
 
-    def content(self, seed: int) -> dict[str, Any]:
+    def content(self, seed: int) -> StudiedPopulation:
         """Return the population's arms with everything that is said of them."""
         changes = self._changes()
         gap_changes = self._corrected(
             {arm.key: self._difference(arm, "gap", *self._sides()) for arm in self.arms}
         )
-        arms = []
+        arms: list[FairnessArm] = []
         for arm in self.arms:
             groups = {name: self._group(arm, name, changes, seed) for name in self.groups}
-            own = {name: value for name, value in arm.key._asdict().items() if not name.endswith("_seed")}
             arms.append(
                 {
-                    **own,
+                    **arm.key.series_columns,
                     "runs": len(arm.cells),
                     "groups": groups,
                     "classes": {
@@ -214,10 +238,10 @@ class _Study:
         return arm.patients[group, code] >= self.config.smallest
 
     def _group(
-        self, arm: _Arm, name: str, changes: Mapping[tuple[CellKey, str], dict[str, Any]], seed: int
-    ) -> dict[str, Any]:
+        self, arm: _Arm, name: str, changes: Mapping[tuple[CellKey, str], Difference], seed: int
+    ) -> GroupRow:
         shown = self._shown(arm, name)
-        said = {"patients": arm.patients[name, None], "suppressed": not shown}
+        said: GroupRow = {"patients": arm.patients[name, None], "suppressed": not shown}
         if not shown:
             return said
         return said | {
@@ -238,7 +262,7 @@ class _Study:
         rng = numpy_generator("calibrated", *(str(part) for part in in_streams(*cell.key)), name, seed)
         return error_if_calibrated(cell, members(cell, self.group_of), name, rng)
 
-    def _score(self, arm: _Arm, score: str, *of: Any, bounded: bool = True) -> dict[str, float] | None:
+    def _score(self, arm: _Arm, score: str, *of: Any, bounded: bool = True) -> GroupScore | None:
         found = mean_over_seeds(arm.each(score, *of), self._drawn(arm, of))
         if found is None:
             return None
@@ -259,7 +283,7 @@ class _Study:
             return min(arm.patients_of(side, self.group_of) for side in of)
         return arm.patients_of(self.groups if not of or of[0] is None else [of[0]], self.group_of)
 
-    def _changes(self) -> dict[tuple[CellKey, str], dict[str, Any]]:
+    def _changes(self) -> dict[tuple[CellKey, str], Difference]:
         return self._corrected(
             {
                 (arm.key, name): self._difference(arm, "recall", name)
@@ -269,7 +293,7 @@ class _Study:
             }
         )
 
-    def _corrected(self, found: Mapping[Any, tuple[Estimate | None, int]]) -> dict[Any, dict[str, Any]]:
+    def _corrected(self, found: Mapping[PlaceT, tuple[Estimate | None, int]]) -> dict[PlaceT, Difference]:
         """Return comparisons, corrected as one family; without those that cannot be made."""
         known = {place: (one, cells) for place, (one, cells) in found.items() if one is not None}
         corrections = holm([one.p_value() for one, _ in known.values()], self.level)
@@ -292,9 +316,9 @@ def _patients(cell: Cell, group_of: Mapping[str, str] | None, group: str, code: 
     )
 
 
-def _worst(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def _worst(groups: Mapping[str, GroupRow]) -> WorstGroup | None:
     """Return the shown group with the least recall, with its name; None where fewer than two are shown."""
-    shown = {name: one["recall"] for name, one in groups.items() if one.get("recall")}
+    shown = {name: recall for name, one in groups.items() if (recall := one.get("recall"))}
     if len(shown) < 2:
         return None
     name = min(shown, key=lambda one: shown[one]["value"])

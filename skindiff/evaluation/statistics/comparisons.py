@@ -9,11 +9,11 @@ real in 11.5% (three seeds) and 7.5% (five) of simulated families, where Bonferr
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
+from skindiff.evaluation.statistics.rows import Difference, HalfWidths
 
 SINGLE = 1
 """Size of a family of one: the primary contrast is not corrected."""
@@ -61,22 +61,35 @@ def caution(found: Estimate) -> str | None:
     return None
 
 
-def no_comparison() -> dict[str, Any]:
+def no_comparison() -> Difference:
     """Return the fields of :func:`comparison` where there is nothing to compare."""
-    nothing = dict.fromkeys(
-        (
-            *("delta", "delta_ci_low", "delta_ci_high", "delta_se", "delta_df", "delta_p"),
-            *("delta_seed_share", "delta_parts", "delta_units", "minimum_effect", "power_at_5_points"),
-            *("delta_p_corrected", "delta_ci_low_corrected", "delta_ci_high_corrected"),
-            *("corrected_level", "minimum_effect_corrected", "half_widths", "caution"),
-        )
-    )
-    return {**nothing, "comparisons": 0, "paired_cells": 0}
+    return {
+        "delta": None,
+        "delta_ci_low": None,
+        "delta_ci_high": None,
+        "delta_se": None,
+        "delta_df": None,
+        "delta_p": None,
+        "delta_seed_share": None,
+        "delta_parts": None,
+        "delta_units": None,
+        "minimum_effect": None,
+        "power_at_5_points": None,
+        "delta_p_corrected": None,
+        "delta_ci_low_corrected": None,
+        "delta_ci_high_corrected": None,
+        "corrected_level": None,
+        "minimum_effect_corrected": None,
+        "half_widths": None,
+        "caution": None,
+        "comparisons": 0,
+        "paired_cells": 0,
+    }
 
 
 def comparison(
     found: Estimate | None, paired_cells: int, level: float = LEVEL, correction: Correction | None = None
-) -> dict[str, Any]:
+) -> Difference:
     """Return what is said of one difference, in shares of one (0.05 is five points).
 
     Args:
@@ -99,7 +112,7 @@ def comparison(
     if found is None:
         return no_comparison()
     low, high = found.interval(level)
-    said = no_comparison() | {
+    said: Difference = no_comparison() | {
         "delta": found.value,
         "delta_ci_low": low,
         "delta_ci_high": high,
@@ -128,7 +141,7 @@ def comparison(
     }
 
 
-def _half_widths(found: Estimate, level: float) -> dict[str, float | None]:
+def _half_widths(found: Estimate, level: float) -> HalfWidths:
     """Return half the width of the interval now, and with twice as much of what it comes from."""
     known = found.training_variance is not None or found.units_are == "trainings"
     splits = found.units_are == "splits"

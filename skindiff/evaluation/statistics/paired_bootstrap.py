@@ -53,34 +53,37 @@ classes that occur in a resampled test set.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.metrics import SkinClassificationMetric
+from skindiff.classification.rows import Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.estimates import Estimate, estimate
+from skindiff.evaluation.statistics.rows import ResultRow
 from skindiff.measures.group_bootstrap import resampled
 
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
+RowT = TypeVar("RowT", bound=Mapping[str, object])
 
 
-def result_row(cell: Cell) -> dict[str, Any]:
+def result_row(cell: Cell) -> ResultRow:
     """Return the cell's row of `results`: its key, optimiser steps, number of test images and scores."""
-    scores = SkinClassificationMetric().compute(
+    scores: Scores = SkinClassificationMetric().compute(
         predictions=cell.probabilities,
         references=cell.labels,
         skin_types=[name or "" for name in cell.skin_types],
         class_names=cell.class_names,
     )
     return {
-        **cell.key._asdict(),
+        **cell.key.columns,
         "optimiser_steps": cell.optimiser_steps,
         "test_images": len(cell.labels),
-        **(scores or {}),
+        **scores,
     }
 
 
@@ -196,7 +199,7 @@ def _of_trainings(units: Sequence[Sequence[FloatArray]]) -> tuple[float, float] 
     return scale * float(np.mean(spreads)), scale * float(np.mean(floors))
 
 
-def find_row(rows: Sequence[Mapping[str, Any]], **wanted: Any) -> Mapping[str, Any]:
+def find_row(rows: Sequence[RowT], **wanted: object) -> RowT:
     """Return the one row with all the ``wanted`` values; raise ValueError if there is none or several."""
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     if len(found) != 1:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 from skindiff.classification.cells import REAL, Cell, CellKey
 from skindiff.classification.contrasts import PrimaryContrast, references_of
@@ -10,9 +9,9 @@ from skindiff.classification.metrics import METRICS
 from skindiff.evaluation.statistics.comparisons import SINGLE, Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
 from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Series
+from skindiff.evaluation.statistics.rows import Role, SummaryRow
 from skindiff.renamed import in_streams
 
-Role = Literal["primary", "then", "exploratory"]
 _CHANCE_LEVEL = 0.998
 """Of the interval that must lie above chance: many studies are looked at, and one in 1,000 may be lucky."""
 
@@ -51,7 +50,7 @@ def summarise(
     replicates: int = 2000,
     level: float = LEVEL,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[SummaryRow]:
     """Return the rows of `summary`: one for each series of cells, metric and reference.
 
     A series is compared with itself without the factor under test, with the controls of that factor (see
@@ -150,19 +149,27 @@ def _corrections(contrasts: Sequence[_Contrast], level: float) -> dict[int, Corr
     return corrections
 
 
-def _row(one: _Contrast, correction: Correction | None, level: float) -> dict[str, Any]:
+def _row(one: _Contrast, correction: Correction | None, level: float) -> SummaryRow:
     series, metric = one.series, one.metric
     mean = series.mean(metric)
     low, high = mean.share_interval(level) if mean else (None, None)
-    key = {name: value for name, value in series.key._asdict().items() if not name.endswith("_seed")}
-    row: dict[str, Any] = {**key, "metric": metric, "mean": mean.value if mean else None}
-    row |= {"ci_low": low, "ci_high": high, "chance": series.chance(metric)}
-    row |= {"above_chance": _above_chance(series, metric), "reference": one.reference or None}
-    row |= {"role": one.role}
-    row |= comparison(one.found, series.paired_cells(one.other) if one.other else 0, level, correction)
-    row["reference_above_chance"] = _above_chance(one.other, metric) if one.other else None
-    row["groups_differing"] = series.differing_groups(one.other, metric) if one.other else None
-    return row | {"cells": len(series.scores), "groups": series.groups, "images": series.images}
+    return {
+        **series.key.series_columns,
+        "metric": metric,
+        "mean": mean.value if mean else None,
+        "ci_low": low,
+        "ci_high": high,
+        "chance": series.chance(metric),
+        "above_chance": _above_chance(series, metric),
+        "reference": one.reference or None,
+        "role": one.role,
+        **comparison(one.found, series.paired_cells(one.other) if one.other else 0, level, correction),
+        "reference_above_chance": _above_chance(one.other, metric) if one.other else None,
+        "groups_differing": series.differing_groups(one.other, metric) if one.other else None,
+        "cells": len(series.scores),
+        "groups": series.groups,
+        "images": series.images,
+    }
 
 
 def _above_chance(series: Series, metric: str) -> bool:

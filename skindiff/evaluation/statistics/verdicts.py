@@ -1,9 +1,18 @@
 """What follows from an interval, in plain words."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from skindiff.classification.cells import REAL
+from skindiff.classification.rows import SeriesColumns
+from skindiff.evaluation.statistics.rows import (
+    PopulationColumn,
+    Role,
+    SummaryRow,
+    Verdict,
+    agree,
+    series_columns,
+    values_of,
+)
 
 HELPS, HURTS, CANNOT_TELL, NO_VERDICT = "helps", "hurts", "can't tell", "no verdict"
 
@@ -12,11 +21,11 @@ SERIES = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "ar
 """What names a series in `summary` and `verdicts`."""
 
 
-def reference_rows(summary: Sequence[Mapping[str, Any]], reference: str = REAL) -> list[Mapping[str, Any]]:
+def reference_rows(summary: Sequence[SummaryRow], reference: str = REAL) -> list[SummaryRow]:
     """Return one row of every series and metric: that against a reference, or the one that it has."""
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    found: dict[tuple[object, ...], SummaryRow] = {}
     for row in summary:
-        key = (*(row[name] for name in SERIES), row["metric"])
+        key = values_of(row, (*SERIES, "metric"))
         if key not in found or row["reference"] == reference:
             found[key] = row
     return list(found.values())
@@ -34,7 +43,7 @@ def points(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value + 0.0:+.1f}"
 
 
-def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def series_name(row: SeriesColumns, rows: Sequence[SeriesColumns]) -> str:
     """Return the arm, with strategy, generator and ratio where other rows of the same arm differ in them."""
     same_arm = [other for other in rows if other["arm"] == row["arm"]]
     parts = [str(row["arm"])]
@@ -47,11 +56,9 @@ def series_name(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> st
     return " ".join(part for part in parts if part)
 
 
-def several_generators(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+def several_generators(row: SeriesColumns, rows: Sequence[SeriesColumns]) -> bool:
     """Whether other generators made images for the same arm by the same strategy."""
-    drawn = {
-        other["generator"] for other in rows if all(other[name] == row[name] for name in ("arm", "strategy"))
-    }
+    drawn = {other["generator"] for other in rows if agree(other, row, ("arm", "strategy"))}
     return len(drawn) > 1
 
 
@@ -60,14 +67,15 @@ FEWEST_UNITS, FEWEST_GROUPS = 3, 10
 _NO_SPREAD = 1e-9
 
 
-def why_no_verdict(row: Mapping[str, Any]) -> str | None:
+def why_no_verdict(row: SummaryRow) -> str | None:
     """Return in words why nothing follows from a difference, None where something may.
 
     Args:
         row: of `summary`, with a reference.
     """
-    if row["above_chance"] is False and row["reference_above_chance"] is False:
-        return f"neither arm is known to do better than chance ({100 * row['chance']:.1f}%)"
+    chance = row["chance"]
+    if chance is not None and row["above_chance"] is False and row["reference_above_chance"] is False:
+        return f"neither arm is known to do better than chance ({100 * chance:.1f}%)"
     if row["delta_units"] is not None and row["delta_units"] < FEWEST_UNITS:
         return f"it rests on {row['delta_units']} of the {FEWEST_UNITS} splits or trainings that it needs"
     if row["delta_seed_share"] is not None and row["delta_seed_share"] < _NO_SPREAD:
@@ -79,7 +87,7 @@ def why_no_verdict(row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+def verdicts(summary: Sequence[SummaryRow], metric: str) -> list[Verdict]:
     """Return a verdict for every judged difference in a score.
 
     A verdict follows from the interval that decides, and from nothing else; where that interval stands on
@@ -95,9 +103,8 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
         :data:`NO_VERDICT`), ``why`` (of no verdict), ``minimum_effect`` and ``sentence``; the primary
         contrast first.
     """
-    judged = [row for row in summary if row["metric"] == metric and row["role"] is not None]
-    judged.sort(key=lambda row: ROLES.index(row["role"]))
-    found: list[dict[str, Any]] = []
+    judged = [row for role in ROLES for row in summary if row["metric"] == metric and row["role"] == role]
+    found: list[Verdict] = []
     for row in judged:
         why = why_no_verdict(row)
         if row["role"] == "then" and found[0]["verdict"] not in (HELPS, HURTS):
@@ -105,7 +112,7 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
         verdict = NO_VERDICT if why else call(row["delta_ci_low_corrected"], row["delta_ci_high_corrected"])
         found.append(
             {
-                **{name: row[name] for name in SERIES},
+                **series_columns(row),
                 "metric": metric,
                 "reference": row["reference"],
                 "role": row["role"],
@@ -118,13 +125,11 @@ def verdicts(summary: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str
     return found
 
 
-ROLES = ("primary", "then", "exploratory")
+ROLES: tuple[Role, ...] = ("primary", "then", "exploratory")
 """Of contrasts, in their order."""
 
 
-def _sentence(
-    row: Mapping[str, Any], summary: Sequence[Mapping[str, Any]], verdict: str, why: str | None
-) -> str:
+def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why: str | None) -> str:
     by = f" by {row['generator']}" if several_generators(row, summary) else ""
     strategy = f" ({row['strategy']}{by})" if row["strategy"] else ""
     says = {
@@ -133,7 +138,7 @@ def _sentence(
         CANNOT_TELL: "can't be told from",
         NO_VERDICT: "has no verdict against",
     }[verdict]
-    names = ("architecture", "scenario", "test_group")
+    names: tuple[PopulationColumn, ...] = ("architecture", "scenario", "test_group")
     where = [str(row[name]) for name in names if len({other[name] for other in summary}) > 1]
     least = row["minimum_effect_corrected"]
     if why:
@@ -146,7 +151,7 @@ def _sentence(
     return f"{row['arm']}{strategy} {says} {row['reference']}: {rest}{place}."
 
 
-def _amount(row: Mapping[str, Any]) -> str:
+def _amount(row: SummaryRow) -> str:
     low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
     name = row["metric"].replace("_", " ")
     return f"{points(row['delta'])} points of {name} [{points(low)}, {points(high)}]"

@@ -1,12 +1,12 @@
 """Photographs on both sides of a split, as the search for copies meets them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from skindiff.measures.copying.rows import CopyingRow
 from skindiff.measures.copying.threshold import SAME
 
 
-def crossing_flags(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def crossing_flags(rows: Sequence[CopyingRow]) -> list[str]:
     """Return sentences on whether held-out images are likely training images in another size or compression.
 
     Args:

@@ -8,7 +8,7 @@ source and its group are set aside, and their similarity is reported apart.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,6 +26,14 @@ from skindiff.measures.copying.near_copies import (
 )
 from skindiff.measures.copying.nearest import Found, Known, KnownFeatures, KnownStructures
 from skindiff.measures.copying.planted import KINDS, plant
+from skindiff.measures.copying.rows import (
+    CopyingContent,
+    EitherSide,
+    NamedPair,
+    Percentiles,
+    Share,
+    ThresholdRow,
+)
 from skindiff.measures.copying.structure import comparable
 from skindiff.measures.copying.threshold import (
     FEATURES_THRESHOLD,
@@ -104,13 +112,13 @@ class Memorisation:
     threshold: Threshold
     held_out: int
     held_out_alike: int | None
-    near_copies: dict[str, float]
-    of_own_group: dict[str, float] | None
-    either_side: dict[str, float] | None
-    planted: dict[str, dict[str, float]] = field(default_factory=dict)
+    near_copies: Share
+    of_own_group: Share | None
+    either_side: EitherSide | None
+    planted: dict[str, Share] = field(default_factory=dict)
     closest: tuple[int, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CopyingContent:
         """Return plain types for a report: no id of an image or group is among them, only numbers of rows.
 
         A pair has the ``row`` of the generated image in its data set, the ``similarity`` to a training image
@@ -128,7 +136,7 @@ class Memorisation:
             "training": self.report.sources,
             "held_out": self.held_out,
             "held_out_alike": self.held_out_alike,
-            "threshold": asdict(self.threshold),
+            "threshold": cast(ThresholdRow, asdict(self.threshold)),
             "near_copies": self.near_copies,
             "of_own_group": self.of_own_group,
             "copies_of_any": len(self.report.copies),
@@ -150,7 +158,7 @@ class Memorisation:
             ],
         }
 
-    def pairs(self) -> list[dict[str, Any]]:
+    def pairs(self) -> list[NamedPair]:
         """Return the closest pairs with their ids: they name photographs, so they stay with the run."""
         return [
             {
@@ -253,7 +261,7 @@ def planted_found(
     count: int,
     kinds: Iterable[str],
     seed: int,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Share]:
     """Plant copies of known images and return the share found, by kind, with its 95% interval.
 
     A copy is found if it is at the threshold or above of an image of the group that it shows.
@@ -292,7 +300,7 @@ class _Compared:
     held_out: Dataset
     threshold: Threshold
     held_out_alike: int | None
-    between: dict[str, float]
+    between: Percentiles
     among: NDArray[np.bool_]
 
     @classmethod
@@ -374,7 +382,7 @@ def _threshold(
 
 def _of_own_group(
     found: Found, clusters: Sequence[str], owned: Sequence[str | None], threshold: float
-) -> dict[str, float] | None:
+) -> Share | None:
     places = [place for place, group in enumerate(owned) if group is not None]
     if not places:
         return None
@@ -384,7 +392,7 @@ def _of_own_group(
 
 def _either_side(
     sides: Sequence[Found], a_side: int, threshold: float, replicates: int, seed: int
-) -> dict[str, float]:
+) -> EitherSide:
     """Compare with as many training as held-out images.
 
     Generated images whose nearest real image is the same are sampled together in the bootstrap: on whichever

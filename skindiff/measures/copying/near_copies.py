@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from datasets import Dataset, Image
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from skindiff.errors import SynthesisError
 from skindiff.files import write_atomically
 from skindiff.measures.copying.nearest import NONE, Found, Known
+from skindiff.measures.copying.rows import NearCopiesSummary, Percentiles
 from skindiff.measures.copying.threshold import FEATURES_THRESHOLD, THRESHOLD
 from skindiff.seeding import numpy_generator
 
@@ -71,7 +72,7 @@ class NearCopies:
     measure: str
     threshold: float
     sources: int
-    between_sources: dict[str, float]
+    between_sources: Percentiles
     rows: list[Nearest]
     threshold_source: Literal["held-out", "default"]
     held_out_groups: int | None
@@ -90,7 +91,7 @@ class NearCopies:
             return f"set on {groups}held-out images"
         return f"the default, as {groups}held-out images are too few to set it"
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> NearCopiesSummary:
         """Return counts and percentiles, without the id of any image or group."""
         own = [row.own_similarity for row in self.rows if row.own_similarity is not None]
         return {
@@ -130,7 +131,7 @@ def load_near_copies(folder: Path) -> NearCopies | None:
     return NearCopies(**{**former, **content, "rows": [Nearest(**row) for row in content["rows"]]})
 
 
-def between_groups(known: Known, pixels: NDArray[np.uint8]) -> dict[str, float]:
+def between_groups(known: Known, pixels: NDArray[np.uint8]) -> Percentiles:
     """Return percentiles of how near known images (500 of them, at most) come to one of another group."""
     some = numpy_generator("between groups").permutation(len(known.groups))[:_SAMPLE]
     (found,) = known.nearest(pixels[some], [known.groups[row] for row in some])
@@ -196,6 +197,7 @@ def fingerprint(drawn: Dataset) -> str:
     return digest.hexdigest()
 
 
-def percentiles(values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+def percentiles(values: Sequence[float] | NDArray[np.float64]) -> Percentiles:
     """Return percentiles 50, 95 and 100 as ``p50``, ``p95`` and ``p100``, with four decimals."""
-    return {f"p{share}": round(float(np.percentile(values, share)), 4) for share in (50, 95, 100)}
+    p50, p95, p100 = (round(float(np.percentile(values, share)), 4) for share in (50, 95, 100))
+    return {"p50": p50, "p95": p95, "p100": p100}

@@ -5,13 +5,13 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 
 from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
 from skindiff.measures.copying.near_copies import load_near_copies
+from skindiff.measures.copying.rows import CopyingContent, CopyingRow
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 
@@ -26,7 +26,7 @@ def find_copies(
     name: str,
     training: Dataset,
     held_out: Dataset,
-) -> dict[str, Any]:
+) -> CopyingRow:
     """Look for copies of training images among generated ones; a stage of the run.
 
     The stage keeps ``copying.json``, and ``closest_pairs.csv`` and ``near_copies.json`` with ids, which name
@@ -71,7 +71,7 @@ def find_copies(
     report = load_near_copies(stage.folder)
     if accelerator.is_main_process and report is not None and report != load_near_copies(synthetic.folder):
         report.save(synthetic.folder)
-    content: dict[str, Any] = json.loads((stage.folder / COPYING_FILE).read_text(encoding="utf-8"))
+    content: CopyingContent = json.loads((stage.folder / COPYING_FILE).read_text(encoding="utf-8"))
     return {"images": name, "seed": study.seed, **content}
 
 

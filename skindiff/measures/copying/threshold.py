@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from skindiff.measures.copying.rows import Share
+
 THRESHOLD = 0.93
 """Similarity of structures from which an image counts as a near copy where no held-out images say better."""
 FEATURES_THRESHOLD = 1.0
@@ -92,7 +94,7 @@ def upper_bound(count: int, total: int, confidence: float) -> float:
     return 1.0 if count >= total else float(beta.ppf(confidence, count + 1, total - count))
 
 
-def share_interval(flags: Sequence[bool], clusters: Sequence[str], level: float = 0.95) -> dict[str, float]:
+def share_interval(flags: Sequence[bool], clusters: Sequence[str], level: float = 0.95) -> Share:
     """Return a share of images with its interval, images of one cluster counted as one that is seen in parts.
 
     The exact interval of Clopper and Pearson with the number of clusters in place of images (Korn & Graubard

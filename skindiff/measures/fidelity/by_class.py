@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -11,6 +10,7 @@ from datasets import Dataset
 from skindiff.corpora.image_table import ImageTable
 from skindiff.files import write_atomically
 from skindiff.measures.features import load_feature_network
+from skindiff.measures.fidelity.rows import FidelityContent, FidelityRow
 from skindiff.measures.fidelity.scores import FidelityConfig, score_fidelity
 from skindiff.seeding import numpy_generator
 from skindiff.study import Study
@@ -20,7 +20,7 @@ SCORES_FILE = "fidelity.json"
 
 def class_fidelity(
     study: Study, config: FidelityConfig, images: Dataset, *, name: str, held_out: Dataset
-) -> dict[str, Any]:
+) -> FidelityRow:
     """Score images against held-out real ones, as many of each class on both sides; a stage of the run.
 
     Args:
@@ -60,7 +60,7 @@ def class_fidelity(
             found = score_fidelity(network, tables[0], tables[1], config, seed=seed)
             write_atomically(stage.folder / SCORES_FILE, json.dumps(found.to_dict(), sort_keys=True) + "\n")
         stage.finish()
-    scores: dict[str, Any] = json.loads((stage.folder / SCORES_FILE).read_text(encoding="utf-8"))
+    scores: FidelityContent = json.loads((stage.folder / SCORES_FILE).read_text(encoding="utf-8"))
     return {"images": name, "seed": seed, **scores}
 
 

@@ -7,7 +7,7 @@ FID, KID, precision and recall are torch-fidelity's; density, coverage and all i
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.measures.features import FeatureConfig, FeatureNetwork
 from skindiff.measures.fidelity.manifold import manifold_intervals, manifold_shares
+from skindiff.measures.fidelity.rows import FidelityContent, FidelityGroup, Grouping
 from skindiff.seeding import derive_seed, numpy_generator
 
 logger = logging.getLogger(__name__)
-
-Grouping = Literal["class", "skin_type"]
 
 FEW_IMAGES = 2048
 """With fewer images than Inception has features FID's covariances are singular, and its bias is large."""
@@ -85,12 +84,12 @@ class Fidelity:
     generated: int
     kid_subset_size: int
     scores: dict[str, float]
-    groups: list[dict[str, Any]]
+    groups: list[FidelityGroup]
     warning: str | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FidelityContent:
         """Return plain types for a report."""
-        return asdict(self)
+        return cast(FidelityContent, asdict(self))
 
 
 def score_fidelity(
@@ -148,14 +147,14 @@ def _group_scores(
     config: FidelityConfig,
     least: int,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[FidelityGroup]:
     """Return a row for each class, or each skin type, of which both sides have ``least`` images."""
     names: Sequence[str] = tables[0].class_names if by == "class" else SKIN_TYPES
     columns = [
         [table.class_names[code] for code in table.labels] if by == "class" else table.skin_types
         for table in tables
     ]
-    rows = []
+    rows: list[FidelityGroup] = []
     for name in names:
         own = [
             found[torch.tensor([value == name for value in column], dtype=torch.bool)]

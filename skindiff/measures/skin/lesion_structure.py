@@ -17,13 +17,13 @@ stands among those.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
+from skindiff.measures.skin.rows import LesionRow, MeanInterval
 from skindiff.measures.skin.segmentation import segment
 from skindiff.measures.skin.skin_distance import FloatArray, Mask
 from skindiff.seeding import numpy_generator
@@ -95,17 +95,21 @@ class LesionPreservation:
     rank: tuple[float, float, float]
     pairs: int
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> LesionRow:
         """Return the report's form: plain numbers."""
-        values = {"own_similarity": self.own, "kept": self.kept, "rank_of_own_source": self.rank}
-        parts = ("mean", "ci_low", "ci_high")
-        rows: dict[str, Any] = {name: dict(zip(parts, value, strict=True)) for name, value in values.items()}
         return {
             "measure": "structure term of SSIM on band-passed luminance, in the source's lesion",
-            **rows,
+            "own_similarity": _with_interval(self.own),
+            "kept": _with_interval(self.kept),
+            "rank_of_own_source": _with_interval(self.rank),
             "mismatched_similarity": self.other,
             "pairs": self.pairs,
         }
+
+
+def _with_interval(values: tuple[float, float, float]) -> MeanInterval:
+    mean, low, high = values
+    return {"mean": mean, "ci_low": low, "ci_high": high}
 
 
 def source_lesion(pixels: NDArray[np.uint8]) -> Mask:

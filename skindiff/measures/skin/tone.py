@@ -10,7 +10,6 @@ Fitzpatrick type.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from skindiff.measures.group_bootstrap import (
     percentile_interval,
     weighted_medians,
 )
+from skindiff.measures.skin.rows import Angles, MedianInterval, ToneRow
 from skindiff.measures.skin.segmentation import segment
 from skindiff.measures.skin.skin_distance import FloatArray, Mask
 
@@ -159,7 +159,7 @@ class ToneShift:
     distance_after: float
     unmeasured: dict[str, int] = field(default_factory=dict)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ToneRow:
         """Return the report's form: plain numbers, degrees but for ``share_of_gap``."""
         return {
             "unit": "degrees of ITA",
@@ -176,7 +176,7 @@ class ToneShift:
         }
 
 
-def _distribution(angles: Sequence[float]) -> dict[str, float]:
+def _distribution(angles: Sequence[float]) -> Angles:
     low, middle, high = np.percentile(angles, [10, 50, 90])
     return {
         "n": len(angles),
@@ -188,8 +188,9 @@ def _distribution(angles: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _with_interval(values: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip(("median", "ci_low", "ci_high"), values, strict=True))
+def _with_interval(values: tuple[float, float, float]) -> MedianInterval:
+    median, low, high = values
+    return {"median": median, "ci_low": low, "ci_high": high}
 
 
 def tone_shift(

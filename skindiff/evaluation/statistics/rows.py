@@ -1,0 +1,115 @@
+"""The rows of `results`, `summary` and `verdicts`, as they stand in ``report.json``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
+
+from skindiff.classification.rows import CellColumns, Scores, SeriesColumns
+
+PopulationColumn = Literal["scenario", "test_group", "architecture", "preset"]
+"""Columns in which the series that are compared agree."""
+
+
+Role = Literal["primary", "then", "exploratory"]
+
+
+class ResultRow(CellColumns, Scores):
+    """A cell and its scores; see :func:`~skindiff.evaluation.statistics.paired_bootstrap.result_row`."""
+
+    optimiser_steps: int
+    test_images: int
+
+
+class HalfWidths(TypedDict):
+    """Half the width of an interval, and with twice as much of what it comes from."""
+
+    now: float
+    twice_splits: float | None
+    twice_trainings: float | None
+    twice_patients: float | None
+
+
+class Difference(TypedDict):
+    """What is said of two arms; see :func:`~skindiff.evaluation.statistics.comparisons.comparison`."""
+
+    delta: float | None
+    delta_ci_low: float | None
+    delta_ci_high: float | None
+    delta_se: float | None
+    delta_df: float | None
+    delta_p: float | None
+    delta_seed_share: float | None
+    delta_parts: dict[str, float] | None
+    delta_units: int | None
+    minimum_effect: float | None
+    power_at_5_points: float | None
+    delta_p_corrected: float | None
+    delta_ci_low_corrected: float | None
+    delta_ci_high_corrected: float | None
+    corrected_level: float | None
+    minimum_effect_corrected: float | None
+    half_widths: HalfWidths | None
+    caution: str | None
+    comparisons: int
+    paired_cells: int
+
+
+class Mean(TypedDict):
+    """The mean of a score over cells with its interval, None where there is none."""
+
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class SummaryRow(SeriesColumns, Mean, Difference):
+    """A series, metric and reference; see :func:`~skindiff.evaluation.statistics.summary.summarise`.
+
+    What is None in every row was not known to the version that made the report.
+    """
+
+    metric: str
+    chance: float | None
+    above_chance: bool | None
+    reference: str | None
+    role: Role | None
+    reference_above_chance: bool | None
+    groups_differing: int | None
+    cells: int
+    groups: int
+    images: int
+
+
+class Verdict(SeriesColumns):
+    """A judgement of a series; see :func:`~skindiff.evaluation.statistics.verdicts.verdicts`."""
+
+    metric: str
+    reference: str | None
+    role: NotRequired[Role | None]
+    verdict: str
+    why: NotRequired[str | None]
+    minimum_effect: float | None
+    sentence: str
+
+
+def series_columns(row: SeriesColumns) -> SeriesColumns:
+    """Return the columns of a row that name its series, and no others."""
+    return {
+        "scenario": row["scenario"],
+        "test_group": row["test_group"],
+        "generator": row["generator"],
+        "strategy": row["strategy"],
+        "arm": row["arm"],
+        "ratio": row["ratio"],
+        "architecture": row["architecture"],
+        "preset": row["preset"],
+    }
+
+
+def values_of(row: Mapping[str, object], columns: Sequence[str]) -> tuple[object, ...]:
+    """Return what a row holds in some columns."""
+    return tuple(row[name] for name in columns)
+
+
+def agree(one: Mapping[str, object], other: Mapping[str, object], columns: Sequence[str]) -> bool:
+    """Return whether two rows hold the same in some columns."""
+    return values_of(one, columns) == values_of(other, columns)

@@ -1,0 +1,34 @@
+"""The rows of the report's key ``fidelity``, as they stand in JSON."""
+
+from typing import Literal, TypedDict
+
+Grouping = Literal["class", "skin_type"]
+
+
+class FidelityGroup(TypedDict):
+    """The scores of a class or a skin type."""
+
+    by: Grouping
+    name: str
+    real: int
+    generated: int
+    scores: dict[str, float]
+
+
+class FidelityContent(TypedDict):
+    """The fields of :class:`~skindiff.measures.fidelity.scores.Fidelity`."""
+
+    features: str
+    real: int
+    generated: int
+    kid_subset_size: int
+    scores: dict[str, float]
+    groups: list[FidelityGroup]
+    warning: str | None
+
+
+class FidelityRow(FidelityContent):
+    """A row of the report's key ``fidelity``: the name of the images, their seed, and the scores."""
+
+    images: str
+    seed: int
