@@ -209,12 +209,12 @@ def _losses(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # one of few groups; it is fitted on
         parts = list(cut.split(labels, labels, rows.groups))
-    tries = []
+    tries, single = [], seen.astype(np.float32)  # a choice needs no more digits, and is made sooner
     for kept, left in parts:
         own, fitted = left[judges[left] > 0], (kept[:, None] * views + np.arange(views)).ravel()
         if len(own) and len(set(labels[kept].tolist())) > 1:
             tries.append(
-                (own, seen[fitted], np.repeat(labels[kept], views), weights[fitted], _regression(1.0, 1e-4))
+                (own, single[fitted], np.repeat(labels[kept], views), weights[fitted], _regression(1.0, 1e-4))
             )
     losses: dict[float, float] = {}
     for strength in sorted(config.strengths) if tries else ():
