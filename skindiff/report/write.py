@@ -8,6 +8,7 @@ uninterrupted one. What differs between the two by nature (how long it took, on 
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -299,7 +300,10 @@ def _draw(
         )
         draw_forest(summary, _FOREST_METRICS, path)
     for name, groups in confusion_groups(report.cells, summary).items():
-        path = add(CONFUSIONS, f"confusions-{name.replace(' ', '-')}.png", f"Confusion matrices, {name}.")
+        file = re.sub(
+            r"[^\w.-]", "-", f"confusions-{name}.png"
+        )  # a probe has a colon, one of the Hub a slash
+        path = add(CONFUSIONS, file, f"Confusion matrices, {name}.")
         draw_confusions(groups, path)
     bars = group_bars(content["fairness"])
     if bars:

@@ -259,6 +259,18 @@ def test_the_cost_is_counted(content: Mapping[str, Any], folder: Path) -> None:
     assert study_cost(twice, [], {}) == {"classifiers": 15, "classifier_steps": 1500}
 
 
+def test_a_report_of_probes_says_nothing_of_steps(tmp_path: Path) -> None:
+    name, cells = "probe:hf-hub:owner/name", make_cells({"real": 1.0, "real+syn": 1.2}, images=30)
+    probes = [replace(c, key=c.key._replace(architecture=name), optimiser_steps=0) for c in cells]
+    write_report(tmp_path, made_up_report(cells=probes))
+    text = (tmp_path / "report.md").read_text()
+    assert "the same number of optimiser steps" not in text
+    assert "optimiser steps of all classifiers" not in text
+    assert (
+        tmp_path / "pictures" / "confusions-scenario-iii-dark-probe-hf-hub-owner-name-grouped.png"
+    ).is_file()
+
+
 def test_times_are_told_in_words() -> None:
     timings = {"seconds_of_last_call": 4460.2, "seconds_of_drawing": {"a": 60.0, "b": 313.4}, "none": {}}
     assert timing_rows(timings) == [("last call", "1 h 14 min"), ("drawing (2 times)", "6 min 13 s")]
