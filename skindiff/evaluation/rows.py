@@ -1,4 +1,4 @@
-"""The rows of the report's key ``detection``, as they stand in JSON."""
+"""The rows of the report's key ``detection``, as they are in JSON."""
 
 from typing import NotRequired, TypedDict
 

@@ -25,7 +25,7 @@ class CorpusContent(CorpusCounts, total=False):
 
 
 class SynthesisOrigin(TypedDict):
-    """Who drew a synthetic data set, and how."""
+    """Which generator made a synthetic data set, and how."""
 
     strategy: str
     seed: int
@@ -35,7 +35,7 @@ class SynthesisOrigin(TypedDict):
 
 
 class SynthesisRow(SynthesisOrigin, SynthesisCounts):
-    """One synthetic data set: who drew it how, and its summary without times."""
+    """One synthetic data set: its origin, and its summary without times."""
 
 
 class ClassMean(TypedDict):

@@ -1,4 +1,4 @@
-"""The rows of plans, as drawers are given them, and the summary of what was drawn."""
+"""The rows of plans, as they are generated from, and the summary of what was made."""
 
 from typing import Literal, NotRequired, TypedDict, TypeVar
 
@@ -52,7 +52,7 @@ class PlanRow(PlannedRow, PlanSettings):
 
 
 class SourceColumns(TypedDict):
-    """What is drawn, from what."""
+    """What is generated, from what."""
 
     label: int
     skin_type: str | None
@@ -75,7 +75,7 @@ class ClassPlanRow(PlannedRow):
 
 
 class SynthesisTimings(TypedDict):
-    """How long a call took to draw."""
+    """How long a call took to generate."""
 
     images: int
     seconds: float
@@ -83,7 +83,7 @@ class SynthesisTimings(TypedDict):
 
 
 class SynthesisCounts(TypedDict):
-    """What became of a plan; of images drawn elsewhere only their number is known."""
+    """What became of a plan; of images made elsewhere only their number is known."""
 
     planned: int
     drawn: int

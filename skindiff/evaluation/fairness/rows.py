@@ -1,4 +1,4 @@
-"""What stands under the key ``fairness`` of ``report.json``."""
+"""The content of the key ``fairness`` of ``report.json``."""
 
 from typing import NotRequired, TypedDict
 

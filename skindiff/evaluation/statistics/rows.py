@@ -1,4 +1,4 @@
-"""The rows of `results`, `summary` and `verdicts`, as they stand in ``report.json``."""
+"""The rows of `results`, `summary` and `verdicts`, as they are in ``report.json``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
@@ -10,6 +10,7 @@ PopulationColumn = Literal["scenario", "test_group", "architecture", "preset"]
 
 
 Role = Literal["primary", "then", "exploratory"]
+"""Of a contrast in its study."""
 
 
 class ResultRow(CellColumns, Scores):
@@ -64,7 +65,7 @@ class Mean(TypedDict):
 class SummaryRow(SeriesColumns, Mean, Difference):
     """A series, metric and reference; see :func:`~skindiff.evaluation.statistics.summary.summarise`.
 
-    What is None in every row was not known to the version that made the report.
+    Reports of earlier versions have None in what was not known then.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""The rows of the report's key ``copying`` and their parts, as they stand in JSON."""
+"""The rows of the report's key ``copying`` and their parts, as they are in JSON."""
 
 from typing import Literal, TypedDict
 
@@ -48,7 +48,7 @@ class ThresholdRow(TypedDict):
 
 
 class EitherSide(TypedDict):
-    """Generated images against as many training as held-out images."""
+    """Synthetic images against as many training as held-out images."""
 
     a_side: int
     near_training: float
@@ -59,7 +59,7 @@ class EitherSide(TypedDict):
 
 
 class Similarities(TypedDict):
-    """How near generated images come to training images, and held-out ones to them."""
+    """How near synthetic images come to training images, and held-out ones to them."""
 
     generated: Percentiles
     own_group: Percentiles | None
@@ -67,7 +67,7 @@ class Similarities(TypedDict):
 
 
 class ClosestPair(TypedDict):
-    """A generated image and the training image next to it, by numbers."""
+    """A synthetic image and the training image next to it, by numbers."""
 
     row: int
     similarity: float

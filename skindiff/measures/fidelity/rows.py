@@ -1,4 +1,4 @@
-"""The rows of the report's key ``fidelity``, as they stand in JSON."""
+"""The rows of the report's key ``fidelity``, as they are in JSON."""
 
 from typing import Literal, TypedDict
 

@@ -1,4 +1,4 @@
-"""What a report says of skin tones and lesions, as it stands in JSON."""
+"""What a report says of skin tones and lesions, as it is in JSON."""
 
 from typing import TypedDict
 
