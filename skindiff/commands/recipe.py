@@ -8,7 +8,9 @@ from pathlib import Path
 from skindiff.commands.report import show
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.config import ConfigT, parse_config
+from skindiff.corpora.registry import shows_patients
 from skindiff.errors import SkindiffError
+from skindiff.report.read import read_report
 
 
 def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], file: str) -> None:
@@ -28,4 +30,7 @@ def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], fil
         say()
         show(report.parent)
         say()
-        suggest(["skindiff", "push", str(report.parent), "OWNER/NAME", "--licence", "LICENCE"])
+        push = ["skindiff", "push", str(report.parent), "OWNER/NAME", "--licence", "LICENCE"]
+        audit = ["skindiff", "audit", "imagefolder", "--data_dir", "DIR"]  # images of one's own
+        corpus = read_report(report.parent)["corpus"].get("name")
+        suggest(*([] if shows_patients(corpus) else [audit]), push)

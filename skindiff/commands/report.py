@@ -56,8 +56,12 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     say(f"{content['title']}  ({content['recipe']})")
     corpus = content["corpus"]
     say(f"corpus {corpus['name']}: {corpus['images']} images of {corpus['groups']} groups\n")
-    for verdict in content["verdicts"]:
+    verdicts = content["verdicts"]
+    asked = [one for one in verdicts if one.get("role") in ("primary", "then")] or verdicts
+    for verdict in asked:
         say(f"- {verdict['sentence']}")
+    if rest := len(verdicts) - len(asked):
+        say(f"- {rest} more, exploratory: {folder / 'report.md'}")
     for rows in _populations(reference_rows(content["summary"])):
         say()
         say("\n".join(_scores(rows, metrics)))

@@ -135,7 +135,7 @@ def types_section(real: Dataset, drawn: Dataset) -> StudySection:
     """Return the section of samples by class and skin type, empty where no synthetic image has a type."""
     blocks = type_blocks(real, drawn)
     names: list[str] = real.features["label"].names
-    caption = "One image of every class and skin type, real and synthetic."
+    caption = "One image of every class and skin type, real and synthetic; a row is a class, not a lesion."
     picture = ("samples-by-type.png", caption, lambda path: draw_grid(names, blocks, path))
     return StudySection("Samples by class and skin type", photographs=(picture,) if blocks else ())
 

@@ -53,7 +53,8 @@ def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, tra
         if (other := report.rows[row].other_source) is not None
     ]
     caption = (
-        f"{name}: the closest pairs, synthetic image above and training image below, and their similarity."
+        f"{name}: the closest pairs of the first split, synthetic image above and training image below, and "
+        "their similarity."
     )
     stem = name.replace(" ", "-").replace("+", "-")
     return f"closest-pairs-{stem}.png", caption, _drawing(pairs, generated, training)

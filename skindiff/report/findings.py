@@ -107,9 +107,9 @@ def _copying(content: ReportContent) -> str:
         near = sum(round(row["near_copies"]["share"] * row["generated"]) for row in rows)
         own = [(row["of_own_group"], row["generated"]) for row in rows if row["of_own_group"]]
         sources = sum(round(found["share"] * count) for found, count in own)
-        beside = f", and {sources} of their own source" if own else ""
+        beside = f" other than their source, and {sources} of that source" if own else ""
         lines.append(
-            f"{name}: {near} of {total} synthetic images are near copies of training images{beside}."
+            f"{name}: {near} of {total} synthetic images are near copies of a training image{beside}."
         )
     return " ".join(lines)
 

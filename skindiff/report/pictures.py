@@ -182,7 +182,13 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
     score = "validation_balanced_accuracy"
     panels: list[tuple[str, Mapping[str, Log], tuple[str, ...]]] = []
     for title, runs in curves.items():
-        panels.append((f"{title}: loss (dashed: validation)", runs, ("validation_loss", "loss")))
+        panels.append(
+            (
+                f"{title}: loss (pale: each step; dashed or dots: validation)",
+                runs,
+                ("validation_loss", "loss"),
+            )
+        )
         if any(score in row for log in runs.values() for row in log):
             panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
     lines = -(-len(panels) // 2)
@@ -262,7 +268,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
     """
     lines = [row for row in rows if row["metric"] == metrics[0] and row["role"] is not None]
     names = [f"{_forest_name(row, lines)} - {row['reference']}" for row in lines]
-    asked = {_contrast(row) for row in rows if row["role"] not in (None, "exploratory")}
+    asked = {(*_contrast(row), row["metric"]) for row in rows if row["role"] == "primary"}
     with drawing(3.1 * len(metrics) + 1.8, 0.34 * len(lines) + 1.3, path) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for panel, metric in zip(panels, metrics, strict=True):
@@ -270,7 +276,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
             for place, line in enumerate(lines):
                 row = find_row(rows, metric=metric, **dict(zip(_CONTRAST, _contrast(line), strict=True)))
                 colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
-                _draw_difference(panel, -place, row, colour, full=_contrast(line) in asked)
+                _draw_difference(panel, -place, row, colour, full=(*_contrast(line), metric) in asked)
             panel.set_title(HEADINGS[metric])
             panel.set_xlabel("points more than the reference")
             panel.grid(visible=False, axis="y")
@@ -278,7 +284,11 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
         panels[0].set_ylim(-len(lines) + 0.2, 0.5)
         panels[0].tick_params(axis="y", length=0)
         if asked:
-            figure.supxlabel("full circles: the primary contrast", fontsize=8, color="#4c5663")
+            figure.supxlabel(
+                "full circle: the primary contrast; hollow: exploratory, intervals corrected together",
+                fontsize=8,
+                color="#4c5663",
+            )
 
 
 _CONTRAST = (*SERIES, "reference")

@@ -43,6 +43,12 @@ _HOW = (
     "others are corrected together (Holm). Chance is what guessing reaches. Macro scores are means over the "
     "classes that have test images."
 )
+_TERMS = (
+    "An arm is a training set: `real` images, synthetic images alone (`syn`), both (`real+syn`), controls "
+    "with as many images: repeats (`real+duplicates`), or copies recoloured without a generator "
+    "(`real+colour`). `probe:` is a linear classifier on the features of a frozen network; other names are "
+    "networks that are fine-tuned."
+)
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
 
@@ -170,5 +176,5 @@ _PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     ),
     SPLITS: _splits,
     COST: lambda content: cost_table(content["cost"]),
-    READING: lambda content: ["\n".join(f"- {note}" for note in [_HOW, *content["notes"]])],
+    READING: lambda content: ["\n".join(f"- {note}" for note in [*content["notes"], _TERMS, _HOW])],
 }

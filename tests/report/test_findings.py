@@ -55,7 +55,7 @@ CONTENT = {
         ("F1 by class", "real+syn: mean F1 is above that of `real` in 1 of 2 classes, below in 1."),
         ("Confusions", "The most frequent confusion of each arm. real: 25.0% of ring is called plaque."),
         ("Lesions", "img2img keeps 87 [86, n/a]% of the lesions' structure."),
-        ("Copying", "ddpm: 3 of 100 synthetic images are near copies of training images."),
+        ("Copying", "ddpm: 3 of 100 synthetic images are near copies of a training image."),
         (
             "Detection",
             "dcgan: recognised less often than real images in 1 of 4 classes (a), more often in 0; it "

@@ -144,7 +144,7 @@ def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why:
     if why:
         rest = f"{why}; {_amount(row)}"
     elif verdict == CANNOT_TELL and least is not None:
-        rest = f"{_amount(row)}; {100 * least:.1f} could have been seen"
+        rest = f"{_amount(row)}; a true effect under {100 * least:.1f} would probably be missed"
     else:
         rest = _amount(row)
     place = f" ({', '.join(where)})" if where else ""

@@ -53,7 +53,7 @@ def test_the_sentence_says_how_much_and_what_could_not_have_been_seen(value: flo
     (said,) = verdicts([row("syn", value)], "accuracy")
     assert f"syn {words} points of accuracy [" in said["sentence"]
     (open_one,) = verdicts([row("syn", 0.001)], "accuracy")
-    assert f"; {100 * open_one['minimum_effect']:.1f} could have been seen." in open_one["sentence"]
+    assert f"under {100 * open_one['minimum_effect']:.1f} would probably be missed." in open_one["sentence"]
 
 
 @pytest.mark.parametrize(
