@@ -12,7 +12,8 @@ the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig, make_split

@@ -12,7 +12,8 @@ After Ravani, Agarwal and Jangir, "Generative Models for Few-Shot Medical Imagin
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split

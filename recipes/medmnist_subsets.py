@@ -12,7 +12,8 @@ Medical Applications".
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split

@@ -14,7 +14,8 @@ from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import keep_synthetic
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.probe import is_probe
 from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.config import validate_parts
@@ -63,7 +64,7 @@ class EvaluationReport:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row for each arm and score: mean, difference from real images, and their intervals."""
+        """A row for each arm, score and reference: mean, difference, and their intervals."""
         return pd.DataFrame(list(self.content["summary"])).drop(columns="against", errors="ignore")
 
     @property
@@ -104,7 +105,7 @@ def evaluate(
     Example:
         >>> report = skindiff.evaluate(corpus, split, synthetic)
         >>> report.verdicts
-        >>> report.summary[["arm", "metric", "mean", "delta", "delta_ci_low", "delta_ci_high"]]
+        >>> report.summary[["arm", "reference", "metric", "mean", "delta", "delta_ci_low"]]
 
     Args:
         corpus: of :func:`skindiff.load_corpus`.
@@ -113,15 +114,15 @@ def evaluate(
             saved; one for each split.
         arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
             many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
-            :class:`~skindiff.classification.experiment.ExperimentConfig`.
+            :class:`~skindiff.classification.experiment_config.ExperimentConfig`.
         classifier: settings of :class:`~skindiff.classification.classifier_config.ClassifierConfig`, for
             ``architectures`` that are fine-tuned; those of linear probes are ``probe``.
         output_dir: folder of the run; by default a temporary one, deleted with the report.
         resume: go on with the run in ``output_dir``.
-        settings: of :class:`~skindiff.classification.experiment.ExperimentConfig`, such as ``architectures``
-            (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes), ``train_seeds`` (``[0]``) and
-            ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and ``include_images`` of the
-            report.
+        settings: of :class:`~skindiff.classification.experiment_config.ExperimentConfig`, such as
+            ``architectures`` (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes),
+            ``train_seeds`` (``[0]``) and ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and
+            ``include_images`` of the report.
 
     Returns:
         The report: its table, verdicts and figures, and in a notebook its page.

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,152 +12,31 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from skindiff.classification.arm_names import ARM_NAMES, ARMS, Arm, is_arm, parse_arm
+from skindiff.classification.arm_names import Arm, parse_arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
-from skindiff.classification.contrasts import PrimaryContrast
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
-from skindiff.classification.probe import PREFIX, ProbeConfig, check_probe, is_probe
+from skindiff.classification.probe import ProbeConfig, is_probe
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable
-from skindiff.errors import ConfigError
-from skindiff.measures.backbones import LITE0
-from skindiff.measures.filters import FilterConfig, kept_rows
+from skindiff.measures.filters import kept_rows
 from skindiff.progress import progress
 from skindiff.runs import Stage
 from skindiff.seeding import derive_seed
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.augmentation import Augment
 from skindiff.training.single_process import SingleProcess, Worker
 
 Predicted = Callable[[Dataset], np.ndarray]
 """A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
-
-
-@dataclass
-class ExperimentConfig:
-    """Which classifiers are trained on which arms."""
-
-    arms: list[str] = field(default_factory=lambda: list(ARMS))
-    """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
-    the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
-    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often) and +mixed
-    (synthetic images in place of real ones, now and then)."""
-    ratios: list[float] = field(default_factory=list)
-    """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
-    each of them; none takes all."""
-    mixing_probability: float = 0.5
-    """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
-    filters: FilterConfig = field(default_factory=FilterConfig)
-    """What arms such as real+syn:agreement keep."""
-    architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
-    """probe:BACKBONE is a linear probe on a frozen backbone, fitted in about a second: probe:lite0 (which is
-    installed with skindiff), probe:bundled, probe:resnet18.a1_in1k or another timm name, probe:timm/ID. A
-    plain timm name is a network that is fine-tuned; the paper's are vgg16, resnet18, vit_base_patch16_224."""
-    train_seeds: list[int] = field(default_factory=lambda: [0])
-    """Seeds of initial weights, batches and augmentations, each shared by all arms. A probe has no such luck,
-    and is fitted for the first of them alone."""
-    trainings: int = 1
-    """Trainings of a network in each cell, whose predicted probabilities are averaged: less luck, at its
-    price."""
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
-    """Everything else about the probes."""
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Everything else about the networks that are fine-tuned; its architecture is overruled by
-    architectures."""
-    geometric_augment: Augment = "geometric"
-    """What +geometric arms do instead of classifier.augment or probe.augment; medmnist is Le Roux's."""
-    primary: PrimaryContrast | None = None
-    """The study's one question; null is real+syn against real in balanced accuracy, where both are arms. All
-    other differences are exploratory and corrected together."""
-    test_curve: bool = False
-    """Score the test images too at every validation, and report the best of these scores beside the selected
-    one, as Chaptoukaev does. Nothing is selected by them."""
-    bootstrap_replicates: int = 2000
-    """Replicates of the bootstrap over groups and seeds."""
-    one_process_each: bool = True
-    """Where several processes run, each trains whole classifiers of its own, which come out as with one;
-    false trains every classifier on all of them, for networks too large for one."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
-        unknown = [arm for arm in self.arms if not is_arm(arm)]
-        if unknown or not self.arms:
-            raise ConfigError(
-                f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}"
-            )
-        for name in ("architectures", "train_seeds"):
-            values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
-                raise ConfigError(f"{path}{name}: {values} must name at least one, and each once")
-        if len(set(self.ratios)) < len(self.ratios) or not all(0 < ratio <= 100 for ratio in self.ratios):
-            raise ConfigError(f"{path}ratios: {self.ratios} must be above 0 and at most 100, and each once")
-        if not 0 < self.mixing_probability <= 1:
-            raise ConfigError(
-                f"{path}mixing_probability: {self.mixing_probability} is outside above 0 to 1; 0.5 is usual"
-            )
-        if self.bootstrap_replicates < 100:
-            raise ConfigError(
-                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
-            )
-        self.filters.validate(f"{path}filters.")
-        if self.primary is not None:
-            self.primary.validate(f"{path}primary.")
-            self.primary.check_arms(self.arms, f"{path}primary.")
-        for architecture in self.architectures:
-            if is_probe(architecture):
-                check_probe(architecture, self.probe, path)
-            else:
-                replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
-        for settings in {is_probe(one): self.settings_of(one) for one in self.architectures}.values():
-            for arm in self.arms:
-                parse_arm(arm).settings(settings, self.geometric_augment, path)
-        self._refuse_without_effect(path)
-
-    def settings_of(self, architecture: str) -> ClassifierConfig | ProbeConfig:
-        """Return what a classifier of arms that name no view is made with."""
-        if is_probe(architecture):
-            return self.probe
-        return replace(self.classifier, architecture=architecture)
-
-    def _refuse_without_effect(self, path: str) -> None:
-        probes = [one for one in self.architectures if is_probe(one)]
-        if self.trainings < 1:
-            raise ConfigError(f"{path}trainings: {self.trainings} is below 1; 3 is usual, 1 is one training")
-        if self.trainings > 1 and (self.test_curve or len(probes) == len(self.architectures)):
-            raise ConfigError(
-                f"{path}trainings: {self.trainings} are averaged for networks that are fine-tuned alone, and "
-                f"without {path}test_curve; set it to 1"
-            )
-        if probes and self.test_curve:
-            raise ConfigError(
-                f"{path}test_curve: true watches a training, and {probes[0]} has none; set it to false, or "
-                f"name networks that are fine-tuned, such as {path}architectures [resnet18]"
-            )
-        if len(probes) == len(self.architectures) and len(self.train_seeds) > 1:
-            raise ConfigError(
-                f"{path}train_seeds: {self.train_seeds} would be the same probe each time; give one, and "
-                "several splits for a spread"
-            )
-        if len(probes) == len(self.architectures) and self.classifier != ClassifierConfig():
-            raise ConfigError(
-                f"{path}classifier: its settings are those of networks that are fine-tuned, and {path}"
-                f"architectures {self.architectures} names none; leave them out, set {path}probe instead, or "
-                f"name a network, such as {path}architectures [{self.classifier.architecture}]"
-            )
-        if not probes and self.probe != ProbeConfig():
-            raise ConfigError(
-                f"{path}probe: its settings are those of linear probes, and {path}architectures "
-                f"{self.architectures} names none; leave them out, or name one, such as {PREFIX}{LITE0}"
-            )
 
 
 @dataclass(frozen=True)

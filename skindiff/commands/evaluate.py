@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
-from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands import report as report_command
 from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched

@@ -10,7 +10,8 @@ from datasets import Dataset
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.probe import ProbeConfig
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split

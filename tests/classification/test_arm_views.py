@@ -13,7 +13,8 @@ from skindiff.classification import experiment
 from skindiff.classification.arm_names import ARMS, is_arm, parse_arm
 from skindiff.classification.best_epoch import best_epoch, mean_best_epochs
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError

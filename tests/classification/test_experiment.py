@@ -12,7 +12,8 @@ from skindiff.classification import experiment
 from skindiff.classification.arm_names import ARMS
 from skindiff.classification.cells import Cell
 from skindiff.classification.colour_copies import colour_copies
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.fine_tuning import ClassifierConfig
 from skindiff.corpora.cache import pixels
 from skindiff.corpora.phantom import PhantomConfig, load_phantom

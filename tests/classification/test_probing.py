@@ -15,7 +15,8 @@ from datasets import Dataset
 from skindiff.classification import probing
 from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import Experiment, ExperimentConfig
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.feature_store import FeatureStore
 from skindiff.classification.probe import ProbeConfig
 from skindiff.corpora.splits import Split

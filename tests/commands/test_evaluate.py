@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.provenance import images_shown, with_sources_of
 from skindiff.commands.evaluate import EvaluateCommand
 from skindiff.corpora.splits import Split

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.measures.features import FeatureConfig

@@ -14,7 +14,7 @@ from typing import Any
 
 from recipes.fitz_lora import FitzLoraConfig, main
 from skindiff.classification import fine_tuning
-from skindiff.classification.experiment import ExperimentConfig
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.fine_tuning import ClassifierConfig
 from skindiff.config import parse_config
 from skindiff.corpora.phantom import PhantomConfig
