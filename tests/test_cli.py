@@ -119,7 +119,7 @@ def test_interrupted_is_said_and_a_crash_is_not_swallowed(
 
     monkeypatch.setattr(cli, "import_module", lambda name: Broken())
     assert main(["report", "x"]) == 130
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "continue by the same command with --resume" in capsys.readouterr().err
     with pytest.raises(ZeroDivisionError):
         main(["report"])
 

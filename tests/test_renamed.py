@@ -47,7 +47,8 @@ def test_an_old_value_is_one_line_with_the_new_one(name: str, tmp_path: Path) ->
     nested = json.dumps(json.loads(file.read_text())[outer])
     with pytest.raises(ConfigError, match=said):
         parse_config(FitzLoraConfig, [f"--{outer}", nested], default=SMOKE)
-    assert parse_config(FitzLoraConfig, [f"--{name}={new}"], default=SMOKE)
+    networks = ["--experiment.architectures", "[resnet18]"]  # which these settings are of
+    assert parse_config(FitzLoraConfig, [*networks, f"--{name}={new}"], default=SMOKE)
 
 
 def test_an_old_setting_is_one_line_with_the_new_one() -> None:

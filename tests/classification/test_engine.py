@@ -187,7 +187,7 @@ def test_images_drawn_from_held_out_ones_are_refused(
     held_out = split.validation if part == "validation" else split.test["all"]
     study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), corpus, split)
     leaking = drawn_from(corpus, [*split.train[:3], held_out[0]], tmp_path)
-    with pytest.raises(SplitError, match="draw from the split's training rows only"):
+    with pytest.raises(SplitError, match="use its training rows as sources"):
         study.cells(leaking)
     # The group counts, not the image: its twin was trained on, but belongs to a tested patient.
     groups = list(corpus["group_id"])

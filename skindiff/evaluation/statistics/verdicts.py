@@ -130,8 +130,6 @@ ROLES: tuple[Role, ...] = ("primary", "then", "exploratory")
 
 
 def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why: str | None) -> str:
-    by = f" by {row['generator']}" if several_generators(row, summary) else ""
-    strategy = f" ({row['strategy']}{by})" if row["strategy"] else ""
     says = {
         HELPS: "helps against",
         HURTS: "hurts against",
@@ -139,6 +137,7 @@ def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why:
         NO_VERDICT: "has no verdict against",
     }[verdict]
     names: tuple[PopulationColumn, ...] = ("architecture", "scenario", "test_group")
+    same = [other for other in summary if all(other[name] == row[name] for name in names)]
     where = [str(row[name]) for name in names if len({other[name] for other in summary}) > 1]
     least = row["minimum_effect_corrected"]
     if why:
@@ -148,7 +147,7 @@ def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why:
     else:
         rest = _amount(row)
     place = f" ({', '.join(where)})" if where else ""
-    return f"{row['arm']}{strategy} {says} {row['reference']}: {rest}{place}."
+    return f"{series_name(row, same)} {says} {row['reference']}: {rest}{place}."
 
 
 def _amount(row: SummaryRow) -> str:
