@@ -4,11 +4,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from skindiff.api.evaluation import EvaluationReport
-from skindiff.api.generators import generator_of
-from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import real_images
-from skindiff.classification.networks import SkinClassifier
 from skindiff.errors import ConfigError
 from skindiff.hub.artefact import find_artefact, push_artefact
 from skindiff.hub.client import Pushed
@@ -41,24 +36,33 @@ def push(
     if not licence:
         raise ConfigError("licence is not given: name one that the corpus allows, such as cc-by-nc-4.0")
     with tempfile.TemporaryDirectory() as place:
-        kind, folder = find_artefact(_folder(artefact, Path(place)), settings.pop("kind", None))
+        folder_of, known = _folder(artefact, Path(place))
+        kind, folder = find_artefact(folder_of, settings.pop("kind", None))
+        if kind == "synthetic" and not known:
+            from skindiff.api.synthetic_input import real_images
+
+            known = dict(real_images(Path(folder)))
         origin = settings.pop("origin", Origin())
-        if isinstance(artefact, SyntheticDataset):
-            settings.setdefault("sources", artefact.sources)
-        elif kind == "synthetic":
-            settings = {**real_images(Path(folder)), **settings}
         return push_artefact(
-            kind, folder, repo_id, licence=licence, private=not public, origin=origin, **settings
+            kind, folder, repo_id, licence=licence, private=not public, origin=origin, **{**known, **settings}
         )
 
 
-def _folder(artefact: Any, place: Path) -> str:
-    """Return the folder of an artefact, written now if it is in memory alone."""
+def _folder(artefact: Any, place: Path) -> tuple[str, dict[str, Any]]:
+    """Return the folder of an artefact, written now if it is in memory alone, and what is known of it."""
     if isinstance(artefact, str | Path):
-        return str(artefact)
-    if isinstance(artefact, SyntheticDataset | EvaluationReport):
-        return str(artefact.folder)
+        return str(artefact), {}
+    # What follows loads torch, and the push of a folder need not.
+    from skindiff.api.evaluation import EvaluationReport
+    from skindiff.api.generators import generator_of
+    from skindiff.api.synthesis import SyntheticDataset
+    from skindiff.classification.networks import SkinClassifier
+
+    if isinstance(artefact, SyntheticDataset):
+        return str(artefact.folder), {"sources": artefact.sources}
+    if isinstance(artefact, EvaluationReport):
+        return str(artefact.folder), {}
     if isinstance(artefact, SkinClassifier):
-        return str(artefact.save(place / "classifier"))
-    known = generator_of(artefact)
-    return str(known.adapter.folder if known.adapter else known.place.model)
+        return str(artefact.save(place / "classifier")), {}
+    generator = generator_of(artefact)
+    return str(generator.adapter.folder if generator.adapter else generator.place.model), {}

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,3 +93,8 @@ def test_nothing_is_held_out_where_it_is_not_recorded_what_taught_the_generator(
     run_command("push", tmp_path / "run", "me/set", "--licence", "mit")
     assert len(calls[0]["sources"]) == 32
     assert calls[0]["held_out"] is None
+
+
+def test_a_push_begins_without_torch() -> None:
+    code = "import sys, skindiff.commands.push; assert not {'torch', 'diffusers'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
