@@ -28,7 +28,6 @@ from tests.classification.engine import (
     SMALL,
     SPREAD,
     drawn_from,
-    make_corpus,
     make_experiment,
     make_split,
     run_spread,
@@ -36,21 +35,6 @@ from tests.classification.engine import (
 from tests.conftest import REPOSITORY
 from tests.evaluation.made_up import make_cells
 from tests.training.test_loop_processes import TWO_PROCESSES
-
-
-@pytest.fixture(scope="module")
-def accelerator() -> Accelerator:
-    return Accelerator(cpu=True)
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Dataset:
-    return make_corpus()
-
-
-@pytest.fixture(scope="module")
-def split(corpus: Dataset) -> Split:
-    return make_split(corpus)
 
 
 class Trainings:

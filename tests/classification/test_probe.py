@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from skindiff.classification import probe
-from skindiff.classification.probe import ProbeConfig, ProbeRows, check_probe, fit_probe, is_probe
+from skindiff.classification.cells import is_probe
+from skindiff.classification.probe import ProbeConfig, ProbeRows, check_probe, fit_probe
 from skindiff.errors import ConfigError, TrainingError
 
 CONFIG = ProbeConfig(strengths=[0.01, 0.1, 1.0])

@@ -25,28 +25,11 @@ from tests.classification.engine import (
     PLAIN,
     PROBES,
     drawn_from,
-    make_corpus,
     make_experiment,
-    make_split,
     run_spread,
 )
 from tests.conftest import REPOSITORY
 from tests.training.test_loop_processes import TWO_PROCESSES
-
-
-@pytest.fixture(scope="module")
-def accelerator() -> Accelerator:
-    return Accelerator(cpu=True)
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Dataset:
-    return make_corpus()
-
-
-@pytest.fixture(scope="module")
-def split(corpus: Dataset) -> Split:
-    return make_split(corpus)
 
 
 def probes(**changes: Any) -> ExperimentConfig:
