@@ -17,6 +17,20 @@ REAL = "real"
 """The arm of the real training images alone, which every other is compared with."""
 
 
+PREFIX = "probe:"
+"""Before the name of a backbone, where an architecture is asked for."""
+
+
+def is_probe(architecture: str) -> bool:
+    """Whether an architecture is a probe on a backbone, and no network that is fine-tuned."""
+    return architecture.startswith(PREFIX)
+
+
+def backbone_name(architecture: str) -> str:
+    """Return the backbone of a probe, as :func:`~skindiff.measures.backbones.load_backbone` takes it."""
+    return architecture.removeprefix(PREFIX)
+
+
 class CellKey(NamedTuple):
     """What names a row of `results`; ``None`` where a part does not apply (`real` has no generator)."""
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from skindiff.classification.cells import is_probe
 from skindiff.classification.networks import Architecture, Head, refuse_impossible
-from skindiff.classification.probe import is_probe
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance

@@ -15,7 +15,7 @@ from datasets import Dataset
 from skindiff.classification.arm_names import Arm, parse_arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
-from skindiff.classification.cells import Cell, CellKey, load_cell, save_cell
+from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
@@ -23,7 +23,7 @@ from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
-from skindiff.classification.probe import ProbeConfig, is_probe
+from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, is_arm, parse_arm
+from skindiff.classification.cells import PREFIX, is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.contrasts import PrimaryContrast
-from skindiff.classification.probe import PREFIX, ProbeConfig, check_probe, is_probe
+from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.errors import ConfigError
 from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig

@@ -19,14 +19,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from skindiff.classification.cells import backbone_name
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.measures.backbones import check_backbone
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment
 
 FloatArray = NDArray[np.float64]
-PREFIX = "probe:"
-"""Before the name of a backbone, where an architecture is asked for."""
 _LEAST = 1e-6
 """Probability below which a left-out image's class is not held against a strength any further."""
 
@@ -65,16 +64,6 @@ class ProbeConfig:
             raise ConfigError(f"{path}strengths: {self.strengths} must name at least one, all above 0")
         if not 2 <= self.folds <= 20:
             raise ConfigError(f"{path}folds: {self.folds} is outside 2 to 20")
-
-
-def is_probe(architecture: str) -> bool:
-    """Whether an architecture is a probe on a backbone, and no network that is fine-tuned."""
-    return architecture.startswith(PREFIX)
-
-
-def backbone_name(architecture: str) -> str:
-    """Return the backbone of a probe, as :func:`~skindiff.measures.backbones.load_backbone` takes it."""
-    return architecture.removeprefix(PREFIX)
 
 
 def check_probe(architecture: str, config: ProbeConfig, path: str = "") -> None:

@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from skindiff.classification.cells import backbone_name
 from skindiff.classification.feature_store import FeatureStore
 from skindiff.classification.mixing import Mixing
-from skindiff.classification.probe import (
-    FloatArray,
-    Probe,
-    ProbeConfig,
-    ProbeRows,
-    backbone_name,
-    fit_probe,
-)
+from skindiff.classification.probe import FloatArray, Probe, ProbeConfig, ProbeRows, fit_probe
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.backbones import LITE0, load_backbone
 from skindiff.study import Study

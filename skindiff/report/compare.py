@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import ConfigError
-from skindiff.evaluation.statistics.rows import PopulationColumn, SummaryRow, agree
-from skindiff.evaluation.statistics.verdicts import SERIES, reference_rows, series_name
+from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, SummaryRow, agree
+from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.files import write_atomically
 from skindiff.report.content import ReportContent
 from skindiff.report.page import fill_page

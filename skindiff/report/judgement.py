@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from skindiff.classification.cells import REAL
-from skindiff.classification.probe import is_probe
+from skindiff.classification.cells import REAL, is_probe
 from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.statistics.rows import (
+    SERIES,
     Difference,
     PopulationColumn,
     ResultRow,
@@ -15,7 +15,7 @@ from skindiff.evaluation.statistics.rows import (
     Verdict,
     agree,
 )
-from skindiff.evaluation.statistics.verdicts import SERIES, points, reference_rows, series_name
+from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.report.content import ReportContent
 from skindiff.report.study_section import markdown_table
 from skindiff.report.tables import deciding_interval, percent

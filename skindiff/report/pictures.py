@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
-from skindiff.evaluation.statistics.rows import Difference, PopulationColumn, SummaryRow, values_of
-from skindiff.evaluation.statistics.verdicts import SERIES, series_name
+from skindiff.evaluation.statistics.rows import SERIES, Difference, PopulationColumn, SummaryRow, values_of
+from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
 from skindiff.report.tables import HEADINGS, deciding_interval

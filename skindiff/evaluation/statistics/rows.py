@@ -1,7 +1,7 @@
 """The rows of `results`, `summary` and `verdicts`, as they are in ``report.json``."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, cast
 
 from skindiff.classification.rows import CellColumns, Scores, SeriesColumns
 
@@ -92,18 +92,13 @@ class Verdict(SeriesColumns):
     sentence: str
 
 
+SERIES = tuple(SeriesColumns.__annotations__)
+"""What names a series in `summary` and `verdicts`."""
+
+
 def series_columns(row: SeriesColumns) -> SeriesColumns:
     """Return the columns of a row that name its series, and no others."""
-    return {
-        "scenario": row["scenario"],
-        "test_group": row["test_group"],
-        "generator": row["generator"],
-        "strategy": row["strategy"],
-        "arm": row["arm"],
-        "ratio": row["ratio"],
-        "architecture": row["architecture"],
-        "preset": row["preset"],
-    }
+    return cast(SeriesColumns, dict(zip(SERIES, values_of(row, SERIES), strict=True)))
 
 
 def values_of(row: Mapping[str, object], columns: Sequence[str]) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import SeriesColumns
 from skindiff.evaluation.statistics.rows import (
+    SERIES,
     PopulationColumn,
     Role,
     SummaryRow,
@@ -15,10 +16,6 @@ from skindiff.evaluation.statistics.rows import (
 )
 
 HELPS, HURTS, CANNOT_TELL, NO_VERDICT = "helps", "hurts", "can't tell", "no verdict"
-
-
-SERIES = ("scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset")
-"""What names a series in `summary` and `verdicts`."""
 
 
 def reference_rows(summary: Sequence[SummaryRow], reference: str = REAL) -> list[SummaryRow]:
