@@ -13,10 +13,10 @@ from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import keep_synthetic
 from skindiff.classification.arm_names import parse_arm
+from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.probe import is_probe
 from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
@@ -35,6 +35,7 @@ from skindiff.report.read import read_report
 from skindiff.report.results import Results
 from skindiff.runs import CONFIG_FILE
 from skindiff.study import each_study
+from skindiff.synthesis.strategies import Synthetic
 
 TITLE = "Do the synthetic images help?"
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
@@ -141,22 +142,26 @@ def evaluate(
         raise ConfigError(f"synthetic: {len(sets)} data sets for {len(cuts)} splits; give one for each")
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        studies, results, kept = [study_of(run, corpus, split) for split in cuts], Results(), []
+        results, kept = Results(), list[Synthetic]()
         with run.withdrawn_on_error():  # before any classifier, since a set may be refused
-            for study, one in zip(studies, sets, strict=False):
+            for split, one in zip(cuts, sets, strict=False):
+                study = study_of(run, corpus, split)
                 kept.append(keep_synthetic(study, getattr(one, "folder", one)))
                 results.measured.add(study, config, kept[-1])
-        for number, study in enumerate(each_study(run, corpus, cuts)):
-            own = kept[number] if kept else None
+        each: Sequence[Synthetic | None] = kept or [None] * len(cuts)
+        for study, own in zip(each_study(run, corpus, cuts), each, strict=True):
             experiment = Experiment(study, config.experiment, scenario=study.split.protocol)
             experiment.train_each(own)
             results.add_split(experiment)
             if own is not None:
                 results.add_generator(study, own, experiment=experiment)
-        notes = [] if all(map(is_recorded, kept)) else [UNRECORDED]
-        replicates = config.experiment.bootstrap_replicates
+        notes, replicates = _notes(kept), config.experiment.bootstrap_replicates
         write_study(results, run.config, "evaluate", TITLE, replicates=replicates, notes=notes)
     return EvaluationReport(home.path, read_report(home.path), home)
+
+
+def _notes(kept: Sequence[Synthetic]) -> list[str]:
+    return [] if all(map(is_recorded, kept)) else [UNRECORDED]
 
 
 def _config(

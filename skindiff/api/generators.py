@@ -140,6 +140,15 @@ def train_lora(
     return _adapter(config, corpus, split, place, output_dir, resume)
 
 
+@dataclass
+class AdapterTraining:
+    """What an adapter was trained with, as it is kept beside it."""
+
+    model: str
+    revision: str | None
+    training: TextualInversionConfig | LoRAConfig
+
+
 def _adapter(
     config: TextualInversionConfig | LoRAConfig,
     corpus: Corpus,
@@ -156,15 +165,6 @@ def _adapter(
         record_rows(study, base.adapter)
         generator = load_generator(Place(base.model, base.revision, folder))
     return owning(generator.pipeline, home)
-
-
-@dataclass
-class AdapterTraining:
-    """What an adapter was trained with, as it is kept beside it."""
-
-    model: str
-    revision: str | None
-    training: TextualInversionConfig | LoRAConfig
 
 
 def train_generator(
