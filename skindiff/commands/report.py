@@ -8,9 +8,9 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.rows import SummaryRow
-from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
+from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.report.read import read_report
-from skindiff.report.tables import difference
+from skindiff.report.tables import by_series, chance, difference, populations, score_lines
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
@@ -62,7 +62,7 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
         say(f"- {verdict['sentence']}")
     if rest := len(verdicts) - len(asked):
         say(f"- {rest} more, exploratory: {folder / 'report.md'}")
-    for rows in _populations(reference_rows(content["summary"])):
+    for rows in populations(reference_rows(content["summary"])).values():
         say()
         say("\n".join(_scores(rows, metrics)))
     for note in content["notes"]:
@@ -72,44 +72,16 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
         say(f"page: {folder / 'report.html'}")
 
 
-def _populations(summary: Sequence[SummaryRow]) -> list[list[SummaryRow]]:
-    """Return the rows by what was tested how."""
-    groups: dict[tuple[str, ...], list[SummaryRow]] = {}
-    for row in summary:
-        key = (row["scenario"], row["test_group"], row["architecture"], row["preset"])
-        groups.setdefault(key, []).append(row)
-    return list(groups.values())
-
-
 def _scores(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> list[str]:
     """Return the lines of a table: a line for each arm, its means and intervals in percent."""
-    first = rows[0]
-    series: dict[str, dict[str, SummaryRow]] = {}
-    for row in rows:
-        series.setdefault(series_name(row, rows), {})[row["metric"]] = row
-    lines = [
-        [
-            name,
-            *(_estimate(found.get(metric)) for metric in metrics),
-            difference(found.get("balanced_accuracy")),
-        ]
-        for name, found in series.items()
-    ]
-    chance = {row["metric"]: row["chance"] for row in rows if row["chance"] is not None}
-    if chance:
-        guesses = [f"{100 * chance[metric]:.1f}" if metric in chance else "" for metric in metrics]
-        lines.append(["chance", *guesses, ""])
+    first, judged = rows[0], by_series(rows).values()
+    changes = [difference(own.get("balanced_accuracy")) for own in judged]
+    lines = [[*line, change] for line, change in zip(score_lines(rows, metrics), changes, strict=True)]
+    guesses = [chance(rows, metric) for metric in metrics]
+    lines += [["chance", *guesses, ""]] if any(guesses) else []
     about = (
         f"{first['architecture']}, scenario {first['scenario']}, {first['test_group']} test images: "
         f"{first['images']} of {first['groups']} groups, {first['cells']} runs per arm; percent [95%]"
     )
     headings = ["arm", *(metric.replace("_", " ") for metric in metrics), "balanced - real"]
     return [about, *table(headings, lines)]
-
-
-def _estimate(row: SummaryRow | None) -> str:
-    if row is None or row["mean"] is None:
-        return "n/a"
-    if row["ci_low"] is None or row["ci_high"] is None:
-        return f"{100 * row['mean']:.1f}"
-    return f"{100 * row['mean']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"

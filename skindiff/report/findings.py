@@ -8,7 +8,7 @@ from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.report.content import ReportContent
-from skindiff.report.tables import difference, estimate, percent, populations
+from skindiff.report.tables import difference, estimate, interval, percent, populations
 
 
 def finding(title: str, content: ReportContent) -> str:
@@ -74,8 +74,8 @@ def _confusions(content: ReportContent) -> str:
 def _tone(content: ReportContent) -> str:
     tone = content["skin_tone"]
     lines = [
-        f"{name} moves skin by {_interval(one['paired_shift'], 1, 1)} degrees, "
-        f"{_interval(one['share_of_gap'], 100, 0)}% of the way to real images of the target types."
+        f"{name} moves skin by {interval(one['paired_shift'])} degrees, "
+        f"{interval(one['share_of_gap'], 100, 0)}% of the way to real images of the target types."
         for name, one in (tone["by_transfer"].items() if tone else ())
     ]
     return " ".join(lines)
@@ -83,18 +83,10 @@ def _tone(content: ReportContent) -> str:
 
 def _lesions(content: ReportContent) -> str:
     lines = [
-        f"{name} keeps {_interval(one['kept'], 100, 0)}% of the lesions' structure."
+        f"{name} keeps {interval(one['kept'], 100, 0)}% of the lesions' structure."
         for name, one in (content["lesion"] or {}).items()
     ]
     return " ".join(lines)
-
-
-def _interval(value: Mapping[str, object], scale: float, digits: int) -> str:
-    middle, low, high = (
-        f"{scale * number:.{digits}f}" if isinstance(number, (int, float)) else "n/a"
-        for number in value.values()
-    )
-    return f"{middle} [{low}, {high}]"
 
 
 def _copying(content: ReportContent) -> str:

@@ -15,10 +15,10 @@ from skindiff.evaluation.statistics.rows import (
     Verdict,
     agree,
 )
-from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
+from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.report.content import ReportContent
 from skindiff.report.study_section import markdown_table
-from skindiff.report.tables import deciding_interval, percent
+from skindiff.report.tables import deciding_interval, difference, percent
 
 _TIMES: dict[Literal["twice_splits", "twice_trainings", "twice_patients"], str] = {
     "twice_splits": "splits",
@@ -93,7 +93,7 @@ def verdict_text(content: ReportContent) -> list[str]:
     found = [judged(content, one) for one in verdicts]
     names = [f"{named(content['summary'], one)} - {one['reference']}" for one in verdicts]
     lines = [
-        [name, one.get("role") or "", one["verdict"], _amount(row), _least(row)]
+        [name, one.get("role") or "", one["verdict"], difference(row), _least(row)]
         for name, one, row in zip(names, verdicts, found, strict=True)
     ]
     metric = verdicts[0]["metric"].replace("_", " ")
@@ -137,11 +137,6 @@ def named(summary: Sequence[SummaryRow], verdict: Verdict) -> str:
     same = [row for row in summary if agree(row, verdict, names)]
     several = [name for name in names if len({row[name] for row in summary}) > 1]
     return ", ".join([series_name(verdict, same), *(str(verdict[name]) for name in several)])
-
-
-def _amount(found: Difference) -> str:
-    low, high = deciding_interval(found)
-    return f"{points(found['delta'])} [{points(low)}, {points(high)}]"
 
 
 def _least(found: Difference) -> str:

@@ -82,11 +82,7 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
     """
     parts = []
     for (scenario, group, architecture, preset), rows in populations(summary).items():
-        lines = [
-            [name, *(estimate(by_metric.get(metric)) for metric in _SHOWN)]
-            for name, by_metric in by_series(rows).items()
-        ]
-        lines.append(["chance", *(_chance(rows, metric) for metric in _SHOWN)])
+        lines = [*score_lines(rows, _SHOWN), ["chance", *(chance(rows, metric) for metric in _SHOWN)]]
         first = rows[0]
         about = (
             f"{first['images']} test images of {first['groups']} groups over {first['cells']} runs per arm"
@@ -98,7 +94,14 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
     return parts
 
 
-def _chance(rows: Rows, metric: str) -> str:
+def score_lines(rows: Rows, metrics: Sequence[str]) -> list[list[str]]:
+    """Return a line for each arm of a population: its name, and its means with their intervals."""
+    found = by_series(rows).items()
+    return [[name, *(estimate(own.get(metric)) for metric in metrics)] for name, own in found]
+
+
+def chance(rows: Rows, metric: str) -> str:
+    """Return what guessing reaches in a population, in percent; empty where that is not known."""
     known = [row["chance"] for row in rows if row["metric"] == metric and row["chance"] is not None]
     return percent(known[0]) if known else ""
 
@@ -162,7 +165,8 @@ def _spread(value: Angles) -> str:
     return f"{value['median']:.1f} ({value['p10']:.1f} to {value['p90']:.1f})"
 
 
-def _interval(value: Mapping[str, object], scale: float = 1.0, digits: int = 1) -> str:
+def interval(value: Mapping[str, object], scale: float = 1.0, digits: int = 1) -> str:
+    """Return a value with the ends of its interval, which follow it in a mapping; n/a where one lacks."""
     numbers = [number for number in value.values() if isinstance(number, (int, float))]
     if len(numbers) < len(value):
         return "n/a"
@@ -180,8 +184,8 @@ def tone_table(tone: ToneContent | None) -> list[str]:
             _spread(one["source"]),
             _spread(one["synthetic"]),
             _spread(one["target"]),
-            _interval(one["paired_shift"]),
-            _interval(one["share_of_gap"], 100, 0) + " %",
+            interval(one["paired_shift"]),
+            interval(one["share_of_gap"], 100, 0) + " %",
             f"{one['wasserstein_source_to_target']:.1f} to {one['wasserstein_synthetic_to_target']:.1f}",
         ]
         for name, one in tone["by_transfer"].items()
@@ -203,10 +207,10 @@ def lesion_table(lesion: Mapping[str, LesionRow] | None) -> list[str]:
     lines = [
         [
             name,
-            _interval(one["own_similarity"], digits=2),
+            interval(one["own_similarity"], digits=2),
             f"{one['mismatched_similarity']:.2f}",
-            _interval(one["kept"], 100, 0) + " %",
-            _interval(one["rank_of_own_source"], 100, 0) + " %",
+            interval(one["kept"], 100, 0) + " %",
+            interval(one["rank_of_own_source"], 100, 0) + " %",
         ]
         for name, one in lesion.items()
     ]

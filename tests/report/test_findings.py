@@ -25,7 +25,7 @@ CONTENT = {
         {**SERIES, "arm": "real+syn", "f1": {"a": {"mean": 0.3}, "b": {"mean": 0.1}, "c": {"mean": 0.5}}},
     ],
     "confusions": [{"series": "real", "true": "ring", "predicted": "plaque", "share": 0.25}],
-    "lesion": {"img2img": {"kept": {"value": 0.871, "low": 0.86, "high": None}}},
+    "lesion": {"img2img": {"kept": {"value": 0.871, "low": 0.86, "high": 0.88}}},
     "copying": [
         {"images": "ddpm", "generated": 50, "near_copies": {"share": 0.04}, "of_own_group": None},
         {"images": "ddpm", "generated": 50, "near_copies": {"share": 0.02}, "of_own_group": None},
@@ -54,7 +54,7 @@ CONTENT = {
         ),
         ("F1 by class", "real+syn: mean F1 is above that of `real` in 1 of 2 classes, below in 1."),
         ("Confusions", "The most frequent confusion of each arm. real: 25.0% of ring is called plaque."),
-        ("Lesions", "img2img keeps 87 [86, n/a]% of the lesions' structure."),
+        ("Lesions", "img2img keeps 87 [86, 88]% of the lesions' structure."),
         ("Copying", "ddpm: 3 of 100 synthetic images are near copies of a training image."),
         (
             "Detection",
