@@ -182,13 +182,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
     score = "validation_balanced_accuracy"
     panels: list[tuple[str, Mapping[str, Log], tuple[str, ...]]] = []
     for title, runs in curves.items():
-        panels.append(
-            (
-                f"{title}: loss (pale: each step; dashed or dots: validation)",
-                runs,
-                ("validation_loss", "loss"),
-            )
-        )
+        panels.append((f"{title}: loss", runs, ("validation_loss", "loss")))
         if any(score in row for log in runs.values() for row in log):
             panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
     lines = -(-len(panels) // 2)
@@ -205,6 +199,8 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
             axes.set_xlabel("optimiser step")
             if 1 < len(runs) <= len(LINES):
                 axes.legend(fontsize=7)
+        note = "losses: pale at each step, full smoothed, dashed or dots on validation images"
+        figure.supxlabel(note, fontsize=8, color="#4c5663")
 
 
 def draw_tone(tones: Mapping[str, ToneShift], path: Path) -> None:
