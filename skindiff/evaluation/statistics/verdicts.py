@@ -75,6 +75,8 @@ def why_no_verdict(row: SummaryRow) -> str | None:
         return f"neither arm is known to do better than chance ({100 * chance:.1f}%)"
     if row["delta_units"] is not None and row["delta_units"] < FEWEST_UNITS:
         return f"it rests on {row['delta_units']} of the {FEWEST_UNITS} splits or trainings that it needs"
+    if row["groups_differing"] == 0:
+        return "both arms say the same of every test image"
     if row["delta_seed_share"] is not None and row["delta_seed_share"] < _NO_SPREAD:
         return "the runs do not differ at all, so their spread is not known"
     if row["groups_differing"] is not None and row["groups_differing"] < FEWEST_GROUPS:

@@ -61,6 +61,7 @@ def test_the_sentence_says_how_much_and_what_could_not_have_been_seen(value: flo
     [
         ({"above_chance": False, "reference_above_chance": False}, "neither arm is known to"),
         ({"delta_units": 2}, "it rests on 2 of the 3 splits or trainings"),
+        ({"groups_differing": 0, "delta_seed_share": 0.0}, "both arms say the same of every test image"),
         ({"delta_seed_share": 0.0}, "the runs do not differ at all"),
         ({"groups_differing": 9}, "the arms differ on 9 of the 10 test groups"),
     ],
