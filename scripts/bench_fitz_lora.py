@@ -46,7 +46,7 @@ from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.launch import start_accelerator
 from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings
-from skindiff.synthesis.tone import estimate_prototypes, prototype_types
+from skindiff.synthesis.tone import estimate_prototypes, prototype_types, subjects_of
 from skindiff.synthesis.writer import PLAN_FILE, PROTOTYPES_FILE, write_synthetic
 from skindiff.training.loop import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
@@ -370,7 +370,7 @@ def our_synthesis(
         once = []
         with timed(once):
             base = load_pipeline(str(folder / "model"), device=accelerator.device)
-            prototypes = estimate_prototypes(base, types, sorted(set(plan["tone_subject"])))
+            prototypes = estimate_prototypes(base, types, subjects_of(plan[0]["tone_subject"]))
         (output / PROTOTYPES_FILE).write_bytes(prototypes.to_bytes())
 
     def draw() -> int:

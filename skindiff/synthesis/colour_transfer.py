@@ -15,6 +15,8 @@ from skimage.color import lab2rgb, rgb2lab
 from skindiff.errors import SynthesisError
 
 Lab = tuple[float, float, float]
+_FLOOR = 0.02
+"""Added to linear light before its logarithm, below which a photograph is mostly noise."""
 
 SKIN_REFERENCE: dict[str, Lab] = {
     "I": (63.1, 9.8, 8.9),
@@ -97,6 +99,53 @@ def transfer_colour(
         for channel in range(3):
             moved[row, ..., channel] = table[channel][images[row, ..., channel]]
     return moved
+
+
+def measure_contrast(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return how deviations from an image's skin change from one skin type to another.
+
+    Absorbers add up in the logarithm of light, so a deviation is a difference of logarithms of linear RGB
+    from the image's median. The result is the least-squares linear map between the deviations of pairs of
+    images that show the same things: brown marks stand out more from dark skin, redness less.
+
+    Args:
+        source: RGB of shape (n, height, width, 3), 0 to 255, on one skin type.
+        target: the same things at the same places on the other, of the same shape.
+
+    Returns:
+        Matrix (3, 3): a row of deviations of red, green and blue, times it, gives those on the target.
+    """
+    before, after = (_deviations(images)[1].reshape(-1, 3) for images in (source, target))
+    moments = before.T @ before
+    ridge = 1e-3 * np.trace(moments) / 3
+    found: NDArray[np.float64] = np.linalg.solve(moments + ridge * np.eye(3), before.T @ after)
+    return found
+
+
+def transfer_contrast(
+    image: NDArray[np.uint8], start: Lab, end: Lab, contrast: NDArray[np.float64], strength: float = 1.0
+) -> NDArray[np.uint8]:
+    """Move an image from one skin type to another: its skin by a gain, what deviates from it by a linear map.
+
+    Args:
+        image: RGB of shape (height, width, 3), 0 to 255.
+        start: colour of its skin type.
+        end: colour of the type it is moved to.
+        contrast: of :func:`measure_contrast`, between the two types.
+        strength: 0 leaves the image as it is, 1 moves it all the way.
+    """
+    level, deviations = _deviations(image[None])
+    ends = np.log(_lab_to_linear(np.array([start, end])) + _FLOOR)
+    matrix = (1 - strength) * np.eye(3) + strength * contrast
+    moved = level + strength * (ends[1] - ends[0]) + deviations @ matrix
+    return _encode_srgb(np.exp(moved[0]) - _FLOOR)
+
+
+def _deviations(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the median of each image in the logarithm of linear RGB, and its pixels' deviations from it."""
+    logs = np.log(_decode_srgb(np.arange(256) / 255.0) + _FLOOR)[images]
+    level = np.median(logs, axis=(1, 2), keepdims=True)
+    return level, logs - level
 
 
 def _median_lab(images: NDArray[np.uint8]) -> NDArray[np.float64]:

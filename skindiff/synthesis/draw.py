@@ -6,7 +6,7 @@ full (with copies where rows are missing). The other rows of the batch then do n
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.batches import Drawn, draw_in_batches, fixed_threads
-from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, transfer_colour
+from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, Lab, transfer_colour, transfer_contrast
 from skindiff.synthesis.detail import restore_detail
 from skindiff.synthesis.rows import PlanRow
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
@@ -40,7 +40,7 @@ _BATCH_SETTINGS = (
 )
 """Columns in which the rows of one batch agree."""
 
-_RECOLOURING = ("colour", "prototype_colour")
+_RECOLOURING = ("colour", "prototype_colour", "prototype_contrast")
 
 
 class Drawer:
@@ -189,17 +189,25 @@ class Drawer:
         image = self._sources[self._numbers[row["source_id"]]]["image"]
         pixels = _square(image, self._size(row))[None]
         if row["tone"] in _RECOLOURING:
-            source, target = row["source_skin_type"], row["skin_type"]
-            references = SKIN_REFERENCE
-            if row["tone"] == "prototype_colour" and source != target:
-                prototypes = self._prototypes or TonePrototypes({}, {})
-                prototypes.refuse_missing({source, target}, row["tone"])
-                references = prototypes.colours
-            if source != target:
-                assert target is not None
-                strength = row["tone_strength"]
-                pixels = transfer_colour(pixels, [source], [target], strength=strength, references=references)
+            pixels = self._recoloured(pixels, row)
         return torch.from_numpy(pixels[0]).permute(2, 0, 1).float() / 255.0
+
+    def _recoloured(self, pixels: NDArray[np.uint8], row: PlanRow) -> NDArray[np.uint8]:
+        source, target, strength = row["source_skin_type"], row["skin_type"], row["tone_strength"]
+        if source == target:
+            return pixels
+        assert target is not None
+        references: Mapping[str, Lab] = SKIN_REFERENCE
+        if row["tone"] != "colour":
+            prototypes = self._prototypes or TonePrototypes({}, {})
+            prototypes.refuse_missing({source, target}, row["tone"])
+            references = prototypes.colours
+            if row["tone"] == "prototype_contrast":
+                assert source is not None  # plans refuse it
+                contrast = prototypes.contrasts[f"{source}>{target}"].numpy()
+                ends = references[source], references[target]
+                return transfer_contrast(pixels[0], *ends, contrast, strength)[None]
+        return transfer_colour(pixels, [source], [target], strength=strength, references=references)
 
     def _with_detail(self, images: torch.Tensor, batch: list[PlanRow]) -> torch.Tensor:
         """Put back what the autoencoder lost of each source; an unfinished image stays unfinished."""

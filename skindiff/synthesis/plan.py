@@ -21,7 +21,7 @@ from skindiff.synthesis.rows import PlanRow, PlanSettings
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
-Tone = Literal["none", "offset_noise", "prototype_colour", "latent_mean", "colour"]
+Tone = Literal["none", "offset_noise", "prototype_colour", "prototype_contrast", "latent_mean", "colour"]
 SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
 
 SYNTHETIC_CORPUS = "synthetic"
@@ -52,14 +52,16 @@ class SynthesisConfig:
     """Sampler; pipeline takes the one that the generator came with."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
-    also in txt2img), the source's colours (prototype_colour: as the generator shows both types; colour:
-    as photographs have them) or its latent's mean (latent_mean)."""
+    also in txt2img), the source's colours (prototype_colour: as the generator shows both types;
+    prototype_contrast: that, and the contrast of lesions as it shows it; colour: as photographs have them) or
+    its latent's mean (latent_mean)."""
     tone_strength: float = 1.0
     """Size of that move: share of the way to the target, or for offset_noise the offset's standard
     deviation in units of the noise (offset_noise)."""
     tone_subject: str = "skin lesion"
     """What prompts name when the generator is asked for its tones (prototypes): a word it knows, rather than
-    a condition learnt from one group alone, whose tone may stick to it."""
+    a condition learnt from one group alone, whose tone may stick to it. Several, with commas between them,
+    take turns: prototype_contrast learns from marks of many colours."""
     detail: float = 0.0
     """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""
     batch_size: int = 16
@@ -219,6 +221,12 @@ def make_plan(
     assert isinstance(label_feature, ClassLabel)
     columns = {name: list(sources[name]) for name in ("label", "skin_type", "image_id", "group_id")}
     _check_sources(columns["image_id"])
+    if config.mode == "img2img" and config.tone == "prototype_contrast" and None in columns["skin_type"]:
+        nameless = columns["image_id"][columns["skin_type"].index(None)]
+        raise SynthesisError(
+            f"tone 'prototype_contrast' needs the skin type of every source, and {nameless!r} has none: "
+            "add it, or choose prototype_colour"
+        )
     subjects = _subjects(label_feature.names, set(columns["label"]), config, tokens)
     targets = _draw_targets(columns, config, seed)
     constant = _drawn_with(config)

@@ -1,12 +1,16 @@
 """Moving the tone of the skin, which plain img2img hardly does: independent noise averages out over an image.
 
 What a start noise of independent pixels leaves untouched is the *mean* of the latent, and with it the overall
-colour. Four settings of ``SynthesisConfig.tone`` change that mean (or the colour itself) before denoising:
+colour. Five settings of ``SynthesisConfig.tone`` change that mean (or the colour itself) before denoising:
 
 - ``prototype_colour`` filters the source's pixels (:mod:`skindiff.synthesis.colour_transfer`) from the colour
   in which the generator itself shows the source's skin type to that of the target's, as told by their
   *prototypes*. Whatever is on the skin is filtered with it, as melanin does, and no photograph of the target
   group is needed.
+- ``prototype_contrast`` moves the skin by the same gain, and what deviates from it as the generator itself
+  shows it: prototypes of two types come from the same start noises and subjects, so they show the same marks
+  at the same places, and how their contrast differs is measured on them. Brown marks stand out more from dark
+  skin and redness less, which no filter can do.
 - ``latent_mean`` moves each channel's mean from where the generator itself puts the source's skin type to
   where it puts the target's, by the same prototypes. Every deviation from the mean, the lesion among them,
   stays as it is in the latent; but a decoder is not linear, and colours get too lively on dark skin.
@@ -16,7 +20,8 @@ colour. Four settings of ``SynthesisConfig.tone`` change that mean (or the colou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +35,11 @@ from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.progress import progress
 from skindiff.seeding import torch_generator
-from skindiff.synthesis.colour_transfer import Lab, measure_references
+from skindiff.synthesis.colour_transfer import Lab, measure_contrast, measure_references
 from skindiff.synthesis.rows import PlanRow
 from skindiff.synthesis.schedulers import make_scheduler
 
-PROTOTYPE_TONES = ("prototype_colour", "latent_mean")
+PROTOTYPE_TONES = ("prototype_colour", "prototype_contrast", "latent_mean")
 """Settings that need prototypes."""
 _DRAWS, _STEPS, _BATCH = 24, 10, 8
 
@@ -46,26 +51,28 @@ class TonePrototypes:
     Attributes:
         means: mean of the (scaled) latents per channel, shape (channels,), float32, by skin type.
         colours: CIE L*, a*, b* (D65) of the skin, by skin type: the median over images of each one's median.
+        contrasts: how deviations from the skin differ (:func:`measure_contrast`), by ``source>target``.
     """
 
     means: dict[str, torch.Tensor]
     colours: dict[str, Lab]
+    contrasts: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the content of a safetensors file."""
         colours = {name: torch.tensor(colour) for name, colour in self.colours.items()}
-        tensors = {"mean": self.means, "colour": colours}
+        tensors = {"mean": self.means, "colour": colours, "contrast": self.contrasts}
         return save({f"{kind}.{name}": one for kind, named in tensors.items() for name, one in named.items()})
 
     @classmethod
     def load(cls, path: Path) -> "TonePrototypes":
         """Read a file of what :meth:`to_bytes` gives."""
-        found: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "colour": {}}
+        found: dict[str, dict[str, torch.Tensor]] = {"mean": {}, "colour": {}, "contrast": {}}
         for name, tensor in load_file(path).items():
             kind, skin_type = name.split(".")
             found[kind][skin_type] = tensor
         colours: dict[str, Any] = {name: tuple(one.tolist()) for name, one in found["colour"].items()}
-        return cls(found["mean"], colours)
+        return cls(found["mean"], colours, found["contrast"])
 
     def refuse_missing(self, skin_types: set[str | None], tone: str) -> None:
         """Raise :class:`SynthesisError` if a skin type (None is no type) has no prototype."""
@@ -101,12 +108,12 @@ def estimate_prototypes(
     architecture = architecture_of(pipeline)
     drawing = architecture.drawing(pipeline, "txt2img", make_scheduler("dpmsolver++", pipeline))
     means: dict[str, torch.Tensor] = {}
-    colours: dict[str, Lab] = {}
+    pictures: dict[str, NDArray[np.uint8]] = {}
     types = list(dict.fromkeys(skin_types))
     for skin_type in progress(types, desc="tone of each skin type", unit="type"):
         prompts = [prompt_for(subjects[draw % len(subjects)], skin_type) for draw in range(draws)]
         embeddings = architecture.encode_prompts(pipeline, prompts)
-        batches, pictures = [], []
+        batches, shown = [], []
         with torch.inference_mode():
             for start in range(0, draws, _BATCH):
                 numbers = range(start, min(start + _BATCH, draws))
@@ -120,15 +127,25 @@ def estimate_prototypes(
                     output_type="latent",
                 ).images
                 batches.append(latents.float().mean(dim=(2, 3)).cpu())
-                pictures.append(_decoded(pipeline, latents))
+                shown.append(_decoded(pipeline, latents))
         means[skin_type] = torch.cat(batches).mean(dim=0).clone()
-        colours |= measure_references(np.concatenate(pictures), [skin_type] * draws)
+        pictures[skin_type] = np.concatenate(shown)
     if not all(mean.isfinite().all() for mean in means.values()):
         raise SynthesisError(
             "tone_subject: the generator's text-to-image samples are not finite: load it in float32 or "
             "bfloat16, or choose tone none"
         )
-    return TonePrototypes(means, colours)
+    colours = {name: measure_references(own, [name] * draws)[name] for name, own in pictures.items()}
+    contrasts = {
+        f"{source}>{target}": torch.from_numpy(measure_contrast(pictures[source], pictures[target]))
+        for source, target in permutations(types, 2)
+    }
+    return TonePrototypes(means, colours, contrasts)
+
+
+def subjects_of(tone_subject: str) -> list[str]:
+    """Return what ``SynthesisConfig.tone_subject`` names: subjects, with commas between them."""
+    return [subject.strip() for subject in tone_subject.split(",")]
 
 
 def _decoded(pipeline: Any, latents: torch.Tensor) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import synthetic_features
 from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra, SynthesisSummary
-from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types
+from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types, subjects_of
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +238,8 @@ def _prepare_prototypes(folder: Path, rows: Sequence[PlanRow], load: Callable[[]
     path = folder / PROTOTYPES_FILE
     if not types or path.is_file():
         return
-    subjects = sorted({row["tone_subject"] for row in rows})
+    named = sorted({row["tone_subject"] for row in rows})
+    subjects = [subject for several in named for subject in subjects_of(several)]
     prototypes = estimate_prototypes(load(), types, subjects, size=rows[0]["image_size"])
     _write_file(path, prototypes.to_bytes())
 

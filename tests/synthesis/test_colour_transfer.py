@@ -3,7 +3,13 @@ import pytest
 from skimage.color import rgb2lab
 
 from skindiff.errors import SynthesisError
-from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, measure_references, transfer_colour
+from skindiff.synthesis.colour_transfer import (
+    SKIN_REFERENCE,
+    measure_contrast,
+    measure_references,
+    transfer_colour,
+    transfer_contrast,
+)
 
 
 def _skin(lab_shift: float = 0.0) -> np.ndarray:
@@ -83,3 +89,34 @@ def test_own_references_are_measured_and_used() -> None:
 def test_a_type_without_reference_is_refused() -> None:
     with pytest.raises(SynthesisError, match="'VII' has no reference colour"):
         transfer_colour(_skin(), ["II"], ["VII"])
+
+
+def _absorbed(skin: tuple[float, ...], mark: tuple[float, ...], seed: int) -> np.ndarray:
+    """Two images whose linear RGB is that of the skin, dimmed by noise, and by a mark in the middle."""
+    noise = np.random.default_rng(seed).normal(0, 0.1, (2, 16, 16, 3))
+    disc = (np.hypot(*np.mgrid[-8:8, -8:8]) < 4)[..., None]
+    linear = np.exp(np.log(np.array(skin)) + noise - disc * np.array(mark))
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return (255 * encoded).round().astype(np.uint8)
+
+
+def test_contrasts_change_as_they_do_between_pairs_of_images() -> None:
+    light, dark = (0.6, 0.5, 0.45), (0.2, 0.15, 0.1)
+    source, target = _absorbed(light, (0.1, 0.2, 0.3), 0), _absorbed(dark, (0.4, 0.6, 0.7), 0)
+
+    contrast = measure_contrast(source[:1], target[:1])
+    start, end = (measure_references(images, ["I", "I"])["I"] for images in (source, target))
+    moved = transfer_contrast(source[1], start, end, contrast)
+    filtered = transfer_colour(source[1:], ["I"], ["V"], references={"I": start, "V": end})[0]
+
+    def error(image: np.ndarray) -> float:  # of the mark
+        return float(np.abs(image.astype(float) - target[1])[6:10, 6:10].mean())
+
+    assert contrast.shape == (3, 3)
+    assert error(moved) < 0.5 * error(filtered)
+    assert np.abs(transfer_contrast(source[1], start, end, contrast, 0.0).astype(int) - source[1]).max() <= 1
+
+
+def test_the_contrast_between_equal_images_is_none() -> None:
+    image = _absorbed((0.6, 0.5, 0.45), (0.1, 0.2, 0.3), 0)
+    np.testing.assert_allclose(measure_contrast(image, image), np.eye(3), atol=0.02)

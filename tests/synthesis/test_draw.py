@@ -20,6 +20,7 @@ from tests.tiny import TINY_SIZE, tiny_corpus, tiny_pipeline
 PROTOTYPES = TonePrototypes(
     {name: torch.full((4,), place / 10) for place, name in enumerate(SKIN_TYPES)},
     {name: (80.0 - 9 * place, 10.0, 12.0 + 2 * place) for place, name in enumerate(SKIN_TYPES)},
+    {f"{source}>{target}": 1.5 * torch.eye(3) for source in SKIN_TYPES for target in SKIN_TYPES},
 )
 
 
@@ -31,6 +32,7 @@ def _rows(sources: Dataset, **settings: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("threads", "settings"), [
     (1, {}),
     (1, {"tone": "prototype_colour", "detail": 0.5}),
+    (1, {"tone": "prototype_contrast", "detail": 1.0}),
     (1, {"tone": "none", "scheduler": "pndm", "guidance_scale": 1.0}),
     (1, {"tone": "offset_noise", "scheduler": "ddpm", "batch_size": 3}),
     # Two threads on a busy machine wait for each other for a minute.

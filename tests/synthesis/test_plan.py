@@ -173,5 +173,7 @@ def test_sources_that_cannot_be_planned_from_are_refused() -> None:
         _plan(_sources([]))
     with pytest.raises(SynthesisError, match="'s0' stands twice"):
         _plan(_sources(["I", "I"]).select([0, 0]))
+    with pytest.raises(SynthesisError, match="needs the skin type of every source, and 's1' has none"):
+        _plan(_sources(["I", None]), strategy="vanilla", tone="prototype_contrast")
     with pytest.raises(SynthesisError, match="strategy 'ti' needs a learned token for 'psoriasis'"):
         make_plan(_sources(["I"]), SynthesisConfig(strategy="ti"), seed=0, generator="g", tokens={})

@@ -11,6 +11,7 @@ from skindiff.synthesis.tone import (
     latent_shift,
     noise_offset,
     prototype_types,
+    subjects_of,
 )
 from tests.tiny import tiny_pipeline
 
@@ -67,8 +68,23 @@ def test_prototypes_are_the_generators_own_and_survive_a_file(tmp_path: Path) ->
     assert not torch.equal(prototypes.means["I"], prototypes.means["VI"])
     for other in (again, TonePrototypes.load(path)):
         assert all(torch.equal(other.means[name], prototypes.means[name]) for name in ("I", "VI"))
+        assert sorted(other.contrasts) == ["I>VI", "VI>I"]
+        assert all(torch.equal(own, other.contrasts[name]) for name, own in prototypes.contrasts.items())
         assert all(other.colours[name] == pytest.approx(prototypes.colours[name]) for name in ("I", "VI"))
     assert 0 < prototypes.colours["I"][0] < 100
+
+
+def test_the_contrast_is_that_of_pairs_from_the_same_noise() -> None:
+    prototypes = estimate_prototypes(tiny_pipeline(), ["I", "VI"], ["eczema"], draws=3)
+
+    there, back = prototypes.contrasts["I>VI"], prototypes.contrasts["VI>I"]
+    assert there.shape == (3, 3)
+    assert not torch.allclose(there, back)
+
+
+def test_several_subjects_have_commas_between_them() -> None:
+    assert subjects_of("smooth skin, red patch") == ["smooth skin", "red patch"]
+    assert subjects_of("skin lesion") == ["skin lesion"]
 
 
 def test_a_generator_that_gives_nan_has_no_prototypes() -> None:
