@@ -12,24 +12,20 @@ the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment
+import skindiff
+from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.splits import SplitConfig, make_split
+from skindiff.corpora.splits import SplitConfig
+from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
-from skindiff.report.assembly import write_study
+from skindiff.report.assembly import About
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
-from skindiff.report.results import Results
-from skindiff.study import each_study, opened
+from skindiff.study import Study, each_study, opened
 from skindiff.synthesis.plan import SynthesisConfig
-from skindiff.synthesis.strategies import (
-    FurtherGenerator,
-    GeneratorConfig,
-    GeneratorOfSplit,
-    check_strategies,
-)
+from skindiff.synthesis.strategies import FurtherGenerator, GeneratorConfig, check_strategies
 
 TITLE = "Skin-type transfer: does it help the minority group?"
 
@@ -73,6 +69,18 @@ class FitzLoraConfig(MeasuredConfig):
         ]
 
 
+def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
+    """Teach a base model what a strategy needs: nothing (vanilla), ti, lora or ti+lora."""
+    corpus, split, base, revision = study.corpus, study.split, trainings.model, trainings.revision
+    generator = Place(base, revision)
+    if "ti" in learnt.split("+"):
+        words = vars(trainings.textual_inversion)
+        generator = skindiff.train_textual_inversion(corpus, split, base, revision, study, **words)
+    if "lora" in learnt:
+        generator = skindiff.train_lora(corpus, split, generator, None, study, **vars(trainings.lora))
+    return generator
+
+
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     for _, trainings, _ in config.generators():
@@ -80,28 +88,28 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 1. The corpus, and its splits: training, validation and test images.
     with opened(config) as (run, corpus):
-        splits = [make_split(corpus.dataset, config.split, seed) for seed in config.split_seeds]
+        parts = vars(config.split)
+        splits = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
 
-    results = Results()
+    synthetic: list[list[SyntheticDataset]] = []
     for study in each_study(run, corpus, splits):
-        experiment = Experiment(study, config.experiment, scenario=config.split.scenario)
-        results.add_split(experiment)
+        synthetic.append([])
         for name, trainings, drawing in config.generators():
-            generator = GeneratorOfSplit(study, trainings, name)
             for strategy in config.strategies:
-                # 2. Train the generator and generate.
-                synthetic = generator.draw(strategy, drawing)
-                # 3. Train classifiers on every arm and score them.
-                results.add_generator(study, synthetic, experiment=experiment)
-                # 4. Measure synthetic images: fidelity, and copies of training images.
-                results.measured.add(study, config, synthetic)
+                # 2. Teach the generator the conditions, and transfer the training images.
+                mode, learnt = strategy.split(" ")
+                generator, settings = taught(study, trainings, learnt), {**vars(drawing), "mode": mode}
+                images = skindiff.transfer(generator, corpus, seed=study.seed, output_dir=study, **settings)
+                synthetic[-1].append(images.named(name))
 
-    # 5. Report.
+    # 3. Train classifiers on every arm and score them; measure fidelity and copies; report.
     published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
-    notes, replicates = transfer_notes(config.split.preset), config.experiment.bootstrap_replicates
-    return write_study(
-        results, config, "fitz_lora", TITLE, replicates=replicates, published=published, notes=notes
-    )
+    about = About("fitz_lora", TITLE, config.split.scenario, published, transfer_notes(config.split.preset))
+    report = skindiff.evaluate(
+        corpus, splits, synthetic, output_dir=run, about=about,
+        **vars(config.experiment), **config.measured,
+    )  # fmt: skip
+    return report.folder / "report.md"
 
 
 if __name__ == "__main__":

@@ -12,18 +12,16 @@ on real images. After Bingol et al., "Overcoming Medical Data Scarcity with GAN 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import skindiff
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
-from skindiff.report.assembly import write_study
+from skindiff.report.assembly import About, write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import DETECTION_NOTES, published_detection
 from skindiff.report.results import Results
-from skindiff.study import Study, opened
-from skindiff.synthesis.class_synthesis import draw_by_class
-from skindiff.training.from_scratch import train_from_scratch
+from skindiff.study import all_studies, opened
 
 TITLE = "Does a detector of real lesions recognise generated ones?"
 
@@ -54,30 +52,29 @@ class HamCdcganConfig(ClassStudyConfig):
 def main(config: HamCdcganConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, cut by lesion: what generators learn from, and what they never see.
-    fractions = FractionSplitConfig(validation_fraction=0.0, test_fraction=1 - config.generator_share)
+    cut = {"validation_fraction": 0.0, "test_fraction": 1 - config.generator_share}
     with opened(config) as (run, corpus):
-        splits = [make_fraction_split(corpus.dataset, fractions, seed) for seed in config.seeds]
-        studies = [Study(run, corpus, split, split.seed) for split in splits]
+        splits = [skindiff.make_split(corpus, "fractions", seed, **cut) for seed in config.seeds]
+        studies = all_studies(run, corpus, splits)
         detectors = [DetectorOfSplit(study, config.detection) for study in studies]
 
     results = Results()
     for study, detector in zip(studies, detectors, strict=True):
         for family in config.families:
             # 2. Train the generator.
-            folder = train_from_scratch(study, config.generator.of(family))
+            generator = skindiff.train_generator(
+                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
+            )
             # 3. Generate 100 images of each class; measure fidelity and copies.
-            synthetic = draw_by_class(study, folder, config.drawing)
-            results.add_generator(study, synthetic, pipeline=folder)
-            results.measured.add(study, config, synthetic, held_out=detector.unseen)
+            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
+            results.add_generator(study, images.drawn, pipeline=images.trained)
+            results.measured.add(study, config, images.drawn, held_out=detector.unseen)
             # 4. Let the detector name them, and real images that neither has seen.
-            results.add_detection(detector, detector.judge(synthetic.dataset, family))
+            results.add_detection(detector, detector.judge(images.dataset, family))
 
     # 5. Report.
-    notes, published = DETECTION_NOTES, published_detection()
-    replicates = config.detection.bootstrap_replicates
-    return write_study(
-        results, config, "ham_cdcgan", TITLE, replicates=replicates, published=published, notes=notes
-    )
+    about = About("ham_cdcgan", TITLE, published=published_detection(), notes=DETECTION_NOTES)
+    return write_study(results, config, about, replicates=config.detection.bootstrap_replicates)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,19 @@ each class, trains classifiers on real / syn / real+syn, and reports F1 by class
 After Ravani, Agarwal and Jangir, "Generative Models for Few-Shot Medical Imaging".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment
+import skindiff
+from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows, make_few_shot_split
-from skindiff.report.assembly import write_study
+from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows
+from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
-from skindiff.report.results import Results
 from skindiff.study import each_study, opened
-from skindiff.synthesis.class_synthesis import draw_by_class
-from skindiff.training.from_scratch import train_from_scratch
 
 TITLE = "A few images per class: do generators trained from scratch help?"
 
@@ -56,28 +54,39 @@ def main(config: HamFewShotConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, and the splits: a few images of each class to train on, the others to select and test on.
     with opened(config) as (run, corpus):
-        splits = [make_few_shot_split(corpus.dataset, config.split, seed) for seed in config.split_seeds]
+        shots = vars(config.split)
+        splits = [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
 
-    results = Results()
+    synthetic: list[list[SyntheticDataset]] = []
     for study in each_study(run, corpus, splits):
-        experiment = Experiment(study, config.experiment, scenario=f"{config.split.shots} shots")
-        results.add_split(experiment)
-        shown = corpus.dataset.select(generator_rows(corpus.dataset, study.split, config.generator_images))
+        synthetic.append([])
+        shown = generator_rows(corpus.dataset, study.split, config.generator_images)
         for family in config.families:
             # 2. Train the generator.
-            folder = train_from_scratch(study, config.generator.of(family), shown)
+            generator = skindiff.train_generator(
+                corpus, replace(study.split, train=shown), family, study.seed, study,
+                **config.generator.settings_of(family),
+            )  # fmt: skip
             # 3. Generate the budget of each class.
-            synthetic = draw_by_class(study, folder, config.drawing)
-            # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
-            results.measured.add(study, config, synthetic, shown=shown)
+            images = skindiff.generate(
+                generator, seed=study.seed, split=study.split, output_dir=study, **vars(config.drawing)
+            )
+            synthetic[-1].append(images)
 
-    # 5. Report.
-    notes, published = FEW_SHOT_NOTES, published_few_shot()
-    replicates = config.experiment.bootstrap_replicates
-    return write_study(
-        results, config, "ham_fewshot", TITLE, replicates=replicates, published=published, notes=notes
+    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    about = About("ham_fewshot", TITLE, f"{config.split.shots} shots", published_few_shot(), FEW_SHOT_NOTES)
+    leaks = config.generator_images == "everything"  # as the paper's CVAE does
+    report = skindiff.evaluate(
+        corpus,
+        splits,
+        synthetic,
+        output_dir=run,
+        about=about,
+        allow_taught=leaks,
+        **vars(config.experiment),
+        **config.measured,
     )
+    return report.folder / "report.md"
 
 
 if __name__ == "__main__":

@@ -8,22 +8,19 @@ frequency (the Joint VAE reconstructs every training image), and trains the 28-p
 After Le Roux, "Exploring the Impact of Deep Learning Data Augmentation on Medical Imagery Classification".
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment
+import skindiff
+from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
-from skindiff.corpora.medmnist import official_split
-from skindiff.report.assembly import write_study
+from skindiff.corpora.few_shot import FractionSplitConfig
+from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
-from skindiff.report.results import Results
 from skindiff.study import each_study, opened
-from skindiff.synthesis.class_synthesis import draw_by_class
-from skindiff.training.from_scratch import train_from_scratch
 
 TITLE = "Geometric or generated: what helps a small CNN, with and without weighted sampling?"
 
@@ -54,30 +51,37 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     own = config.corpus.name == "medmnist"
     # 1. The corpus, and its own split.
     with opened(config) as (run, corpus):
-        dataset = corpus.dataset
-        split = official_split(dataset, 0) if own else make_fraction_split(dataset, config.fractions, 0)
+        fractions = {} if own else vars(config.fractions)
+        split = skindiff.make_split(corpus, "official" if own else "fractions", **fractions)
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
-    results = Results()
-    for study in each_study(run, corpus, [split] * len(config.seeds), config.seeds):
-        settings = replace(config.experiment, train_seeds=[study.seed])
-        experiment = Experiment(study, settings, scenario=name)
-        results.add_split(experiment)
+    splits = [split] * len(config.seeds)
+
+    synthetic: list[list[SyntheticDataset]] = []
+    for study in each_study(run, corpus, splits, config.seeds):
+        synthetic.append([])
         for family in config.families:
             # 2. Train the generator.
-            folder = train_from_scratch(study, config.generator.of(family))
+            generator = skindiff.train_generator(
+                corpus, split, family, study.seed, study, **config.generator.settings_of(family)
+            )
             # 3. Generate more of rare classes; the Joint VAE reconstructs every training image.
-            synthetic = draw_by_class(study, folder, config.drawing)
-            # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
-            results.measured.add(study, config, synthetic)
+            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
+            synthetic[-1].append(images)
 
-    # 5. Report.
-    notes, published = AUGMENT_NOTES, published_augment(name)
-    replicates = config.experiment.bootstrap_replicates
-    return write_study(
-        results, config, "medmnist_augment", TITLE, replicates=replicates, published=published, notes=notes
+    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    about = About("medmnist_augment", TITLE, name, published_augment(name), AUGMENT_NOTES)
+    report = skindiff.evaluate(
+        corpus,
+        splits,
+        synthetic,
+        output_dir=run,
+        seeds=config.seeds,
+        about=about,
+        **vars(config.experiment),
+        **config.measured,
     )
+    return report.folder / "report.md"
 
 
 if __name__ == "__main__":

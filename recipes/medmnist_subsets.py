@@ -9,23 +9,21 @@ Chaptoukaev does. After Chaptoukaev, "The Effectiveness of Generative Models for
 Medical Applications".
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.classification.experiment import Experiment
+import skindiff
+from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.few_shot import FractionSplitConfig, make_fraction_split
-from skindiff.corpora.medmnist import random_subset
+from skindiff.corpora.few_shot import FractionSplitConfig
+from skindiff.corpora.parts import Protocol
 from skindiff.errors import ConfigError
-from skindiff.report.assembly import write_study
+from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
-from skindiff.report.results import Results
 from skindiff.study import each_study, opened
-from skindiff.synthesis.class_synthesis import draw_by_class
-from skindiff.training.from_scratch import train_from_scratch
 
 TITLE = "150 images per class: what do an autoencoder, a cVAE and a cGAN add?"
 
@@ -59,35 +57,41 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
 
 def main(config: MedMNISTSubsetsConfig) -> Path:
     """Run the study and return the path of its report."""
-    own, seed_of_split = config.corpus.name == "medmnist", config.subset_seed
+    own = config.corpus.name == "medmnist"
     # 1. The corpus, and a small subset of it.
     with opened(config) as (run, corpus):
-        if own:
-            split = random_subset(corpus.dataset, config.per_class, seed=seed_of_split)
-        else:
-            split = make_fraction_split(corpus.dataset, config.fractions, seed_of_split)
+        settings = {"per_class": config.per_class} if own else vars(config.fractions)
+        protocol: Protocol = "subset" if own else "fractions"
+        split = skindiff.make_split(corpus, protocol, config.subset_seed, **settings)
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
-    results = Results()
-    for study in each_study(run, corpus, [split] * len(config.seeds), config.seeds):
-        settings = replace(config.experiment, train_seeds=[study.seed])
-        experiment = Experiment(study, settings, scenario=name)
-        results.add_split(experiment)
+    splits = [split] * len(config.seeds)
+
+    synthetic: list[list[SyntheticDataset]] = []
+    for study in each_study(run, corpus, splits, config.seeds):
+        synthetic.append([])
         for family in config.families:
             # 2. Train the generator.
-            folder = train_from_scratch(study, config.generator.of(family))
+            generator = skindiff.train_generator(
+                corpus, split, family, study.seed, study, **config.generator.settings_of(family)
+            )
             # 3. Generate 150 images of each class (the autoencoder reconstructs its training images).
-            synthetic = draw_by_class(study, folder, config.drawing)
-            # 4. Train classifiers on every arm and score them; measure fidelity and copies.
-            results.add_generator(study, synthetic, experiment=experiment, pipeline=folder)
-            results.measured.add(study, config, synthetic)
+            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
+            synthetic[-1].append(images)
 
-    # 5. Report.
-    notes, published = SUBSET_NOTES, published_subsets(name)
-    replicates = config.experiment.bootstrap_replicates
-    return write_study(
-        results, config, "medmnist_subsets", TITLE, replicates=replicates, published=published, notes=notes
+    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    about = About("medmnist_subsets", TITLE, name, published_subsets(name), SUBSET_NOTES)
+    report = skindiff.evaluate(
+        corpus,
+        splits,
+        synthetic,
+        output_dir=run,
+        seeds=config.seeds,
+        about=about,
+        **vars(config.experiment),
+        **config.measured,
     )
+    return report.folder / "report.md"
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, as_group=False)
     try:
-        parsed = parser.parse_object(_merged(asdict(config), changes))  # type: ignore[call-overload]
+        parsed = parser.parse_object(_merged(config, changes))
         settings = parser.instantiate_classes(parsed)
     except Exception as error:  # as in parse_config
         raise ConfigError(_one_line(str(error), kind)) from error
@@ -102,9 +102,11 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
 
 
 def _merged(old: Any, new: Any) -> Any:
-    if not (isinstance(old, dict) and isinstance(new, Mapping)):
+    """Return new settings over old ones; a mapping is settings where a config is meant, otherwise a value."""
+    if not (is_dataclass(old) and not isinstance(old, type) and isinstance(new, Mapping)):
         return asdict(new) if is_dataclass(new) and not isinstance(new, type) else new
-    return old | {name: _merged(old.get(name), value) for name, value in new.items()}
+    changed = {name: _merged(getattr(old, name, None), value) for name, value in new.items()}
+    return asdict(old) | changed
 
 
 def check_seeds(seeds: Sequence[int], name: str) -> None:

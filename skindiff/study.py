@@ -156,10 +156,10 @@ def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, Corpus]]:
         yield run, read_corpus(config.corpus, run)
 
 
-def each_study(
+def all_studies(
     run: RunFolder, corpus: Corpus, splits: Sequence[Split], seeds: Sequence[int] | None = None
-) -> Iterator[Study]:
-    """Yield a study for each split, and say which of how many it is and how long the rest will take.
+) -> list[Study]:
+    """Return a study for each split.
 
     Args:
         run: of all of them.
@@ -167,13 +167,33 @@ def each_study(
         splits: one for each study.
         seeds: of trainings and synthetic images, one for each; those of the splits when left out.
     """
+    own = [split.seed for split in splits] if seeds is None else seeds
+    return [Study(run, corpus, split, seed) for split, seed in zip(splits, own, strict=True)]
+
+
+def each_study(
+    run: RunFolder,
+    corpus: Corpus,
+    splits: Sequence[Split],
+    seeds: Sequence[int] | None = None,
+    doing: str = "",
+) -> Iterator[Study]:
+    """Yield :func:`all_studies`, and say which of how many it is and how long the rest will take.
+
+    Args:
+        run: of all of them.
+        corpus: of all of them.
+        splits: one for each study.
+        seeds: of trainings and synthetic images, one for each; those of the splits when left out.
+        doing: goes before what is said.
+    """
     started, count = run.seconds, len(splits)
-    for number, split in enumerate(splits):
-        seed = split.seed if seeds is None else seeds[number]
+    for number, study in enumerate(all_studies(run, corpus, splits, seeds)):
         gone = run.seconds - started
         rest = f"; about {duration(gone / number * (count - number))} to go" if number else ""
-        logger.info("%d of %d (seed %d): %s%s", number + 1, count, seed, sizes_in_words(split), rest)
-        yield Study(run, corpus, split, seed)
+        sizes = sizes_in_words(study.split)
+        logger.info("%s%d of %d (seed %d): %s%s", doing, number + 1, count, study.seed, sizes, rest)
+        yield study
 
 
 def sizes_in_words(split: Split) -> str:

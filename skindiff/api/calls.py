@@ -14,8 +14,9 @@ from skindiff.launch import undisturbed
 from skindiff.runs import RunFolder
 from skindiff.study import RunConfig, Study, open_run
 
-Folder = str | Path | RunFolder | None
-"""Where a call works: a folder, a temporary one, or a run that is open already, as a command has it."""
+Folder = str | Path | RunFolder | Study | None
+"""Where a call works: a folder, a temporary one (None), a run that is open already, as a command has it, or a
+study, of whose run the call becomes a stage, as a recipe has it."""
 
 
 def configured(config: ConfigT, settings: Mapping[str, Any]) -> ConfigT:
@@ -49,17 +50,18 @@ def run_of_call(output_dir: Folder, resume: bool, config: Any) -> Iterator["tupl
 
     Args:
         output_dir: a folder of the caller's; a temporary one, which the result owns, when left out. A run
-            that is open already is given as it is.
+            that is open already, or that of a study, is given as it is.
         resume: go on with the call that is there.
         config: what decides the result; it is kept in the folder as ``config.yaml``.
 
     Raises:
         RunFolderError: the folder is in use, and ``resume`` is false.
     """
-    if isinstance(output_dir, RunFolder):
-        yield output_dir, Home(output_dir.path)
+    run = output_dir.run if isinstance(output_dir, Study) else output_dir
+    if isinstance(run, RunFolder):
+        yield run, Home(run.path)
         return
-    home = Home(output_dir)
+    home = Home(run)
     with undisturbed():
         yield open_run(RunConfig(str(home.path), resume=resume), settings=config), home
 

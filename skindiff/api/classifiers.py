@@ -6,7 +6,7 @@ from typing import Any
 from skindiff.api.calls import Folder, configured, run_of_call, study_of
 from skindiff.api.generators import CLASSIFIER, owning
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import keep_synthetic
+from skindiff.api.synthetic_input import judged
 from skindiff.classification.arms import build_arm
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.fine_tuning import LOG_FILE
@@ -61,8 +61,7 @@ def train_classifier(
     with run_of_call(output_dir, resume, config) as (run, home):
         study = study_of(run, corpus, split, seed)
         with run.withdrawn_on_error():
-            place = synthetic.folder if isinstance(synthetic, SyntheticDataset) else synthetic
-            drawn = None if place is None else keep_synthetic(study, place)
+            drawn = None if synthetic is None else judged(study, synthetic).synthetic
             rows = build_arm(arm, study.train, drawn.dataset if drawn else None, seed=split.seed)
         stage = _classifier_stage(study, config, arm, drawn)
         if not stage.done:

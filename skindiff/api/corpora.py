@@ -93,7 +93,7 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
     Args:
         corpus: of :func:`load_corpus`.
         protocol: ``fractions`` of each class; a ``scenario`` of skin types (Wang et al. 2024); ``few_shot``;
-            the ``official`` parts of MedMNIST; or ``everything`` to train on.
+            the ``official`` parts of MedMNIST, or a ``subset`` of them; or ``everything`` to train on.
         seed: of the split.
         settings: of the protocol: see :class:`~skindiff.corpora.few_shot.FractionSplitConfig`,
             :class:`~skindiff.corpora.splits.SplitConfig`, :class:`~skindiff.corpora.few_shot.FewShotConfig`.

@@ -3,7 +3,7 @@
 import html
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,12 @@ import pandas as pd
 
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import keep_synthetic
+from skindiff.api.synthetic_input import Judged, OfSplit, judged, notes_on
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.provenance import UNRECORDED, is_recorded
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
 from skindiff.corpora.splits import Split
@@ -27,17 +26,17 @@ from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.measures.copying.stage import find_copies as search
 from skindiff.measures.fidelity.by_class import class_fidelity
 from skindiff.measures.fidelity.scores import FidelityConfig
-from skindiff.report.assembly import write_study
+from skindiff.report.assembly import About, write_study
 from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
 from skindiff.report.content import ReportContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.report.results import Results
 from skindiff.runs import CONFIG_FILE
-from skindiff.study import each_study
+from skindiff.study import Study, all_studies, each_study
 from skindiff.synthesis.strategies import Synthetic
 
-TITLE = "Do the synthetic images help?"
+ABOUT = About("evaluate", "Do the synthetic images help?")
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 
 
@@ -94,11 +93,14 @@ class EvaluationReport:
 def evaluate(
     corpus: Corpus,
     splits: Split | Sequence[Split],
-    synthetic: SyntheticDataset | str | Path | Sequence[SyntheticDataset | str | Path] | None = None,
+    synthetic: OfSplit | Sequence[OfSplit | Sequence[OfSplit]] | None = None,
     arms: Sequence[str] = ("real", "real+syn", "real+duplicates"),
     classifier: Mapping[str, Any] | ClassifierConfig | None = None,
     output_dir: Folder = None,
     resume: bool = False,
+    seeds: Sequence[int] | None = None,
+    about: About = ABOUT,
+    allow_taught: bool = False,
     **settings: Any,
 ) -> EvaluationReport:
     """Train classifiers with and without synthetic images, and say whether they helped, and which groups.
@@ -112,7 +114,7 @@ def evaluate(
         corpus: of :func:`skindiff.load_corpus`.
         splits: one, or several, whose spread then counts in the intervals.
         synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, or the folder where they were
-            saved; one for each split.
+            saved; one for each split, or to compare generators a list for each split.
         arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
             many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
             :class:`~skindiff.classification.experiment_config.ExperimentConfig`.
@@ -120,6 +122,11 @@ def evaluate(
             ``architectures`` that are fine-tuned; those of linear probes are ``probe``.
         output_dir: folder of the run; by default a temporary one, deleted with the report.
         resume: go on with the run in ``output_dir``.
+        seeds: of trainings and synthetic images, one for each split, where several trainings share one; then
+            they are those of the classifiers too. Those of the splits when left out.
+        about: name, title, notes and published numbers of the report.
+        allow_taught: go on with images of a generator that validated or tested images taught, as in some
+            papers; the report says so. They are refused otherwise.
         settings: of :class:`~skindiff.classification.experiment_config.ExperimentConfig`, such as
             ``architectures`` (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes),
             ``train_seeds`` (``[0]``) and ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and
@@ -133,35 +140,54 @@ def evaluate(
         SplitError, SynthesisError: test or validation images were transferred, or taught the generator.
     """
     cuts = [splits] if isinstance(splits, Split) else list(splits)
-    alone = isinstance(synthetic, SyntheticDataset | str | Path)
-    sets: list[Any] = [synthetic] if alone else list(synthetic or [])  # type: ignore[arg-type]
+    sets = _sets_of_splits(synthetic, len(cuts))
     needy = [arm for arm in arms if parse_arm(arm).needs_synthetic]
-    if needy and not sets:
+    if needy and not all(sets):
         raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
-    if sets and len(sets) != len(cuts):
-        raise ConfigError(f"synthetic: {len(sets)} data sets for {len(cuts)} splits; give one for each")
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        results, kept = Results(), list[Synthetic]()
-        with run.withdrawn_on_error():  # before any classifier, since a set may be refused
-            for split, one in zip(cuts, sets, strict=False):
-                study = study_of(run, corpus, split)
-                kept.append(keep_synthetic(study, getattr(one, "folder", one)))
-                results.measured.add(study, config, kept[-1])
-        each: Sequence[Synthetic | None] = kept or [None] * len(cuts)
-        for study, own in zip(each_study(run, corpus, cuts), each, strict=True):
-            experiment = Experiment(study, config.experiment, scenario=study.split.protocol)
-            experiment.train_each(own)
-            results.add_split(experiment)
-            if own is not None:
-                results.add_generator(study, own, experiment=experiment)
-        notes, replicates = _notes(kept), config.experiment.bootstrap_replicates
-        write_study(results, run.config, "evaluate", TITLE, replicates=replicates, notes=notes)
+        results, kept = Results(), list[list[Judged]]()
+        for study, own in zip(all_studies(run, corpus, cuts, seeds), sets, strict=True):
+            kept.append([judged(study, one, several=len(own) > 1, allow_taught=allow_taught) for one in own])
+            for one in kept[-1]:
+                results.measured.add(study, config, one.synthetic)
+        studies = each_study(run, corpus, cuts, seeds, "evaluation, ")
+        for study, found in zip(studies, kept, strict=True):
+            _add(results, study, config.experiment, about.scenario, found, own_seeds=seeds is None)
+        notes = [*notes_on([one for own in kept for one in own]), *about.notes]
+        replicates = config.experiment.bootstrap_replicates
+        write_study(results, run.config, replace(about, notes=notes), replicates=replicates)
     return EvaluationReport(home.path, read_report(home.path), home)
 
 
-def _notes(kept: Sequence[Synthetic]) -> list[str]:
-    return [] if all(map(is_recorded, kept)) else [UNRECORDED]
+def _add(
+    results: Results,
+    study: Study,
+    config: ExperimentConfig,
+    scenario: str | None,
+    sets: Sequence[Judged],
+    *,
+    own_seeds: bool,
+) -> None:
+    """Train the classifiers of a split, and add what they say."""
+    config = config if own_seeds else replace(config, train_seeds=[study.seed])
+    experiment = Experiment(study, config, scenario=scenario or study.split.protocol)
+    trained: list[Synthetic | None] = [one.synthetic for one in sets]
+    for images in trained or [None]:
+        experiment.train_each(images)
+    results.add_split(experiment)
+    for one in sets:
+        results.add_generator(study, one.synthetic, experiment=experiment, pipeline=one.pipeline)
+
+
+def _sets_of_splits(synthetic: Any, splits: int) -> list[list[OfSplit]]:
+    """Return the sets of each split: none, one, or several."""
+    if synthetic is None or (isinstance(synthetic, Sequence) and not synthetic):
+        return [[] for _ in range(splits)]
+    given = [synthetic] if isinstance(synthetic, SyntheticDataset | str | Path) else list(synthetic)
+    if len(given) != splits:
+        raise ConfigError(f"synthetic: {len(given)} data sets for {splits} splits; give one for each")
+    return [[one] if isinstance(one, SyntheticDataset | str | Path) else list(one) for one in given]
 
 
 def _config(
@@ -206,7 +232,7 @@ def find_copies(
     with run_of_call(None, False, config) as (run, _):
         study = study_of(run, corpus, split, seed)
         found = search(
-            study, config, synthetic.as_synthetic(), name="synthetic",
+            study, config, synthetic.drawn, name="synthetic",
             training=study.train, held_out=study.held_out,
         )  # fmt: skip
     report = load_near_copies(synthetic.folder)

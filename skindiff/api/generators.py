@@ -15,8 +15,10 @@ from skindiff.generators.families import find_family
 from skindiff.generators.models import DEFAULT_MODEL
 from skindiff.generators.resolve import Generator, Place, find_generator, load_generator
 from skindiff.generators.text_to_image.loading import check_text_to_image
-from skindiff.training.adapters import ADAPTER, learn_adapter
-from skindiff.training.from_scratch import PIPELINE, FromScratchConfig, train_from_scratch
+from skindiff.runs import RunFolder
+from skindiff.study import Study
+from skindiff.training.adapters import learn_adapter
+from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.products import publish, record_rows
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -55,12 +57,25 @@ def load(source: str | Path, revision: str | None = None) -> Any:
     return load_generator(find_generator(str(source), revision)).pipeline
 
 
+def place_of(generator: Any) -> Place:
+    """Return where a generator lies, which is given as for :func:`generator_of`."""
+    if isinstance(generator, Place):
+        return generator
+    is_word = isinstance(generator, str | Path)
+    return find_generator(str(generator)) if is_word else generator_of(generator).place
+
+
 def generator_of(generator: Any) -> Generator:
-    """Return what is known of a generator, given as a pipeline of :func:`load` or as what it takes.
+    """Return what is known of a generator, given as a pipeline of :func:`load`, as what it takes, or as its
+    place.
 
     Raises:
         ConfigError: a pipeline that was loaded by something else.
     """
+    if isinstance(generator, Generator):
+        return generator
+    if isinstance(generator, Place):
+        return load_generator(generator)
     if isinstance(generator, str | Path):
         generator = load(generator)
     known = getattr(generator, "skindiff", None)
@@ -91,7 +106,8 @@ def train_textual_inversion(
         split: whose training rows are learnt from; all of the corpus when left out.
         base: Stable Diffusion to start from: a folder, a Hub id, or ``bundled``.
         revision: branch, tag or commit of a Hub model.
-        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline. Of a study the
+            training becomes a stage, and what is returned is the place of the generator, not loaded yet.
         resume: go on with the training in ``output_dir``.
         settings: of :class:`~skindiff.training.textual_inversion.TextualInversionConfig` and its loop.
 
@@ -123,7 +139,8 @@ def train_lora(
         base: Stable Diffusion to start from: a folder, a Hub id, ``bundled``; or what
             :func:`train_textual_inversion` returned, or the folder of its run, whose words the prompts hold.
         revision: branch, tag or commit of a Hub model.
-        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline. Of a study the
+            training becomes a stage, and what is returned is the place of the generator, not loaded yet.
         resume: go on with the training in ``output_dir``.
         settings: of :class:`~skindiff.training.lora.LoRAConfig` and its loop.
 
@@ -131,10 +148,7 @@ def train_lora(
         ConfigError, GeneratorError, TrainingError: a setting, the base or the training rows cannot be used.
     """
     config = configured(LoRAConfig(), settings)
-    if isinstance(base, str | Path):
-        place = find_generator(str(base), revision)
-    else:
-        place = base if isinstance(base, Place) else generator_of(base).place
+    place = find_generator(str(base), revision) if isinstance(base, str | Path) else place_of(base)
     if place.adapter is not None and read_adapter(place.adapter).has_lora:
         raise ConfigError(f"base: {place.adapter} has a LoRA already; give the words of textual inversion")
     return _adapter(config, corpus, split, place, output_dir, resume)
@@ -159,12 +173,16 @@ def _adapter(
 ) -> Any:
     check_text_to_image(base.model, base.revision)
     with run_of_call(output_dir, resume, AdapterTraining(base.model, base.revision, config)) as (run, home):
-        study = study_of(run, corpus, split)
+        seed = output_dir.seed if isinstance(output_dir, Study) else None
+        study = study_of(run, corpus, split, seed)
         adapter = learn_adapter(study, config, model=base.model, revision=base.revision, words=base.adapter)
-        folder = publish(adapter.folder, run.path / ADAPTER, run.accelerator)
-        record_rows(study, base.adapter)
-        generator = load_generator(Place(base.model, base.revision, folder))
-    return owning(generator.pipeline, home)
+        folder = _shown(output_dir, adapter.folder, run)
+        record_rows(study, folder, base.adapter)
+        place = Place(base.model, base.revision, folder)
+        if isinstance(output_dir, Study):
+            return place
+        pipeline = load_generator(place).pipeline
+    return owning(pipeline, home)
 
 
 def train_generator(
@@ -187,7 +205,8 @@ def train_generator(
         split: whose training rows are learnt from; all of the corpus when left out.
         family: a name of :data:`skindiff.generators.families.FAMILIES`.
         seed: of initial weights, batches and noise.
-        output_dir: folder of the run; by default a temporary one, deleted with the pipeline.
+        output_dir: folder of the run; by default a temporary one, deleted with the pipeline. Of a study the
+            training becomes a stage, and what is returned is the place of the generator, not loaded yet.
         resume: go on with the training in ``output_dir``.
         settings: of the family and its loop.
 
@@ -200,10 +219,20 @@ def train_generator(
     config = FromScratchConfig(family=family, **own)
     with run_of_call(output_dir, resume, config) as (run, home):
         study = study_of(run, corpus, split, seed)
-        folder = publish(train_from_scratch(study, config), run.path / PIPELINE, run.accelerator)
-        record_rows(study)
-        pipeline = load_generator(Place(str(folder))).pipeline
+        folder = _shown(output_dir, train_from_scratch(study, config), run)
+        record_rows(study, folder)
+        place = Place(str(folder))
+        if isinstance(output_dir, Study):
+            return place
+        pipeline = load_generator(place).pipeline
     return owning(pipeline, home)
+
+
+def _shown(output_dir: Folder, folder: Path, run: RunFolder) -> Path:
+    """Return where a trained artefact lies: in its stage, or at the top of a run that has no other."""
+    if isinstance(output_dir, Study):
+        return folder
+    return publish(folder, run.path / folder.name, run.accelerator)
 
 
 def owning(result: Any, home: Home) -> Any:

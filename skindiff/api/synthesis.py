@@ -1,5 +1,6 @@
 """Synthetic images, from a notebook."""
 
+import filecmp
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,15 +10,17 @@ from typing import Any
 from datasets import Dataset
 from PIL import Image
 
-from skindiff.api.calls import Folder, Home, configured, run_of_call
-from skindiff.api.generators import generator_of
+from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
+from skindiff.api.generators import generator_of, place_of
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
-from skindiff.generators.resolve import Generator
+from skindiff.generators.resolve import Generator, Place
 from skindiff.runs import RunFolder
+from skindiff.study import Study
 from skindiff.synthesis.class_draw import redraw_class
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
+from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import (
@@ -30,8 +33,9 @@ from skindiff.synthesis.requests import (
     draws_by_class,
     needs_sources,
 )
-from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.strategies import Synthetic, draw_transfers
 from skindiff.synthesis.writer import load_prototypes, load_summary, load_synthetic
+from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.products import RECORD, trained_on
 
 
@@ -40,18 +44,26 @@ class SyntheticDataset:
     """Synthetic images with all settings to generate each of them again.
 
     Attributes:
-        dataset: the images, each with its prompt or class, seed, source and settings.
-        generator: that made them.
-        folder: of the Parquet shards.
+        drawn: the images as studies take them, with their names, counts and timings.
+        generator: that made them; of a study its place alone, and it is loaded when it is needed.
         sources: the source images; None for images from text or class alone.
         home: what the folder belongs to.
     """
 
-    dataset: Dataset
-    generator: Generator
-    folder: Path
+    drawn: Synthetic
+    generator: Generator | Place
     sources: Dataset | None
     home: Home
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images, each with its prompt or class, seed, source and settings."""
+        return self.drawn.dataset
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the Parquet shards."""
+        return self.drawn.folder
 
     @property
     def plan(self) -> Dataset:
@@ -63,6 +75,17 @@ class SyntheticDataset:
         """The record of the images that taught the generator, where there is one."""
         return trained_on(str(self.folder))
 
+    @property
+    def trained(self) -> Path | None:
+        """The folder of a generator that was trained from scratch in the study, beside its log."""
+        place = self.generator
+        folder = Path(place.model) if isinstance(place, Place) and place.adapter is None else None
+        return folder if folder and (folder.parent / LOG_FILE).is_file() else None
+
+    def named(self, name: str | None) -> "SyntheticDataset":
+        """Return it under the name that its generator has in a report of several; None leaves it as it is."""
+        return self if name is None else replace(self, drawn=replace(self.drawn, name=name, named=True))
+
     def redraw(self, rows: Iterable[int]) -> list[Image.Image]:
         """Generate some rows again: the same images, bit for bit on the same device.
 
@@ -70,8 +93,9 @@ class SyntheticDataset:
             rows: numbers of rows of ``dataset``.
         """
         wanted = [self.dataset[row] for row in rows]
-        pipeline = self.generator.pipeline
-        if draws_by_class(self.generator):
+        generator = generator_of(self.generator)
+        pipeline = generator.pipeline
+        if draws_by_class(generator):
             return [redraw_class(row, pipeline, self.sources) for row in wanted]
         prototypes = load_prototypes(self.folder)
         return [redraw(row, pipeline, self.sources, prototypes) for row in wanted]
@@ -89,11 +113,6 @@ class SyntheticDataset:
         for record in filter(None, [self.taught]):
             shutil.copyfile(record, target / RECORD)
         return target
-
-    def as_synthetic(self) -> Synthetic:
-        """Return it as studies take it."""
-        name = self.generator.name
-        return Synthetic(self.dataset, self.folder, "synthetic", name, name, load_summary(self.folder))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -127,7 +146,8 @@ def generate(
         corpus: whose counts a ``budget`` of class-conditional generators follows, and whose images those
             reconstruct that need some; not for others.
         split: whose training rows of the corpus are meant; all of them when left out.
-        output_dir: folder of the run; by default a temporary one, deleted with the result.
+        output_dir: folder of the run; by default a temporary one, deleted with the result. Of a study the
+            synthesis becomes a stage.
         resume: go on with the run in ``output_dir``.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
             :class:`~skindiff.synthesis.class_plan.ClassSynthesisConfig` for class-conditional generators.
@@ -138,6 +158,15 @@ def generate(
     Raises:
         ConfigError, SynthesisError: a setting, the generator or a class cannot be used.
     """
+    if isinstance(output_dir, Study):
+        if groups is not None:
+            raise ConfigError("groups: a study generates by class alone here; leave it out")
+        study = study_of(output_dir.run, corpus or output_dir.corpus, split or output_dir.split, seed)
+        asked = dict.fromkeys(classes or study.corpus.class_names, images)
+        saved_as = {"output_size": study.corpus.image_size, **settings}
+        planned = configured(ClassSynthesisConfig(budget="table", table=asked), saved_as)
+        place = place_of(generator)
+        return _kept(study, place, draw_by_class(study, Path(place.model), planned), study.train)
     known = generator_of(generator)
     wanted = classes_to_draw(known, classes)
     if draws_by_class(known):
@@ -186,7 +215,8 @@ def transfer(
         targets: skin types to transfer to, I to VI; V and VI by default.
         images: how many to generate from each source image.
         seed: the same seed gives the same images.
-        output_dir: folder of the run; by default a temporary one, deleted with the result.
+        output_dir: folder of the run; by default a temporary one, deleted with the result. Of a study the
+            synthesis becomes a stage.
         resume: go on with the run in ``output_dir``.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` (0 to 1; higher
             departs more from the source), ``guidance_scale``, ``steps`` and ``tone``.
@@ -197,27 +227,49 @@ def transfer(
     Raises:
         ConfigError, SynthesisError: a setting or the generator cannot be used.
     """
+    config = SynthesisConfig(images_per_source=images)
+    config = replace(config, targets=list(targets)) if targets else config
+    if isinstance(output_dir, Study):
+        study = study_of(output_dir.run, corpus, split or output_dir.split, seed)
+        place = place_of(generator)
+        drawn = draw_transfers(study, place, configured(config, settings))
+        return _kept(study, place, drawn, study.train)
     known = generator_of(generator)
     if draws_by_class(known):
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no skin type; leave it out")
         settings = {"budget": "real", "redraws": "real", **settings}
         return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
-    rows = _rows(corpus, split)
-    config = SynthesisConfig(images_per_source=images)
-    config = configured(replace(config, targets=list(targets)) if targets else config, settings)
+    rows, config = _rows(corpus, split), configured(config, settings)
+    if config.mode != "img2img":
+        raise ConfigError(f"mode: {config.mode} is no transfer; call skindiff.generate, or leave it out")
     with run_of_call(output_dir, resume, config) as (run, home):
         draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed)
         return _drawn(known, run, home, rows)
 
 
 def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | None) -> SyntheticDataset:
-    folder, place = run.path / DATA, generator.place
+    folder = run.path / DATA
+    _record(generator.place, run.path, run)
+    drawn = Synthetic(
+        load_synthetic(folder), folder, "synthetic", generator.name, generator.name, load_summary(folder)
+    )
+    return SyntheticDataset(drawn, generator, sources, home)
+
+
+def _kept(study: Study, place: Place, drawn: Synthetic, sources: Dataset) -> SyntheticDataset:
+    _record(place, drawn.folder, study.run)
+    return SyntheticDataset(drawn, place, sources, Home(study.run.path))
+
+
+def _record(place: Place, folder: Path, run: RunFolder) -> None:
+    """Leave with the images what taught their generator, where that is known."""
     record = trained_on(str(place.adapter or place.model))
-    if record and run.accelerator.is_main_process:
-        shutil.copyfile(record, run.path / RECORD)
+    target = folder / RECORD
+    kept = target.is_file() and record and filecmp.cmp(record, target, shallow=False)
+    if record and not kept and run.accelerator.is_main_process:
+        shutil.copyfile(record, target)
     run.accelerator.wait_for_everyone()
-    return SyntheticDataset(load_synthetic(folder), generator, folder, sources, home)
 
 
 def _rows(corpus: Corpus, split: Split | None) -> Dataset:

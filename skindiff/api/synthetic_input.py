@@ -3,21 +3,84 @@ leak."""
 
 import hashlib
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset
 
 from skindiff.api.same_data import corpus_of_run
-from skindiff.classification.provenance import images_shown, refuse_taught
+from skindiff.api.synthesis import SyntheticDataset
+from skindiff.classification.provenance import (
+    TAUGHT,
+    UNRECORDED,
+    images_shown,
+    is_recorded,
+    refuse_taught,
+)
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
+from skindiff.generators.resolve import Place
 from skindiff.study import Study
 from skindiff.synthesis.requests import DATA
 from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.synthesis.writer import SUMMARY_FILE, load_summary, load_synthetic
 from skindiff.training.products import RECORD
+
+OfSplit = SyntheticDataset | str | Path
+"""The synthetic images of a split: what ``generate`` or ``transfer`` returns, or the folder they lie in."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A synthetic data set that is evaluated.
+
+    Attributes:
+        synthetic: the images.
+        recorded: whether it is known which images taught the generator.
+        taught: whether validated or tested ones did.
+        pipeline: folder of a generator that was trained from scratch in the study, beside its log.
+    """
+
+    synthetic: Synthetic
+    recorded: bool
+    taught: bool = False
+    pipeline: Path | None = None
+
+
+def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: bool = False) -> Judged:
+    """Take in a synthetic data set of a split; one that was generated in the study stays where it is.
+
+    Args:
+        study: what is trained and tested on.
+        one: the data set.
+        several: name its generator, as the split has others.
+        allow_taught: do not refuse images of a generator that validated or tested images taught.
+
+    Raises:
+        ConfigError: it shows classes that the corpus has not.
+        SynthesisError: there are no images, or validated or tested ones were transferred or taught the
+            generator.
+    """
+    if isinstance(one, SyntheticDataset) and isinstance(one.generator, Place):
+        known = one.drawn
+        taught = refuse_taught(known.dataset, study, known.folder / RECORD, allow_taught=allow_taught)
+        return Judged(known, recorded=True, taught=taught, pipeline=one.trained)
+    with study.run.withdrawn_on_error():  # before any classifier is trained
+        known = keep_synthetic(study, one.folder if isinstance(one, SyntheticDataset) else one)
+        taught = refuse_taught(known.dataset, study, known.folder / RECORD, allow_taught=allow_taught)
+    if isinstance(one, SyntheticDataset) and one.drawn.named:
+        known = replace(known, name=one.drawn.name)
+    named = several or (isinstance(one, SyntheticDataset) and one.drawn.named)
+    return Judged(replace(known, named=named), recorded=is_recorded(known), taught=taught)
+
+
+def notes_on(sets: Sequence[Judged]) -> list[str]:
+    """Return in words what is not known, or known to be wrong, of what taught the generators."""
+    unrecorded = [UNRECORDED] * any(not one.recorded for one in sets)
+    return [*unrecorded, *[TAUGHT] * any(one.taught for one in sets)]
 
 
 def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
@@ -29,7 +92,7 @@ def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
 
     Raises:
         ConfigError: it shows classes that the corpus has not.
-        SynthesisError: there are no shards, or it was made from images that are validated or tested on.
+        SynthesisError: there are no shards.
     """
     source = shards_folder(place)
     shards = sorted(source.glob("synthetic-*.parquet"))
@@ -50,7 +113,6 @@ def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
         stage.finish()
     with accelerator.main_process_first():
         dataset = _fitting(load_synthetic(folder), study.corpus, run.path)
-    refuse_taught(dataset, study.corpus.dataset, study.split, folder / RECORD)
     generator = str(dataset[0]["generator"])
     summary: SynthesisSummary = {"planned": len(dataset), "drawn": len(dataset)}
     if (folder / SUMMARY_FILE).is_file():

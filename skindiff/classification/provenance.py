@@ -8,6 +8,7 @@ from datasets import Dataset
 
 from skindiff.corpora.splits import Split
 from skindiff.errors import SynthesisError
+from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
 from skindiff.training.products import RECORD
 
@@ -17,28 +18,42 @@ UNRECORDED = (
 )
 
 
-def refuse_taught(drawn: Dataset, corpus: Dataset, split: Split, record: Path) -> None:
-    """Raise a SynthesisError if validated or tested images were transferred, or taught the generator.
+TAUGHT = (
+    "Images that are validated or tested on taught a generator, as asked for: the scores of arms with its "
+    "images are too good."
+)
+
+
+def refuse_taught(drawn: Dataset, study: Study, record: Path, *, allow_taught: bool = False) -> bool:
+    """Return whether validated or tested images taught the generator, where that is allowed.
 
     Args:
         drawn: rows with ``source_id``.
-        corpus: the whole of it.
-        split: of the corpus.
+        study: whose images are validated and tested on.
         record: of the images that the generator has learnt from; absent where that is not known.
+        allow_taught: do not refuse it.
+
+    Raises:
+        SynthesisError: such images were transferred, or taught the generator.
     """
-    table = corpus.select_columns(["image_id", "group_id"])
-    held = [*split.validation, *split.tested]
+    table = study.corpus.dataset.select_columns(["image_id", "group_id"])
     groups = dict(zip(table["image_id"], table["group_id"], strict=True))
-    held_groups = set(table.select(held)["group_id"])
-    sources = {source for source in drawn["source_id"] if source is not None}
-    taught = ("come from a generator that learnt from", taught_by(record))
-    for what, ids in (("were made from", sources), taught):
-        leaked = sorted(image_id for image_id in ids if groups.get(image_id) in held_groups)
-        if leaked:
-            raise SynthesisError(
-                f"synthetic: the images {what} {len(leaked)} that this split validates or tests on (such as "
-                f"{leaked[0]}): give the --split of the run that made them"
-            )
+    held = table.select([*study.split.validation, *study.split.tested])
+    held_groups = set(held["group_id"])
+    trained = set(study.train["image_id"])  # a split that cuts groups, as some papers do, says so itself
+
+    def leaked(ids: set[str]) -> list[str]:
+        return sorted(image_id for image_id in ids - trained if groups.get(image_id) in held_groups)
+
+    sources, taught = leaked(set(drawn["source_id"]) - {None}), leaked(taught_by(record))
+    refused = sources or ([] if allow_taught else taught)
+    if refused:
+        what = "were made from" if sources else "come from a generator that learnt from"
+        raise SynthesisError(
+            f"synthetic: the images {what} {len(refused)} that this split validates or tests on (such as "
+            f"{refused[0]}): give the --split of the run that made them"
+        )
+    return bool(taught)
 
 
 def taught_by(record: Path) -> set[str]:

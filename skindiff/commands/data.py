@@ -22,8 +22,9 @@ class CorpusSettings(StudyConfig):
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
-        if self.split.protocol == "official" and self.corpus.name != "medmnist":
-            raise ConfigError(f"{path}split.protocol: official parts are those of medmnist; use fractions")
+        if self.split.protocol in ("official", "subset") and self.corpus.name != "medmnist":
+            protocol = self.split.protocol
+            raise ConfigError(f"{path}split.protocol: {protocol} is of medmnist alone; use fractions")
 
 
 def open_study(config: CorpusSettings, *products: str) -> Study:

@@ -62,8 +62,8 @@ def _evaluate(words: list[str]) -> int:
     config = _settings(words)
     study = open_study(config, *_PRODUCTS)
     evaluate(
-        study.corpus, study.split, config.synthetic, output_dir=study.run, **vars(config.experiment),
-        copying=config.copying, fidelity=config.fidelity, include_images=config.include_images,
+        study.corpus, study.split, config.synthetic, output_dir=study.run,
+        **vars(config.experiment), **config.measured,
     )  # fmt: skip
     say()
     report_command.show(study.run.path)

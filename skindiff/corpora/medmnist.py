@@ -154,6 +154,19 @@ def official_split(dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], se
     return table.split(seed, parts["train"], parts["val"], parts["test"], {})
 
 
+@dataclass
+class SubsetConfig:
+    """How many of MedMNIST's own training images are kept."""
+
+    per_class: int = 150
+    """Training images for each class, on average; BreastMNIST is whole whatever is said here."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if self.per_class < 1:
+            raise ConfigError(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
+
+
 def random_subset(
     dataset_or_columns: Dataset | Mapping[str, Sequence[Any]],
     per_class: int = 150,

@@ -11,11 +11,11 @@ from skindiff.corpora.few_shot import (
     make_few_shot_split,
     make_fraction_split,
 )
-from skindiff.corpora.medmnist import official_split
+from skindiff.corpora.medmnist import SubsetConfig, official_split, random_subset
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import SplitError
 
-Protocol = Literal["fractions", "scenario", "few_shot", "official", "everything"]
+Protocol = Literal["fractions", "scenario", "few_shot", "official", "subset", "everything"]
 
 
 @dataclass
@@ -23,8 +23,8 @@ class PartsConfig:
     """Which images are trained on, selected on and tested on; the same in every command of a study."""
 
     protocol: Protocol = "fractions"
-    """fractions of each class; a scenario of skin types; few_shot; the official parts of MedMNIST; or
-    everything to train on and nothing to test on."""
+    """fractions of each class; a scenario of skin types; few_shot; the official parts of MedMNIST, or a
+    subset of them; or everything to train on and nothing to test on."""
     seed: int = 0
     """Seed of the split."""
     fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
@@ -33,10 +33,12 @@ class PartsConfig:
     """Protocol scenario: light images to train on, dark ones to test on."""
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     """Protocol few_shot: a few images of each class to train on."""
+    subset: SubsetConfig = field(default_factory=SubsetConfig)
+    """Protocol subset: a part of MedMNIST's training and validation images, and its whole test set."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
-        if self.protocol in ("fractions", "scenario", "few_shot"):
+        if self.protocol in ("fractions", "scenario", "few_shot", "subset"):
             getattr(self, self.protocol).validate(f"{path}{self.protocol}.")
 
     def split(self, corpus: Dataset) -> Split:
@@ -59,4 +61,6 @@ class PartsConfig:
             return make_few_shot_split(corpus, self.few_shot, self.seed)
         if self.protocol == "official":
             return official_split(corpus, self.seed)
+        if self.protocol == "subset":
+            return random_subset(corpus, self.subset.per_class, seed=self.seed)
         return Split(self.seed, list(range(len(corpus))), [], {}, {}, 0)

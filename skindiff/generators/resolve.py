@@ -137,16 +137,21 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
     Raises:
         GeneratorError: it cannot be loaded, or the parts do not fit.
     """
+    name = name_of(place)
     if place.adapter is None:
         pipeline: Any = load_by_class(place.model, place.revision).to(device)
-        name = model_revision(place.model, place.revision)
         if isinstance(pipeline, ClassConditionalPipeline):
             name = f"{pipeline.family}@{name.rpartition('@')[2]}"
         return _attached(Generator(pipeline, name, place))
     pipeline = load_pipeline(place.model, revision=place.revision, device=device)
     adapter = load_adapter(pipeline, place.adapter, fuse=fuse)
-    name = f"{model_revision(place.model, place.revision)}+adapter@{adapter_digest(place.adapter)}"
     return _attached(Generator(pipeline, name, place, adapter))
+
+
+def name_of(place: Place) -> str:
+    """Return the name of a text-to-image generator in provenance: ``id@revision``, and its adapter."""
+    base = model_revision(place.model, place.revision)
+    return f"{base}+adapter@{adapter_digest(place.adapter)}" if place.adapter else base
 
 
 def _attached(generator: Generator) -> Generator:

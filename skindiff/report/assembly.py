@@ -1,7 +1,7 @@
 """From what a study has found to its report: one assembly for recipes, commands and notebooks."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,45 +37,44 @@ _DIFFERENT = (
 )
 
 
-def write_study(
-    results: Results,
-    config: MeasuredConfig,
-    recipe: str,
-    title: str,
-    *,
-    replicates: int = 2000,
-    published: Sequence[Published] = (),
-    notes: Sequence[str] = (),
-) -> Path:
+@dataclass(frozen=True)
+class About:
+    """What a report says of its study besides what was found.
+
+    Attributes:
+        recipe: name of the study.
+        title: first line of the report.
+        scenario: what its splits are called; the protocol when None.
+        published: the paper's numbers on this study.
+        notes: sentences on how to read it, after those that follow from what was found.
+    """
+
+    recipe: str
+    title: str
+    scenario: str | None = None
+    published: Sequence[Published] = ()
+    notes: Sequence[str] = ()
+
+
+def write_study(results: Results, config: MeasuredConfig, about: About, *, replicates: int = 2000) -> Path:
     """Write the report of a study into the folder of its run and return the path of ``report.md``.
 
     Args:
         results: of all splits and seeds.
         config: of the study.
-        recipe: its name.
-        title: first line of the report.
+        about: what else is said of it.
         replicates: of the bootstrap.
-        published: the paper's numbers on this study.
-        notes: sentences on how to read it, after those that follow from what was found.
     """
     run = results.run
     if run.accelerator.is_main_process:
-        report = assemble(results, asdict(config), recipe, title, replicates, published, notes)
+        report = assemble(results, asdict(config), about, replicates)
         surroundings = environment(run.accelerator.num_processes, run.accelerator.device.type)
         write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
     run.end()
     return run.path / "report.md"
 
 
-def assemble(
-    results: Results,
-    config: dict[str, Any],
-    recipe: str,
-    title: str,
-    replicates: int,
-    published: Sequence[Published] = (),
-    notes: Sequence[str] = (),
-) -> Report:
+def assemble(results: Results, config: dict[str, Any], about: About, replicates: int) -> Report:
     """Return the report of a study; arguments as of :func:`write_study`."""
     transfers = results.transfers()
     tones = {label: transfer_tone(parts, show_progress=True) for label, parts in transfers.items()}
@@ -90,10 +89,11 @@ def assemble(
         "detection": detection,
     }
     corpus, name = results.corpus, config["corpus"]["name"]
+    published = about.published
     own = [*corpus.warnings, *_notes(results, name), *results.measured.notes()]
     return Report(
-        recipe=recipe,
-        title=title,
+        recipe=about.recipe,
+        title=about.title,
         config=config,
         splits=results.splits,
         cells=results.cells,
@@ -105,7 +105,7 @@ def assemble(
         curves={title: runs for title, runs in results.curves.items() if runs},
         samples=_samples(results),
         published=published,
-        notes=[*own, *notes],
+        notes=[*own, *about.notes],
         study_sections=[
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),

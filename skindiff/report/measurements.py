@@ -1,6 +1,7 @@
 """What a study measures of synthetic images: fidelity and near copies, and their sections."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from datasets import Dataset
 
@@ -33,6 +34,11 @@ class MeasuredConfig(StudyConfig):
     include_images: bool | None = None
     """Put sample grids into the report; the run folder then holds images of the corpus. To protect patients,
     null does so only if the corpus is phantom."""
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The settings of this class alone, as :func:`skindiff.evaluate` takes them."""
+        return {name: getattr(self, name) for name in ("fidelity", "copying", "include_images")}
 
 
 @dataclass

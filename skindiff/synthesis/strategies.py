@@ -14,14 +14,13 @@ from datasets import Dataset
 
 from skindiff.config import validate_parts
 from skindiff.errors import ConfigError
-from skindiff.generators.adapter import Adapter, load_adapter
+from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
-from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.generators.resolve import Place, load_generator, name_of
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
-from skindiff.training.adapters import learn_adapter
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
 
@@ -128,73 +127,44 @@ class Synthetic:
         return f"{self.strategy} by {self.name}" if self.named else self.strategy
 
 
-class GeneratorOfSplit:
-    """The generator of one split: trains what a strategy needs, once, and generates.
+def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synthetic:
+    """Generate a synthetic data set by Stable Diffusion, once for this generator, rows, settings and seed.
 
     Args:
-        study: trainings and synthetic data sets are stages of it; its training rows are also the sources, and
-            its seed is that of the synthetic images, and of the trainings that have no seed of their own.
-        config: base model and trainings.
-        name: of this generator where a study has several; ``id@revision`` of its base model when left out.
+        study: the synthesis is a stage of it, and one that was killed continues at the first missing shard.
+            Its training rows are the sources; txt2img generates as many, of the same labels and types.
+        place: of the base model, and of the adapter with what was learnt.
+        config: valid settings; what was learnt takes the place of its strategy.
+
+    Raises:
+        GeneratorError: the generator cannot be loaded.
+        SynthesisError: nothing could be generated.
     """
-
-    def __init__(self, study: Study, config: GeneratorConfig, name: str | None = None) -> None:
-        self.study, self.config = study, config
-        self.base = model_revision(config.model, config.revision)
-        self.name, self.named = name or self.base, name is not None
-
-    def learn(self, learnt: str) -> Adapter | None:
-        """Return the adapter with what a strategy has learnt: vanilla (none), ti, lora or ti+lora."""
-        if learnt == "vanilla":
-            return None
-        words = None if learnt == "lora" else self._learn(self.config.textual_inversion)
-        return words if learnt == "ti" else self._learn(self.config.lora, words.folder if words else None)
-
-    def draw(self, strategy: str, config: SynthesisConfig) -> Synthetic:
-        """Generate the data set of one of :data:`STRATEGIES` with the other settings of ``config``."""
-        mode, learnt = strategy.split(" ")
-        adapter = self.learn(learnt)
-        config = replace(config, mode=mode, strategy=learnt)  # type: ignore[arg-type]
-        adapter_inputs = adapter.folder.parent.name if adapter else None
-        train, seed = self.study.train, self.study.seed
-        stage = self.study.stage(
-            f"synthesis-{mode}-{learnt.replace('+', '-')}",
-            says=f"generating by {strategy}",
-            config=asdict(config),
-            adapter=adapter_inputs,
-            base=self.base,
-            rows=list(train["image_id"]),
-            seed=seed,
+    adapter = read_adapter(place.adapter) if place.adapter else None
+    config = replace(config, strategy=adapter.strategy if adapter else "vanilla")
+    strategy, generator = f"{config.mode} {config.strategy}", name_of(place)
+    train, seed, device = study.train, study.seed, study.accelerator.device
+    stage = study.stage(
+        f"synthesis-{strategy.replace(' ', '-').replace('+', '-')}",
+        says=f"generating by {strategy}",
+        config=asdict(config),
+        generator=generator,
+        rows=list(train["image_id"]),
+        seed=seed,
+    )
+    folder = stage.folder / "data"
+    if not stage.done:
+        loaded = load_generator(place, device, fuse=True)
+        tokens = adapter.subjects if adapter else {}
+        write_synthetic(
+            study.accelerator,
+            make_plan(train, config, seed=seed, generator=generator, tokens=tokens),
+            loaded.pipeline,
+            train if config.mode == "img2img" else None,
+            folder,
+            rows_per_shard=config.rows_per_shard,
+            load_base=loaded.load_base if adapter else None,
         )
-        generator = f"{self.base}+{adapter_inputs}" if adapter else self.base
-        folder = stage.folder / "data"
-        if not stage.done:
-            pipeline = self._pipeline()
-            if adapter:
-                load_adapter(pipeline, adapter.folder, fuse=True)
-            tokens = adapter.subjects if adapter else {}
-            plan = make_plan(train, config, seed=seed, generator=generator, tokens=tokens)
-            sources = train if mode == "img2img" else None
-            write_synthetic(
-                self.study.accelerator,
-                plan,
-                pipeline,
-                sources,
-                folder,
-                rows_per_shard=config.rows_per_shard,
-                load_base=self._pipeline if adapter else None,
-            )
-            stage.finish()
-        return Synthetic(
-            load_synthetic(folder), folder, strategy, self.name, generator, load_summary(folder), adapter,
-            self.named,
-        )  # fmt: skip
-
-    def _pipeline(self) -> Any:
-        return load_pipeline(
-            self.config.model, revision=self.config.revision, device=self.study.accelerator.device
-        )
-
-    def _learn(self, config: TextualInversionConfig | LoRAConfig, words: Path | None = None) -> Adapter:
-        model, revision = self.config.model, self.config.revision
-        return learn_adapter(self.study, config, model=model, revision=revision, words=words)
+        stage.finish()
+    base = model_revision(place.model, place.revision)
+    return Synthetic(load_synthetic(folder), folder, strategy, base, generator, load_summary(folder), adapter)

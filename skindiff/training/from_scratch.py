@@ -55,6 +55,10 @@ class FromScratchConfig:
         settings: FamilySettings = getattr(self, self.family)
         return settings
 
+    def settings_of(self, family: str) -> dict[str, Any]:
+        """Return the settings of a family by name, as :func:`skindiff.train_generator` takes them."""
+        return {name: value for name, value in vars(getattr(self, family)).items() if name != "family"}
+
     def of(self, family: str) -> "FromScratchConfig":
         """Return the same settings for another family."""
         return replace(self, family=family)

@@ -35,11 +35,12 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
     return target
 
 
-def record_rows(study: Study, earlier: Path | None = None) -> None:
+def record_rows(study: Study, artefact: Path, earlier: Path | None = None) -> None:
     """Leave beside an artefact that it has learnt from the training rows, so that no test is made of them.
 
     Args:
-        study: the record goes into the folder of its run.
+        study: whose training rows it has learnt from.
+        artefact: folder of a pipeline or an adapter; the record goes into the folder around it.
         earlier: an artefact that this one builds on; its record is added.
     """
     if not study.accelerator.is_main_process:
@@ -49,7 +50,9 @@ def record_rows(study: Study, earlier: Path | None = None) -> None:
     if before:
         ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])
     record = {"corpus": study.corpus.fingerprint, "image_ids": sorted(ids)}
-    write_atomically(study.run.path / RECORD, json.dumps(record) + "\n")
+    path, text = artefact.parent / RECORD, json.dumps(record) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
 
 
 def trained_on(generator: str) -> Path | None:

@@ -14,8 +14,13 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 import skindiff
+from skindiff.api.calls import configured
+from skindiff.api.evaluation import EvaluationConfig
 from skindiff.classification.fine_tuning import predict
-from skindiff.errors import ConfigError, CorpusError, SplitError
+from skindiff.errors import ConfigError, CorpusError, SplitError, SynthesisError
+from skindiff.measures.copying.memorisation import CopyingConfig
+from skindiff.study import RunConfig, all_studies, open_run
+from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from tests.conftest import REPOSITORY
 
 FUNCTIONS = [name for name in skindiff.__all__ if not name.startswith("register_")]
@@ -98,6 +103,39 @@ def test_a_classifier_predicts_as_studies_do_and_is_kept(corpus: Any, tmp_path: 
     again = skindiff.load(classifier.save(tmp_path / "classifier"))
     assert again.predict(test).equals(found)
     assert again.predict([test[0]["image"]]).iloc[0]["label"] == found.iloc[0]["label"]
+
+
+def test_a_mapping_that_is_a_value_replaces_the_default(corpus: Any) -> None:
+    assert set(corpus.dataset["skin_type"]) == {"I", "V"}
+    drawn = ClassSynthesisConfig(budget="table", table={"nodule": 1, "ring": 1})
+    assert configured(drawn, {"table": {"ring": 3}}).table == {"ring": 3}
+
+
+def test_a_study_trains_and_generates_in_its_run(corpus: Any, tmp_path: Path) -> None:
+    splits = [skindiff.make_split(corpus, seed=seed, validation_fraction=0.0) for seed in (0, 1)]
+    run = open_run(RunConfig(str(tmp_path / "run")), settings=EvaluationConfig(output_dir=str(tmp_path)))
+    first, second = all_studies(run, corpus, splits)
+    place = skindiff.train_generator(corpus, splits[0], "fc_cvae", output_dir=first, steps=2, **FAMILY)
+    again = skindiff.train_generator(corpus, splits[0], "fc_cvae", output_dir=first, steps=2, **FAMILY)
+    assert again == place
+    assert not (run.path / "pipeline").exists()
+    own = skindiff.generate(place, images=2, output_dir=first)
+    assert own.drawn.strategy == "fc_cvae"
+    assert own.trained == Path(place.model)
+    assert json.loads((own.taught or tmp_path).read_text())["image_ids"] == sorted(first.train["image_id"])
+    assert np.array_equal(np.asarray(own.redraw([1])[0]), np.asarray(own.dataset[1]["image"]))
+    with pytest.raises(ConfigError, match="groups: a study generates by class alone"):
+        skindiff.generate(place, groups=["V"], output_dir=first)
+    # Of another split some images that taught it are tested.
+    shared = [own, skindiff.generate(place, images=2, seed=1, output_dir=second)]
+    quick: Any = {"arms": ["real", "real+syn"], "copying": CopyingConfig(enabled=False)}
+    with pytest.raises(SynthesisError, match="come from a generator that learnt from"):
+        skindiff.evaluate(corpus, splits, shared, output_dir=run, **quick)
+    two = [[one, one.named("again")] for one in shared]
+    report = skindiff.evaluate(corpus, splits, two, output_dir=run, allow_taught=True, **quick)
+    assert any("taught a generator, as asked for" in note for note in report.content["notes"])
+    assert [row["strategy"] for row in report.content["synthesis"]] == ["fc_cvae"] * 4
+    assert {row.get("name") for row in report.content["synthesis"]} == {None, "again"}
 
 
 def test_a_family_is_trained_and_generates_by_class(corpus: Any, tmp_path: Path) -> None:

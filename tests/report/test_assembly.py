@@ -11,7 +11,7 @@ from PIL import Image
 
 from skindiff.corpora.schema import corpus_features
 from skindiff.evaluation.statistics.summary import summarise
-from skindiff.report.assembly import write_study
+from skindiff.report.assembly import About, write_study
 from skindiff.report.class_pictures import (
     DRAWN_COLUMNS,
     REAL_COLUMNS,
@@ -107,7 +107,7 @@ def made_up_results(folder: Path) -> Results:
 
 
 def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None:
-    arguments: Any = (CONFIG, "made_up", "A made-up study")
+    arguments: Any = (CONFIG, About("made_up", "A made-up study"))
     path = write_study(made_up_results(tmp_path), *arguments, replicates=100)
     text = path.read_text()
     assert (tmp_path / "report.html").is_file()
@@ -126,7 +126,7 @@ def test_the_report_says_what_was_drawn_and_what_was_not(tmp_path: Path) -> None
 
 def test_no_picture_of_an_image_leaves_where_that_is_asked(tmp_path: Path) -> None:
     config = replace(CONFIG, include_images=False)
-    write_study(made_up_results(tmp_path), config, "made_up", "A made-up study", replicates=100)
+    write_study(made_up_results(tmp_path), config, About("made_up", "A made-up study"), replicates=100)
     assert not list((tmp_path / "pictures").glob("samples*"))
     assert "samples-" not in (tmp_path / "report.md").read_text()
 

@@ -1,23 +1,29 @@
 """What the six strategies learn and draw, and what they share within a split."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import skindiff
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
+from skindiff.generators.adapter import read_adapter
+from skindiff.generators.models import model_revision
+from skindiff.generators.resolve import Place
+from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import (
     STRATEGIES,
     FurtherGenerator,
     GeneratorConfig,
-    GeneratorOfSplit,
+    Synthetic,
     check_strategies,
+    draw_transfers,
 )
 from skindiff.training import adapters
 from skindiff.training.loop import LoopConfig
@@ -44,11 +50,38 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def generator(folder: Path, model: Path, name: str | None = None, **changes: Any) -> GeneratorOfSplit:
+@dataclass
+class _Generator:
+    """The generator of one split: what a strategy needs is learnt once, and its images are generated."""
+
+    study: Study
+    config: GeneratorConfig
+
+    def learn(self, learnt: str) -> Place:
+        study, base = self.study, Place(self.config.model)
+        words = lora = base
+        if "ti" in learnt.split("+"):
+            trained = vars(self.config.textual_inversion)
+            words = lora = skindiff.train_textual_inversion(
+                study.corpus, study.split, base.model, None, study, **trained
+            )
+        if "lora" in learnt:
+            lora = skindiff.train_lora(
+                study.corpus, study.split, words, None, study, **vars(self.config.lora)
+            )
+        return lora
+
+    def draw(self, strategy: str, config: SynthesisConfig) -> Synthetic:
+        mode, learnt = strategy.split(" ")
+        settings: Any = {"mode": mode}
+        return draw_transfers(self.study, self.learn(learnt), replace(config, **settings))
+
+
+def generator(folder: Path, model: Path, **changes: Any) -> _Generator:
     words = TextualInversionConfig(loop=LOOP, steps_per_condition=False, validation_examples=0)
     config = GeneratorConfig(str(model), None, words, LoRAConfig(loop=LOOP, rank=2, validation_examples=0))
     study = make_study(folder, tiny_corpus(6), Split(5, [0, 1, 2, 3], [4, 5], {}, {}, 0))
-    return GeneratorOfSplit(replace(study, **changes), config, name)
+    return _Generator(replace(study, **changes), config)
 
 
 @pytest.fixture
@@ -74,16 +107,15 @@ def test_six_strategies_take_three_trainings(tmp_path: Path, model: Path, traine
     # Words once; LoRA on words and LoRA on plain names are two.
     assert sorted(trained) == ["train_lora", "train_lora", "train_textual_inversion"]
     assert len({result.folder for result in drawn.values()}) == 6
-    assert {(result.name, result.label) for result in drawn.values()} == {
-        (drawer.base, name) for name in STRATEGIES
-    }
+    base = model_revision(str(model))
+    assert {(result.name, result.label) for result in drawn.values()} == {(base, name) for name in STRATEGIES}
     for name, result in drawn.items():
         mode, learnt = name.split(" ")
         rows = result.dataset
         assert len(rows) == len(TRAIN)
         assert (set(rows["mode"]), set(rows["strategy"])) == ({mode}, {learnt})
         assert set(rows["generator"]) == {result.generator}
-        assert (result.generator == drawer.base) == (learnt == "vanilla")
+        assert (result.generator == base) == (learnt == "vanilla")
         words = "<skindiff-" in rows[0]["prompt"]
         assert words == ("ti" in learnt.split("+"))
         assert words or TINY_CLASSES[0] in rows[0]["prompt"]
@@ -103,41 +135,47 @@ def test_what_was_drawn_is_found_again_unless_something_changed(
     stronger = generator(tmp_path, model).draw("img2img ti", replace(SYNTHESIS, strength=0.6))
     assert stronger.folder != first.folder
     assert trained == ["train_textual_inversion"]
+    other = generator(tmp_path, model, seed=6).draw("img2img ti", SYNTHESIS)
+    assert other.generator != first.generator
     other_corpus = Corpus(tiny_corpus(6), [], [], "1")
-    for change in ({"seed": 6}, {"corpus": other_corpus}):
-        other = generator(tmp_path, model, **change).draw("img2img ti", SYNTHESIS)
-        assert other.generator != first.generator
+    alike = generator(tmp_path, model, corpus=other_corpus).draw("img2img ti", SYNTHESIS)
+    assert alike.folder != first.folder
+    assert alike.generator == first.generator, "a generator goes by its weights"
     assert len(trained) == 3
 
 
 def test_a_training_has_the_seed_asked_for_and_the_splits_where_none_is(tmp_path: Path, model: Path) -> None:
     drawer = generator(tmp_path, model)
     drawer.config.lora.loop = replace(LOOP, seed=7)
-    adapter = drawer.learn("ti+lora")
-    assert adapter is not None
+    folder = drawer.learn("ti+lora").adapter
+    assert folder is not None
+    adapter = read_adapter(folder)
     seeds = {stage: adapter.config[stage]["loop"]["seed"] for stage in ("textual_inversion", "lora")}
     assert seeds == {"textual_inversion": 5, "lora": 7}
 
 
 def test_generators_of_one_study_go_by_their_names(tmp_path: Path, model: Path, trained: list[str]) -> None:
     first = generator(tmp_path, model).draw("img2img ti", SYNTHESIS)
-    alike = generator(tmp_path, model, "again").draw("img2img ti", SYNTHESIS)
-    assert (alike.folder, alike.strategy) == (first.folder, first.strategy), "the same work is done once"
-    assert (alike.name, alike.label) == ("again", "img2img ti by again")
     config = generator(tmp_path, model).config
     other = FurtherGenerator(textual_inversion=replace(config.textual_inversion, vectors=2)).beside(config)
     assert (other.model, other.lora, other.textual_inversion.vectors) == (config.model, config.lora, 2)
-    drawer = GeneratorOfSplit(generator(tmp_path, model).study, other, "two vectors")
+    study = generator(tmp_path, model).study
+    drawer = _Generator(study, other)
     assert drawer.draw("img2img ti", SYNTHESIS).folder != first.folder
+    words = drawer.learn("ti")
+    settings = {**vars(SYNTHESIS), "mode": "img2img"}
+    images = skindiff.transfer(words, study.corpus, seed=study.seed, output_dir=study, **settings)
+    named = images.named("two vectors")
+    assert (named.folder, named.drawn.label) == (images.folder, "img2img ti by two vectors")
+    assert images.named(None) is images
     assert len(trained) == 2
     with pytest.raises(ConfigError, match=r"x\.revision: 'main' belongs to no model"):
         FurtherGenerator(revision="main").validate("x.")
 
 
-def test_the_mode_of_the_strategy_overrules_the_setting(tmp_path: Path, model: Path) -> None:
-    config = replace(SYNTHESIS, mode="txt2img", strategy="lora")
-    drawn = generator(tmp_path, model).draw("img2img vanilla", config)
-    assert set(drawn.dataset["mode"]) == {"img2img"}
+def test_what_was_learnt_overrules_the_setting(tmp_path: Path, model: Path) -> None:
+    drawn = generator(tmp_path, model).draw("img2img vanilla", replace(SYNTHESIS, strategy="lora"))
+    assert set(drawn.dataset["strategy"]) == {"vanilla"}
     assert drawn.adapter is None
 
 
