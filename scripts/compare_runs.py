@@ -80,7 +80,7 @@ def main() -> int:
     for name in dict.fromkeys([*old, *new]):
         if name not in LEFT_OUT:
             found = compare(old.get(name), new.get(name))
-            size = len(old.get(name) or ())
+            size = len(value) if isinstance(value := old.get(name), list | dict | str) else value
             print(f"{name}: {found or f'equal ({size})'}")
             failed |= bool(found) and name in MUST_HOLD
     return int(failed)
