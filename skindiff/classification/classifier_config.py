@@ -32,9 +32,10 @@ class ClassifierConfig:
     preset: Literal["grouped", "published"] = "grouped"
     """paper repeats the published protocol and overrules augment, balance, head, dropout, trainable, loop."""
     architecture: str = "resnet18"
-    """Any timm name, such as resnet18, vgg16 or vit_base_patch16_224; medmnist_cnn and lesion_detector."""
+    """A timm name, such as resnet18, vgg16 or vit_base_patch16_224; lite0, medmnist_cnn, lesion_detector."""
     pretrained: bool = False
-    """Start from timm's weights, out of the local cache or from the Hub."""
+    """Start from timm's weights, out of the local cache or from the Hub; lite0's (ImageNet, 64 to 224 px) are
+    installed with skindiff."""
     weights: str | None = None
     """Start from a local safetensors file in timm's names instead."""
     image_size: int = 64

@@ -22,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.errors import ConfigError
+from skindiff.measures import lite0
+from skindiff.measures.backbones import LITE0
 from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment, centre_images, working_size
@@ -36,7 +38,7 @@ class Architecture:
     """What decides the network's shape, and how images reach it."""
 
     name: str
-    """A timm architecture, with a pretrained tag or without."""
+    """A timm architecture, with a pretrained tag or without, or ``lite0``."""
     image_size: int
     class_names: tuple[str, ...]
     head: Head = "linear"
@@ -125,7 +127,7 @@ def build_classifier(
 
     Args:
         architecture: see :class:`Architecture`.
-        pretrained: load timm's weights from the local cache or the Hub.
+        pretrained: load timm's weights from the local cache or the Hub; those of ``lite0`` are installed.
         weights: a safetensors file in timm's names to load instead; a head of other classes in it is left.
         seed: root of the initial weights.
         path: prefix of settings in error messages, such as ``"classifier."``.
@@ -135,6 +137,8 @@ def build_classifier(
     """
     refuse_impossible(architecture, weights, path)
     overlay: dict[str, Any] = {}
+    if pretrained and architecture.name == LITE0:
+        overlay = {"state_dict": lite0.load_lite0().state_dict(), "num_classes": 1000}
     if weights is not None:
         overlay = {"file": weights, "num_classes": _classes_in(architecture.name, Path(weights))}
     with torch.random.fork_rng():
@@ -190,7 +194,8 @@ def refuse_impossible(
 
     The network is tried on the meta device, so this takes neither memory nor much time.
     """
-    name, size = architecture.name, architecture.image_size
+    own, size = architecture.name, architecture.image_size
+    name = _timm_name(own)
     if not timm.is_model(name):
         known = timm.list_models()
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
@@ -201,7 +206,9 @@ def refuse_impossible(
     except RuntimeError as error:
         tags = ", ".join(timm.list_pretrained(name.split(".")[0])) or "none"
         raise ConfigError(f"{path}architecture is {name!r}, a tag timm does not know: take {tags}") from error
-    if pretrained and not (known_weights and known_weights.has_weights):
+    if pretrained and own == LITE0:
+        lite0.refuse_missing()
+    elif pretrained and not (known_weights and known_weights.has_weights):
         raise ConfigError(f"{path}pretrained is true, and there are no weights of {name}: set it to false")
     try:
         with torch.device("meta"):
@@ -213,7 +220,7 @@ def refuse_impossible(
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"{path}image_size is {size}, which {name} cannot take ({reason}): take another, such as 224"
+            f"{path}image_size is {size}, which {own} cannot take ({reason}): take another, such as 224"
         ) from error
     if weights is not None:
         if Path(weights).suffix != ".safetensors":
@@ -224,11 +231,14 @@ def refuse_impossible(
 
 def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any]) -> nn.Module:
     options: dict[str, Any] = {}
-    config = timm.get_pretrained_cfg(architecture.name)
+    name = _timm_name(architecture.name)
+    if architecture.name == LITE0:  # its weights see pixels in another way than timm's own
+        overlay = {"mean": lite0.MEAN, "std": lite0.STD, **overlay}
+    config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         options["img_size"] = architecture.image_size
     network: nn.Module = timm.create_model(
-        architecture.name,
+        name,
         pretrained=pretrained,
         pretrained_cfg_overlay=overlay,
         num_classes=len(architecture.class_names),
@@ -236,12 +246,17 @@ def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any
         drop_rate=architecture.dropout,
         **options,
     )
+    cast(dict[str, Any], network.pretrained_cfg).pop("state_dict", None)
     if architecture.head == "published":
         name = _head_name(network)
         features = cast(nn.Linear, network.get_submodule(name)).in_features
         head = (nn.Linear(features, 256), nn.ReLU(), nn.Dropout(0.4))
         network.set_submodule(name, nn.Sequential(*head, nn.Linear(256, len(architecture.class_names))))
     return network
+
+
+def _timm_name(name: str) -> str:
+    return lite0.ARCHITECTURE if name == LITE0 else name
 
 
 def _head_name(network: nn.Module) -> str:
@@ -254,7 +269,7 @@ def _head_name(network: nn.Module) -> str:
 def _classes_in(name: str, weights: Path) -> int:
     """Return how many classes the head in a weights file has, after checking that the rest is all there."""
     with torch.device("meta"):
-        network = timm.create_model(name)
+        network = timm.create_model(_timm_name(name))
     head = _head_name(network)
     try:
         with safe_open(weights, framework="pt") as file:

@@ -1,7 +1,7 @@
-"""``skindiff evaluate``: do synthetic images help a classifier, and which groups? One split."""
+"""``skindiff evaluate``: do synthetic images help a classifier, and which groups?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
@@ -11,6 +11,7 @@ from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
+from skindiff.config import check_seeds
 from skindiff.errors import ConfigError
 from skindiff.report.measurements import MeasuredConfig
 
@@ -26,14 +27,24 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
 
     output_dir: str = "runs/evaluate"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
-    synthetic: str | None = None
-    """Run of skindiff sample, or a folder of its shards; only arms of real images can do without."""
+    synthetic: list[str] | str | None = None
+    """Run of skindiff sample, or a folder of its shards, one for each split; only arms of real images can do
+    without."""
+    split_seeds: list[int] | None = None
+    """Cut the corpus by each of these seeds instead of split.seed; probes need three for a verdict."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms, networks, training seeds."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
+        if self.split_seeds is not None:
+            check_seeds(self.split_seeds, f"{path}split_seeds")
+            if self.split.protocol == "official":
+                raise ConfigError(f"{path}split_seeds: official parts are one split; leave the setting out")
+        sets, splits = len(self.sets), len(self.split_seeds or [0])
+        if self.sets and sets != splits:
+            raise ConfigError(f"{path}synthetic: {sets} data sets for {splits} splits; name one for each")
         if self.fidelity and self.synthetic is None:
             raise ConfigError(
                 f"{path}fidelity: there are no synthetic images to score; name the output_dir of skindiff "
@@ -48,6 +59,11 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
         if self.split.protocol == "everything":
             raise ConfigError(f"{path}split.protocol: everything leaves nothing to test on; use fractions")
 
+    @property
+    def sets(self) -> list[str]:
+        """The folder of synthetic images of each split."""
+        return [self.synthetic] if isinstance(self.synthetic, str) else list(self.synthetic or [])
+
 
 def main(words: Sequence[str]) -> int:
     """Compare arms, in as many processes as asked for."""
@@ -61,8 +77,10 @@ def _settings(words: list[str]) -> EvaluateCommand:
 def _evaluate(words: list[str]) -> int:
     config = _settings(words)
     study = open_study(config, *_PRODUCTS)
+    cuts = [replace(config.split, seed=seed) for seed in config.split_seeds or []]
+    splits = [cut.split(study.corpus.dataset) for cut in cuts] or [study.split]
     evaluate(
-        study.corpus, study.split, config.synthetic, output_dir=study.run,
+        study.corpus, splits, config.sets, output_dir=study.run,
         **vars(config.experiment), **config.measured,
     )  # fmt: skip
     say()

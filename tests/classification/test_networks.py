@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -13,6 +14,7 @@ from skindiff.classification.networks import (
     refuse_impossible,
 )
 from skindiff.errors import ConfigError
+from skindiff.measures.backbones import load_backbone
 from skindiff.training.loop import LoopConfig
 from tests.classification.test_fine_tuning import CLASSES, CONFIG, SIZE
 
@@ -74,6 +76,24 @@ def test_weights_from_a_local_file(tmp_path):
     file.write_bytes(b"not safetensors")
     with pytest.raises(ConfigError, match="not a readable safetensors file"):
         build_classifier(architecture, pretrained=False, weights=str(file), seed=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_lite0_starts_from_its_own_weights(channels: int, tmp_path: Path) -> None:
+    architecture = Architecture("lite0", 64, CLASSES, channels=channels)
+    model = build_classifier(architecture, pretrained=True, weights=None, seed=0).eval()
+    assert model.mean.flatten().tolist() == model.std.flatten().tolist() == [0.5] * channels
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    if channels == 3:
+        seen = model.network.forward_features((images - model.mean) / model.std)
+        features = model.network.forward_head(seen, pre_logits=True)
+        probed = load_backbone("lite0", image_size=64)(images)
+        torch.testing.assert_close(features, probed, rtol=1e-3, atol=1e-4)
+    other = build_classifier(architecture, pretrained=False, weights=None, seed=0).eval()
+    assert not torch.allclose(model(images), other(images))
+    again = load_classifier(model.save(tmp_path / "classifier"))
+    torch.testing.assert_close(again(images), model(images))
+    refuse_impossible(architecture, None, pretrained=True)
 
 
 def test_initial_weights_follow_the_seed_alone():

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.provenance import images_shown, with_sources_of
-from skindiff.commands.evaluate import EvaluateCommand
+from skindiff.commands.evaluate import EvaluateCommand, main
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.memorisation import CopyingConfig
@@ -68,5 +68,32 @@ def test_settings_that_cannot_work_are_refused() -> None:
     EvaluateCommand(experiment=arms).validate()
     with pytest.raises(ConfigError, match="fidelity: there are no synthetic images to score"):
         EvaluateCommand(experiment=arms, fidelity=FidelityConfig()).validate()
+    with pytest.raises(ConfigError, match="synthetic: 2 data sets for 3 splits"):
+        EvaluateCommand(synthetic=["a", "b"], split_seeds=[0, 1, 2]).validate()
+    with pytest.raises(ConfigError, match=r"split_seeds: .* each once"):
+        EvaluateCommand(experiment=arms, split_seeds=[0, 0]).validate()
+    EvaluateCommand(synthetic=["a", "b"], split_seeds=[0, 1]).validate()
+    EvaluateCommand(synthetic="a").validate()
     with pytest.raises(ConfigError, match=r"copying\.confidence"):
         EvaluateCommand(experiment=arms, copying=CopyingConfig(confidence=1.0)).validate()
+
+
+def test_several_splits_are_one_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {
+        "output_dir": str(tmp_path / "run"),
+        "corpus.image_size": 32,
+        "corpus.phantom.image_size": 32,
+        "corpus.phantom.classes": ["nodule", "ring"],
+        "corpus.phantom.images_per_class": {"I": 8, "V": 8},
+        "split_seeds": [0, 1, 2],
+        "experiment.arms": ["real", "real+geometric"],
+        "experiment.bootstrap_replicates": 100,
+    }
+    given = [
+        (f"--{name}", value if isinstance(value, str) else json.dumps(value)) for name, value in words.items()
+    ]
+    assert main([word for pair in given for word in pair]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert [row["seed"] for row in report["splits"]] == [0, 1, 2]
+    assert {row["cells"] for row in report["summary"]} == {3}
+    assert "3 runs per arm" in capsys.readouterr().out
