@@ -88,8 +88,15 @@ def _recalls(population: Population, tested: str) -> str:
             ]
         )
     first = population["arms"][0]["groups"]
+    lines.append(["chance", *[_guess(population)] * len(first), ""])
     groups = [f"{name} ({one['patients']:.0f} {tested})" for name, one in first.items()]
     return markdown_table(["recall by group", *groups, "worst"], lines)
+
+
+def _guess(population: Population) -> str:
+    """Return the recall of a guess, which is the same in every group and class."""
+    classes = population["classes"]
+    return f"{100 / len(classes):.1f}" if classes else "—"
 
 
 def _changes(population: Population) -> str:
@@ -129,6 +136,7 @@ def _by_class(population: Population) -> str:
         for group, one in arm["groups"].items():
             if several and one.get("classes") and any(one["classes"].values()):
                 lines.append([f"{name}, {group}", *(_score(value) for value in one["classes"].values())])
+    lines.append(["chance", *[_guess(population)] * len(population["classes"])])
     return markdown_table(["recall by class", *population["classes"]], lines)
 
 

@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.evaluation.fairness.rows import FairnessContent
+from skindiff.evaluation.fairness.rows import FairnessContent, Population
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.report.pictures import drawing, series_colours
+
+GUESS = "#5b6470"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,6 @@ def group_bars(fairness: FairnessContent) -> dict[str, Bars]:
     """
     found: dict[str, Bars] = {}
     for one in fairness.get("populations", ()):
-        title = f"{one['architecture']}, scenario {one['scenario']}, preset {one['preset']}"
         bars = {
             series_name(arm, one["arms"]): {
                 _group_name(name): Bar(recall["value"], recall["low"], recall["high"])
@@ -44,25 +46,42 @@ def group_bars(fairness: FairnessContent) -> dict[str, Bars]:
             for arm in one["arms"]
         }
         if any(bars.values()):
-            found[title] = bars
+            found[_title(one)] = bars
     return found
+
+
+def chance_recalls(fairness: FairnessContent) -> dict[str, float]:
+    """Return the macro recall of a guess, for every population by the title of its panel."""
+    return {_title(one): 1 / len(one["classes"]) for one in fairness.get("populations", ()) if one["classes"]}
+
+
+def _title(population: Population) -> str:
+    return f"{population['architecture']}, scenario {population['scenario']}, preset {population['preset']}"
 
 
 def _group_name(name: str) -> str:
     return f"type {name}" if name in SKIN_TYPES else name
 
 
-def draw_bars(populations: Mapping[str, Bars], path: Path, what: str = "macro recall, percent") -> None:
+def draw_bars(
+    populations: Mapping[str, Bars],
+    path: Path,
+    what: str = "macro recall, percent",
+    chances: Mapping[str, float] = MappingProxyType({}),
+) -> None:
     """Draw bars, one panel per population: groups along the axis, one bar per series in each.
 
     Args:
         populations: bars by the title of their panel; at least one bar in each.
         path: the PNG file.
         what: the height of a bar, in words.
+        chances: height of a guess, in [0, 1], by the title of a panel; a dashed line.
     """
     with drawing(9.4, 3.2 * len(populations), path) as figure:
         panels = figure.subplots(len(populations), 1, squeeze=False)[:, 0]
         for panel, (title, bars) in zip(panels, populations.items(), strict=True):
+            if title in chances:
+                panel.axhline(100 * chances[title], color=GUESS, linewidth=1, linestyle="--", label="chance")
             _draw_panel(panel, bars)
             panel.set_title(title)
             panel.set_ylabel(what)

@@ -43,7 +43,7 @@ from skindiff.report.content import (
     ToneContent,
 )
 from skindiff.report.cost import study_cost
-from skindiff.report.group_pictures import draw_bars, group_bars
+from skindiff.report.group_pictures import chance_recalls, draw_bars, group_bars
 from skindiff.report.page import render_page
 from skindiff.report.pictures import (
     Log,
@@ -307,7 +307,8 @@ def _draw(
         draw_confusions(groups, path)
     bars = group_bars(content["fairness"])
     if bars:
-        draw_bars(bars, add(FAIRNESS, "fairness.png", "Recall by group, with 95% intervals."))
+        picture = add(FAIRNESS, "fairness.png", "Recall by group, with 95% intervals.")
+        draw_bars(bars, picture, chances=chance_recalls(content["fairness"]))
     if report.tones:
         draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
     if report.samples and shown:

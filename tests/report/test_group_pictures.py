@@ -3,9 +3,9 @@ from pathlib import Path
 from PIL import Image
 
 from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
-from skindiff.report.group_pictures import Bar, draw_bars, group_bars
+from skindiff.report.group_pictures import Bar, chance_recalls, draw_bars, group_bars
 from skindiff.report.pictures import ARM_COLOURS, series_colours
-from tests.evaluation.made_up import make_cells
+from tests.evaluation.made_up import NAMES, make_cells
 
 
 def test_bars_are_the_recalls_of_the_groups_that_are_shown() -> None:
@@ -22,6 +22,7 @@ def test_bars_are_the_recalls_of_the_groups_that_are_shown() -> None:
     assert bar == Bar(recall["value"], recall["low"], recall["high"])
     assert group_bars(fairness_content(cells, FairnessConfig(smallest=50), replicates=100)) == {}
     assert group_bars({}) == {}
+    assert chance_recalls(fairness) == {"resnet18, scenario iii, preset grouped": 1 / len(NAMES)}
 
 
 def test_bars_are_drawn_alike_twice_and_a_missing_one_leaves_a_gap(tmp_path: Path) -> None:
@@ -29,6 +30,8 @@ def test_bars_are_drawn_alike_twice_and_a_missing_one_leaves_a_gap(tmp_path: Pat
     for name in ("first.png", "second.png"):
         draw_bars(bars, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    draw_bars(bars, tmp_path / "guess.png", chances={"one": 0.25})
+    assert (tmp_path / "guess.png").read_bytes() != (tmp_path / "first.png").read_bytes()
     draw_bars({**bars, "two": bars["one"]}, tmp_path / "both.png")
     with Image.open(tmp_path / "first.png") as one, Image.open(tmp_path / "both.png") as two:
         assert two.size[1] > 1.8 * one.size[1]
