@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from datasets import Dataset, Image
 
-from skindiff.classification.cells import Cell
+from skindiff.classification.cells import Cell, is_probe
 from skindiff.classification.contrasts import lost_references
 from skindiff.classification.rows import SplitRow
 from skindiff.corpora.registry import patients_unknown
@@ -119,8 +119,8 @@ def _collapsed(cells: Sequence[Cell]) -> list[str]:
         place = (cell.key.architecture, cell.key.arm, cell.class_names[code] if fell else "")
         found.setdefault(place, []).append(1)
     return [
-        f"Collapsed: {len(runs)} classifier{'s' * (len(runs) > 1)} of {arm} ({architecture}) call most "
-        f"images {name}. Train longer, or on more images."
+        f"Collapsed: {len(runs)} classifier{'s call' if len(runs) > 1 else ' calls'} most images {name}, of "
+        f"{arm} ({architecture}). Train {'' if is_probe(architecture) else 'longer, or '}on more images."
         for (architecture, arm, name), runs in found.items()
         if name
     ]
