@@ -116,7 +116,17 @@ def _gaps(population: Population, settings: FairnessSettings, tested: str) -> st
         if arm["gap"]
     ]
     if not lines:
-        return f"The gap between {sides[0]} and {sides[1]} is not shown: one side has too few {tested}."
+        untested = [
+            side
+            for side, name in zip(sides, ("advantaged", "disadvantaged"), strict=True)
+            if not set(settings[name]) & set(population["groups"])  # type: ignore[literal-required]
+        ]
+        why = (
+            f"no image of {untested[0].replace(' and ', ' or ')} is tested"
+            if untested
+            else f"one side has too few {tested}"
+        )
+        return f"The gap between {sides[0]} and {sides[1]} is not shown: {why}."
     headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change against real", "the gap"]
     return markdown_table(headings, lines)
 
