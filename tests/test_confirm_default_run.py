@@ -5,12 +5,12 @@ from typing import Any
 from tests.test_scripts import load_script
 
 confirm = load_script("confirm_default_run")
-COMMIT = "b0eb81d70a30a87f8dfb16327ca78c17025a7946"
+COMMIT = "c7de42bbf0dcba383f7498df8eb0bc4072ed1a09"
 
 
 def test_seeds_are_read_off_the_hash() -> None:
     seeds = confirm.seeds_of(COMMIT)
-    assert seeds[:2] == [0xB0EB, 0x81D7]
+    assert seeds[:2] == [0xC7DE, 0x42BB]
     assert len(seeds) == 10
     assert not set(seeds) & set(confirm.seeds_of(COMMIT, further=True))
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import Judged, OfSplit, judged, notes_on
+from skindiff.api.synthetic_input import Judged, OfSplit, all_judged, notes_on
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
@@ -140,6 +140,8 @@ def evaluate(
         SplitError, SynthesisError: test or validation images were transferred, or taught the generator.
     """
     cuts = [splits] if isinstance(splits, Split) else list(splits)
+    if seeds is not None and len(seeds) != len(cuts):
+        raise ConfigError(f"seeds: {len(seeds)} for {len(cuts)} splits; give one for each")
     sets = _sets_of_splits(synthetic, len(cuts))
     needy = [arm for arm in arms if parse_arm(arm).needs_synthetic]
     if needy and not all(sets):
@@ -147,8 +149,9 @@ def evaluate(
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
         results, kept = Results(), list[list[Judged]]()
+        # Before any classifier is trained, as a set may be refused.
         for study, own in zip(all_studies(run, corpus, cuts, seeds), sets, strict=True):
-            kept.append([judged(study, one, several=len(own) > 1, allow_taught=allow_taught) for one in own])
+            kept.append(all_judged(study, own, allow_taught=allow_taught))
             for one in kept[-1]:
                 results.measured.add(study, config, one.synthetic)
         studies = each_study(run, corpus, cuts, seeds, "evaluation, ")

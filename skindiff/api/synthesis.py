@@ -2,7 +2,7 @@
 
 import filecmp
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -162,9 +162,8 @@ def generate(
         if groups is not None:
             raise ConfigError("groups: a study generates by class alone here; leave it out")
         study = study_of(output_dir.run, corpus or output_dir.corpus, split or output_dir.split, seed)
-        asked = dict.fromkeys(classes or study.corpus.class_names, images)
-        saved_as = {"output_size": study.corpus.image_size, **settings}
-        planned = configured(ClassSynthesisConfig(budget="table", table=asked), saved_as)
+        settings = {"output_size": study.corpus.image_size, **settings}
+        planned = _budget(classes or study.corpus.class_names, images, settings)
         place = place_of(generator)
         return _kept(study, place, draw_by_class(study, Path(place.model), planned), study.train)
     known = generator_of(generator)
@@ -172,8 +171,7 @@ def generate(
     if draws_by_class(known):
         if groups is not None:
             raise ConfigError(f"groups: {known.name} generates by class alone; leave it out")
-        budget = ClassSynthesisConfig(budget="table", table=dict.fromkeys(wanted, images))
-        by_class = configured(budget, settings)
+        by_class = _budget(wanted, images, settings)
         rows = None
         if needs_sources(known, by_class):
             if corpus is None:
@@ -184,6 +182,7 @@ def generate(
             return _drawn(known, run, home, rows if known.pipeline.needs_images else None)
     if corpus is not None:
         raise ConfigError(f"corpus: {known.name} generates from words; leave it out, or call transfer")
+    _refuse_followed(settings, "mode", "strategy")
     words = SynthesisConfig(mode="txt2img", targets=list(groups or ALL_TYPES), images_per_source=images)
     words = configured(words, settings)
     with run_of_call(output_dir, resume, words) as (run, home):
@@ -240,12 +239,23 @@ def transfer(
             raise ConfigError(f"targets: {known.name} knows no skin type; leave it out")
         settings = {"budget": "real", "redraws": "real", **settings}
         return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
+    _refuse_followed(settings, "mode", "strategy")
     rows, config = _rows(corpus, split), configured(config, settings)
-    if config.mode != "img2img":
-        raise ConfigError(f"mode: {config.mode} is no transfer; call skindiff.generate, or leave it out")
     with run_of_call(output_dir, resume, config) as (run, home):
         draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed)
         return _drawn(known, run, home, rows)
+
+
+def _budget(classes: Sequence[str], images: int, settings: Mapping[str, Any]) -> ClassSynthesisConfig:
+    """Return settings with as many images of each class, unless they name another budget."""
+    asked = dict.fromkeys(classes, images)
+    return configured(ClassSynthesisConfig(budget="table", table=asked), settings)
+
+
+def _refuse_followed(settings: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if name in settings:
+            raise ConfigError(f"{name}: it follows from the function and the generator; leave it out")
 
 
 def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | None) -> SyntheticDataset:

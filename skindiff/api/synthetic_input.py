@@ -21,7 +21,6 @@ from skindiff.classification.provenance import (
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
-from skindiff.generators.resolve import Place
 from skindiff.study import Study
 from skindiff.synthesis.requests import DATA
 from skindiff.synthesis.rows import SynthesisSummary
@@ -64,7 +63,7 @@ def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: b
         SynthesisError: there are no images, or validated or tested ones were transferred or taught the
             generator.
     """
-    if isinstance(one, SyntheticDataset) and isinstance(one.generator, Place):
+    if isinstance(one, SyntheticDataset) and one.folder.is_relative_to(study.run.path):
         known = one.drawn
         taught = refuse_taught(known.dataset, study, known.folder / RECORD, allow_taught=allow_taught)
         return Judged(known, recorded=True, taught=taught, pipeline=one.trained)
@@ -75,6 +74,21 @@ def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: b
         known = replace(known, name=one.drawn.name)
     named = several or (isinstance(one, SyntheticDataset) and one.drawn.named)
     return Judged(replace(known, named=named), recorded=is_recorded(known), taught=taught)
+
+
+def all_judged(study: Study, sets: Sequence[OfSplit], *, allow_taught: bool) -> list[Judged]:
+    """Take in the synthetic data sets of a split (:func:`judged`), each under a name of its own.
+
+    Raises:
+        ConfigError: two go by one name, as they are of the same generator.
+    """
+    found = [judged(study, one, several=len(sets) > 1, allow_taught=allow_taught) for one in sets]
+    labels = [one.synthetic.label for one in found]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise ConfigError(
+            f"synthetic: two data sets of a split are called {twice[0]!r}; give them names by .named()"
+        )
+    return found
 
 
 def notes_on(sets: Sequence[Judged]) -> list[str]:

@@ -17,6 +17,7 @@ from skindiff.errors import ConfigError
 from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
+from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.rows import SynthesisSummary
@@ -154,6 +155,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     )
     folder = stage.folder / "data"
     if not stage.done:
+        check_text_to_image(place.model, place.revision)
         loaded = load_generator(place, device, fuse=True)
         tokens = adapter.subjects if adapter else {}
         write_synthetic(

@@ -17,7 +17,7 @@ import skindiff
 from skindiff.api.calls import configured
 from skindiff.api.evaluation import EvaluationConfig
 from skindiff.classification.fine_tuning import predict
-from skindiff.errors import ConfigError, CorpusError, SplitError, SynthesisError
+from skindiff.errors import ConfigError, CorpusError, GeneratorError, SplitError, SynthesisError
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.study import RunConfig, all_studies, open_run
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
@@ -131,6 +131,13 @@ def test_a_study_trains_and_generates_in_its_run(corpus: Any, tmp_path: Path) ->
     quick: Any = {"arms": ["real", "real+syn"], "copying": CopyingConfig(enabled=False)}
     with pytest.raises(SynthesisError, match="come from a generator that learnt from"):
         skindiff.evaluate(corpus, splits, shared, output_dir=run, **quick)
+    twice = [[one, one] for one in shared]
+    with pytest.raises(ConfigError, match="two data sets of a split are called 'fc_cvae'"):
+        skindiff.evaluate(corpus, splits, twice, output_dir=run, allow_taught=True, **quick)
+    with pytest.raises(ConfigError, match="seeds: 1 for 2 splits"):
+        skindiff.evaluate(corpus, splits, shared, output_dir=run, seeds=[0], **quick)
+    with pytest.raises(GeneratorError, match="is a FcCvaePipeline"):
+        skindiff.transfer(place, corpus, output_dir=first, strength=0.5)
     two = [[one, one.named("again")] for one in shared]
     report = skindiff.evaluate(corpus, splits, two, output_dir=run, allow_taught=True, **quick)
     assert any("taught a generator, as asked for" in note for note in report.content["notes"])
