@@ -92,7 +92,7 @@ def main(config: FitzLoraConfig) -> Path:
         splits = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
 
     synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits):
+    for study in each_study(run, corpus, splits, doing="generators, "):
         synthetic.append([])
         for name, trainings, drawing in config.generators():
             for strategy in config.strategies:

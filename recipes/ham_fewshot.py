@@ -58,7 +58,7 @@ def main(config: HamFewShotConfig) -> Path:
         splits = [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
 
     synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits):
+    for study in each_study(run, corpus, splits, doing="generators, "):
         synthetic.append([])
         shown = generator_rows(corpus.dataset, study.split, config.generator_images)
         for family in config.families:

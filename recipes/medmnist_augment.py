@@ -58,7 +58,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     splits = [split] * len(config.seeds)
 
     synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, config.seeds):
+    for study in each_study(run, corpus, splits, config.seeds, "generators, "):
         synthetic.append([])
         for family in config.families:
             # 2. Train the generator.

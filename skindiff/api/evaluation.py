@@ -154,7 +154,7 @@ def evaluate(
             kept.append(all_judged(study, own, allow_taught=allow_taught))
             for one in kept[-1]:
                 results.measured.add(study, config, one.synthetic)
-        studies = each_study(run, corpus, cuts, seeds, "evaluation, ")
+        studies = each_study(run, corpus, cuts, seeds, "classifiers, ")
         for study, found in zip(studies, kept, strict=True):
             _add(results, study, config.experiment, about.scenario, found, own_seeds=seeds is None)
         notes = [*notes_on([one for own in kept for one in own]), *about.notes]
