@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
 from skindiff.classification.rows import MeanBestEpochs
 from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
+from skindiff.progress import duration
 from skindiff.report.class_pictures import class_lines, classes_section, types_section
 from skindiff.report.class_sections import (
     beside_rows,
@@ -28,6 +30,8 @@ from skindiff.report.published.fitzpatrick import CITATION, Published
 from skindiff.report.results import Results
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
+
+logger = get_logger(__name__)
 
 SAMPLES_PER_SOURCE = 4
 FEW_RUNS = 5
@@ -65,11 +69,13 @@ def write_study(results: Results, config: MeasuredConfig, about: About, *, repli
         about: what else is said of it.
         replicates: of the bootstrap.
     """
-    run = results.run
+    run, began = results.run, results.run.seconds
     if run.accelerator.is_main_process:
+        logger.info("report: tone, lesions, intervals and pictures")
         report = assemble(results, asdict(config), about, replicates)
         surroundings = environment(run.accelerator.num_processes, run.accelerator.device.type)
         write_report(run.path, report, include_images=config.include_images, surroundings=surroundings)
+        logger.info("report: done in %s", duration(run.seconds - began))
     run.end()
     return run.path / "report.md"
 

@@ -258,7 +258,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
     """Draw judged differences in points with the intervals that decide.
 
     Args:
-        rows: rows of `summary`; full markers are primary contrasts, hollow ones exploratory.
+        rows: rows of `summary`; full markers are primary contrasts, hollow ones all others.
         metrics: a panel for each.
         path: the PNG file.
     """
@@ -281,7 +281,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
         panels[0].tick_params(axis="y", length=0)
         if asked:
             figure.supxlabel(
-                "full circle: the primary contrast; hollow: exploratory, intervals corrected together",
+                "full circle: the primary contrast; hollow: the others, exploratory ones corrected together",
                 fontsize=8,
                 color="#4c5663",
             )
