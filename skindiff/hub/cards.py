@@ -92,7 +92,7 @@ def eval_results(
     """
     corpus = (report.get("corpus") or {}).get("name", "images")
     results = []
-    for row in reference_rows(report.get("summary", ())):
+    for row in reference_rows(report.get("summary", ()), None):
         wanted = (architecture is None or row["architecture"] == architecture) and (
             arms is None or row["arm"] in arms
         )
@@ -111,8 +111,9 @@ def eval_results(
                 metric_value=row["mean"],
                 metric_args={
                     "interval_95": [row["ci_low"], row["ci_high"]],
-                    "difference_to_real": row.get("delta"),
-                    "difference_interval_95": list(deciding_interval(row)) if row["delta"] else [None, None],
+                    "reference": row.get("reference"),
+                    "difference": row.get("delta"),
+                    "difference_interval": list(deciding_interval(row)) if row["delta"] else [None, None],
                 },
             )
         )
@@ -190,28 +191,24 @@ def _data_text(facts: Facts) -> str:
 def _results_text(results: Sequence[EvalResult]) -> str:
     if not results:
         return "No scores came with it: nothing was measured, or the run was not at hand when it was pushed."
-    rows = [
-        (
-            result.dataset_name,
-            result.task_name,
-            result.metric_name,
-            _with_interval(result.metric_value, (result.metric_args or {})["interval_95"]),
-            _with_interval(
-                (result.metric_args or {})["difference_to_real"],
-                (result.metric_args or {})["difference_interval_95"],
-                sign="+",
-            ),
+    rows = []
+    for result in results:
+        known = result.metric_args or {}
+        added = _with_interval(known["difference"], known["difference_interval"], sign="+")
+        rows.append(
+            (
+                result.dataset_name,
+                result.task_name,
+                result.metric_name,
+                _with_interval(result.metric_value, known["interval_95"]),
+                f"{added} against {known['reference']}" if known["difference"] is not None else added,
+            )
         )
-        for result in results
-    ]
-    head = (
-        "tested on",
-        "classifier",
-        "score",
-        "percent [95% interval]",
-        "points against real [95% interval]",
+    head = ("tested on", "classifier", "score", "percent [95% interval]", "difference, points [its interval]")
+    note = (
+        "Intervals are from a bootstrap over groups of images (patients, lesions, duplicates) and seeds. "
+        "Those of differences are corrected for how many there are, but for the study's primary contrast."
     )
-    note = "Intervals are from a bootstrap over groups of images (patients, lesions, duplicates) and seeds."
     return f"{table(head, rows)}\n\n{note}"
 
 

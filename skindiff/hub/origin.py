@@ -13,6 +13,7 @@ from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.renamed import with_new_names
 from skindiff.report.content import ReportContent
+from skindiff.report.read import current
 
 
 @dataclass
@@ -128,9 +129,9 @@ def _report(run: Path) -> ReportContent:
         return {}
     try:
         read = json.loads(own_file(run, path.name).read_text(encoding="utf-8"))
-        content: ReportContent = shareable(with_new_names(read, str(path)))
+        content: ReportContent = shareable(current(with_new_names(read, str(path))))
         return content
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
 
 

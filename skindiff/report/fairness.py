@@ -10,13 +10,14 @@ from skindiff.evaluation.fairness.rows import (
 from skindiff.evaluation.statistics.rows import Difference
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, call, points, series_name
 from skindiff.report.study_section import StudySection, markdown_table
+from skindiff.report.tables import difference
 
 TITLE = "Fairness"
 _HOW = (
     "Recall in percent, macro over the classes that a group has, over a run's test sets; 95% intervals "
-    "over {tested} and seeds as in the tables above. Changes are paired with `real`; their verdicts are "
-    "corrected for all arms and groups of a table. The worst group has the lowest recall, by chance or "
-    "not. Fitzpatrick types are judged from photographs."
+    "over {tested} and seeds as in the tables above. Changes are paired with the same arm without what it "
+    "adds; their intervals are corrected for all arms and groups of a table. The worst group has the lowest "
+    "recall, by chance or not. Fitzpatrick types are judged from photographs."
 )
 
 
@@ -65,7 +66,8 @@ def _said(population: Population) -> str:
             least.append(change["minimum_effect_corrected"])
             word = call(change["delta_ci_low_corrected"], change["delta_ci_high_corrected"])
             if word != CANNOT_TELL:
-                lines.append(f"- {name} {word} {group}: {_change(change)} points of recall.")
+                says = f"{word} {group} against {arm['reference']}"
+                lines.append(f"- {name} {says}: {difference(change)} points of recall.")
     if not least:
         return ""
     known = [one for one in least if one is not None]
@@ -74,6 +76,10 @@ def _said(population: Population) -> str:
         * bool(known)
     )
     return "\n".join(lines) or f"No arm is known to help or hurt any group.{seen}"
+
+
+def _against(name: str, arm: FairnessArm) -> str:
+    return f"{name} - {arm['reference']}" if arm["reference"] else name
 
 
 def _recalls(population: Population, tested: str) -> str:
@@ -101,17 +107,17 @@ def _guess(population: Population) -> str:
 
 def _changes(population: Population) -> str:
     lines = [
-        [name, *(_change(one.get("change")) for one in arm["groups"].values())]
+        [_against(name, arm), *(difference(one.get("change")) for one in arm["groups"].values())]
         for name, arm in _arms(population)
         if any(one.get("change") for one in arm["groups"].values())
     ]
-    return markdown_table(["change against real, points", *population["groups"]], lines) if lines else ""
+    return markdown_table(["change of recall, points", *population["groups"]], lines) if lines else ""
 
 
 def _gaps(population: Population, settings: FairnessSettings, tested: str) -> str:
     sides = [" and ".join(settings[name]) for name in ("advantaged", "disadvantaged")]
     lines = [
-        [name, _signed(arm["gap"]), _change(arm["gap_change"]), _verdict(arm["gap_change"])]
+        [_against(name, arm), _signed(arm["gap"]), difference(arm["gap_change"]), _verdict(arm["gap_change"])]
         for name, arm in _arms(population)
         if arm["gap"]
     ]
@@ -127,7 +133,7 @@ def _gaps(population: Population, settings: FairnessSettings, tested: str) -> st
             else f"one side has too few {tested}"
         )
         return f"The gap between {sides[0]} and {sides[1]} is not shown: {why}."
-    headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change against real", "the gap"]
+    headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change", "the gap"]
     return markdown_table(headings, lines)
 
 
@@ -177,9 +183,3 @@ def _signed(value: GroupScore | None) -> str:
     if not value:
         return "—"
     return f"{points(value['value'])} [{points(value['low'])}, {points(value['high'])}]"
-
-
-def _change(change: Difference | None) -> str:
-    if not change:
-        return ""
-    return f"{points(change['delta'])} [{points(change['delta_ci_low'])}, {points(change['delta_ci_high'])}]"

@@ -35,21 +35,21 @@ def read_report(folder: Path) -> ReportContent:
         ) from error
     if missing:
         raise RunFolderError(f"run: {path} is no report of a run (no {missing[0]}); run it again by --resume")
-    return _current(with_new_names(content, str(path)))
+    return current(with_new_names(content, str(path)))
 
 
-def _current(content: dict[str, Any]) -> ReportContent:
+def current(content: dict[str, Any]) -> ReportContent:
     """Return the content of an older report with a row of `summary` for each reference, and roles."""
     if content.get("schema", 1) >= SCHEMA:
         return cast(ReportContent, content)
     nothing = dict.fromkeys(("chance", "above_chance", "reference_above_chance", "groups_differing"))
     nothing |= dict.fromkeys(("delta_parts", "delta_units", "half_widths"))
     rows = []
-    for old in content["summary"]:
+    for old in content.get("summary", ()):
         own = {name: value for name, value in old.items() if name != "against"}
         for reference, found in {REAL: {}, **old.get("against", {})}.items():
             row = {**own, **found, **nothing, "reference": reference}
             judged = row.get("delta_p_corrected") is not None
             row |= {"role": "exploratory" if judged else None}
             rows += [row] if row.get("delta") is not None or reference == REAL else []
-    return cast(ReportContent, {**content, "summary": rows})
+    return cast(ReportContent, {**content, "schema": SCHEMA, "summary": rows})

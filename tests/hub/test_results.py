@@ -105,7 +105,7 @@ def test_results_make_the_round_trip_and_leave_the_rest_at_home(hub: Hub, client
     card = files["README.md"].decode()
     for phrase in (
         "| 50.0 [10.0, 90.0] | - |",
-        "| 62.5 [10.0, 90.0] | +12.5 [-20.0, +30.0] |",
+        "| 62.5 [10.0, 90.0] | +12.5 [-20.0, +30.0] against real |",
         "Split scenario (iii): majority types I, II; minority types V.",
         "| resnet18, real | 25.0 | - |",
         "Fitzpatrick17k, licence `cc-by-nc-sa-3.0`. Credit: Groh et al.",
@@ -129,7 +129,8 @@ def test_scores_stand_in_the_card_as_eval_results_with_intervals(tmp_path: Path)
     (result,) = read.eval_results
     assert (result.metric_type, result.metric_value) == ("balanced_accuracy", 0.625)
     assert result.metric_args["interval_95"] == [0.1, 0.9]
-    assert result.metric_args["difference_interval_95"] == [-0.2, 0.3]
+    assert result.metric_args["difference_interval"] == [-0.2, 0.3]
+    assert result.metric_args["reference"] == "real"
     assert result.dataset_name == "fitzpatrick17k (scenario iii, dark test images, preset grouped)"
     assert result.task_name == "resnet18 trained on real+syn"
     assert np.isfinite(result.metric_value)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from skindiff.classification.cells import REAL, Cell, CellKey
+from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.contrasts import references_of
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
@@ -97,7 +98,10 @@ def fairness_content(
     level: float = LEVEL,
     seed: int = 0,
 ) -> FairnessContent:
-    """Return scores by group, class and arm, the gap between groups, and their changes against `real`.
+    """Return scores by group, class and arm, the gap between groups, and their changes against a reference.
+
+    The reference of an arm is itself without the factor under test, and ``real`` where the study lacks that
+    (:func:`~skindiff.classification.contrasts.references_of`).
 
     Args:
         cells: predictions of every arm and seed; a run's test sets must not overlap.
@@ -117,8 +121,9 @@ def fairness_content(
         :func:`~skindiff.evaluation.statistics.comparisons.comparison`; corrected for all arms and groups);
         ``classes``: recall by class over all groups; ``worst``: the group with the least recall; ``gap``
         (advantaged minus disadvantaged, over the classes that both have) and ``gap_change`` (corrected for
-        all arms). Scores are dicts ``value``, ``low``, ``high``, shares of one; None where there is nothing
-        to compute. Empty without any group.
+        all arms); ``reference``: the arm that changes are against, None where there is none. Scores are
+        dicts ``value``, ``low``, ``high``, shares of one; None where there is nothing to compute. Empty
+        without any group.
     """
     config = config or FairnessConfig()
     config.validate()
@@ -176,11 +181,12 @@ class _Study:
         for cell in cells:
             series.setdefault(cell.key.series, []).append(cell)
         self.arms = [self._arm(key, members_of, drawn) for key, members_of in series.items()]
-        keys = [arm.key for arm in self.arms if arm.key.arm == REAL]
+        names = list(dict.fromkeys(arm.key.arm for arm in self.arms))
         by_key = {arm.key: arm for arm in self.arms}
         self.reference: dict[CellKey, _Arm] = {}
         for arm in self.arms:
-            nearest = nearest_reference(arm.key, keys) if arm.key.arm != REAL else None
+            wanted = references_of(arm.key.arm, names)[:1]
+            nearest = nearest_reference(arm.key, [key for key in by_key if key.arm in wanted])
             if nearest is not None:
                 self.reference[arm.key] = by_key[nearest]
 
@@ -218,6 +224,7 @@ class _Study:
                     "gap": self._score(arm, "gap", *self._sides(), bounded=False)
                     if self._has_gap()
                     else None,
+                    "reference": self.reference[arm.key].key.arm if arm.key in self.reference else None,
                     "gap_change": gap_changes.get(arm.key) if self._has_gap() else None,
                 }
             )

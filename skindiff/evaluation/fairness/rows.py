@@ -34,8 +34,9 @@ class GroupRow(TypedDict):
 
 
 class FairnessArm(SeriesColumns):
-    """An arm of a population."""
+    """An arm of a population; ``reference`` is the arm that its changes are against."""
 
+    reference: str | None
     runs: int
     groups: dict[str, GroupRow]
     classes: dict[str, GroupScore | None]

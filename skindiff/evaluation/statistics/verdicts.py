@@ -18,8 +18,11 @@ from skindiff.evaluation.statistics.rows import (
 HELPS, HURTS, CANNOT_TELL, NO_VERDICT = "helps", "hurts", "can't tell", "no verdict"
 
 
-def reference_rows(summary: Sequence[SummaryRow], reference: str = REAL) -> list[SummaryRow]:
-    """Return one row of every series and metric: that against a reference, or the one that it has."""
+def reference_rows(summary: Sequence[SummaryRow], reference: str | None = REAL) -> list[SummaryRow]:
+    """Return one row of every series and metric: that against a reference, or the first that it has.
+
+    The first of a series is against itself without the factor under test; None takes it always.
+    """
     found: dict[tuple[object, ...], SummaryRow] = {}
     for row in summary:
         key = values_of(row, (*SERIES, "metric"))

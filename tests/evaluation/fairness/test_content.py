@@ -60,10 +60,27 @@ def test_a_group_that_an_arm_serves_worse_is_named_and_no_other(hurt: dict[str, 
     )
     assert arm_of(hurt, "real")["gap_change"] is None
     text = fairness_section(hurt).text
-    assert "- real+syn hurts VI: -" in text
+    assert "- real+syn hurts VI against real: -" in text
     assert text.count("hurts") == 1
     assert "| grows |" in text
     json.dumps(hurt, allow_nan=False)
+
+
+def test_what_a_weighted_arm_adds_is_measured_against_the_weighted_sampler() -> None:
+    arms = {"real": 1.0, "real+weighted": 1.0, "real+syn+weighted": 1.0}
+    cells = [replace(cell, skin_types=types_of(cell)) for cell in make_cells(arms, images=320)]
+    for arm in ("real+weighted", "real+syn+weighted"):
+        cells = worsened(cells, arm, "VI")
+    content = fairness_content(cells, replicates=300)
+    weighted, both = arm_of(content, "real+weighted"), arm_of(content, "real+syn+weighted")
+    assert (weighted["reference"], both["reference"]) == ("real", "real+weighted")
+    assert weighted["groups"]["VI"]["change"]["delta_ci_high_corrected"] < -0.1
+    change = both["groups"]["VI"]["change"]
+    assert change["delta_ci_low_corrected"] < 0 < change["delta_ci_high_corrected"]
+    text = fairness_section(content).text
+    low, high = (100 * change[f"delta_ci_{end}_corrected"] for end in ("low", "high"))
+    assert "| real+syn+weighted - real+weighted |" in text
+    assert f"[{low:+.1f}, {high:+.1f}]" in text  # the corrected interval, which the verdict follows from
 
 
 def test_without_a_difference_no_group_is_named() -> None:
