@@ -11,7 +11,7 @@ from simulated_studies import Design, simulate
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.summary import summarise
 
-METRICS = ("balanced_accuracy", "f1", "auroc")
+METRICS = ("balanced_accuracy", "f1", "auroc", "sensitivity_at_90_specificity")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from skindiff.classification.arm_names import FILTERED, Arm, is_arm, parse_arm
 from skindiff.classification.cells import REAL
-from skindiff.classification.metrics import METRICS
+from skindiff.classification.rows import JUDGED
 from skindiff.errors import ConfigError
 
 _CONTROLS = ("real+duplicates", "real+colour")
@@ -32,7 +32,8 @@ class PrimaryContrast:
     reference: str = REAL
     """What it is compared with."""
     metric: str = "balanced_accuracy"
-    """The score that decides: accuracy, balanced_accuracy, precision, recall, f1 or auroc."""
+    """The score that decides: accuracy, balanced_accuracy, precision, recall, f1, auroc or
+    sensitivity_at_90_specificity."""
     then: str | None = None
     """A second reference, tested at the same level, but only if the first contrast is decided."""
     strategy: str | None = None
@@ -48,8 +49,8 @@ class PrimaryContrast:
             value = getattr(self, name)
             if value is not None:
                 parse_arm(value)
-        if self.metric not in METRICS:
-            raise ConfigError(f"{path}metric: {self.metric!r} is not one of {', '.join(METRICS)}")
+        if self.metric not in JUDGED:
+            raise ConfigError(f"{path}metric: {self.metric!r} is not one of {', '.join(JUDGED)}")
         if len({self.arm, self.reference, self.then}) < 3:
             raise ConfigError(f"{path}reference: {self.arm}, {self.reference} and {self.then} must differ")
 

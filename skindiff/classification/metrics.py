@@ -14,22 +14,49 @@ import numpy as np
 from datasets import Features, Value
 from datasets import Sequence as SequenceFeature
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 from skindiff.classification.rows import Scores
 from skindiff.corpora.schema import SKIN_TYPES
 
-METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy", "auroc")
-"""The scores that every row of `results` and `summary` carries, all in [0, 1]."""
+SPECIFICITY = 0.9
+"""At which sensitivity is given."""
+
+BINS = 10
+"""Bins of equal width of the calibration error of Guo et al. 2017 (who take 15, for thousands of images)."""
 
 MINIMUM_GROUP_SIZE = 10
 """Scores of a skin type with fewer test images are suppressed: they would say more about chance."""
 
 
+def _both_sides(labels: NDArray[np.int64], classes: int) -> list[int]:
+    return [code for code in range(classes) if 0 < np.sum(labels == code) < len(labels)]
+
+
 def _per_class_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float]:
     """Return the one-vs-rest AUROC of every class that has both positive and negative test images."""
-    classes = [code for code in range(probabilities.shape[1]) if 0 < np.sum(labels == code) < len(labels)]
+    classes = _both_sides(labels, probabilities.shape[1])
     return [float(roc_auc_score(labels == code, probabilities[:, code])) for code in classes]
+
+
+def _per_class_sensitivity(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float]:
+    """Return the best sensitivity of every class at a threshold of :data:`SPECIFICITY` or more."""
+    found = []
+    for code in _both_sides(labels, probabilities.shape[1]):
+        false, true, _ = roc_curve(labels == code, probabilities[:, code], drop_intermediate=False)
+        found.append(float(true[false <= 1 - SPECIFICITY + 1e-9].max()))
+    return found
+
+
+def _calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    sure, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = confidence_bins(sure)
+    return float(sum(abs((sure - right)[bins == one].sum()) for one in range(BINS)) / len(labels))
+
+
+def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin of every confidence in [0, 1], of :data:`BINS` of equal width."""
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
 
 
 def _macro_recall(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
@@ -68,7 +95,10 @@ def classification_scores(
         ``accuracy``; ``precision``, ``recall``, ``f1`` (macro averages over the classes present; a class
         that is never predicted has precision 0); ``balanced_accuracy`` (equal to macro recall, as in
         scikit-learn); ``auroc`` (mean of the one-vs-rest AUROCs of the classes that have positives and
-        negatives, ``None`` if there is none); ``per_class_f1`` (by class name, ``None`` for an absent
+        negatives, ``None`` if there is none); ``sensitivity_at_90_specificity`` (mean over the same classes,
+        one against the rest, of the best sensitivity on their ROC curve where specificity is 90% or more);
+        ``calibration_error`` (expected, of the predicted class, in bins of confidence; never negative, so few
+        images show one by chance); ``per_class_f1`` (by class name, ``None`` for an absent
         class); ``per_skin_type_recall`` (macro recall by the skin types present, ``None`` below
         :data:`MINIMUM_GROUP_SIZE` images).
 
@@ -87,7 +117,10 @@ def classification_scores(
     precision, recall, f1, _ = precision_recall_fscore_support(
         codes, predicted, labels=present, zero_division=0
     )
-    aurocs = _per_class_auroc(codes, chances)
+    aurocs, sensitivities = (
+        _per_class_auroc(codes, chances),
+        _per_class_sensitivity(codes, chances),
+    )
     by_code = dict(zip(present.tolist(), f1.tolist(), strict=True))
     return {
         "accuracy": float(accuracy_score(codes, predicted)),
@@ -96,6 +129,8 @@ def classification_scores(
         "f1": float(f1.mean()),
         "balanced_accuracy": float(recall.mean()),
         "auroc": float(np.mean(aurocs)) if aurocs else None,
+        "sensitivity_at_90_specificity": float(np.mean(sensitivities)) if sensitivities else None,
+        "calibration_error": _calibration_error(codes, chances),
         "per_class_f1": {name: by_code.get(code) for code, name in enumerate(class_names)},
         "per_skin_type_recall": _per_skin_type_recall(codes, predicted, skin_types or [None] * len(codes)),
     }

@@ -2,6 +2,21 @@
 
 from typing import NotRequired, TypedDict
 
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "precision": "macro precision",
+    "recall": "macro recall",
+    "f1": "macro F1",
+    "auroc": "AUROC",
+    "sensitivity_at_90_specificity": "sensitivity at 90% specificity",
+    "calibration_error": "calibration error",
+}
+"""The scores that every row of `results` and `summary` carries, all in [0, 1], as tables name them."""
+
+JUDGED = tuple(name for name in METRICS if name != "calibration_error")
+"""Those of which more is better, and about which a contrast may be; the others are described."""
+
 
 class SeriesColumns(TypedDict):
     """The columns that name a series, as in :class:`~skindiff.classification.cells.CellKey`."""
@@ -32,6 +47,8 @@ class Scores(TypedDict):
     f1: float
     balanced_accuracy: float
     auroc: float | None
+    sensitivity_at_90_specificity: float | None
+    calibration_error: float
     per_class_f1: dict[str, float | None]
     per_skin_type_recall: dict[str, float | None]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skindiff.commands.report import METRICS
+from skindiff.classification.rows import METRICS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.errors import ConfigError
@@ -31,7 +31,8 @@ class CompareCommand:
     runs: list[str] = field(default_factory=list)
     """Folders of two or more finished runs."""
     metrics: list[str] = field(default_factory=lambda: ["balanced_accuracy", "accuracy", "auroc"])
-    """Scores to set side by side: accuracy, balanced_accuracy, precision, recall, f1, auroc."""
+    """Scores to set side by side: accuracy, balanced_accuracy, precision, recall, f1, auroc,
+    sensitivity_at_90_specificity, calibration_error."""
     output: str | None = None
     """Folder for compare.md and compare.html; null prints to the terminal instead."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skindiff.classification.rows import METRICS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
 from skindiff.errors import ConfigError
@@ -11,8 +12,6 @@ from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.report.read import read_report
 from skindiff.report.tables import by_series, chance, difference, populations, score_lines
-
-METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc")
 
 
 @dataclass
@@ -25,7 +24,8 @@ class ReportCommand:
     run: str = ""
     """Folder of a run that has finished."""
     metrics: list[str] = field(default_factory=lambda: ["accuracy", "balanced_accuracy", "f1", "auroc"])
-    """Columns of the table: accuracy, balanced_accuracy, precision, recall, f1, auroc."""
+    """Columns of the table: accuracy, balanced_accuracy, precision, recall, f1, auroc,
+    sensitivity_at_90_specificity, calibration_error."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -83,5 +83,5 @@ def _scores(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> list[str]:
         f"{first['architecture']}, scenario {first['scenario']}, {first['test_group']} test images: "
         f"{first['images']} of {first['groups']} groups, {first['cells']} runs per arm; percent [95%]"
     )
-    headings = ["arm", *(metric.replace("_", " ") for metric in metrics), "balanced - real"]
+    headings = ["arm", *(METRICS[metric] for metric in metrics), "balanced - real"]
     return [about, *table(headings, lines)]

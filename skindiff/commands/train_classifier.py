@@ -10,6 +10,7 @@ from skindiff.api.generators import CLASSIFIER
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.fine_tuning import predict
 from skindiff.classification.metrics import classification_scores
+from skindiff.classification.rows import METRICS
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest, table
@@ -84,7 +85,7 @@ def main(method: str, words: Sequence[str]) -> int:
     say(f"{len(names)} classes ({config.chosen_arm}); classifier: {run.path / CLASSIFIER}")
     lines = [[group, *(_percent(found[name]) for name in _SHOWN)] for group, found in scores.items()]
     if lines:
-        say("\n".join(table(["test images, %", *(name.replace("_", " ") for name in _SHOWN)], lines)))
+        say("\n".join(table(["test images, %", *(METRICS[name] for name in _SHOWN)], lines)))
     synthetic = ["--synthetic", config.synthetic] if config.synthetic else []
     suggest(["skindiff", "evaluate", *same_data(run.path), *synthetic, "--output_dir", "runs/evaluate"])
     return 0

@@ -11,19 +11,14 @@ import yaml
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
-from skindiff.classification.rows import SeriesColumns
+from skindiff.classification.rows import METRICS, SeriesColumns
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.hub.origin import Facts
 from skindiff.report.content import ReportContent
 from skindiff.report.tables import deciding_interval
 
-METRICS = {
-    "balanced_accuracy": "Balanced accuracy",
-    "accuracy": "Accuracy",
-    "f1": "Macro F1",
-    "auroc": "AUROC",
-}
-"""Metrics of a report that cards quote, by their names there."""
+_QUOTED = ("balanced_accuracy", "accuracy", "f1", "auroc", "sensitivity_at_90_specificity")
+"""Scores of a report that cards quote."""
 _TAGS = ("skindiff", "dermatology", "medical-imaging", "skin")
 _NOT_CLINICAL = (
     "For research. It is not a medical device; nothing it generates or predicts is a diagnosis, and it must "
@@ -96,7 +91,7 @@ def eval_results(
         wanted = (architecture is None or row["architecture"] == architecture) and (
             arms is None or row["arm"] in arms
         )
-        if row["metric"] not in METRICS or row["mean"] is None or not wanted:
+        if row["metric"] not in _QUOTED or row["mean"] is None or not wanted:
             continue
         place = f"scenario {row['scenario']}, {row['test_group']} test images, preset {row['preset']}"
         results.append(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skindiff.classification.rows import METRICS
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
@@ -15,7 +16,7 @@ from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
 from skindiff.report.run_pictures import RunDifference, draw_runs
 from skindiff.report.study_section import markdown_table
-from skindiff.report.tables import HEADINGS, difference, estimate
+from skindiff.report.tables import difference, estimate
 from skindiff.report.text import Section, images, paragraphs
 
 TITLE = "Runs side by side"
@@ -213,7 +214,7 @@ def score_tables(runs: Sequence[Run], metrics: Sequence[str]) -> list[tuple[str,
                 for name, own in rows.items()
                 if any(row and row["delta"] is not None for row in own)
             ]
-            title = f"{HEADINGS[metric]}, {', '.join(place)}"
+            title = f"{METRICS[metric]}, {', '.join(place)}"
             tables.append((title, (["arm", *names], scores), (["minus real, points", *names], changes)))
     return tables
 
@@ -303,8 +304,8 @@ def write_comparison(folder: Path, runs: Sequence[Run], metrics: Sequence[str]) 
     sections = compare_sections(runs, metrics)
     found = differences_of(runs, metrics[0])
     if found:
-        draw_runs(found, [run.name for run in runs], HEADINGS[metrics[0]], folder / PICTURE_FILE)
-        caption = f"{HEADINGS[metrics[0]]}: differences to real in points, with 95% intervals."
+        draw_runs(found, [run.name for run in runs], METRICS[metrics[0]], folder / PICTURE_FILE)
+        caption = f"{METRICS[metrics[0]]}: differences to real in points, with 95% intervals."
         sections.insert(2, Section("Differences to real", images([(PICTURE_FILE, caption)])))
     bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
     page = fill_page(TITLE, sections, folder, kicker="skindiff · compare")

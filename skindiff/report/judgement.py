@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from skindiff.classification.cells import REAL, is_probe
-from skindiff.classification.rows import SplitRow
+from skindiff.classification.rows import METRICS, SplitRow
 from skindiff.corpora.registry import shows_patients
 from skindiff.evaluation.statistics.rows import (
     SERIES,
@@ -96,7 +96,7 @@ def verdict_text(content: ReportContent) -> list[str]:
         [name, one.get("role") or "", one["verdict"], difference(row), _least(row)]
         for name, one, row in zip(names, verdicts, found, strict=True)
     ]
-    metric = verdicts[0]["metric"].replace("_", " ")
+    metric = METRICS[verdicts[0]["metric"]]
     headings = ["difference", "role", "verdict", f"points of {metric} [95%]", "would be found from"]
     reasons = [f"{name}: {one['why']}." for name, one in zip(names, verdicts, strict=True) if one.get("why")]
     first = would_change(found[0])

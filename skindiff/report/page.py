@@ -15,12 +15,13 @@ from markdown_it.token import Token
 from PIL import Image
 
 from skindiff.classification.cells import REAL
+from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.rows import Difference, Verdict
 from skindiff.evaluation.statistics.verdicts import NO_VERDICT, points
 from skindiff.report.content import ReportContent, Surroundings
 from skindiff.report.cost import timing_rows
 from skindiff.report.judgement import decided, judged, named, would_change
-from skindiff.report.tables import HEADINGS, deciding_interval
+from skindiff.report.tables import deciding_interval
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
 
 _DENSITY = 130 / 96
@@ -221,7 +222,7 @@ def _cards(content: ReportContent) -> list[dict[str, Any]]:
 def _amount(found: Difference, metric: str) -> str:
     low, high = deciding_interval(found)
     interval = f" [{points(low)}, {points(high)}]" if low is not None else ""
-    return f"{points(found['delta'])}{interval} points of {HEADINGS[metric]}".replace(", ", ",\u00a0")
+    return f"{points(found['delta'])}{interval} points of {METRICS[metric]}".replace(", ", ",\u00a0")
 
 
 def _unbroken(interval: re.Match[str]) -> str:

@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
+from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.paired_bootstrap import find_row
 from skindiff.evaluation.statistics.rows import SERIES, Difference, PopulationColumn, SummaryRow, values_of
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
-from skindiff.report.tables import HEADINGS, deciding_interval
+from skindiff.report.tables import deciding_interval
 from skindiff.seeding import numpy_generator
 
 Log = Sequence[Mapping[str, float]]
@@ -273,7 +274,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
                 row = find_row(rows, metric=metric, **dict(zip(_CONTRAST, _contrast(line), strict=True)))
                 colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
                 _draw_difference(panel, -place, row, colour, full=(*_contrast(line), metric) in asked)
-            panel.set_title(HEADINGS[metric])
+            panel.set_title(METRICS[metric])
             panel.set_xlabel("points more than the reference")
             panel.grid(visible=False, axis="y")
         panels[0].set_yticks([-place for place in range(len(lines))], names)

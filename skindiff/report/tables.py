@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from skindiff.classification.rows import SplitRow
+from skindiff.classification.rows import METRICS, SplitRow
 from skindiff.evaluation.statistics.rows import Difference, Mean, SummaryRow
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.skin.rows import Angles, LesionRow
@@ -12,17 +12,11 @@ from skindiff.report.study_section import markdown_table
 
 Rows = Sequence[SummaryRow]
 
-_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
-_COMPARED = ("accuracy", "balanced_accuracy", "auroc")
-HEADINGS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision": "macro precision",
-    "recall": "macro recall",
-    "f1": "macro F1",
-    "auroc": "AUROC",
-}
-"""Scores as tables name them."""
+_SHOWN = (
+    *("accuracy", "balanced_accuracy", "f1", "auroc"),
+    *("sensitivity_at_90_specificity", "calibration_error"),
+)
+_COMPARED = ("accuracy", "balanced_accuracy", "auroc", "sensitivity_at_90_specificity")
 
 
 def percent(value: float | None) -> str:
@@ -89,7 +83,7 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
         )
         title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
         parts.append(f"**{title}** ({about}), in percent")
-        parts.append(markdown_table(["arm", *(HEADINGS[metric] for metric in _SHOWN)], lines))
+        parts.append(markdown_table(["arm", *(METRICS[metric] for metric in _SHOWN)], lines))
         parts.append(_difference_table(rows, judged))
     return parts
 
@@ -114,7 +108,7 @@ def _difference_table(rows: Rows, said: str) -> str:
             name = f"{series_name(row, rows)} - {row['reference']}"
             by_name.setdefault(name, {})[row["metric"]] = row
     lines = [[name, *(difference(one.get(metric)) for metric in compared)] for name, one in by_name.items()]
-    headings = ["paired difference, points", *(HEADINGS[metric] for metric in compared)]
+    headings = ["paired difference, points", *(METRICS[metric] for metric in compared)]
     return markdown_table(headings, lines) if lines else ""
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from skindiff.classification.cells import REAL
+from skindiff.classification.rows import METRICS
+from skindiff.evaluation.statistics.rows import SERIES, Verdict, agree
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
 from skindiff.report.content import ReportContent
 from skindiff.report.cost import cost_table
@@ -41,7 +43,9 @@ _HOW = (
     "used, by the spread between them. Differences are paired by image and by seed, and shown with the "
     "interval that their verdict follows from: that of the primary contrast stands for itself, those of all "
     "others are corrected together (Holm). Chance is what guessing reaches. Macro scores are means over the "
-    "classes that have test images."
+    "classes that have test images. Sensitivity is read off the ROC curve of each class against the rest, "
+    "where specificity is 90%; the calibration error is how far confidence lies from accuracy (less is "
+    "better; it is never 0 for few images, and is described, not judged)."
 )
 _TERMS = (
     "An arm is a training set: `real` images, synthetic images alone (`syn`), both (`real+syn`), controls "
@@ -132,8 +136,20 @@ def answer(content: ReportContent) -> str:
     why = f" ({first['why']})" if first.get("why") else ""
     return (
         f"Do synthetic images help? **{word}**{why}: `{first['arm']}`{by} against `{first['reference']}` has "
-        f"{difference(row)} points of {first['metric'].replace('_', ' ')} on {row['images']} test images."
+        f"{difference(row)} points of {METRICS[first['metric']]} on {row['images']} test images."
+        f"{_on_others(content, first)}"
     )
+
+
+def _on_others(content: ReportContent, first: Verdict) -> str:
+    """Return what the same difference is with each other classifier of the study."""
+    same = [name for name in (*SERIES, "metric", "reference") if name != "architecture"]
+    others = [
+        f"{difference(judged(content, one))} with {one['architecture']}"
+        for one in content["verdicts"]
+        if one["architecture"] != first["architecture"] and agree(one, first, same)
+    ]
+    return f" The classifier was {first['architecture']}; it is {', '.join(others)}." if others else ""
 
 
 def lead(content: ReportContent) -> str:

@@ -44,5 +44,7 @@ def test_a_primary_contrast_needs_its_arms() -> None:
         PrimaryContrast(then="real+colour").check_arms(["real", "real+syn"], "primary.")
     with pytest.raises(ConfigError, match="metric: 'kappa' is not one of accuracy"):
         PrimaryContrast(metric="kappa").validate()
+    with pytest.raises(ConfigError, match="metric: 'calibration_error' is not one of"):
+        PrimaryContrast(metric="calibration_error").validate()
     with pytest.raises(ConfigError, match="must differ"):
         PrimaryContrast(reference="real+syn").validate()

@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 
 from skindiff.classification.metrics import SkinClassificationMetric, classification_scores
+from skindiff.classification.weighted_scores import weighted_scores
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
 
@@ -40,6 +41,24 @@ def test_scores_equal_scikit_learn_where_every_class_is_present() -> None:
     }
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert list(scores["per_class_f1"].values()) == pytest.approx(f1_score(labels, predicted, average=None))
+
+
+def test_sensitivity_is_read_off_the_roc_curve_where_specificity_is_90_percent() -> None:
+    positives, negatives = [0.9, 0.8, 0.6, 0.5], [0.85, 0.7, 0.6, *[0.1] * 17]
+    chances = np.array([*positives, *negatives])
+    labels = np.array([1] * len(positives) + [0] * len(negatives))
+    scores = classification_scores(labels, np.stack([1 - chances, chances], 1), class_names=["no", "yes"])
+    # Of 20 negatives two may be called positive: 0.85 and 0.7, so that only 0.9 and 0.8 are found: 0.6 ties.
+    # The other way round one of four... none may be, and 17 of 20 lie below the lowest positive.
+    assert scores["sensitivity_at_90_specificity"] == pytest.approx((2 / 4 + 17 / 20) / 2)
+    found = weighted_scores(labels, np.stack([1 - chances, chances], 1), np.ones((1, len(labels))))
+    assert found["sensitivity_at_90_specificity"][0] == scores["sensitivity_at_90_specificity"]
+
+
+def test_the_calibration_error_is_how_far_confidence_is_from_accuracy() -> None:
+    right, wrong = [[0.75, 0.25]] * 6, [[0.75, 0.25]] * 4
+    scores = classification_scores([0] * 6 + [1] * 4, right + wrong, class_names=["no", "yes"])
+    assert scores["calibration_error"] == pytest.approx(0.15)
 
 
 def test_an_absent_class_is_null_and_drags_no_average_down() -> None:

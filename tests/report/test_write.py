@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skindiff.classification.metrics import METRICS
+from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.verdicts import call
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift, tone_shift
@@ -17,7 +17,7 @@ from skindiff.report.judgement import comparison_text, would_change
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import published_rows
 from skindiff.report.study_section import StudySection
-from skindiff.report.tables import split_table
+from skindiff.report.tables import difference, split_table
 from skindiff.report.write import Report, environment, plain, report_content, write_report
 from tests.evaluation.made_up import NAMES, make_cells
 
@@ -348,3 +348,21 @@ def test_values_become_plain() -> None:
 def test_environment_counts_processes() -> None:
     found = environment(processes=2, device="cuda")
     assert (found["processes"], found["device"]) == (2, "cuda")
+
+
+def test_the_answer_says_what_another_classifier_makes_of_it(tmp_path: Path) -> None:
+    first = make_cells({"real": 1.0, "real+syn": 1.5}, images=40)
+    other = make_cells({"real": 1.0, "real+syn": 1.0}, images=40, seed=1)
+    other = [replace(cell, key=cell.key._replace(architecture="probe:bundled")) for cell in other]
+    opening = write_report(tmp_path, small_report(cells=[*first, *other])).read_text().partition("## ")[0]
+    content = json.loads((tmp_path / "report.json").read_text())
+    rows = {
+        row["architecture"]: row
+        for row in content["summary"]
+        if row["metric"] == "balanced_accuracy" and row["reference"] == "real"
+    }
+    assert (rows["resnet18"]["role"], rows["probe:bundled"]["role"]) == ("primary", "exploratory")
+    assert (
+        f"The classifier was resnet18; it is {difference(rows['probe:bundled'])} with probe:bundled."
+        in opening
+    )

@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 
 from skindiff.classification.cells import Cell
+from skindiff.classification.metrics import BINS, confidence_bins
 
 FloatArray = NDArray[np.float64]
-
-BINS = 10
-"""Bins of equal width of the calibration error of Guo et al. 2017 (who take 15, for thousands of images)."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def count(cell: Cell, weights: FloatArray, member_of: Sequence[str | None], grou
     of_class = np.zeros((len(known), len(groups) * classes))
     of_class[np.arange(len(known)), place * classes + labels] = 1.0
     of_bin = np.zeros((len(known), len(groups) * BINS))
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    bins = confidence_bins(sure)
     of_bin[np.arange(len(known)), place * BINS + bins] = sure - right
     by_group = recall_by_group(labels, predicted, [groups[one] for one in place]) if known else {}
     shape = (len(weights), len(groups), -1)
@@ -135,7 +133,7 @@ def error_if_calibrated(
     A calibration error is never negative, so few images show one by chance alone; this is that part.
     """
     sure = cell.probabilities.max(1)[[name == group for name in member_of]]
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    bins = confidence_bins(sure)
     away = sure - (rng.random((draws, len(sure))) < sure)
     summed = np.stack([away[:, bins == one].sum(1) for one in range(BINS)])
     return float(np.abs(summed).sum(0).mean() / len(sure))

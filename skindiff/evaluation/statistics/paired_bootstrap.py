@@ -59,7 +59,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.metrics import SkinClassificationMetric
+from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric
 from skindiff.classification.rows import Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.estimates import Estimate, estimate
@@ -69,6 +69,10 @@ from skindiff.measures.group_bootstrap import resampled
 FloatArray = NDArray[np.float64]
 Seeds = tuple[int | None, int | None]
 RowT = TypeVar("RowT", bound=Mapping[str, object])
+
+
+_OF_RANKS = {"auroc": 0.5, "sensitivity_at_90_specificity": 1 - SPECIFICITY, "calibration_error": None}
+"""Scores that follow from all probabilities and not from the predicted class alone, with their chance."""
 
 
 def result_row(cell: Cell) -> ResultRow:
@@ -130,24 +134,27 @@ class Series:
         """Return the number of cells that both series have."""
         return len(self.scores.keys() & other.scores.keys())
 
-    def chance(self, metric: str) -> float:
+    def chance(self, metric: str) -> float | None:
         """Return what guessing reaches.
 
-        In accuracy the share of the largest class, in AUROC one half, in other scores one in as many classes
-        as have test images.
+        In accuracy the share of the largest class, in AUROC one half, in sensitivity at a specificity the
+        share of false alarms, in other scores one in as many classes as have test images; None of the
+        calibration error, of which less is better.
         """
+        if metric in _OF_RANKS:
+            return _OF_RANKS[metric]
         labels = np.concatenate([cell.labels for cell in self.cells.values()])
         counts = np.bincount(labels)
         if metric == "accuracy":
             return float(counts.max() / counts.sum())
-        return 0.5 if metric == "auroc" else 1 / int((counts > 0).sum())
+        return 1 / int((counts > 0).sum())
 
     def differing_groups(self, other: "Series", metric: str) -> int:
         """Return the number of test groups of which any image is scored otherwise in any run."""
         differing: set[str] = set()
         for pair in self.scores.keys() & other.scores.keys():
             mine, theirs = self.cells[pair], other.cells[pair]
-            if metric == "auroc":
+            if metric in _OF_RANKS:
                 changed = np.abs(mine.probabilities - theirs.probabilities).max(1) > 1e-9
             else:
                 changed = mine.probabilities.argmax(1) != theirs.probabilities.argmax(1)

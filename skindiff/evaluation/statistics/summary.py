@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from skindiff.classification.cells import REAL, Cell, CellKey
 from skindiff.classification.contrasts import PrimaryContrast, references_of
-from skindiff.classification.metrics import METRICS
+from skindiff.classification.rows import JUDGED, METRICS
 from skindiff.evaluation.statistics.comparisons import SINGLE, Correction, comparison, holm
 from skindiff.evaluation.statistics.estimates import LEVEL, Estimate
 from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Series
@@ -46,7 +46,7 @@ def summarise(
     cells: Sequence[Cell],
     *,
     primary: PrimaryContrast | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = tuple(METRICS),
     replicates: int = 2000,
     level: float = LEVEL,
     seed: int = 0,
@@ -57,11 +57,12 @@ def summarise(
     :func:`~skindiff.classification.contrasts.references_of`) and, always, with ``real``. Where an arm has
     several series, the one that shares generator, strategy and ratio is the reference. The primary contrast
     is tested at ``level``; all others, of all populations, are corrected together, metric by metric (Holm).
+    The calibration error is described and not judged.
 
     Args:
         cells: predictions of every arm and seed; no key may occur twice.
         primary: the study's question; None makes every contrast exploratory.
-        metrics: names from :data:`~skindiff.classification.metrics.METRICS`.
+        metrics: names from :data:`~skindiff.classification.rows.METRICS`.
         replicates: bootstrap replicates; with 2,000 the images' part of a standard error is known to 2%.
         level: of the intervals, in (0, 1).
         seed: names the bootstrap's random stream.
@@ -109,7 +110,7 @@ def _contrasts(own: Series, series: Sequence[Series], metric: str) -> list[_Cont
         nearest = nearest_reference(own.key, [key for key in by_key if key.arm == reference])
         other = by_key[nearest] if nearest else None
         estimate = own.difference(other, metric) if other else None
-        role: Role | None = "exploratory" if estimate and reference in judged else None
+        role: Role | None = "exploratory" if estimate and reference in judged and metric in JUDGED else None
         found.append(_Contrast(own, reference, other, metric, estimate, role))
     return found or [_Contrast(own, "", None, metric, None, None)]
 
@@ -172,8 +173,10 @@ def _row(one: _Contrast, correction: Correction | None, level: float) -> Summary
     }
 
 
-def _above_chance(series: Series, metric: str) -> bool:
+def _above_chance(series: Series, metric: str) -> bool | None:
     found, chance = series.mean(metric), series.chance(metric)
+    if chance is None:
+        return None
     if found is None:
         return False
     return found.value > chance and found.share_interval(_CHANCE_LEVEL)[0] > chance

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from skindiff.classification.cells import REAL
-from skindiff.classification.rows import SeriesColumns
+from skindiff.classification.rows import METRICS, SeriesColumns
 from skindiff.evaluation.statistics.rows import (
     SERIES,
     PopulationColumn,
@@ -154,5 +154,5 @@ def _sentence(row: SummaryRow, summary: Sequence[SummaryRow], verdict: str, why:
 
 def _amount(row: SummaryRow) -> str:
     low, high = row["delta_ci_low_corrected"], row["delta_ci_high_corrected"]
-    name = row["metric"].replace("_", " ")
+    name = METRICS[row["metric"]]
     return f"{points(row['delta'])} points of {name} [{points(low)}, {points(high)}]"

@@ -6,11 +6,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from skindiff.classification.cells import load_cell, save_cell
-from skindiff.classification.metrics import METRICS
+from skindiff.classification.rows import METRICS
 from skindiff.classification.weighted_scores import weighted_auroc, weighted_scores
 from skindiff.errors import RunFolderError
 from skindiff.evaluation.statistics.paired_bootstrap import find_row, result_row
 from skindiff.evaluation.statistics.summary import summarise
+from skindiff.evaluation.statistics.verdicts import verdicts
 from tests.evaluation.made_up import make_cells
 
 KEY = {"scenario", "test_group", "generator", "strategy", "arm", "ratio", "architecture", "preset"}
@@ -32,6 +33,16 @@ def test_means_are_the_means_of_the_result_rows() -> None:
         assert row["ci_low"] < row["mean"] < row["ci_high"]
         assert (row["cells"], row["paired_cells"], row["images"]) == (10, 10, 120)
         assert find_row(summary, arm="real", metric=metric)["delta"] is None
+
+
+def test_the_calibration_error_is_described_and_not_judged() -> None:
+    summary = summarise(make_cells({"real": 1.0, "real+syn": 3.0}, seed=3), replicates=200)
+    row = find_row(summary, arm="real+syn", metric="calibration_error")
+    assert row["delta_ci_low"] < row["delta"] < row["delta_ci_high"]
+    assert (row["role"], row["chance"], row["above_chance"]) == (None, None, None)
+    assert verdicts(summary, "calibration_error") == []
+    sensitivity = find_row(summary, arm="real+syn", metric="sensitivity_at_90_specificity")
+    assert (sensitivity["role"], sensitivity["chance"]) == ("exploratory", pytest.approx(0.1))
 
 
 def test_weights_count_like_repeated_rows() -> None:
