@@ -3,12 +3,11 @@
     accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/phantom_study.yaml
     python scripts/draw_readme_picture.py runs/fitz_lora_phantom_study docs/what-it-does.png
 
-Above: light-skinned sources, one of each class and chosen by chance, and what was drawn from them, each with
+Above: light-skinned sources, one of each class and chosen by chance, and their transfers, each with
 the tone of its bare skin. Below: what classifiers gained on dark skin. A run on photographs is refused.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,8 +27,10 @@ from recipes.fitz_lora import FitzLoraConfig
 from skindiff.config import parse_config
 from skindiff.corpora.registry import prepare_corpus
 from skindiff.errors import SkindiffError
+from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.measures.skin.tone import image_ita
 from skindiff.report.pictures import ARM_COLOURS
+from skindiff.report.read import read_report
 from skindiff.seeding import numpy_generator
 from skindiff.synthesis.writer import load_synthetic
 
@@ -38,7 +39,7 @@ LARGEST_BYTES = 200_000
 _INK, _FAINT = "#2b3036", "#667080"
 _MEANINGS = {
     "real": "images at hand",
-    "syn": "drawn images alone",
+    "syn": "synthetic images alone",
     "real+syn": "both",
     "real+duplicates": "at hand and repeats (control)",
     "real+colour": "at hand and recoloured (control)",
@@ -47,7 +48,7 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A source and what was drawn from it: RGB images by skin type, the source's own type first."""
+    """A source and its transfers: RGB images by skin type, the source's own type first."""
 
     label: str
     images: dict[str, NDArray[np.uint8]]
@@ -62,13 +63,15 @@ def main(run: Path, output: Path, seed: int = 0) -> None:
         corpus = prepare_corpus(config.corpus, Path(folder)).dataset
         stage = sorted(run.glob("stages/synthesis-img2img-ti-lora-*/data"))[0]
         shown = choose(load_synthetic(stage), corpus, seed)
-    summary = json.loads((run / "report.json").read_text(encoding="utf-8"))["summary"]
-    draw(shown, [row for row in summary if row["metric"] == "balanced_accuracy"], output)
+    summary = read_report(run)["summary"]
+    first = summary[0]["architecture"]
+    rows = [row for row in summary if (row["metric"], row["architecture"]) == ("balanced_accuracy", first)]
+    draw(shown, rows, output)
     shrink(output)
 
 
 def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
-    """Return a light source of each class, by chance among those that were drawn as types V and VI."""
+    """Return a light source of each class, by chance among those that were transferred to types V and VI."""
     place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
     by_source: dict[str, dict[str, int]] = {}
     for row, (source, skin_type) in enumerate(zip(drawn["source_id"], drawn["skin_type"], strict=True)):
@@ -85,12 +88,12 @@ def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
     return [found[name] for name in sorted(found)]
 
 
-def draw(shown: Sequence[Shown], scores: Sequence[dict[str, Any]], output: Path) -> None:
+def draw(shown: Sequence[Shown], scores: Sequence[SummaryRow], output: Path) -> None:
     """Draw images with their tones above, scores with their intervals below."""
     figure = Figure(figsize=(10.2, 7.6), dpi=100, facecolor="white")
     heading: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "color": _INK}
     figure.text(
-        0.02, 0.967, "1   The lesions at hand, all on light skin, are drawn again on dark skin", **heading
+        0.02, 0.967, "1   The lesions at hand, all on light skin, are transferred to dark skin", **heading
     )
     grid = figure.add_gridspec(
         3, len(shown), left=0.10, right=0.99, top=0.925, bottom=0.405, hspace=0.28, wspace=0.08
@@ -102,7 +105,7 @@ def draw(shown: Sequence[Shown], scores: Sequence[dict[str, Any]], output: Path)
             if line == 0:
                 axes.set_title(one.label, fontsize=10, color=_INK, pad=4)
             if column == 0:
-                name = "source" if line == 0 else f"drawn as\ntype {skin_type}"
+                name = "source" if line == 0 else f"as type\n{skin_type}"
                 axes.set_ylabel(
                     name, rotation=0, ha="right", va="center", fontsize=10, color=_INK, labelpad=6
                 )
@@ -126,7 +129,7 @@ def _image(axes: Axes, pixels: NDArray[np.uint8]) -> None:
     axes.set_xlabel(f"ITA {tone}", fontsize=8.5, color=_FAINT, labelpad=2)
 
 
-def _scores(axes: Axes, scores: Sequence[dict[str, Any]], classes: int) -> None:
+def _scores(axes: Axes, scores: Sequence[SummaryRow], classes: int) -> None:
     rows = {row["arm"]: row for row in scores}
     arms = [arm for arm in _MEANINGS if arm in rows]
     for line, arm in enumerate(arms):
