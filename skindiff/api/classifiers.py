@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from skindiff.api.calls import Folder, configured, run_of_call, study_of
 from skindiff.api.generators import CLASSIFIER, owning
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import judged
 from skindiff.classification.arms import build_arm
+from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.fine_tuning import LOG_FILE
 from skindiff.classification.fine_tuning import train_classifier as fine_tune
@@ -16,7 +19,12 @@ from skindiff.classification.networks import (
     WEIGHTS_FILE,
     SkinClassifier,
     load_classifier,
+    save_classifier,
 )
+from skindiff.classification.probe import ProbeConfig, check_probe
+from skindiff.classification.probe_classifier import probe_classifier, refuse_no_network
+from skindiff.classification.probing import feature_store, probe_inputs, train_probe
+from skindiff.corpora.image_table import ImageTable
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.runs import Stage
@@ -40,6 +48,7 @@ def train_classifier(
     Example:
         >>> classifier = skindiff.train_classifier(corpus, split, architecture="resnet18", steps=400)
         >>> classifier.predict(corpus.dataset.select(split.test["all"]))
+        >>> probe = skindiff.train_classifier(corpus, split, architecture="probe:lite0")
 
     Args:
         corpus: of :func:`skindiff.load_corpus`.
@@ -51,32 +60,58 @@ def train_classifier(
         seed: of initial weights, batches and augmentations.
         output_dir: folder of the run; by default a temporary one, deleted with the classifier.
         resume: go on with the training in ``output_dir``.
-        settings: of :class:`~skindiff.classification.classifier_config.ClassifierConfig` and its loop.
+        settings: of :class:`~skindiff.classification.classifier_config.ClassifierConfig` and its loop; where
+            ``architecture`` is ``probe:BACKBONE``, of :class:`~skindiff.classification.probe.ProbeConfig`.
 
     Raises:
         ConfigError, TrainingError: a setting or the training rows cannot be used.
     """
-    config = configured(ClassifierConfig(), {**settings, "keep_weights": True})
+    name = str(settings.get("architecture", ""))
+    config: ClassifierConfig | ProbeConfig
+    if is_probe(name):
+        rest = {setting: value for setting, value in settings.items() if setting != "architecture"}
+        config = configured(ProbeConfig(), rest)
+        check_probe(name, config)
+        refuse_no_network(name)
+    else:
+        config = configured(ClassifierConfig(), {**settings, "keep_weights": True})
     arm = arm or ("real+syn" if synthetic is not None else "real")
     with run_of_call(output_dir, resume, config) as (run, home):
         study = study_of(run, corpus, split, seed)
         with run.withdrawn_on_error():
             drawn = None if synthetic is None else judged(study, synthetic).synthetic
             rows = build_arm(arm, study.train, drawn.dataset if drawn else None, seed=split.seed)
-        stage = _classifier_stage(study, config, arm, drawn)
+        stage = _classifier_stage(study, name, config, arm, drawn)
         if not stage.done:
-            fine_tune(run.accelerator, config, rows, study.validation, corpus.class_names, stage.folder, seed)
+            if isinstance(config, ProbeConfig):
+                _fit(study, name, config, rows, arm, stage.folder)
+            else:
+                to = (study.validation, corpus.class_names, stage.folder, seed)
+                fine_tune(run.accelerator, config, rows, *to)
             stage.finish()
-        shown = (WEIGHTS_FILE, DESCRIPTION_FILE, LOG_FILE)
+        shown = (WEIGHTS_FILE, DESCRIPTION_FILE, *(() if is_probe(name) else (LOG_FILE,)))
         classifier = load_classifier(publish(stage.folder, run.path / CLASSIFIER, run.accelerator, shown))
     return owning(classifier, home)
 
 
-def _classifier_stage(study: Study, config: ClassifierConfig, arm: str, drawn: Synthetic | None) -> Stage:
+def _fit(study: Study, name: str, config: ProbeConfig, rows: Dataset, arm: str, folder: Path) -> None:
+    real = 0 if arm == "syn" else len(study.train)
+    probe = train_probe(study, name, config, rows, study.seed, real=real)
+    backbone = feature_store(study, name, config).backbone
+    size = int(ImageTable.from_dataset(rows).pixels.shape[1])
+    model = probe_classifier(name, backbone, probe, study.corpus.class_names, size)
+    if study.accelerator.is_main_process:
+        save_classifier(folder, model)
+
+
+def _classifier_stage(
+    study: Study, name: str, config: ClassifierConfig | ProbeConfig, arm: str, drawn: Synthetic | None
+) -> Stage:
+    known = probe_inputs(study, name, config) if isinstance(config, ProbeConfig) else settings_of(config)
     return study.stage(
         CLASSIFIER,
         arm=arm,
-        classifier=settings_of(config),
+        classifier=known,
         train=study.split.train,
         validation=study.split.validation,
         synthetic=drawn.folder.parent.name if drawn else None,

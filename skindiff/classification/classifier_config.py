@@ -74,8 +74,8 @@ class ClassifierConfig:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         if is_probe(self.architecture):
             raise ConfigError(
-                f"{path}architecture is {self.architecture!r}, which is not fine-tuned: fit probes by "
-                "skindiff evaluate (experiment.architectures), or name a network here, such as resnet18"
+                f"{path}architecture is {self.architecture!r}, which is not fine-tuned: name a network here, "
+                "such as resnet18; probes are among experiment.architectures of a study"
             )
         if self.image_size < 1:
             raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")

@@ -37,7 +37,7 @@ from skindiff.classification.networks import SkinClassifier, build_classifier, s
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing
-from skindiff.training.augmentation import Augmenter, centre_images, working_size
+from skindiff.training.augmentation import Augmenter, working_size
 from skindiff.training.balancing import balancing_weights, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.loop import Log, Loss, MicroBatch, train
@@ -142,15 +142,15 @@ def predict(
         batch_size: rows at a time.
     """
     assert isinstance(model, SkinClassifier)
-    size, augment = model.architecture.image_size, model.architecture.augment
+    architecture = model.architecture
     table = dataset if isinstance(dataset, ImageTable) else ImageTable.from_dataset(dataset)
-    table = table.resized(working_size(size, augment))
+    table = table.resized(architecture.working_size)
     model.to(accelerator.device).eval()
-    probabilities = np.empty((len(table), len(model.architecture.class_names)), dtype=np.float32)
+    probabilities = np.empty((len(table), len(architecture.class_names)), dtype=np.float32)
     for start in range(0, len(table), batch_size):
         rows = np.arange(start, min(start + batch_size, len(table)))
         padded = np.resize(rows, batch_size)
-        images = centre_images(_images(table.pixels[padded], accelerator.device), size, augment)
+        images = architecture.centre(_images(table.pixels[padded], accelerator.device))
         with accelerator.autocast():
             logits = model(images)
         probabilities[rows] = functional.softmax(logits.float(), dim=1)[: len(rows)].cpu().numpy()

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from timm.layers import PatchEmbed
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
@@ -48,6 +49,17 @@ class Architecture:
     """The augmentation it was trained with: ``published`` cuts a margin off in testing too."""
     channels: int = 3
     """1 for a network that sees the first channel of grey images."""
+    corpus_size: int | None = None
+    """Height and width of the images that a probe was fitted on, which its backbone enlarges by itself."""
+
+    @property
+    def working_size(self) -> int:
+        """Height and width in pixels at which images are given to the network."""
+        return self.corpus_size or working_size(self.image_size, self.augment)
+
+    def centre(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the part of (b, 3, h, w) images at :attr:`working_size` that the network sees."""
+        return images if self.corpus_size else centre_images(images, self.image_size, self.augment)
 
 
 class SkinClassifier(nn.Module):
@@ -69,8 +81,11 @@ class SkinClassifier(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise as timm's pretrained weights expect, and classify."""
+        """Normalise as timm's pretrained weights expect, and classify; a probe enlarges what it is given."""
         images = images[:, : self.architecture.channels]
+        size = self.architecture.image_size
+        if self.architecture.corpus_size is not None and images.shape[-1] != size:
+            images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
         logits: torch.Tensor = self.network((images - self.mean) / self.std)
         return logits
 
@@ -94,13 +109,13 @@ class SkinClassifier(nn.Module):
         shown = images["image"] if isinstance(images, Dataset) else images
         architecture, was_training = self.architecture, self.training
         device, found = next(self.parameters()).device, []
-        width = working_size(architecture.image_size, architecture.augment)
+        width = architecture.working_size
         with torch.inference_mode():
             self.eval()
             for image in shown:
                 square = ImageOps.fit(image.convert("RGB"), (width, width), PILImage.Resampling.LANCZOS)
                 pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].to(device)
-                seen = centre_images(pixels.float() / 255, architecture.image_size, architecture.augment)
+                seen = architecture.centre(pixels.float() / 255)
                 found.append(torch.softmax(self(seen).float(), 1)[0].cpu().numpy())
         self.train(was_training)
         table = pd.DataFrame(np.array(found).reshape(-1, len(architecture.class_names)))

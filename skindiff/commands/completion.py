@@ -95,8 +95,8 @@ def _configs() -> dict[str, type]:
 def _method_config(method: str) -> type:
     from skindiff.commands.train import GROUPS
     from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
-    from skindiff.commands.train_classifier import TrainClassifier
+    from skindiff.commands.train_classifier import CONFIGS
     from skindiff.commands.train_from_scratch import command_config
 
-    own = {"textual-inversion": TrainTextualInversion, "lora": TrainLoRA, "classifier": TrainClassifier}
+    own = {"textual-inversion": TrainTextualInversion, "lora": TrainLoRA, **CONFIGS}
     return own.get(method) or command_config(GROUPS.get(method, method).replace("-", "_"))

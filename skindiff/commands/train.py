@@ -12,10 +12,14 @@ _OTHERS = {
     "textual-inversion": "a new word per condition for a Stable Diffusion pipeline",
     "lora": "low-rank updates of its U-Net, with or without such words",
     "classifier": "a timm classifier, on real images, synthetic ones, or both",
+    "probe": "the same as a linear probe on a frozen backbone, in seconds",
 }
 GROUPS = {"cvae": "cvae-resnet", "cgan": "dcgan"}
 """Names that stand for one family of several."""
-_ROOMS = {"textual-inversion": "train_adapter", "lora": "train_adapter", "classifier": "train_classifier"}
+_ROOMS = {
+    **dict.fromkeys(("textual-inversion", "lora"), "train_adapter"),
+    **dict.fromkeys(("classifier", "probe"), "train_classifier"),
+}
 
 
 def methods() -> dict[str, str]:

@@ -1,15 +1,18 @@
-"""``skindiff train classifier``: one classifier, on real or synthetic images or both, and its test scores."""
+"""``skindiff train classifier`` and ``train probe``: one classifier, and its scores on test images."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from skindiff.api.classifiers import train_classifier
 from skindiff.api.generators import CLASSIFIER
+from skindiff.classification.cells import PREFIX
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.fine_tuning import predict
 from skindiff.classification.metrics import classification_scores
+from skindiff.classification.probe import ProbeConfig, check_probe
+from skindiff.classification.probe_classifier import refuse_no_network
 from skindiff.classification.rows import METRICS
 from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
@@ -17,6 +20,7 @@ from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
+from skindiff.measures.backbones import LITE0
 
 SCORES_FILE = "scores.json"
 _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
@@ -28,13 +32,7 @@ _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
 
 
 @dataclass
-class TrainClassifier(CorpusSettings):
-    """Train a classifier and score it on the test images of the split.
-
-    Its weights and its description come to output_dir/classifier. One classifier cannot show whether
-    synthetic images help: skindiff evaluate trains many, and gives intervals.
-    """
-
+class _Train(CorpusSettings):
     output_dir: str = "runs/classifier"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     synthetic: str | None = None
@@ -42,14 +40,11 @@ class TrainClassifier(CorpusSettings):
     arm: Literal["real", "syn", "real+syn", "real+duplicates"] | None = None
     """Which images are trained on; null is real+syn where synthetic is given, and real otherwise."""
     seed: int = 0
-    """Seed of initial weights, batches and augmentations."""
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Network, augmentation and training."""
+    """Seed of initial weights, batches and augmentations; of a probe the folds that choose its strength."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
-        self.classifier.validate(f"{path}classifier.")
         if self.chosen_arm != "real" and self.synthetic is None:
             raise ConfigError(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
 
@@ -58,10 +53,61 @@ class TrainClassifier(CorpusSettings):
         """The arm that is trained."""
         return self.arm or ("real+syn" if self.synthetic else "real")
 
+    def settings(self) -> dict[str, Any]:
+        """Return what :func:`skindiff.train_classifier` takes besides data, arm and seed."""
+        raise NotImplementedError
 
-def settings(method: str, words: Sequence[str]) -> TrainClassifier:
+
+@dataclass
+class TrainClassifier(_Train):
+    """Fine-tune a classifier and score it on the test images of the split.
+
+    Its weights and its description come to output_dir/classifier. One classifier cannot show whether
+    synthetic images help: skindiff evaluate trains many, and gives intervals.
+    """
+
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Network, augmentation and training."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the network."""
+        return vars(self.classifier)
+
+
+@dataclass
+class TrainProbe(_Train):
+    """Fit a linear probe on a frozen backbone, and score it on the test images of the split.
+
+    The backbone with the probe as its last layer comes to output_dir/classifier. One classifier cannot show
+    whether synthetic images help: skindiff evaluate fits many, and gives intervals.
+    """
+
+    backbone: str = LITE0
+    """Frozen network: lite0 (which is installed with skindiff), a name of timm, or timm/ID."""
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    """How the probe looks at images, and how its strength is chosen."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        refuse_no_network(f"{PREFIX}{self.backbone}", path)
+        check_probe(f"{PREFIX}{self.backbone}", self.probe, path)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the probe."""
+        return {**vars(self.probe), "architecture": f"{PREFIX}{self.backbone}"}
+
+
+CONFIGS: dict[str, type[TrainClassifier] | type[TrainProbe]] = {
+    "classifier": TrainClassifier,
+    "probe": TrainProbe,
+}
+"""By method."""
+
+
+def settings(method: str, words: Sequence[str]) -> TrainClassifier | TrainProbe:
     """Return what the words say."""
-    return parse_command(TrainClassifier, words, f"train {method}")
+    return parse_command(CONFIGS[method], words, f"train {method}")
 
 
 def main(method: str, words: Sequence[str]) -> int:
@@ -70,7 +116,7 @@ def main(method: str, words: Sequence[str]) -> int:
     study = open_study(config, CLASSIFIER, SCORES_FILE)
     names, run, accelerator = study.corpus.class_names, study.run, study.accelerator
     model = train_classifier(
-        study.corpus, study.split, config.synthetic, config.arm, config.seed, run, **vars(config.classifier)
+        study.corpus, study.split, config.synthetic, config.arm, config.seed, run, **config.settings()
     )
     scores = {}
     for group, images in study.tests.items():

@@ -18,7 +18,7 @@ SAMPLER_COLUMNS: tuple[Literal["steps", "guidance_scale", "scheduler"], ...] = (
     "scheduler",
 )
 """What samplers take that has a column of its own in a plan; the rest goes into the column ``options``."""
-RESERVED = frozenset({"family", "textual_inversion", "lora", "classifier", "cvae", "cgan"})
+RESERVED = frozenset({"family", "textual_inversion", "lora", "classifier", "probe", "cvae", "cgan"})
 """Names that ``skindiff train`` and its settings have given to something else."""
 
 

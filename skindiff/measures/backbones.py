@@ -84,12 +84,14 @@ class Backbone(FeatureNetwork):
         width: number of features.
         image_size: height and width in pixels that the network sees.
         revision: commit of weights of the Hub, otherwise None.
+        file: of safetensors that weights of the Hub, or of a file, are read from, otherwise None.
     """
 
     digest: str
     width: int
     image_size: int
     revision: str | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class _Source:
     weights: str
     settings: dict[str, Any]
     revision: str | None = None
+    file: Path | None = None
 
 
 def check_backbone(
@@ -221,7 +224,7 @@ def load_backbone(
         raise ConfigError(
             f"image_size is {size}, which {name} cannot take ({_words(error)}): take its own"
         ) from error
-    return Backbone(label, forward, place, batch_size, digest, width, size, found.revision)
+    return Backbone(label, forward, place, batch_size, digest, width, size, found.revision, found.file)
 
 
 def _lite0() -> _Source:
@@ -270,7 +273,8 @@ def _local(name: str, weights: str, image_size: int | None) -> _Source:
     if weights != RANDOM:
         _read_weights(network, Path(weights))
         says = f"{Path(weights).name}@{hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:12]}"
-    return _Source(network, says, weights_fingerprint(network), network.pretrained_cfg)
+    file = None if weights == RANDOM else Path(weights)
+    return _Source(network, says, weights_fingerprint(network), network.pretrained_cfg, file=file)
 
 
 def _of_the_hub(name: str, revision: str | None, image_size: int | None) -> _Source:
@@ -295,9 +299,8 @@ def _of_the_hub(name: str, revision: str | None, image_size: int | None) -> _Sou
         ) from error
     _read_weights(network, file)
     commit = file.parent.name
-    return _Source(
-        network, f"{repo_id}@{commit[:12]}", weights_fingerprint(network), network.pretrained_cfg, commit
-    )
+    says, weights = f"{repo_id}@{commit[:12]}", weights_fingerprint(network)
+    return _Source(network, says, weights, network.pretrained_cfg, commit, file)
 
 
 def _create(name: str, image_size: int | None) -> Any:

@@ -206,5 +206,5 @@ def test_settings_without_effect_are_refused(change: dict[str, Any], message: st
 
 
 def test_a_probe_is_not_fine_tuned() -> None:
-    with pytest.raises(ConfigError, match="not fine-tuned: fit probes by skindiff evaluate"):
+    with pytest.raises(ConfigError, match="not fine-tuned: name a network here"):
         ClassifierConfig(architecture="probe:lite0").validate("classifier.")
