@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skindiff.classification.cells import PREFIX
 from skindiff.errors import HubError
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
@@ -228,14 +229,15 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
 
 def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, arm: str | None) -> Card:
     name, side = architecture.name, architecture.image_size
+    asked = name if architecture.corpus_size is None else f"{PREFIX}{name}"
     classes = f"{len(architecture.class_names)} classes apart: {', '.join(architecture.class_names)}"
     return Card(
         title=repo_id.split("/")[1],
-        what=f"A {name} that tells {classes}. It sees images of {side} x {side} px.",
+        what=f"A {_kind(architecture)} that tells {classes}. It sees images of {side} x {side} px.",
         usage=usage.classifier_usage(
             repo_id, ours=name.split(".")[0] in _OUR_NETWORKS, grey=architecture.channels == 1
         ),
-        results=eval_results(facts.report, architecture=name, arms=None if arm is None else [arm]),
+        results=eval_results(facts.report, architecture=asked, arms=None if arm is None else [arm]),
         coverage=coverage_text(facts),
         limits=[
             "It knows its own classes only, and answers with one of them whatever it is shown.",
@@ -244,6 +246,14 @@ def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, a
         ],
         base_model=facts.base_model,
     )
+
+
+def _kind(architecture: "Architecture") -> str:
+    """Return what a classifier is; of a probe also at what size it is to be shown images."""
+    if architecture.corpus_size is None:
+        return architecture.name
+    shown = f"{architecture.corpus_size} x {architecture.corpus_size} px"
+    return f"linear probe on a frozen {architecture.name}, fitted on images of {shown} enlarged,"
 
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:

@@ -16,11 +16,12 @@ ARCHITECTURES = {
     "resnet": Architecture("resnet10t", 32, CLASSES),
     "vit": Architecture("test_vit", 64, CLASSES, dropout=0.1, augment="published"),
     "grey": Architecture("medmnist_cnn", 28, CLASSES, channels=1),
+    "probe": Architecture("lite0", 64, CLASSES, corpus_size=32),
 }
 PUSH = """
     from skindiff.hub.origin import Origin
     from skindiff.hub.push import push_classifier
-    for name in ("resnet", "vit", "grey"):
+    for name in ("resnet", "vit", "grey", "probe"):
         origin = Origin(corpora=["medmnist/breastmnist"])
         push_classifier(f"run/{name}", f"me/{name}", licence="cc-by-4.0", origin=origin)
 """
@@ -32,7 +33,8 @@ LOAD = """
     import skindiff.classification.small_cnns
 
     found = {}
-    for name, (channels, size) in {"resnet": (3, 32), "vit": (3, 64), "grey": (1, 28)}.items():
+    shapes = {"resnet": (3, 32), "vit": (3, 64), "grey": (1, 28), "probe": (3, 64)}
+    for name, (channels, size) in shapes.items():
         model = timm.create_model(f"hf-hub:me/{name}", pretrained=True).eval()
         data = timm.data.resolve_model_data_config(model)
         assert data["input_size"] == (channels, size, size), data
@@ -78,3 +80,5 @@ def check(hub: Hub, folder: Path, said: str) -> None:
     card = ModelCard(files["README.md"].decode())
     assert (card.data.library_name, card.data.pipeline_tag) == ("timm", "image-classification")
     assert "MedMNIST, breastmnist, licence `cc-by-4.0`" in card.text
+    probe = hub.files("model", "me/probe")["README.md"].decode()
+    assert "A linear probe on a frozen lite0, fitted on images of 32 x 32 px enlarged, that tells 2" in probe
