@@ -173,6 +173,7 @@ def _adapter(
 ) -> Any:
     check_text_to_image(base.model, base.revision)
     with run_of_call(output_dir, resume, AdapterTraining(base.model, base.revision, config)) as (run, home):
+        config.loop.shared_by(run.accelerator.num_processes)  # an error comes before anything is loaded
         seed = output_dir.seed if isinstance(output_dir, Study) else None
         study = study_of(run, corpus, split, seed)
         adapter = learn_adapter(study, config, model=base.model, revision=base.revision, words=base.adapter)

@@ -150,7 +150,8 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
     everything else of VGG-16 frozen (dropout 0.5 as in torchvision's). Its ``ColorJitter()`` has no
     arguments, which changes nothing, so nothing is done here. Other architectures are not in its code; they
     get the same head and are trained whole. Selected is the lowest loss from the eleventh epoch on; the
-    original falls back to the untrained weights if no later epoch is better than the eleventh.
+    original falls back to the untrained weights if no later epoch is better than the eleventh. It moves the
+    scheduler before each epoch, the first one too, so that rates fall one epoch earlier.
 
     Args:
         config: its architecture, weights, image size, accumulation and checkpoints stay.
@@ -172,6 +173,7 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
         scale_lr=False,
         lr_schedule="step_third",
         warmup_steps=0,
+        schedule_lead=per_epoch,
         optimiser="adam",
         weight_decay=0.0,
         max_grad_norm=0.0,

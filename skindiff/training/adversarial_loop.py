@@ -114,6 +114,7 @@ def train_players(
         TrainingError: fp16, a checkpoint of other settings, or a loss or gradient that is not finite.
     """
     config.validate()
+    config = config.shared_by(accelerator.num_processes)
     match = _Match(accelerator, config, generator, discriminator, folder, name, discriminator_steps, betas)
     match.resume(context)
     bar = progress(

@@ -31,11 +31,13 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
-from skindiff.training.loop import LoopConfig, Sampler, train
+from skindiff.training.loop import Log, LoopConfig, Sampler, train
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 
 NAME = "textual_inversion"
+WORD = "word"
+"""Before the number of a class, in the name of the folder where its word is learnt by itself."""
 
 
 @dataclass
@@ -50,6 +52,9 @@ class TextualInversionConfig:
     """Length, batch and learning rate; see steps_per_condition for what loop.steps counts."""
     steps_per_condition: bool = True
     """Count loop.steps per condition: the run takes loop.steps x conditions. If false, of the whole run."""
+    one_by_one: bool = False
+    """Learn the words one after another, loop.steps each on images of their condition alone, as Wang et al.'s
+    code does. If false, all in one run whose steps mix the conditions."""
     vectors: int = 1
     """Rows of the embedding matrix per condition."""
     initialiser: str = "skin"
@@ -74,38 +79,47 @@ class TextualInversionConfig:
         check_common_settings(self, path)
         if self.vectors < 1:
             raise ConfigError(f"{path}vectors is {self.vectors}: set it to at least 1")
+        if self.one_by_one and not self.steps_per_condition:
+            raise ConfigError(
+                f"{path}one_by_one learns each word for {path}loop.steps={self.loop.steps} steps: set {path}"
+                "steps_per_condition to true, or one_by_one to false"
+            )
 
     def run_loop(self, conditions: int) -> LoopConfig:
-        """Return the loop of the whole run, whose steps count all conditions together."""
-        factor = conditions if self.steps_per_condition else 1
+        """Return the loop of a run: of all conditions together, or of one where they go one by one."""
+        factor = conditions if self.steps_per_condition and not self.one_by_one else 1
         return replace(self.loop, steps=self.loop.steps * factor)
 
 
 def paper_textual_inversion() -> TextualInversionConfig:
-    """Return the settings of the paper's code (docs: 500 steps a condition, 4 x 4 images, 5e-4 x 16, 512 px).
+    """Return the settings of the paper's code (scripts/textual_inversion.py and notebooks/finetune.ipynb).
 
-    Its ``repeats`` of 10 only lengthen an epoch there, and steps are not counted in epochs here. It trains
-    each condition alone with 16 images a step; here a step holds 16 images of all conditions in turn, so that
-    each word sees as many images in as many more steps as there are conditions.
+    Each word by itself, 500 steps of 16 images, 5e-4 x 16, weight decay 1e-2, mirrored half of the time, 512
+    px. Its ``repeats`` of 10 only lengthen an epoch there, and steps are not counted in epochs here. It
+    stretches images to squares; here they are cut to the central square when the corpus is read.
     """
     loop = LoopConfig(
         steps=500,
         batch_size=4,
-        gradient_accumulation_steps=4,
+        global_batch_size=16,
         learning_rate=5e-4,
         scale_lr=True,
         lr_schedule="constant",
+        weight_decay=1e-2,
         max_grad_norm=0.0,
     )
-    return TextualInversionConfig(loop=loop, image_size=512, random_flip=False)
+    return TextualInversionConfig(loop=loop, image_size=512, one_by_one=True)
 
 
-def balanced_batches(labels: np.ndarray, global_batch: int, *key: str | int) -> Sampler:
+def balanced_batches(
+    labels: np.ndarray, global_batch: int, *key: str | int, only: int | None = None
+) -> Sampler:
     """Return a sampler that takes the classes in turn, and each class's rows in shuffled order.
 
     Over any number of steps the classes are shown equally often up to one, and so are the rows of a class.
+    With ``only`` it takes rows of this class alone.
     """
-    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups = [np.flatnonzero(labels == label) for label in (np.unique(labels) if only is None else [only])]
 
     @lru_cache(maxsize=4 * len(groups))
     def order(group: int, epoch: int) -> np.ndarray:
@@ -124,25 +138,26 @@ def balanced_batches(labels: np.ndarray, global_batch: int, *key: str | int) -> 
 
 
 class TrainableRows(nn.Module):
-    """An embedding whose last rows are parameters of their own, in float32, in front of a frozen matrix."""
+    """An embedding of which some rows are parameters of their own, in float32; the others are frozen."""
 
-    def __init__(self, frozen: nn.Embedding, first: int) -> None:
+    def __init__(self, frozen: nn.Embedding, rows: range) -> None:
         super().__init__()
         # The frozen matrix comes first: libraries take the first weights' precision for the whole network's.
-        self.frozen, self.first = frozen, first
-        self.learnt = nn.Embedding.from_pretrained(
-            frozen.weight[first:].detach().float().clone(), freeze=False
-        )
+        self.frozen, self.rows = frozen, rows
+        own = frozen.weight[rows.start : rows.stop].detach().float().clone()
+        self.learnt = nn.Embedding.from_pretrained(own, freeze=False)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings (..., width) of ``ids`` (...)."""
-        learnt = self.learnt((ids - self.first).clamp(min=0))
-        return torch.where((ids >= self.first).unsqueeze(-1), learnt.to(self.frozen.weight), self.frozen(ids))
+        own = (ids >= self.rows.start) & (ids < self.rows.stop)
+        learnt = self.learnt((ids - self.rows.start).clamp(0, len(self.rows) - 1))
+        return torch.where(own.unsqueeze(-1), learnt.to(self.frozen.weight), self.frozen(ids))
 
     def merge(self) -> nn.Embedding:
         """Copy the parameters into the matrix and return it."""
         with torch.no_grad():
-            self.frozen.weight[self.first :] = self.learnt.weight.to(self.frozen.weight)
+            learnt = self.learnt.weight.to(self.frozen.weight)
+            self.frozen.weight[self.rows.start : self.rows.stop] = learnt
         return self.frozen
 
 
@@ -188,25 +203,30 @@ def train_textual_inversion(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
     )
     context = task.fingerprint(pipeline, asdict(config))
-    loop = config.run_loop(len(tokens.tokens))
+    loop, labels = config.run_loop(len(tokens.tokens)), np.asarray(dataset["label"])
     global_batch = loop.global_batch(accelerator.num_processes)
-    first = min(min(rows) for rows in ids.values())
-    with (
-        _trainable_rows(pipeline, first),
-        gradient_checkpointing(pipeline, config.gradient_checkpointing),
-    ):
-        log = train(
-            accelerator,
-            loop,
-            module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
-            loss=task.loss,
-            sampler=balanced_batches(np.asarray(dataset["label"]), global_batch, NAME, loop.seed),
-            folder=folder,
-            name=NAME,
-            validate=task.validate if config.validation_examples else None,
-            on_validate=_grids(pipeline, config, tokens, folder, loop.steps) if config.sample_every else None,
-            context=context,
-        )
+    log: Log = []
+    for lesson in _lessons(config, list(ids.values())):
+        place = folder if lesson.only is None else folder / f"{WORD}-{lesson.only}"
+        with (
+            _trainable_rows(pipeline, lesson.rows),
+            gradient_checkpointing(pipeline, config.gradient_checkpointing),
+        ):
+            found = train(
+                accelerator,
+                loop,
+                module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
+                loss=task.loss,
+                sampler=balanced_batches(labels, global_batch, NAME, loop.seed, only=lesson.only),
+                folder=place,
+                name=NAME,
+                validate=task.validate if config.validation_examples else None,
+                on_validate=_grids(pipeline, config, tokens, place, loop.steps)
+                if config.sample_every
+                else None,
+                context=context,
+            )
+        log += [{**row, "step": row["step"] + len(log)} for row in found]
     base_class = architecture_of(pipeline).class_names[0]
     adapter = Adapter(
         folder=folder / "adapter",
@@ -220,6 +240,27 @@ def train_textual_inversion(
         save_adapter(adapter, pipeline)
     accelerator.wait_for_everyone()
     return adapter
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """Rows of the embedding matrix that are learnt together, and the class whose images alone are shown."""
+
+    rows: range
+    only: int | None = None
+
+
+def _lessons(config: TextualInversionConfig, ids: list[list[int]]) -> list[_Lesson]:
+    """Return what is learnt, in order: every word by itself, or all together.
+
+    Args:
+        config: of the training.
+        ids: rows of the embedding matrix, by class; all of them follow one another.
+    """
+    if config.one_by_one:
+        return [_Lesson(range(min(own), max(own) + 1), code) for code, own in enumerate(ids)]
+    every = [row for own in ids for row in own]
+    return [_Lesson(range(min(every), max(every) + 1))]
 
 
 def _classes(dataset: Dataset) -> list[str]:
@@ -280,12 +321,12 @@ def _grids(
 
 
 @contextmanager
-def _trainable_rows(pipeline: Any, first: int) -> Iterator[None]:
-    """Let the rows from ``first`` on be parameters inside the context and plain rows again after it."""
+def _trainable_rows(pipeline: Any, learnt: range) -> Iterator[None]:
+    """Let some rows be parameters inside the context and plain rows again after it."""
     encoder = text_home(pipeline)[1]
     for module in architecture_of(pipeline).networks(pipeline):
         module.requires_grad_(False)
-    rows = TrainableRows(encoder.get_input_embeddings(), first)
+    rows = TrainableRows(encoder.get_input_embeddings(), learnt)
     encoder.set_input_embeddings(rows)
     try:
         yield

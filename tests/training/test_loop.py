@@ -338,6 +338,52 @@ def test_step_third_is_step_lr_every_third_of_the_epochs():
         reference.step()
 
 
+def test_a_lead_is_step_lr_moved_before_every_epoch(accelerator, tmp_path):
+    # As the code of Wang et al. does: scheduler.step() opens each epoch, the first one too.
+    epochs, per_epoch = 6, 2
+    optimiser = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=1e-2)
+    reference = torch.optim.lr_scheduler.StepLR(optimiser, epochs // 3, 0.1)
+    expected = []
+    for _ in range(epochs):
+        optimiser.step()
+        reference.step()
+        expected += [reference.get_last_lr()[0]] * per_epoch
+    config = LoopConfig(
+        steps=epochs * per_epoch, learning_rate=1e-2, lr_schedule="step_third", schedule_lead=per_epoch
+    )
+    rates = [row["learning_rate"] for row in run_toy(accelerator, config, tmp_path, Toy())]
+    assert rates == pytest.approx(expected)
+    assert rates[:3] == pytest.approx([1e-2, 1e-2, 1e-3])
+
+
+@pytest.mark.parametrize(
+    ("processes", "shape"), [(1, (4, 4)), (2, (4, 2)), (4, (4, 1)), (8, (2, 1)), (16, (1, 1))]
+)
+def test_a_global_batch_is_the_same_for_any_number_of_processes(processes, shape):
+    config = LoopConfig(batch_size=4, global_batch_size=16, learning_rate=5e-4, scale_lr=True)
+    shared = config.shared_by(processes)
+    assert (shared.batch_size, shared.gradient_accumulation_steps) == shape
+    assert shared.global_batch(processes) == shape[0] * shape[1] * processes == 16
+    assert shared.peak_learning_rate(processes) == pytest.approx(8e-3)
+    assert shared.fingerprint(processes) == config.shared_by(1).fingerprint(1)
+
+
+def test_a_global_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ConfigError, match="which 3 processes cannot share evenly: launch one of 1, 2, 4"):
+        LoopConfig(global_batch_size=4).shared_by(3)
+    with pytest.raises(ConfigError, match="says it too: leave one of them out"):
+        LoopConfig(global_batch_size=4, gradient_accumulation_steps=2).validate()
+    assert LoopConfig().shared_by(3) == LoopConfig()
+
+
+def test_a_global_batch_is_what_a_step_takes(accelerator, tmp_path):
+    toys = Toy(dropout=0.0), Toy(dropout=0.0)
+    whole = run_toy(accelerator, FAST, tmp_path / "whole", toys[0])
+    config = replace(FAST, batch_size=3, global_batch_size=4)  # two micro-steps of two rows
+    parts = run_toy(accelerator, config, tmp_path / "parts", toys[1])
+    assert [row["loss"] for row in parts] == pytest.approx([row["loss"] for row in whole], rel=1e-4)
+
+
 def test_shuffled_batches_see_every_row_equally_often():
     sampler = shuffled_batches(ROWS, 8, "key")
     rows = np.concatenate([sampler(step) for step in range(ROWS)])  # eight epochs
@@ -366,6 +412,8 @@ def test_weighted_batches_follow_the_weights():
         ({"learning_rate": math.nan}, r"loop\.learning_rate"),
         ({"warmup_steps": 13}, r"loop\.warmup_steps is 13.*steps=12"),
         ({"ema_decay": 1.0}, r"loop\.ema_decay"),
+        ({"global_batch_size": 0}, r"loop\.global_batch_size is 0"),
+        ({"schedule_lead": 2, "lr_schedule": "constant"}, r"loop\.schedule_lead is 2"),
         ({"max_grad_norm": -1.0}, r"loop\.max_grad_norm"),
     ],
 )

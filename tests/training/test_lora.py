@@ -312,3 +312,5 @@ def test_the_papers_settings() -> None:
     paper.validate()
     assert (paper.rank, paper.loop.steps, paper.loop.batch_size) == (8, 3000, 4)
     assert (paper.loop.learning_rate, paper.loop.max_grad_norm) == (5e-6, 1.0)
+    assert not paper.random_flip
+    assert paper.loop.shared_by(4).global_batch(4) == 4

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from datasets import concatenate_datasets
 from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
@@ -98,8 +99,28 @@ def test_the_words_lower_the_loss_on_fixed_noise(tmp_path: Path) -> None:
     assert log[-1]["validation_loss"] < log[0]["validation_loss"]
 
 
-def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = config(loop={"checkpoint_every": 2})
+def test_words_one_by_one_are_those_of_trainings_of_their_own(tmp_path: Path) -> None:
+    settings = config(one_by_one=True, vectors=2)
+    accelerator, both = Accelerator(cpu=True), tiny_pipeline()
+    adapter = train_textual_inversion(accelerator, both, settings, tiny_corpus(), tmp_path / "both")
+    assert [row["step"] for row in adapter.log] == [1, 2, 3, 4, 5, 6]
+    rows = token_ids(both, adapter.tokens)
+    alone = tiny_pipeline()
+    pool = concatenate_datasets([tiny_corpus(), tiny_corpus(seed=1)])
+    mixed = pool.select([row if row % 2 else 8 + row for row in range(8)])  # other images of the first class
+    train_textual_inversion(accelerator, alone, settings, mixed, tmp_path / "alone")
+    (one, two) = (rows[name] for name in TINY_CLASSES)
+    assert not torch.equal(embeddings(alone)[one], embeddings(both)[one])
+    assert torch.equal(embeddings(alone)[two], embeddings(both)[two])
+    (skin,) = both.tokenizer("skin", add_special_tokens=False).input_ids
+    assert not any(torch.equal(embeddings(both)[row], embeddings(both)[skin]) for row in [*one, *two])
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_killed_run_goes_on_bitwise(
+    one_by_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(loop={"checkpoint_every": 2}, one_by_one=one_by_one)
     accelerator, dataset = Accelerator(cpu=True), tiny_corpus()
     whole = tiny_pipeline()
     log = train_textual_inversion(accelerator, whole, settings, dataset, tmp_path / "whole").log
@@ -164,7 +185,7 @@ def test_grids_are_drawn_while_training(tmp_path: Path) -> None:
 def test_rows_learn_through_a_frozen_matrix() -> None:
     frozen = torch.nn.Embedding(6, 3).requires_grad_(False)
     before = frozen.weight.clone()
-    rows = TrainableRows(frozen, 4)
+    rows = TrainableRows(frozen, range(4, 6))
     ids = torch.tensor([[0, 4, 5, 4]])
     assert torch.equal(rows(ids), frozen(ids))
     rows(ids).sum().backward()
@@ -173,6 +194,8 @@ def test_rows_learn_through_a_frozen_matrix() -> None:
     with torch.no_grad():
         rows.learnt.weight += 1
     assert torch.equal(rows.merge().weight[4:], before[4:] + 1)
+    between = TrainableRows(frozen, range(2, 4))
+    assert torch.equal(between(torch.arange(6)), frozen.weight)
 
 
 def test_classes_take_turns() -> None:
@@ -204,6 +227,7 @@ def test_an_initialiser_of_two_tokens_is_refused(tmp_path: Path) -> None:
         ({"image_size": 60}, "ti.image_size is 60"),
         ({"sample_every": 5}, "ti.loop.validate_every=0"),
         ({"loop": {"steps": 0}}, "ti.loop.steps is 0"),
+        ({"one_by_one": True, "steps_per_condition": False}, "ti.one_by_one learns each word for ti.loop"),
     ],
 )
 def test_settings_that_cannot_work_are_named(settings, message: str) -> None:
@@ -214,5 +238,6 @@ def test_settings_that_cannot_work_are_named(settings, message: str) -> None:
 def test_the_papers_settings() -> None:
     paper = paper_textual_inversion()
     paper.validate()
-    assert paper.run_loop(7).steps == 3500
+    assert (paper.one_by_one, paper.random_flip, paper.loop.weight_decay) == (True, True, 1e-2)
+    assert paper.run_loop(7).steps == 500
     assert paper.loop.learning_rate * paper.loop.global_batch(1) == pytest.approx(8e-3)
