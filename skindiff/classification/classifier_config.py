@@ -1,16 +1,16 @@
 """The settings of a classifier, and the published protocols that settings can name."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from skindiff.classification.cells import is_probe
-from skindiff.classification.networks import Architecture, Head, refuse_impossible
+from skindiff.classification.networks import Architecture, Head, has_batch_norm, refuse_impossible
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance
 from skindiff.training.loop import LoopConfig
+from skindiff.training.samplers import epoch_sizes
 
 PAPER_BATCH = 256
 PAPER_FIRST_EPOCH = 11
@@ -108,7 +108,8 @@ def settings_of(config: ClassifierConfig) -> dict[str, Any]:
     still be taken up.
     """
     settings, usual = asdict(config), asdict(ClassifierConfig())
-    return {name: value for name, value in settings.items() if name not in _ADDED or value != usual[name]}
+    kept = {name: value for name, value in settings.items() if name not in _ADDED or value != usual[name]}
+    return {**kept, "passes": "whole"} if counts_passes(config) else kept  # they were longer once
 
 
 def architecture_of(config: ClassifierConfig, class_names: Sequence[str]) -> Architecture:
@@ -124,6 +125,24 @@ def architecture_of(config: ClassifierConfig, class_names: Sequence[str]) -> Arc
     )
 
 
+def pass_sizes(config: ClassifierConfig, rows: int, processes: int) -> list[int]:
+    """Return the rows of each step of one pass over the images, whose last may be short.
+
+    Args:
+        config: settled, with the batch of its preset.
+        rows: images that are seen in one pass.
+        processes: of the run.
+    """
+    micro_batches = processes * config.loop.shared_by(processes).gradient_accumulation_steps
+    least = 2 * micro_batches if has_batch_norm(architecture_of(config, ("a", "b"))) else 1
+    return epoch_sizes(rows, config.loop.global_batch(processes), least)
+
+
+def counts_passes(config: ClassifierConfig) -> bool:
+    """Whether a training is so many passes over the images, and not so many steps."""
+    return config.preset == "published" or config.epochs is not None
+
+
 def epoch_settings(config: ClassifierConfig, rows: int, processes: int) -> ClassifierConfig:
     """Return ``config`` with steps and validations for its epochs, or as it is where it counts steps.
 
@@ -134,7 +153,7 @@ def epoch_settings(config: ClassifierConfig, rows: int, processes: int) -> Class
     """
     if config.epochs is None:
         return config
-    per_epoch = math.ceil(rows / config.loop.global_batch(processes))
+    per_epoch = len(pass_sizes(config, rows, processes))
     steps = config.epochs * per_epoch
     warmup = min(config.loop.warmup_steps, steps)
     return replace(
@@ -164,24 +183,20 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
             f"preset is paper, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
             "gradient_accumulation_steps x processes to a power of two"
         )
-    per_epoch = math.ceil(rows / PAPER_BATCH)
     loop = replace(
         config.loop,
-        steps=config.published_epochs * per_epoch,
         batch_size=PAPER_BATCH // parts,
         learning_rate=1e-3,
         scale_lr=False,
         lr_schedule="step_third",
         warmup_steps=0,
-        schedule_lead=per_epoch,
         optimiser="adam",
         weight_decay=0.0,
         max_grad_norm=0.0,
         ema_decay=0.0,
-        validate_every=per_epoch,
     )
     vgg = config.architecture.startswith("vgg")
-    return replace(
+    found = replace(
         config,
         augment="published",
         colour_jitter=0.0,
@@ -191,3 +206,7 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
         trainable="head" if vgg else "all",
         loop=loop,
     )
+    per_epoch = len(pass_sizes(found, rows, processes))
+    steps = config.published_epochs * per_epoch
+    counted = replace(loop, steps=steps, validate_every=per_epoch, schedule_lead=per_epoch)
+    return replace(found, loop=counted)

@@ -24,11 +24,12 @@ from torch import nn
 from torch.nn import functional
 
 from skindiff.classification.classifier_config import (
-    PAPER_BATCH,
     PAPER_FIRST_EPOCH,
     ClassifierConfig,
     architecture_of,
+    counts_passes,
     epoch_settings,
+    pass_sizes,
     published_settings,
     settings_of,
 )
@@ -41,7 +42,7 @@ from skindiff.training.augmentation import Augmenter, working_size
 from skindiff.training.balancing import balancing_weights, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.loop import Log, Loss, MicroBatch, train
-from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
+from skindiff.training.samplers import Sampler, epoch_batches, shuffled_batches, weighted_batches
 from skindiff.training.single_process import Worker
 
 logger = get_logger(__name__)
@@ -91,7 +92,7 @@ def train_classifier(
     shown = table if mixing is None else table.select(range(len(mixing.partners)))
     rows = len(_epoch(config, shown, seed))
     if config.preset == "published":
-        config = published_settings(config, len(table), accelerator.num_processes)
+        config = published_settings(config, len(shown), accelerator.num_processes)
     else:
         config = epoch_settings(config, rows, accelerator.num_processes)
     config = replace(config, loop=replace(config.loop, seed=seed))
@@ -99,7 +100,7 @@ def train_classifier(
     table = table.resized(working_size(config.image_size, config.augment))
     model = _network(config, class_names)
     folder.mkdir(parents=True, exist_ok=True)
-    selection = _Selection(config, len(table), folder / BEST_FILE)
+    selection = _Selection(config, folder / BEST_FILE)
 
     def validate(module: nn.Module) -> dict[str, float]:
         scores = {} if judged is None else _scores(accelerator, module, judged)
@@ -160,11 +161,11 @@ def predict(
 class _Selection:
     """The best validated weights so far, decided by the log alone, so that a resume decides the same."""
 
-    def __init__(self, config: ClassifierConfig, rows: int, file: Path) -> None:
+    def __init__(self, config: ClassifierConfig, file: Path) -> None:
         self.published, self.file = config.preset == "published", file
         self.chosen_by = f"validation_{'loss' if self.published else config.selection}"
         self.chooses = self.published or config.selection != "none"
-        self.first_step = PAPER_FIRST_EPOCH * math.ceil(rows / PAPER_BATCH) if self.published else 0
+        self.first_step = PAPER_FIRST_EPOCH * config.loop.validate_every if self.published else 0
 
     def score(self, row: dict[str, float]) -> float:
         """Return what the best row has most of, -inf for a row that does not compete."""
@@ -236,16 +237,20 @@ def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray
 
 def _sampler(config: ClassifierConfig, shown: ImageTable, mixing: Mixing | None, processes: int) -> Sampler:
     weights, batch = balancing_weights(shown, config.balance), config.loop.global_batch(processes)
-    if weights is not None:
-        sampler = weighted_batches(weights, batch, "classifier", config.loop.seed)
+    rows, key = _epoch(config, shown, config.loop.seed), ("classifier", config.loop.seed)
+    if counts_passes(config):
+        sampler = epoch_batches(pass_sizes(config, len(rows), processes), *key, weights=weights)
+    elif weights is not None:
+        sampler = weighted_batches(weights, batch, *key)
     else:
-        rows = _epoch(config, shown, config.loop.seed)
-        places = shuffled_batches(len(rows), batch, "classifier", config.loop.seed)
+        sampler = shuffled_batches(len(rows), batch, *key)
+    places = sampler
+    if config.balance == "oversample":
 
         def sampler(step: int) -> np.ndarray:
             return np.asarray(rows[places(step)])
 
-    return sampler if mixing is None else mixing.sampler(sampler, "classifier", config.loop.seed)
+    return sampler if mixing is None else mixing.sampler(sampler, *key)
 
 
 def _classification_loss(config: ClassifierConfig, table: ImageTable, device: torch.device) -> Loss:

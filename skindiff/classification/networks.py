@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -173,6 +174,14 @@ def build_classifier(
                 f"{path}pretrained to false"
             ) from error
     return SkinClassifier(network, architecture)
+
+
+@lru_cache(maxsize=32)
+def has_batch_norm(architecture: Architecture) -> bool:
+    """Whether a network has batch norm, which in training needs two rows at a time."""
+    with torch.device("meta"):
+        network = _create(architecture, False, {})
+    return any(isinstance(part, _BatchNorm) for part in network.modules())
 
 
 def save_classifier(folder: Path, model: SkinClassifier) -> None:

@@ -40,7 +40,8 @@ class Family:
     name; its class name is what ``model_index.json`` says, so no other family may have it."""
     trainer: str
     """``trainer(accelerator, settings, table, folder, seed)``, which returns the pipeline, saves it in
-    ``folder/pipeline``, and leaves its curves, rows with ``step``, in ``folder/training_log.json``."""
+    ``folder/pipeline``, and leaves its curves, rows with ``step``, in ``folder/training_log.json``. Where the
+    settings have ``early_stopping`` and it is true, it is given ``validation`` too, a table of images."""
     sampler: tuple[str, ...] = ()
     """What the pipeline's ``draw`` takes besides classes, generators and images."""
 

@@ -120,11 +120,13 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
     """
     trainer, own = find_family(config.family).trainer, config.own
     train = study.train if rows is None else rows
+    held_out = _held_out(study, own)
     stage = study.stage(
         f"generator-{config.family.replace('_', '-')}",
         says=f"training {config.family}",
         config=asdict(own),  # type: ignore[call-overload]
         rows=list(train["image_id"]),
+        **({"validation": study.split.validation} if held_out else {}),
         seed=study.seed,
     )
     if not stage.done:
@@ -132,6 +134,19 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
         counts = np.bincount(table.labels, minlength=len(table.class_names)).tolist()
         named = ", ".join(f"{count} {name}" for name, count in zip(table.class_names, counts, strict=True))
         logger.info("%s learns from %s", config.family, named)
-        imported(trainer)(study.accelerator, own, table, stage.folder, study.seed)
+        imported(trainer)(study.accelerator, own, table, stage.folder, study.seed, **held_out)
         stage.finish()
     return stage.folder / PIPELINE
+
+
+def _held_out(study: Study, own: FamilySettings) -> dict[str, ImageTable]:
+    """Return what a trainer is given besides: validation images, where a family that stops early asks."""
+    if not vars(own).get("early_stopping"):
+        return {}
+    validation = study.validation
+    if validation is None or not len(validation):
+        raise ConfigError(
+            "early_stopping is true, and the split has no validation images: set validation_fraction above "
+            "0, or early_stopping to false"
+        )
+    return {"validation": ImageTable.from_dataset(validation)}

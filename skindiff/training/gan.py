@@ -11,7 +11,7 @@ process as closely as elsewhere: batch norm sees the rows of its own process, an
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -88,7 +88,7 @@ def train_gan(
         ConfigError: a setting cannot work, alone or with this corpus (grey against colour).
         TrainingError: an empty table or class, a checkpoint of other settings, or a loss that is not finite.
     """
-    config = replace(config, loop=replace(config.loop, seed=seed))
+    config = config.settled(len(table), seed, accelerator.num_processes)
     config.validate()
     refuse_absent_class(table)
     table = generator_table(table, config.working_size(), config.channels)

@@ -1,7 +1,8 @@
 """The settings of the conditional GANs of four papers: one class each, the published ones as defaults."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 from diffusers import ModelMixin
 
@@ -73,8 +74,18 @@ class GANConfig:
     """Images of each class whose distances are measured every loop.validate_every steps; at least 2."""
     collapse_below: float = 0.3
     """A class whose images are less diverse than this share of its real images is reported as collapsed."""
+    epochs: int = 0
+    """Passes of the discriminator over the training images, which overrule loop.steps; 0 leaves those."""
     loop: LoopConfig = field(default_factory=lambda: _loop(5000, 64, 2e-4))
     """Steps of the generator, batch, rates; its seed is the one given to train_gan."""
+
+    def settled(self, rows: int, seed: int, processes: int) -> Self:
+        """Return these settings with a seed, and with the steps that the epochs take of so many rows."""
+        loop = replace(self.loop, seed=seed)
+        if self.epochs:
+            seen = loop.global_batch(processes) * self.discriminator_steps
+            loop = replace(loop, steps=math.ceil(self.epochs * rows / seen))
+        return replace(self, loop=loop)
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
@@ -84,6 +95,7 @@ class GANConfig:
             ("latent_size", 1),
             ("discriminator_steps", 1),
             ("diversity_images", 2),
+            ("epochs", 0),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")

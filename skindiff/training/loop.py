@@ -177,11 +177,14 @@ class MicroBatch:
         indices: (batch_size,) int64 on the CPU, rows of the training table.
         positions: (batch_size,) int64 on the CPU, the place of each row in the global batch; with
             ``(seed, step, position)`` it keys all noise of a row.
+        weight: of the mean loss of these rows among the micro-batches of the step, 1 in the mean; another
+            where a last batch cannot be cut evenly.
     """
 
     step: int
     indices: torch.Tensor
     positions: torch.Tensor
+    weight: float = 1.0
 
 
 Loss = Callable[[nn.Module, MicroBatch], torch.Tensor]
@@ -264,18 +267,27 @@ def micro_batches(
 ) -> list[MicroBatch]:
     """Cut the global batch of ``step``, micro-step by micro-step and in each process by process.
 
-    So the rows and positions of a micro-step over all processes are those of a longer micro-step of one.
+    So the rows and positions of a micro-step over all processes are those of a longer micro-step of one. A
+    batch of another size, the last of an epoch, is cut as evenly as can be; a process that is left without
+    rows is given one that weighs nothing, since all must take part.
 
     Raises:
-        TrainingError: the sampler gave too few or too many rows.
+        TrainingError: the sampler gave no row, or twice as many as a step takes.
     """
-    processes = accelerator.num_processes
+    processes, index = accelerator.num_processes, accelerator.process_index
     rows = torch.as_tensor(np.asarray(sampler(step), dtype=np.int64))
-    expected = config.global_batch(processes)
-    if len(rows) != expected:
-        raise TrainingError(f"the sampler of {name} gave {len(rows)} rows: a step takes {expected}")
-    positions = torch.arange(expected).view(-1, processes, config.batch_size)[:, accelerator.process_index]
-    return [MicroBatch(step, rows[own], own) for own in positions]
+    expected, count = config.global_batch(processes), len(rows)
+    if not 0 < count < 2 * expected:
+        raise TrainingError(f"the sampler of {name} gave {count} rows: a step takes {expected}")
+    if count == expected:
+        positions = torch.arange(expected).view(-1, processes, config.batch_size)[:, index]
+        return [MicroBatch(step, rows[own], own) for own in positions]
+    parts = np.array_split(np.arange(count), processes * config.gradient_accumulation_steps)
+    return [
+        MicroBatch(step, rows[own], torch.from_numpy(own), len(part) * len(parts) / count)
+        for part in parts[index::processes]
+        for own in [part if len(part) else np.zeros(1, dtype=np.int64)]
+    ]
 
 
 class _Run:
@@ -338,7 +350,7 @@ class _Run:
             )
             with nullcontext() if last else accelerator.no_sync(self.prepared):
                 with accelerator.autocast():
-                    value = loss(self.prepared, batch)
+                    value = loss(self.prepared, batch) * batch.weight
                 accelerator.backward(value)
             total += value.detach().float() / len(batches)
         # An infinite bound leaves the gradients alone and still measures them.

@@ -1,13 +1,55 @@
 """Which rows of the training table a step sees: pure functions of a key and the step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from skindiff.seeding import numpy_generator
 
 Sampler = Callable[[int], np.ndarray]
-"""Maps an optimiser step, counted from 0, to the rows of its global batch."""
+"""Maps an optimiser step, counted from 0, to the rows of its global batch; at the end of a pass over the
+images they may be fewer, or a few more."""
+
+
+def epoch_sizes(rows: int, global_batch: int, least: int = 1) -> list[int]:
+    """Return how many rows each step of one pass over the images has.
+
+    Args:
+        rows: of one pass.
+        global_batch: rows of a step.
+        least: a last batch of fewer rows joins the one before, if there is one: batch norm needs two.
+    """
+    full, rest = divmod(rows, global_batch)
+    sizes = [global_batch] * full + [rest] * (rest > 0)
+    if len(sizes) > 1 and sizes[-1] < least:
+        sizes[-2:] = [sizes[-2] + sizes[-1]]
+    return sizes
+
+
+def epoch_batches(sizes: Sequence[int], *key: str | int, weights: np.ndarray | None = None) -> Sampler:
+    """Return a sampler of whole passes: each shows every row once, and ends with a batch of what is left.
+
+    Args:
+        sizes: of the batches of one pass, of :func:`epoch_sizes`.
+        key: of the order.
+        weights: (n,); where they are given a pass takes as many rows with replacement, in proportion to them.
+    """
+    rows, ends = sum(sizes), np.cumsum(sizes)
+    shares = None if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        generator = numpy_generator(*key, "epoch", epoch)
+        return (
+            generator.permutation(rows) if shares is None else generator.choice(len(shares), rows, p=shares)
+        )
+
+    def sample(step: int) -> np.ndarray:
+        epoch, place = divmod(step, len(sizes))
+        return order(epoch)[ends[place] - sizes[place] : ends[place]]
+
+    return sample
 
 
 def shuffled_batches(rows: int, global_batch: int, *key: str | int) -> Sampler:

@@ -7,7 +7,6 @@ of variance v per value corresponds to ``kl_weight`` = 2 v.
 
 import inspect
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from skindiff.training.generator_data import (
     table_fingerprint,
 )
 from skindiff.training.loop import Log, Loss, MicroBatch, train
-from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
+from skindiff.training.samplers import Sampler, epoch_batches, epoch_sizes, shuffled_batches, weighted_batches
 from skindiff.training.vae_config import VAEConfig
 
 NAME = "vae"
@@ -149,14 +148,25 @@ def _settled(config: VAEConfig, rows: int, seed: int, processes: int) -> VAEConf
     """Return ``config`` with its seed, and with the steps that its epochs take."""
     loop = replace(config.loop, seed=seed)
     if config.epochs:
-        loop = replace(loop, steps=config.epochs * math.ceil(rows / loop.global_batch(processes)))
+        per_epoch = len(_pass_sizes(config, rows, processes))
+        looked = per_epoch if config.early_stopping else loop.validate_every
+        loop = replace(loop, steps=config.epochs * per_epoch, validate_every=looked)
     settled = replace(config, loop=loop)
     settled.validate()
     return settled
 
 
+def _pass_sizes(config: VAEConfig, rows: int, processes: int) -> list[int]:
+    micro_batches = processes * config.loop.shared_by(processes).gradient_accumulation_steps
+    # Two rows at a time, as most families have batch norm.
+    return epoch_sizes(rows, config.loop.global_batch(processes), least=2 * micro_batches)
+
+
 def _sampler(config: VAEConfig, table: ImageTable, processes: int) -> Sampler:
     weights, batch = balancing_weights(table, config.balance), config.loop.global_batch(processes)
+    if config.epochs:
+        sizes = _pass_sizes(config, len(table), processes)
+        return epoch_batches(sizes, NAME, config.loop.seed, weights=weights)
     if weights is None:
         return shuffled_batches(len(table), batch, NAME, config.loop.seed)
     return weighted_batches(weights, batch, NAME, config.loop.seed)

@@ -42,6 +42,9 @@ class VAEConfig:
     """1 for grey corpora, 3 for those in colour."""
     epochs: int = 0
     """Passes over the training images, which then overrule loop.steps; 0 leaves those."""
+    early_stopping: bool = False
+    """Keep the weights with the lowest loss on the split's validation images, in place of the last; looked at
+    after every epoch, or every loop.validate_every steps where epochs is 0."""
     balance: Balance = "none"
     """Sample every row equally often, or classes, or classes within skin types."""
     augment: Literal["none", "flip", "geometric"] = "none"

@@ -10,8 +10,13 @@ from accelerate import Accelerator
 from torchvision.transforms import v2
 
 from skindiff.classification import fine_tuning
-from skindiff.classification.classifier_config import ClassifierConfig, epoch_settings, settings_of
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.classifier_config import (
+    ClassifierConfig,
+    epoch_settings,
+    pass_sizes,
+    settings_of,
+)
+from skindiff.classification.fine_tuning import _sampler, predict, train_classifier
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
@@ -46,11 +51,33 @@ def log_of(folder) -> list[dict[str, float]]:
 def test_epochs_are_passes_over_the_images_judged_after_each(accelerator, tmp_path) -> None:
     train_classifier(accelerator, SHORT, table((9, 5, 3)), table((2, 2, 2), 50), CLASSES, tmp_path, SEED)
     log = log_of(tmp_path)
-    assert [row["step"] for row in log] == [1, 2, 3, 4, 5, 6]  # 17 images in batches of 8, twice
-    assert [row["step"] for row in log if "validation_loss" in row] == [3, 6]
-    two = epoch_settings(replace(SHORT, loop=replace(SHORT.loop, warmup_steps=9)), rows=17, processes=2)
+    # 17 images in batches of 8 and 9, twice: there is batch norm, and a single image would have no spread.
+    assert [row["step"] for row in log] == [1, 2, 3, 4]
+    assert [row["step"] for row in log if "validation_loss" in row] == [2, 4]
+    two = epoch_settings(replace(SHORT, loop=replace(SHORT.loop, warmup_steps=9)), rows=21, processes=2)
     assert (two.loop.steps, two.loop.validate_every, two.loop.warmup_steps) == (4, 2, 4)
+    assert pass_sizes(SHORT, 21, 2) == [16, 5]
+    assert pass_sizes(SHORT, 19, 2) == [19]
+    plain = replace(SHORT, architecture="test_vit", image_size=160)
+    assert pass_sizes(plain, 17, 1) == [8, 8, 1]
     assert epoch_settings(replace(SHORT, epochs=None), 17, 1) == replace(SHORT, epochs=None)
+
+
+@pytest.mark.parametrize("balance", ["none", "class", "oversample"])
+def test_an_epoch_shows_every_image_once_and_a_hundred_a_hundred_times(balance) -> None:
+    images = table((9, 5, 4))
+    config = epoch_settings(
+        replace(SHORT, balance=balance, epochs=100), 27 if balance == "oversample" else 18, 1
+    )
+    sampler = _sampler(config, images, None, 1)
+    shown = np.concatenate([sampler(step) for step in range(config.loop.steps)])
+    assert len(shown) == 100 * (27 if balance == "oversample" else 18)
+    counts = np.bincount(shown, minlength=18)
+    if balance == "none":
+        assert set(counts) == {100}
+    else:
+        by_class = [counts[images.labels == code].sum() / len(shown) for code in range(3)]
+        assert by_class == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
 def test_watched_tests_are_scored_and_change_nothing(accelerator, tmp_path) -> None:
@@ -60,7 +87,7 @@ def test_watched_tests_are_scored_and_change_nothing(accelerator, tmp_path) -> N
     seen = train_classifier(accelerator, SHORT, *sets, CLASSES, tmp_path / "b", SEED, watched)
     assert np.array_equal(*(predict(accelerator, model, watched["all"]) for model in (plain, seen)))
     log = log_of(tmp_path / "b")
-    assert [row["step"] for row in log if "test_all_accuracy" in row] == [3, 6]
+    assert [row["step"] for row in log if "test_all_accuracy" in row] == [2, 4]
     assert 0 <= log[-1]["test_all_auroc"] <= 1
     assert "test_one class_accuracy" in log[-1]
     assert "test_one class_auroc" not in log[-1]
@@ -106,7 +133,7 @@ def test_oversampling_repeats_every_row_of_a_class_alike(accelerator, tmp_path) 
     assert len(log_of(tmp_path)) == 3  # 21 rows in batches of 8
     sampler = fine_tuning._sampler(config, table((7, 3, 1)), None, 1)
     drawn = np.concatenate([sampler(step) for step in range(21)])
-    assert np.bincount(labels[drawn]).tolist() == [56, 56, 56]
+    assert np.bincount(labels[drawn]).tolist() == [49, 49, 49]  # seven passes of 8, 8 and 5 rows
 
 
 def test_one_channel_is_for_grey_images(accelerator, tmp_path) -> None:

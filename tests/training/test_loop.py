@@ -11,8 +11,8 @@ from torch import nn
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.training.checkpoints import newest_checkpoint, remove_checkpoints
-from skindiff.training.loop import LoopConfig, MicroBatch, train
-from skindiff.training.samplers import shuffled_batches, weighted_batches
+from skindiff.training.loop import LoopConfig, MicroBatch, micro_batches, train
+from skindiff.training.samplers import epoch_batches, epoch_sizes, shuffled_batches, weighted_batches
 from skindiff.training.schedules import learning_rate_factor
 from tests.training.toy import ROWS, Toy, run_toy, table, toy_loss
 
@@ -268,8 +268,9 @@ def test_weights_in_half_precision_are_refused(accelerator, tmp_path):
 
 
 def test_a_sampler_must_fill_the_global_batch(accelerator, tmp_path):
-    with pytest.raises(TrainingError, match="gave 3 rows: a step takes 4"):
-        run_toy(accelerator, FAST, tmp_path, Toy(), sampler=lambda step: np.arange(3))
+    for count in (0, 8):  # fewer, or a few more, are the end of an epoch
+        with pytest.raises(TrainingError, match=f"gave {count} rows: a step takes 4"):
+            run_toy(accelerator, FAST, tmp_path, Toy(), sampler=lambda step, rows=count: np.arange(rows))
 
 
 def test_learning_rate_scales_with_the_global_batch(accelerator, tmp_path):
@@ -382,6 +383,65 @@ def test_a_global_batch_is_what_a_step_takes(accelerator, tmp_path):
     config = replace(FAST, batch_size=3, global_batch_size=4)  # two micro-steps of two rows
     parts = run_toy(accelerator, config, tmp_path / "parts", toys[1])
     assert [row["loss"] for row in parts] == pytest.approx([row["loss"] for row in whole], rel=1e-4)
+
+
+class Process:
+    """One of several, as far as cutting a batch goes."""
+
+    def __init__(self, count: int, index: int) -> None:
+        self.num_processes, self.process_index = count, index
+
+
+@pytest.mark.parametrize(("processes", "accumulation"), [(1, 1), (1, 4), (2, 2), (4, 1), (8, 1)])
+@pytest.mark.parametrize("count", [1, 3, 5, 8, 9])
+def test_the_last_batch_of_an_epoch_is_shared_by_all(processes, accumulation, count):
+    size = 8 // (processes * accumulation)
+    config = LoopConfig(batch_size=max(size, 1), gradient_accumulation_steps=accumulation)
+    parts = [
+        part
+        for index in range(processes)
+        for part in micro_batches(
+            Process(processes, index), config, lambda step: np.arange(100, 100 + count), 0, "toy"
+        )
+    ]
+    assert len(parts) == processes * accumulation
+    assert np.mean([part.weight for part in parts]) == pytest.approx(1)
+    seen = np.concatenate([part.positions.numpy() for part in parts if part.weight])
+    assert sorted(seen) == list(range(count))
+    assert all((part.indices == part.positions + 100).all() for part in parts)
+    assert all(len(part.indices) for part in parts)  # none stays away: the others would wait for it
+    mean = sum(part.weight * part.positions.double().mean() for part in parts) / len(parts)
+    assert mean == pytest.approx((count - 1) / 2)  # of means, weighted: the mean over all rows
+
+
+def test_a_short_batch_moves_weights_as_the_mean_over_its_rows(accelerator, tmp_path):
+    sizes = epoch_sizes(ROWS, 4)
+    assert sizes[-1] == 1
+    logs = []
+    for batch_size, accumulation in ((4, 1), (1, 4)):
+        config = replace(
+            FAST, batch_size=batch_size, gradient_accumulation_steps=accumulation, steps=2 * len(sizes)
+        )
+        folder = tmp_path / str(batch_size)
+        toy, batches = Toy(dropout=0.0), epoch_batches(sizes, "toy", 0)
+        logs.append([row["loss"] for row in run_toy(accelerator, config, folder, toy, sampler=batches)])
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-5)
+
+
+def test_passes_are_whole():
+    assert epoch_sizes(10, 4) == [4, 4, 2]
+    assert epoch_sizes(9, 4, least=2) == [4, 5]
+    assert epoch_sizes(9, 4) == [4, 4, 1]
+    assert epoch_sizes(1, 4, least=2) == [1]
+    assert epoch_sizes(8, 4, least=2) == [4, 4]
+    sampler = epoch_batches([4, 4, 2], "key")
+    passes = [np.concatenate([sampler(3 * epoch + step) for step in range(3)]) for epoch in range(2)]
+    assert [sorted(rows) for rows in passes] == [list(range(10))] * 2
+    assert not np.array_equal(passes[0], passes[1])
+    drawn = epoch_batches([400, 200], "key", weights=np.array([1.0, 0.0, 3.0]))
+    counts = np.bincount(np.concatenate([drawn(0), drawn(1)]), minlength=3)
+    assert counts.sum() == 600
+    assert (counts[1], counts[2] / counts[0]) == (0, pytest.approx(3, rel=0.3))
 
 
 def test_shuffled_batches_see_every_row_equally_often():

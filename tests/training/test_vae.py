@@ -9,12 +9,14 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+import skindiff
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.vae_parts import Reconstruction
 from skindiff.training import vae
 from skindiff.training.loop import LoopConfig, Loss, MicroBatch
+from skindiff.training.samplers import epoch_sizes
 from skindiff.training.vae import train_vae, vae_loss
 from skindiff.training.vae_config import (
     CvaeConvConfig,
@@ -177,6 +179,20 @@ def test_the_joint_vae_leads_both_divergences_to_rising_capacities() -> None:
 def test_epochs_overrule_steps(tmp_path: Path) -> None:
     run(replace(families()[1], epochs=2), tmp_path)
     assert len(json.loads((tmp_path / "training_log.json").read_text())) == 2 * math.ceil(10 / 4)
+
+
+def test_a_study_stops_early_by_its_validation_images(tmp_path: Path) -> None:
+    corpus = skindiff.load_corpus("phantom", images_per_class={"I": 6}, image_size=28)
+    split = skindiff.make_split(corpus, validation_fraction=0.3, test_fraction=0.2)
+    settings = {"channels": 3, "epochs": 3, "batch_size": 8, "early_stopping": True}
+    skindiff.train_generator(corpus, split, "fc_cvae", output_dir=tmp_path, **settings)
+    log = json.loads(next(tmp_path.rglob("training_log.json")).read_text())
+    per_epoch = len(epoch_sizes(len(split.train), 8, least=2))
+    looked = [row["step"] for row in log if "validation_loss" in row]
+    assert looked == [per_epoch, 2 * per_epoch, 3 * per_epoch]
+    whole = skindiff.make_split(corpus, validation_fraction=0.0, test_fraction=0.2)
+    with pytest.raises(ConfigError, match="early_stopping is true, and the split has no validation images"):
+        skindiff.train_generator(corpus, whole, "fc_cvae", **settings)
 
 
 def test_the_weights_with_the_lowest_held_out_loss_are_kept(
