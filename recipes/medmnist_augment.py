@@ -35,6 +35,9 @@ class MedMNISTAugmentConfig(ClassStudyConfig):
     """Split of a corpus that is not MedMNIST, which has parts of its own."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """Seeds of generators and classifiers together; experiment.train_seeds is overruled."""
+    deduplicated: bool = True
+    """Of MedMNIST report the test images that have no twin in training too, as a test set of its own, with
+    weights chosen on validation images that have none."""
     families: list[str] = field(default_factory=lambda: ["cvae_conv", "joint_vae", "attention_gan"])
     """Families of generators to compare."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
@@ -52,18 +55,20 @@ def main(config: MedMNISTAugmentConfig) -> Path:
     # 1. The corpus, and its own split.
     with opened(config) as (run, corpus):
         fractions = {} if own else vars(config.fractions)
-        split = skindiff.make_split(corpus, "official" if own else "fractions", **fractions)
+        cuts = [skindiff.make_split(corpus, "official" if own else "fractions", **fractions)]
+        if own and config.deduplicated:
+            cuts.append(skindiff.make_split(corpus, "official", deduplicated=True))
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
-    splits = [split] * len(config.seeds)
+    splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)
 
     synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, config.seeds, "generators, "):
+    for study in each_study(run, corpus, splits, seeds, "generators, "):
         synthetic.append([])
         for family in config.families:
             # 2. Train the generator.
             generator = skindiff.train_generator(
-                corpus, split, family, study.seed, study, **config.generator.settings_of(family)
+                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
             )
             # 3. Generate more of rare classes; the Joint VAE reconstructs every training image.
             images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
@@ -76,7 +81,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
         splits,
         synthetic,
         output_dir=run,
-        seeds=config.seeds,
+        seeds=seeds,
         about=about,
         **vars(config.experiment),
         **config.measured,

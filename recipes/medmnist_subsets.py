@@ -42,6 +42,9 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
     """Seed of the subset (or split), which is one for all seeds."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """Seeds of generators and classifiers together; experiment.train_seeds is overruled."""
+    deduplicated: bool = True
+    """Of MedMNIST report the test images that have no twin in training too, as a test set of its own, with
+    weights chosen on validation images that have none."""
     families: list[str] = field(default_factory=lambda: ["fc_autoencoder", "fc_cvae", "fc_gan"])
     """Families of generators to compare."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
@@ -62,18 +65,21 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
     with opened(config) as (run, corpus):
         settings = {"per_class": config.per_class} if own else vars(config.fractions)
         protocol: Protocol = "subset" if own else "fractions"
-        split = skindiff.make_split(corpus, protocol, config.subset_seed, **settings)
+        cuts = [skindiff.make_split(corpus, protocol, config.subset_seed, **settings)]
+        if own and config.deduplicated:
+            known = {**settings, "deduplicated": True}
+            cuts.append(skindiff.make_split(corpus, protocol, config.subset_seed, **known))
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
-    splits = [split] * len(config.seeds)
+    splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)
 
     synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, config.seeds, "generators, "):
+    for study in each_study(run, corpus, splits, seeds, "generators, "):
         synthetic.append([])
         for family in config.families:
             # 2. Train the generator.
             generator = skindiff.train_generator(
-                corpus, split, family, study.seed, study, **config.generator.settings_of(family)
+                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
             )
             # 3. Generate 150 images of each class (the autoencoder reconstructs its training images).
             images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
@@ -86,7 +92,7 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
         splits,
         synthetic,
         output_dir=run,
-        seeds=config.seeds,
+        seeds=seeds,
         about=about,
         **vars(config.experiment),
         **config.measured,

@@ -20,13 +20,14 @@ from typing import Literal, NamedTuple, get_args
 from PIL import Image
 
 from skindiff.corpora import local_features
-from skindiff.corpora.local_features import LocalFeatures
 from skindiff.corpora.near_duplicates import (
     Match,
     NearDuplicateConfig,
+    Seen,
     find_matches,
     workers,
 )
+from skindiff.corpora.whole_pictures import thumbnail
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import replacing, write_atomically
 from skindiff.progress import progress
@@ -39,7 +40,7 @@ STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
 COLUMNS = ("image_id", "status", "group_id", "reason")
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised whenever the same files and settings would give other findings."""
 
 LARGE_GROUP = 12
@@ -181,21 +182,21 @@ def _look(files: Mapping[str, Path], config: AuditConfig) -> _Findings:
         local_features.opencv()
     contents = sorted(files)
     unfit: dict[str, tuple[Status, str]] = {}
-    features: dict[str, LocalFeatures] = {}
+    found: dict[str, Seen] = {}
     alone = local_features.one_thread_each() if config.find_near_duplicates else nullcontext()
     with alone, ThreadPoolExecutor(workers(config.near_duplicates)) as executor:
         seen = executor.map(partial(_screen, config=config), (files[content] for content in contents))
         bar = progress(seen, total=len(contents), desc="looking at images", unit="image")
         for content, result in zip(contents, bar, strict=True):
-            if isinstance(result, LocalFeatures):
-                features[content] = result
+            if isinstance(result, Seen):
+                found[content] = result
             elif result is not None:
                 unfit[content] = result
-    return _Findings(unfit, find_matches(files, features, config.near_duplicates) if features else [])
+    return _Findings(unfit, find_matches(files, found, config.near_duplicates) if found else [])
 
 
-def _screen(path: Path, config: AuditConfig) -> LocalFeatures | tuple[Status, str] | None:
-    """Decode one file: why it cannot be used, else its features (``None`` when none are wanted)."""
+def _screen(path: Path, config: AuditConfig) -> Seen | tuple[Status, str] | None:
+    """Decode one file: why it cannot be used, else what is kept of it (``None`` when nothing is wanted)."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -209,7 +210,8 @@ def _screen(path: Path, config: AuditConfig) -> LocalFeatures | tuple[Status, st
         return "constant", f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}"
     if not config.find_near_duplicates:
         return None
-    return local_features.extract(grey, config.near_duplicates.keypoints)
+    features = local_features.extract(grey, config.near_duplicates.keypoints)
+    return Seen(features, thumbnail(grey), width=grey.shape[1], height=grey.shape[0])
 
 
 def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig) -> list[AuditRow]:
@@ -240,8 +242,12 @@ def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig)
         match = best[content]
         other = images[match.second if match.first == content else match.first][0]
         flipped = "mirrored " if match.mirrored else ""
-        evidence = f"{match.inliers} inliers, agreement {match.agreement:.2f}"
-        return AuditRow(image_id, "duplicate", group[0], f"{flipped}near-duplicate of {other} ({evidence})")
+        agreed = f"agreement {match.agreement:.2f}"
+        if match.correlation:
+            reason = f"{flipped}same picture as {other} (correlation {match.correlation:.2f}, {agreed})"
+        else:
+            reason = f"{flipped}near-duplicate of {other} ({match.inliers} inliers, {agreed})"
+        return AuditRow(image_id, "duplicate", group[0], reason)
 
     return [row(image_id, content) for image_id, content in contents.items()]
 
@@ -257,7 +263,7 @@ def _groups(contents: Iterable[str], edges: list[Match]) -> dict[str, str]:
         edge
         for edge in edges
         if group_of[edge.first] not in large
-        or (edge.inliers >= STRONG_INLIERS and edge.agreement >= STRONG_AGREEMENT)
+        or ((edge.inliers >= STRONG_INLIERS or edge.correlation) and edge.agreement >= STRONG_AGREEMENT)
     ]
     logger.info("audit: %d groups of over %d files keep strong matches only", len(large), LARGE_GROUP)
     return _connected(contents, kept)

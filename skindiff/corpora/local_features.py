@@ -165,6 +165,12 @@ def affine_inliers(first: np.ndarray, second: np.ndarray) -> tuple[int, np.ndarr
     return int(inliers.sum()), affine
 
 
+def scaling(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the map (2, 3) that lays the whole of one grey image over the whole of another."""
+    ratios = np.array([second.shape[1] / first.shape[1], second.shape[0] / first.shape[0]], np.float32)
+    return np.column_stack([np.diag(ratios), (ratios - 1) / 2])
+
+
 def agreement(first: np.ndarray, second: np.ndarray, affine: np.ndarray) -> float:
     """Say how well two grey images (uint8) agree where ``affine`` lays the first over the second.
 

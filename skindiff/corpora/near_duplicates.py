@@ -7,7 +7,7 @@ not used: duplicates in this field are mostly crops and zooms, which they miss.
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skindiff.corpora import local_features
 from skindiff.corpora.local_features import LocalFeatures
 from skindiff.corpora.visual_words import candidate_pairs
+from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
 from skindiff.errors import ConfigError
 from skindiff.progress import progress
 
@@ -73,6 +75,15 @@ class NearDuplicateConfig:
             raise ConfigError(f"{path}min_agreement is {self.min_agreement}: give a number from 0 to 1")
 
 
+class Seen(NamedTuple):
+    """What is kept of an image that takes part in the search."""
+
+    features: LocalFeatures
+    thumbnail: NDArray[np.float32]
+    width: int
+    height: int
+
+
 class Match(NamedTuple):
     """Evidence that two images show the same thing; ``first < second`` are names of images."""
 
@@ -81,9 +92,13 @@ class Match(NamedTuple):
     mirrored: bool
     inliers: int
     agreement: float
+    correlation: float = 0.0
+    """Of the whole pictures, where they were compared; 0 for a match of local features."""
 
     def accepted(self, config: NearDuplicateConfig) -> bool:
         """Whether the evidence is enough under these thresholds."""
+        if self.correlation:
+            return self.agreement >= AGREEMENT
         return self.inliers >= config.min_inliers and self.agreement >= config.min_agreement
 
 
@@ -93,18 +108,20 @@ def workers(config: NearDuplicateConfig) -> int:
 
 
 def find_matches(
-    files: Mapping[str, Path], features: Mapping[str, LocalFeatures], config: NearDuplicateConfig
+    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
 ) -> list[Match]:
-    """Search all images for pairs that match, loosely: with at least :data:`EVIDENCE_INLIERS` inliers.
+    """Search all images for pairs that match, loosely: by local features, or as whole pictures.
 
     Args:
         files: of the images, by name; those of pairs worth a look are decoded once more.
-        features: of the images that take part, by name.
+        seen: of the images that take part, by name.
         config: the thresholds in it are not applied here (see :meth:`Match.accepted`).
 
     Returns:
-        At most one match per pair (the better way round), sorted by names.
+        At most one match per pair (the better way round), sorted by names; that of the whole pictures only
+        where local features were not enough.
     """
+    features = {name: one.features for name, one in seen.items()}
     names = sorted(name for name, one in features.items() if len(one.points) >= EVIDENCE_INLIERS)
     with local_features.one_thread_each(), ThreadPoolExecutor(workers(config)) as executor:
         pairs = candidate_pairs(
@@ -122,8 +139,35 @@ def find_matches(
                 for match in matches:
                     pair = (match.first, match.second)
                     found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
+        for match in _whole(files, seen, config):
+            pair = (match.first, match.second)
+            if pair not in found or not found[pair].accepted(config):
+                found[pair] = match
     logger.info("compared %d pairs of %d images, %d match", len(pairs), len(names), len(found))
     return [found[pair] for pair in sorted(found)]
+
+
+def _whole(
+    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
+) -> Iterator[Match]:
+    """Yield pairs of whole pictures of one shape, as they are and mirrored, that agree where they are laid
+    over one another."""
+    names = sorted(seen)
+    table = np.stack([seen[name].thumbnail for name in names]) if names else np.zeros((0, 1), np.float32)
+    sides = [False, True] if config.mirrored_candidates else [False]
+    for mirrored in sides:
+        square = table.reshape(len(table), SIDE, SIDE)
+        other = square[:, :, ::-1].reshape(len(table), -1) if mirrored else table
+        for first, second, correlation in alike(other, table):
+            here, there = names[first], names[second]
+            shapes = (np.log(seen[name].width / seen[name].height) for name in (here, there))
+            if first >= second or abs(np.subtract(*shapes)) > SHAPE:
+                continue
+            grey = [local_features.read_grey(files[name], config.shorter_side) for name in (here, there)]
+            laid = np.ascontiguousarray(grey[0][:, ::-1]) if mirrored else grey[0]
+            found = local_features.agreement(laid, grey[1], local_features.scaling(laid, grey[1]))
+            if found >= AGREEMENT:
+                yield Match(here, there, mirrored, 0, round(found, 3), round(correlation, 3))
 
 
 class _Task(NamedTuple):

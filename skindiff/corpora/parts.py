@@ -5,13 +5,14 @@ from typing import Literal
 
 from datasets import Dataset
 
+from skindiff.corpora.deduplicated import deduplicated
 from skindiff.corpora.few_shot import (
     FewShotConfig,
     FractionSplitConfig,
     make_few_shot_split,
     make_fraction_split,
 )
-from skindiff.corpora.medmnist import SubsetConfig, official_split, random_subset
+from skindiff.corpora.medmnist import OfficialConfig, SubsetConfig, official_split, random_subset
 from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import SplitError
 
@@ -33,6 +34,8 @@ class PartsConfig:
     """Protocol scenario: light images to train on, dark ones to test on."""
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     """Protocol few_shot: a few images of each class to train on."""
+    official: OfficialConfig = field(default_factory=OfficialConfig)
+    """Protocol official: MedMNIST's own parts."""
     subset: SubsetConfig = field(default_factory=SubsetConfig)
     """Protocol subset: a part of MedMNIST's training and validation images, and its whole test set."""
 
@@ -60,7 +63,9 @@ class PartsConfig:
         if self.protocol == "few_shot":
             return make_few_shot_split(corpus, self.few_shot, self.seed)
         if self.protocol == "official":
-            return official_split(corpus, self.seed)
+            whole = official_split(corpus, self.seed)
+            return deduplicated(whole, corpus) if self.official.deduplicated else whole
         if self.protocol == "subset":
-            return random_subset(corpus, self.subset.per_class, seed=self.seed)
+            whole = random_subset(corpus, self.subset.per_class, seed=self.seed)
+            return deduplicated(whole, corpus) if self.subset.deduplicated else whole
         return Split(self.seed, list(range(len(corpus))), [], {}, {}, 0)

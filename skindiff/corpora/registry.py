@@ -96,8 +96,9 @@ class _CommonSettings:
     """Side in pixels of the centre square that is kept of each image."""
     audit: bool = True
     """Look for near-duplicates first and keep each cluster on one side of every split; needs
-    "skindiff[audit]" and is skipped for phantom, whose groups are known, for medmnist, whose images are too
-    small for it, for data sets of the Hub, which must bring a group_id, and where an audit_csv is given."""
+    "skindiff[audit]" and is skipped for phantom, whose groups are known, for medmnist, whose parts are
+    official (its deduplicated splits leave twins out), for data sets of the Hub, which must bring a group_id,
+    and where an audit_csv is given."""
     cache_dir: str | None = None
     """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
 

@@ -81,7 +81,9 @@ class Split:
     - ``set_aside``: flexible images that the scenario does not use;
     - ``shares_group_with_test``: would have been trained on, were its group not tested;
     - ``repeats_in_test``: would have been tested, but its group already has a test row;
-    - ``repeats_in_flexible``: a further dark image of a group in the flexible subset.
+    - ``repeats_in_flexible``: a further dark image of a group in the flexible subset;
+    - ``twin_of_a_training_image``: would have been tested or selected on, but is the same picture as one
+      that is trained on.
     """
 
     seed: int

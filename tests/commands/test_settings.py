@@ -6,10 +6,11 @@ import yaml
 from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import suggest, table
 from skindiff.commands.train import GROUPS, methods
-from skindiff.commands.train_adapter import TrainLoRA
+from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
 from skindiff.commands.train_from_scratch import TrainFromScratch, command_config
 from skindiff.generators.families import FAMILIES, RESERVED
 from skindiff.training.lora import paper_lora
+from skindiff.training.textual_inversion import paper_textual_inversion
 
 
 def test_every_family_is_a_method_with_settings_of_its_own() -> None:
@@ -68,3 +69,10 @@ def test_a_table_is_aligned() -> None:
         "real         7",
         "real+syn  10.5",
     ]
+
+
+def test_what_is_published_is_what_the_command_trains() -> None:
+    config = parse_command(TrainTextualInversion, ["--config", "published"], "train textual-inversion")
+    published = paper_textual_inversion()
+    published.loop.checkpoint_every = config.textual_inversion.loop.checkpoint_every
+    assert config.textual_inversion == published

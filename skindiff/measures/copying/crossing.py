@@ -12,11 +12,11 @@ def crossing_flags(rows: Sequence[CopyingRow]) -> list[str]:
     Args:
         rows: of the report's key ``copying``; all generators of a seed met the same held-out images.
     """
-    found = {row["seed"]: row for row in rows if row.get("held_out_alike")}
+    found = {(row["seed"], row["held_out"]): row for row in rows if row.get("held_out_alike")}
     if not found:
         return []
     counts = ", ".join(
-        f"{row['held_out_alike']} of {row['held_out']} in split {seed}" for seed, row in found.items()
+        f"{row['held_out_alike']} of {row['held_out']} in split {seed}" for (seed, _), row in found.items()
     )
     return [
         "Leak, likely: held-out images have all their structure in common with a training image of another "
