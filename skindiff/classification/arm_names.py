@@ -17,9 +17,11 @@ every class, those that a filter of :mod:`skindiff.measures.filters` scores high
 
 After the rows an arm may name how its classifier sees them: ``+geometric`` or ``+randaugment`` augment
 them on the fly, ``+weighted`` samples the classes equally often, and ``+mixed`` shows in place of each real
-image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023);
-as in ``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these
-words is trained with the classifier's own settings, which must then be without.
+image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023), and
+``+downweighted`` gives the added rows a share of the loss that does not grow with their number, as DISEF and
+DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910); as in ``real+geometric``,
+``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is trained with the
+classifier's own settings, which must then be without.
 """
 
 from dataclasses import dataclass, replace
@@ -36,8 +38,10 @@ FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
 """Which synthetic rows an arm may keep."""
 FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
-VIEWS = ("geometric", "randaugment", "weighted", "mixed")
+VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted")
 """What an arm may add to its rows, in this order."""
+SYNTHETIC_USE = ("mixed", "downweighted")
+"""Those that say what is done with the added rows, and so change nothing in ``real``."""
 SettingsT = TypeVar("SettingsT", bound=ClassifierConfig | ProbeConfig)
 ARM_NAMES = (
     f"{', '.join(ARMS)}; {' and '.join(FILTERED)} with one of {', '.join(':' + name for name in FILTERS)}; "
@@ -96,6 +100,16 @@ class Arm:
             raise ConfigError(
                 f"{path}arms: {self.name!r} mixes nothing; +mixed goes with real+syn, whose real rows it "
                 "replaces"
+            )
+        if "downweighted" in self.views and self.rows in ("real", "syn"):
+            raise ConfigError(
+                f"{path}arms: {self.name!r} has no rows of two kinds to weigh; +downweighted goes with "
+                "real+syn, real+duplicates and real+colour"
+            )
+        if set(SYNTHETIC_USE) <= set(self.views):
+            raise ConfigError(
+                f"{path}arms: {self.name!r} lets synthetic rows stand in for real ones and weighs them less: "
+                "take +mixed or +downweighted"
             )
         if self.views and classifier.preset == "published":
             raise ConfigError(

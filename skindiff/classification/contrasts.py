@@ -5,6 +5,7 @@
 | ``real+syn`` | ``real`` | ``real+duplicates``, ``real+colour``, ``real+geometric`` |
 | ``real+syn+weighted`` | ``real+weighted`` | ``real+duplicates+weighted``, ``real+colour+weighted`` ... |
 | ``real+syn:tone`` | ``real`` | the same, and ``real+syn:random`` |
+| ``real+syn+downweighted`` | ``real`` | downweighted ones, and ``real+syn`` |
 | ``real+weighted``, ``real+duplicates`` | ``real`` | |
 
 So a gain of ``real+syn+weighted`` is the generator's and not the sampler's. Only arms of the study are taken.
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skindiff.classification.arm_names import FILTERED, Arm, is_arm, parse_arm
+from skindiff.classification.arm_names import FILTERED, SYNTHETIC_USE, Arm, is_arm, parse_arm
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import JUDGED
 from skindiff.errors import ConfigError
@@ -87,17 +88,20 @@ def references_of(name: str, arms: Sequence[str]) -> list[str]:
     if not is_arm(name):  # of a simulation, or of another toolkit
         return [REAL] if REAL in present and name != REAL else []
     arm = parse_arm(name)
-    views = tuple(view for view in arm.views if view != "mixed")
+    views = tuple(view for view in arm.views if view not in SYNTHETIC_USE)
     if arm.rows == REAL:
         wanted = [REAL]
     else:
         wanted = [Arm(REAL, None, views).name]
         if arm.rows not in _CONTROLS:
-            wanted += [Arm(rows, None, views).name for rows in _CONTROLS]
+            lighter = tuple(view for view in arm.views if view != "mixed")
+            wanted += [Arm(rows, None, lighter).name for rows in _CONTROLS]
             geometric = tuple(dict.fromkeys(("geometric", *views)))
             wanted += [Arm(REAL, None, geometric).name] if "geometric" not in views else []
         if arm.rows in FILTERED and arm.kept not in (None, _FILTER_CONTROL):
             wanted.append(Arm(arm.rows, _FILTER_CONTROL, arm.views).name)
+        if "downweighted" in arm.views:
+            wanted.append(Arm(arm.rows, arm.kept, views).name)
     found = [one for one in wanted if one in present and one != name]
     if REAL in present and name != REAL and wanted[0] not in present:
         found = [REAL, *(one for one in found if one != REAL)]
@@ -112,7 +116,7 @@ def lost_references(arms: Sequence[str]) -> dict[str, str]:
     lost = {}
     for name in filter(is_arm, arms):
         arm = parse_arm(name)
-        own = Arm(REAL, None, tuple(view for view in arm.views if view != "mixed")).name
+        own = Arm(REAL, None, tuple(view for view in arm.views if view not in SYNTHETIC_USE)).name
         if arm.rows != REAL and own not in arms and REAL in arms:
             lost[name] = own
     return lost

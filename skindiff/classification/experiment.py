@@ -22,8 +22,8 @@ from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
-from skindiff.classification.mixing import Mixing, partners_of
-from skindiff.classification.probe import ProbeConfig
+from skindiff.classification.mixing import Mixing, downweighted, partners_of
+from skindiff.classification.probe import FloatArray, ProbeConfig
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable
@@ -56,6 +56,15 @@ class _Job:
         """Name of its training curve."""
         ratio = "" if self.ratio is None else f" x {self.ratio:g}"
         return f"{self.architecture} {self.arm.name}{ratio}"
+
+
+@dataclass(frozen=True)
+class _Taught:
+    """What a classifier is trained on: real rows first, and what is done with those that follow."""
+
+    rows: Dataset
+    mixing: Mixing | None
+    weights: FloatArray | None
 
 
 class Experiment:
@@ -172,6 +181,8 @@ class Experiment:
             later |= {"kept": job.kept}
         if "mixed" in job.arm.views:
             later |= {"mixing_probability": self.config.mixing_probability}
+        if "downweighted" in job.arm.views:
+            later |= {"synthetic_share": self.config.synthetic_share}
         if isinstance(job.config, ProbeConfig):
             later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
         else:
@@ -190,21 +201,23 @@ class Experiment:
         )
 
     def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
-        rows, mixing = self._rows(job)
+        taught = self._rows(job)
         if isinstance(job.config, ProbeConfig):
-            steps, predicted = 0, self._fit_probe(job, job.config, rows, mixing)
+            steps, predicted = 0, self._fit_probe(job, job.config, taught)
         else:
-            steps, predicted = self._fine_tune(worker, job, job.config, rows, mixing, stage.folder)
+            steps, predicted = self._fine_tune(worker, job, job.config, taught, stage.folder)
         for group, test in self.study.tests.items():
             cell = self._score(self._key(job, group), predicted(test), test, steps)
             if worker.is_main_process:
                 save_cell(cell, stage.folder / f"{group}.npz")
         stage.finish()
 
-    def _fit_probe(self, job: _Job, config: ProbeConfig, rows: Dataset, mixing: Mixing | None) -> Predicted:
+    def _fit_probe(self, job: _Job, config: ProbeConfig, taught: _Taught) -> Predicted:
         known = (self.study, job.architecture, config)
         real = 0 if job.arm.rows == "syn" else len(self.study.train)
-        probe = train_probe(*known, rows, job.train_seed, real=real, mixing=mixing)
+        probe = train_probe(
+            *known, taught.rows, job.train_seed, real=real, mixing=taught.mixing, weights=taught.weights
+        )
         return partial(predict_probe, *known, probe)
 
     def _fine_tune(
@@ -212,19 +225,22 @@ class Experiment:
         worker: Worker,
         job: _Job,
         config: ClassifierConfig,
-        rows: Dataset,
-        mixing: Mixing | None,
+        taught: _Taught,
         folder: Path,
     ) -> tuple[int, Predicted]:
         names = tuple(self.study.corpus.class_names)
-        table, watched = ImageTable.from_dataset(rows), self.study.tests if self.config.test_curve else {}
+        table, watched = (
+            ImageTable.from_dataset(taught.rows),
+            self.study.tests if self.config.test_curve else {},
+        )
         models = []
         for turn in range(self.config.trainings):
             own = folder if turn == 0 else folder / f"training-{turn}"
             seed = job.train_seed if turn == 0 else derive_seed("training", job.train_seed, turn) % 2**31
             model = train_classifier(
                 worker, config, table, self._selection(config), names, own, seed,
-                {group: ImageTable.from_dataset(test) for group, test in watched.items()}, mixing,
+                {group: ImageTable.from_dataset(test) for group, test in watched.items()},
+                taught.mixing, taught.weights,
             )  # fmt: skip
             models.append(model)
 
@@ -271,8 +287,8 @@ class Experiment:
             return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
 
-    def _rows(self, job: _Job) -> tuple[Dataset, Mixing | None]:
-        """Return what a job is trained on, and how synthetic rows take the place of real ones."""
+    def _rows(self, job: _Job) -> _Taught:
+        """Return what a job is trained on, and what is done with its synthetic rows."""
         drawn = job.synthetic.dataset if job.synthetic else None
         if drawn is not None and job.kept is not None:
             drawn = drawn.select(job.kept)
@@ -291,7 +307,11 @@ class Experiment:
                 self.study.train["image_id"], self.study.train["label"], sources, drawn["label"]
             )
             mixing = Mixing(self.config.mixing_probability, partners)
-        return rows, mixing
+        weights = None
+        if "downweighted" in job.arm.views:
+            real = len(self.study.train)
+            weights = downweighted(real, len(rows) - real, self.config.synthetic_share)
+        return _Taught(rows, mixing, weights)
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
         return Cell(

@@ -1,6 +1,6 @@
 """The settings of an experiment: arms, networks and probes, and the question of the study."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, is_arm, parse_arm
 from skindiff.classification.cells import PREFIX, is_probe
@@ -20,13 +20,17 @@ class ExperimentConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
     the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
-    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often) and +mixed
-    (synthetic images in place of real ones, now and then)."""
+    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and +mixed
+    (synthetic images in place of real ones, now and then) or +downweighted (synthetic images have a share of
+    the loss)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
     each of them; none takes all."""
     mixing_probability: float = 0.5
     """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
+    synthetic_share: float = 0.2
+    """Share of the loss that is of synthetic rows in +downweighted arms, however many there are, from 0 to
+    below 1; that of DISEF and DataDream."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """What arms such as real+syn:agreement keep."""
     architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
@@ -75,6 +79,11 @@ class ExperimentConfig:
             raise ConfigError(
                 f"{path}mixing_probability: {self.mixing_probability} is outside above 0 to 1; 0.5 is usual"
             )
+        if not 0 <= self.synthetic_share < 1:
+            raise ConfigError(
+                f"{path}synthetic_share: {self.synthetic_share} is outside 0 to below 1; 0.2 is usual"
+            )
+        self._refuse_unused_uses(path)
         if self.bootstrap_replicates < 100:
             raise ConfigError(
                 f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
@@ -92,6 +101,17 @@ class ExperimentConfig:
             for arm in self.arms:
                 parse_arm(arm).settings(settings, self.geometric_augment, path)
         self._refuse_without_effect(path)
+
+    def _refuse_unused_uses(self, path: str) -> None:
+        """Refuse a setting of a use of synthetic rows that no arm has."""
+        usual = {item.name: item.default for item in fields(self)}
+        used = {view for arm in self.arms for view in parse_arm(arm).views}
+        for use, name in (("mixed", "mixing_probability"), ("downweighted", "synthetic_share")):
+            if getattr(self, name) != usual[name] and use not in used:
+                raise ConfigError(
+                    f"{path}{name}: {getattr(self, name)} changes nothing, as no arm ends in +{use}; add one "
+                    "to arms, or leave it out"
+                )
 
     def settings_of(self, architecture: str) -> ClassifierConfig | ProbeConfig:
         """Return what a classifier of arms that name no view is made with."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from accelerate.logging import get_logger
 from datasets import Dataset
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import recall_score, roc_auc_score
 from torch import nn
@@ -60,6 +61,7 @@ def train_classifier(
     seed: int,
     watched: Mapping[str, ImageTable] | None = None,
     mixing: Mixing | None = None,
+    weights: NDArray[np.float64] | None = None,
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -78,6 +80,7 @@ def train_classifier(
             ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
         mixing: show synthetic rows of ``train_set`` only in place of its real ones, which come first; classes
             are then balanced, and epochs counted, over the real rows.
+        weights: (n,) of the rows of ``train_set`` in the loss, 1 in the mean; all alike when left out.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
@@ -110,13 +113,13 @@ def train_classifier(
         accelerator,
         config.loop,
         module=model,
-        loss=_classification_loss(config, table, accelerator.device),
+        loss=_classification_loss(config, table, accelerator.device, weights),
         sampler=_sampler(config, shown, mixing, accelerator.num_processes),
         folder=folder,
         name="classifier",
         validate=None if judged is None and not watched else validate,
         on_validate=None if judged is None else selection.keep_best,
-        context=_context(config, table, judged, mixing),
+        context=_context(config, table, judged, mixing, weights),
     )
     if selection.best(log) is not None:
         selection.restore(model)
@@ -253,14 +256,23 @@ def _sampler(config: ClassifierConfig, shown: ImageTable, mixing: Mixing | None,
     return sampler if mixing is None else mixing.sampler(sampler, *key)
 
 
-def _classification_loss(config: ClassifierConfig, table: ImageTable, device: torch.device) -> Loss:
+def _classification_loss(
+    config: ClassifierConfig,
+    table: ImageTable,
+    device: torch.device,
+    weights: NDArray[np.float64] | None = None,
+) -> Loss:
     augmenter = Augmenter(config.augment, config.image_size, config.colour_jitter, config.loop.seed)
 
     def loss(module: nn.Module, batch: MicroBatch) -> torch.Tensor:
         rows = batch.indices.numpy()
         images = augmenter(_images(table.pixels[rows], device), batch.step, batch.positions)
         labels = torch.from_numpy(table.labels[rows]).to(device)
-        return functional.cross_entropy(module(images), labels)
+        if weights is None:
+            return functional.cross_entropy(module(images), labels)
+        # Over the number of rows and not their weight: the mean over processes is that over the batch.
+        each = functional.cross_entropy(module(images), labels, reduction="none")
+        return (each * torch.as_tensor(weights[rows], dtype=each.dtype, device=device)).mean()
 
     return loss
 
@@ -298,7 +310,11 @@ def _watched_scores(
 
 
 def _context(
-    config: ClassifierConfig, table: ImageTable, judged: ImageTable | None, mixing: Mixing | None
+    config: ClassifierConfig,
+    table: ImageTable,
+    judged: ImageTable | None,
+    mixing: Mixing | None,
+    weights: NDArray[np.float64] | None,
 ) -> str:
     """Return a digest of everything outside of the loop's settings that decides the result."""
     digest = hashlib.sha256()
@@ -314,6 +330,8 @@ def _context(
             digest.update(json.dumps([images.pixels.shape, images.skin_types, images.class_names]).encode())
     if mixing is not None:
         digest.update(json.dumps([mixing.probability, mixing.partners]).encode())
+    if weights is not None:
+        digest.update(weights.tobytes())
     if config.weights is not None:
         digest.update(hashlib.sha256(Path(config.weights).read_bytes()).digest())
     return digest.hexdigest()[:32]

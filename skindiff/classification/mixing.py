@@ -1,4 +1,4 @@
-"""Showing a synthetic image in place of a real one, now and then, as DA-Fusion does.
+"""How synthetic rows are used: in place of real ones, now and then, or with a share of the loss.
 
 Trabucco et al. 2023, "Effective Data Augmentation With Diffusion Models" (arXiv 2302.07944): with
 probability alpha (theirs is 0.5) a real image of the batch is replaced by one of those that were made from
@@ -51,6 +51,18 @@ class Mixing:
             for partner in partners:
                 weights[partner] += self.probability / len(partners)
         return weights
+
+
+def downweighted(real: int, added: int, share: float) -> NDArray[np.float64]:
+    """Return what each row weighs in the loss, 1 in the mean, so that added rows have a share of it.
+
+    Args:
+        real: how many rows come first.
+        added: how many follow.
+        share: of the added rows together, from 0 to below 1.
+    """
+    rows = real + added
+    return np.concatenate([np.full(real, (1 - share) * rows / real), np.full(added, share * rows / added)])
 
 
 def partners_of(

@@ -190,14 +190,10 @@ def _losses(
     Strengths are gone through from the strongest penalty on, and no further than two beyond the best.
     """
     views, labels = rows.features.shape[1], rows.labels
-    folds = min(config.folds, len(set(rows.groups)), int(np.bincount(labels).max()))
-    if folds < 2 or len(config.strengths) < 2:
+    parts = _parts(config, rows, seed)
+    if not parts or len(config.strengths) < 2:
         return {}
     judges = _balanced(config, labels, rows.judges, 1.0)
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=derive_seed("probe folds", seed) % 2**32)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # one of few groups; it is fitted on
-        parts = list(cut.split(labels, labels, rows.groups))
     tries, single = [], seen.astype(np.float32)  # a choice needs no more digits, and is made sooner
     for kept, left in parts:
         own, fitted = left[judges[left] > 0], (kept[:, None] * views + np.arange(views)).ravel()
@@ -219,6 +215,25 @@ def _losses(
         if list(losses).index(best) < len(losses) - 2:
             break
     return losses
+
+
+def _parts(config: ProbeConfig, rows: ProbeRows, seed: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Return for each fold the rows that are fitted on and those left out; none where there is no choice.
+
+    Folds are cut from the rows that judge, so that arms with the same real rows have the same; another row
+    is left out with the group of its source.
+    """
+    judging = np.flatnonzero(rows.judges > 0)
+    labels, groups = rows.labels[judging], [rows.groups[row] for row in judging.tolist()]
+    folds = min(config.folds, len(set(groups)), int(np.bincount(labels).max()))
+    if folds < 2:
+        return []
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=derive_seed("probe folds", seed) % 2**32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # one of few groups; it is fitted on
+        left = [{groups[row] for row in part} for _, part in cut.split(labels, labels, groups)]
+    out = [np.array([group in part for group in rows.groups]) for part in left]
+    return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in out]
 
 
 def _regression(strength: float, tolerance: float = 1e-5) -> LogisticRegression:

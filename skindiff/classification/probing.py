@@ -56,6 +56,7 @@ def train_probe(
     *,
     real: int,
     mixing: Mixing | None = None,
+    weights: FloatArray | None = None,
 ) -> Probe:
     """Fit a probe on rows, which weigh as much together as the real training rows of the study.
 
@@ -67,6 +68,7 @@ def train_probe(
         seed: of the folds.
         real: how many of the rows, the first ones, judge strengths; where there are none, all do.
         mixing: synthetic rows take over a share of the weight of real ones, which come first.
+        weights: (n,) of the rows relative to one another; all alike when left out.
 
     Raises:
         ConfigError: see :func:`feature_store`.
@@ -75,7 +77,8 @@ def train_probe(
     table = ImageTable.from_dataset(rows)
     views = 0 if config.augment == "none" else config.views
     count = len(table)
-    weights = np.ones(count) if mixing is None else mixing.weights(count)
+    if weights is None:
+        weights = np.ones(count) if mixing is None else mixing.weights(count)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     features = feature_store(study, architecture, config)(table, config.augment, views)
     exposure = float(len(study.train))

@@ -16,13 +16,20 @@ from skindiff.classification.classifier_config import (
     pass_sizes,
     settings_of,
 )
-from skindiff.classification.fine_tuning import _sampler, predict, train_classifier
+from skindiff.classification.fine_tuning import (
+    _classification_loss,
+    _network,
+    _sampler,
+    predict,
+    train_classifier,
+)
+from skindiff.classification.mixing import downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
 from skindiff.training.augmentation import HUE, SHARPNESS, Augmenter
 from skindiff.training.balancing import oversampled_rows
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop import LoopConfig, MicroBatch
 from tests.classification.test_fine_tuning import CLASSES, SEED, table
 
 SHORT = ClassifierConfig(
@@ -188,3 +195,24 @@ def test_the_view_of_s3_leaves_grey_images_grey() -> None:
     view = Augmenter("medmnist", 16, 0.0, SEED)(images, 0, torch.arange(8))
     assert torch.equal(view[:, 0], view[:, 1])
     assert not torch.equal(view, images)
+
+
+def test_images_of_no_weight_have_no_gradient() -> None:
+    config = replace(SHORT, architecture="test_vit", image_size=160)  # no batch norm, which mixes rows
+    images = table((4, 3, 3)).resized(160)
+    weights = downweighted(6, 4, 0.0)
+    model = _network(config, CLASSES).train()
+    batch = torch.arange(10)
+
+    def gradients(rows: torch.Tensor, each: np.ndarray | None) -> list[torch.Tensor]:
+        model.zero_grad()
+        loss = _classification_loss(config, images, torch.device("cpu"), each)
+        loss(model, MicroBatch(0, rows, rows)).backward()
+        return [weight.grad.clone() for weight in model.parameters()]
+
+    for whole, real in zip(gradients(batch, weights), gradients(batch[:6], None), strict=True):
+        torch.testing.assert_close(whole, real, rtol=1e-4, atol=1e-6)
+    shares = gradients(batch, downweighted(6, 4, 0.3))
+    parts = (gradients(batch[:6], None), gradients(batch[6:], None))
+    for whole, real, added in zip(shares, *parts, strict=True):
+        torch.testing.assert_close(whole, 0.7 * real + 0.3 * added, rtol=1e-4, atol=1e-6)

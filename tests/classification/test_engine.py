@@ -66,6 +66,11 @@ def test_names_of_filters_and_new_views() -> None:
     ("change", "message"),
     [
         ({"arms": ["real+mixed"]}, "mixes nothing"),
+        ({"arms": ["real+downweighted"]}, "has no rows of two kinds to weigh"),
+        ({"arms": ["real+syn+mixed+downweighted"]}, r"take \+mixed or \+downweighted"),
+        ({"synthetic_share": 1.0, "arms": ["real+syn+downweighted"]}, "synthetic_share: 1.0 is outside"),
+        ({"synthetic_share": 0.3}, r"synthetic_share: 0.3 changes nothing, as no arm ends in \+downweighted"),
+        ({"mixing_probability": 0.3}, r"mixing_probability: 0.3 changes nothing, as no arm ends in \+mixed"),
         ({"arms": ["real+geometric+randaugment"]}, "two augmentations"),
         ({"ratios": [0.5, 0.0]}, "ratios"),
         ({"mixing_probability": 0.0}, "mixing_probability: 0.0"),
@@ -125,6 +130,28 @@ def test_every_filter_keeps_the_same_share_of_every_class(
     before = len(trainings.calls)
     study.cells(synthetic)
     assert len(trainings.calls) == before
+
+
+def test_a_downweighted_arm_weighs_what_it_adds(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch)
+    arms = ["real+syn", "real+syn+downweighted", "real+duplicates+downweighted"]
+    config = replace(SMALL, arms=arms, synthetic_share=0.25)
+    study = make_experiment(tmp_path, accelerator, config, corpus, split)
+    cells = study.cells(drawn_from(corpus, split.train, tmp_path, times=2))
+    assert len({cell.probabilities.tobytes() for cell in cells}) == 3
+    rows = len(split.train)
+    assert trainings.calls[0][9] is None
+    for call in trainings.calls[1:]:
+        weights = call[9]
+        assert (len(weights), weights.mean()) == (3 * rows, pytest.approx(1))
+        assert weights[rows:].sum() / weights.sum() == pytest.approx(0.25)
+    other = replace(config, synthetic_share=0.5)
+    make_experiment(tmp_path, accelerator, other, corpus, split).cells(
+        drawn_from(corpus, split.train, tmp_path, times=2)
+    )
+    assert len(trainings.calls) == 5  # the two arms with another share, and nothing else
 
 
 def test_mixing_shows_drawn_images_in_place_of_their_own_source(

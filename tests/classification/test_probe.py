@@ -7,6 +7,7 @@ import pytest
 
 from skindiff.classification import probe
 from skindiff.classification.cells import is_probe
+from skindiff.classification.mixing import downweighted
 from skindiff.classification.probe import ProbeConfig, ProbeRows, check_probe, fit_probe
 from skindiff.errors import ConfigError, TrainingError
 
@@ -201,3 +202,29 @@ def test_a_probe_is_known_by_its_name() -> None:
     assert not is_probe("resnet18")
     for name in ("probe:bundled", "probe:resnet18.a1_in1k", "probe:hf-hub:owner/name"):
         check_probe(name, ProbeConfig())
+
+
+def test_rows_of_no_weight_change_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels, centres = rng.integers(0, 5, 90), rng.normal(size=(5, 300)) * 0.2
+    features = (rng.normal(size=(90, 300)) + centres[labels]).astype(np.float32)[:, None]
+    added = (rng.normal(size=(140, 300)) + 1).astype(np.float32)[:, None]
+    groups, sources = [f"g{row // 2}" for row in range(90)], [f"g{row % 45}" for row in range(140)]
+    alone = ProbeRows(features, labels, groups, np.ones(90), np.ones(90), 90.0)
+    weights = downweighted(90, 140, 0.0)
+    assert weights.mean() == pytest.approx(1)
+    both = ProbeRows(
+        np.concatenate([features, added]),
+        np.concatenate([labels, rng.integers(0, 5, 140)]),
+        groups + sources,
+        weights,
+        np.repeat([1.0, 0.0], [90, 140]),
+        90.0,
+    )
+    real, joint = (fit_probe(ProbeConfig(), rows, 5, 0) for rows in (alone, both))
+    assert joint.strength == real.strength
+    assert np.abs(joint.weight - real.weight).max() < 1e-6
+    assert np.abs(joint.bias - real.bias).max() < 1e-6
+    some = replace(both, weights=downweighted(90, 140, 0.2))
+    assert some.weights[90:].sum() / some.weights.sum() == pytest.approx(0.2)
+    assert np.abs(fit_probe(ProbeConfig(), some, 5, 0).weight - real.weight).max() > 1e-3
