@@ -12,11 +12,9 @@ from skindiff.report.study_section import markdown_table
 
 Rows = Sequence[SummaryRow]
 
-_SHOWN = (
-    *("accuracy", "balanced_accuracy", "f1", "auroc"),
-    *("sensitivity_at_90_specificity", "calibration_error"),
-)
-_COMPARED = ("accuracy", "balanced_accuracy", "auroc", "sensitivity_at_90_specificity")
+_SHOWN = ("accuracy", "balanced_accuracy", "f1", "auroc")
+_COMPARED = ("accuracy", "balanced_accuracy", "auroc")
+_SENSITIVITY, _CALIBRATION = "sensitivity_at_90_specificity", "calibration_error"
 
 
 def percent(value: float | None) -> str:
@@ -84,8 +82,25 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
         title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
         parts.append(f"**{title}** ({about}), in percent")
         parts.append(markdown_table(["arm", *(METRICS[metric] for metric in _SHOWN)], lines))
-        parts.append(_difference_table(rows, judged))
+        parts += [_difference_table(rows, judged), _clinical_table(rows)]
     return parts
+
+
+def _clinical_table(rows: Rows) -> str:
+    """Return sensitivity with its difference from the arm's own reference, and calibration; empty without."""
+    known = [(name, own) for name, own in by_series(rows).items() if _SENSITIVITY in own]
+    lines = [
+        [name, estimate(own[_SENSITIVITY]), _against(own[_SENSITIVITY]), estimate(own.get(_CALIBRATION))]
+        for name, own in known
+    ]
+    lines.append(["chance", chance(rows, _SENSITIVITY), "", ""])
+    headings = ["arm", METRICS[_SENSITIVITY], "difference, points", METRICS[_CALIBRATION]]
+    return markdown_table(headings, lines) if known else ""
+
+
+def _against(row: SummaryRow) -> str:
+    found = difference(row)
+    return f"{found} against {row['reference']}" if found else ""
 
 
 def score_lines(rows: Rows, metrics: Sequence[str]) -> list[list[str]]:
