@@ -19,9 +19,10 @@ After the rows an arm may name how its classifier sees them: ``+geometric`` or `
 them on the fly, ``+weighted`` samples the classes equally often, and ``+mixed`` shows in place of each real
 image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023), and
 ``+downweighted`` gives the added rows a share of the loss that does not grow with their number, as DISEF and
-DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910); as in ``real+geometric``,
-``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is trained with the
-classifier's own settings, which must then be without.
+DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910), and ``+pretrained`` lets a network
+learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574); as in
+``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is
+trained with the classifier's own settings, which must then be without.
 """
 
 from dataclasses import dataclass, replace
@@ -38,9 +39,9 @@ FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
 """Which synthetic rows an arm may keep."""
 FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
-VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted")
+VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted", "pretrained")
 """What an arm may add to its rows, in this order."""
-SYNTHETIC_USE = ("mixed", "downweighted")
+SYNTHETIC_USE = ("mixed", "downweighted", "pretrained")
 """Those that say what is done with the added rows, and so change nothing in ``real``."""
 SettingsT = TypeVar("SettingsT", bound=ClassifierConfig | ProbeConfig)
 ARM_NAMES = (
@@ -101,15 +102,21 @@ class Arm:
                 f"{path}arms: {self.name!r} mixes nothing; +mixed goes with real+syn, whose real rows it "
                 "replaces"
             )
-        if "downweighted" in self.views and self.rows in ("real", "syn"):
+        uses = [view for view in self.views if view in SYNTHETIC_USE]
+        if len(uses) > 1:
             raise ConfigError(
-                f"{path}arms: {self.name!r} has no rows of two kinds to weigh; +downweighted goes with "
-                "real+syn, real+duplicates and real+colour"
+                f"{path}arms: {self.name!r} uses synthetic rows in {len(uses)} ways: take one of "
+                f"{' and '.join('+' + view for view in uses)}"
             )
-        if set(SYNTHETIC_USE) <= set(self.views):
+        if uses in (["downweighted"], ["pretrained"]) and self.rows in ("real", "syn"):
             raise ConfigError(
-                f"{path}arms: {self.name!r} lets synthetic rows stand in for real ones and weighs them less: "
-                "take +mixed or +downweighted"
+                f"{path}arms: {self.name!r} has no rows of two kinds; +{uses[0]} goes with real+syn, "
+                "real+duplicates and real+colour"
+            )
+        if "pretrained" in uses and part == "probe":
+            raise ConfigError(
+                f"{path}arms: {self.name!r} is for networks that are fine-tuned, and a probe is fitted on "
+                f"all rows at once; drop the arm, or name networks alone in {path}architectures"
             )
         if self.views and classifier.preset == "published":
             raise ConfigError(

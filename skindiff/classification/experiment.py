@@ -22,8 +22,8 @@ from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
-from skindiff.classification.mixing import Mixing, downweighted, partners_of
-from skindiff.classification.probe import FloatArray, ProbeConfig
+from skindiff.classification.mixing import Mixing, SyntheticUse, downweighted, partners_of
+from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.image_table import ImageTable
@@ -63,8 +63,7 @@ class _Taught:
     """What a classifier is trained on: real rows first, and what is done with those that follow."""
 
     rows: Dataset
-    mixing: Mixing | None
-    weights: FloatArray | None
+    use: SyntheticUse
 
 
 class Experiment:
@@ -183,6 +182,8 @@ class Experiment:
             later |= {"mixing_probability": self.config.mixing_probability}
         if "downweighted" in job.arm.views:
             later |= {"synthetic_share": self.config.synthetic_share}
+        if "pretrained" in job.arm.views:
+            later |= {"pretraining_share": self.config.pretraining_share}
         if isinstance(job.config, ProbeConfig):
             later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
         else:
@@ -215,9 +216,7 @@ class Experiment:
     def _fit_probe(self, job: _Job, config: ProbeConfig, taught: _Taught) -> Predicted:
         known = (self.study, job.architecture, config)
         real = 0 if job.arm.rows == "syn" else len(self.study.train)
-        probe = train_probe(
-            *known, taught.rows, job.train_seed, real=real, mixing=taught.mixing, weights=taught.weights
-        )
+        probe = train_probe(*known, taught.rows, job.train_seed, real=real, use=taught.use)
         return partial(predict_probe, *known, probe)
 
     def _fine_tune(
@@ -239,8 +238,7 @@ class Experiment:
             seed = job.train_seed if turn == 0 else derive_seed("training", job.train_seed, turn) % 2**31
             model = train_classifier(
                 worker, config, table, self._selection(config), names, own, seed,
-                {group: ImageTable.from_dataset(test) for group, test in watched.items()},
-                taught.mixing, taught.weights,
+                {group: ImageTable.from_dataset(test) for group, test in watched.items()}, taught.use,
             )  # fmt: skip
             models.append(model)
 
@@ -300,18 +298,21 @@ class Experiment:
         rows = build_arm(
             job.arm.name, self.study.train, drawn, colour=colour, ratio=job.ratio, seed=self.study.split.seed
         )
-        mixing = None
-        if drawn is not None and "mixed" in job.arm.views:
+        return _Taught(rows, self._use(job.arm, drawn, len(rows)))
+
+    def _use(self, arm: Arm, drawn: Dataset | None, rows: int) -> SyntheticUse:
+        """Return what is done with the synthetic rows of an arm, of so many rows in all."""
+        real = len(self.study.train)
+        if drawn is not None and "mixed" in arm.views:
             sources = drawn["source_id"] if "source_id" in drawn.column_names else [None] * len(drawn)
-            partners = partners_of(
-                self.study.train["image_id"], self.study.train["label"], sources, drawn["label"]
-            )
-            mixing = Mixing(self.config.mixing_probability, partners)
-        weights = None
-        if "downweighted" in job.arm.views:
-            real = len(self.study.train)
-            weights = downweighted(real, len(rows) - real, self.config.synthetic_share)
-        return _Taught(rows, mixing, weights)
+            known = (self.study.train["image_id"], self.study.train["label"])
+            partners = partners_of(*known, sources, drawn["label"])
+            return SyntheticUse(mixing=Mixing(self.config.mixing_probability, partners))
+        if "downweighted" in arm.views:
+            return SyntheticUse(weights=downweighted(real, rows - real, self.config.synthetic_share))
+        if "pretrained" in arm.views:
+            return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
+        return SyntheticUse()
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
         return Cell(

@@ -12,6 +12,12 @@ from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig
 from skindiff.training.augmentation import Augment
 
+_SETTING_OF_USE = {
+    "mixed": "mixing_probability",
+    "downweighted": "synthetic_share",
+    "pretrained": "pretraining_share",
+}
+
 
 @dataclass
 class ExperimentConfig:
@@ -21,8 +27,8 @@ class ExperimentConfig:
     """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
     the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
     +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and +mixed
-    (synthetic images in place of real ones, now and then) or +downweighted (synthetic images have a share of
-    the loss)."""
+    (synthetic images in place of real ones, now and then), +downweighted (synthetic images have a share of
+    the loss) or +pretrained (a network learns from them first, and then from real ones)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
     each of them; none takes all."""
@@ -31,6 +37,9 @@ class ExperimentConfig:
     synthetic_share: float = 0.2
     """Share of the loss that is of synthetic rows in +downweighted arms, however many there are, from 0 to
     below 1; that of DISEF and DataDream."""
+    pretraining_share: float = 0.5
+    """Share of the steps of a network in which +pretrained arms show the added rows alone, before the real
+    ones, above 0 and below 1."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """What arms such as real+syn:agreement keep."""
     architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
@@ -83,6 +92,10 @@ class ExperimentConfig:
             raise ConfigError(
                 f"{path}synthetic_share: {self.synthetic_share} is outside 0 to below 1; 0.2 is usual"
             )
+        if not 0 < self.pretraining_share < 1:
+            raise ConfigError(
+                f"{path}pretraining_share: {self.pretraining_share} is outside above 0 to below 1; take 0.5"
+            )
         self._refuse_unused_uses(path)
         if self.bootstrap_replicates < 100:
             raise ConfigError(
@@ -106,7 +119,7 @@ class ExperimentConfig:
         """Refuse a setting of a use of synthetic rows that no arm has."""
         usual = {item.name: item.default for item in fields(self)}
         used = {view for arm in self.arms for view in parse_arm(arm).views}
-        for use, name in (("mixed", "mixing_probability"), ("downweighted", "synthetic_share")):
+        for use, name in _SETTING_OF_USE.items():
             if getattr(self, name) != usual[name] and use not in used:
                 raise ConfigError(
                     f"{path}{name}: {getattr(self, name)} changes nothing, as no arm ends in +{use}; add one "

@@ -34,7 +34,7 @@ from skindiff.classification.classifier_config import (
     published_settings,
     settings_of,
 )
-from skindiff.classification.mixing import Mixing
+from skindiff.classification.mixing import ALIKE, SyntheticUse
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
@@ -60,8 +60,7 @@ def train_classifier(
     folder: Path,
     seed: int,
     watched: Mapping[str, ImageTable] | None = None,
-    mixing: Mixing | None = None,
-    weights: NDArray[np.float64] | None = None,
+    use: SyntheticUse = ALIKE,
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -78,9 +77,7 @@ def train_classifier(
         seed: root of initial weights, batches and augmentations; the same for every arm of a comparison.
         watched: test sets by name, scored wherever there is a validation: ``test_<name>_accuracy`` and
             ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
-        mixing: show synthetic rows of ``train_set`` only in place of its real ones, which come first; classes
-            are then balanced, and epochs counted, over the real rows.
-        weights: (n,) of the rows of ``train_set`` in the loss, 1 in the mean; all alike when left out.
+        use: what is done with the synthetic rows of ``train_set``, which follow its real ones.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
@@ -92,7 +89,7 @@ def train_classifier(
     table = _table(train_set, class_names)
     judged = None if validation is None else _table(validation, class_names)
     _refuse_unusable(config, table, judged)
-    shown = table if mixing is None else table.select(range(len(mixing.partners)))
+    shown = table if use.mixing is None else table.select(range(len(use.mixing.partners)))
     rows = len(_epoch(config, shown, seed))
     if config.preset == "published":
         config = published_settings(config, len(shown), accelerator.num_processes)
@@ -103,7 +100,7 @@ def train_classifier(
     table = table.resized(working_size(config.image_size, config.augment))
     model = _network(config, class_names)
     folder.mkdir(parents=True, exist_ok=True)
-    selection = _Selection(config, folder / BEST_FILE)
+    selection = _Selection(config, folder / BEST_FILE, use.pretraining_steps(config.loop.steps) + 1)
 
     def validate(module: nn.Module) -> dict[str, float]:
         scores = {} if judged is None else _scores(accelerator, module, judged)
@@ -113,13 +110,13 @@ def train_classifier(
         accelerator,
         config.loop,
         module=model,
-        loss=_classification_loss(config, table, accelerator.device, weights),
-        sampler=_sampler(config, shown, mixing, accelerator.num_processes),
+        loss=_classification_loss(config, table, accelerator.device, use.weights),
+        sampler=_sampler(config, shown, use, accelerator.num_processes),
         folder=folder,
         name="classifier",
         validate=None if judged is None and not watched else validate,
         on_validate=None if judged is None else selection.keep_best,
-        context=_context(config, table, judged, mixing, weights),
+        context=_context(config, table, judged, use),
     )
     if selection.best(log) is not None:
         selection.restore(model)
@@ -164,11 +161,11 @@ def predict(
 class _Selection:
     """The best validated weights so far, decided by the log alone, so that a resume decides the same."""
 
-    def __init__(self, config: ClassifierConfig, file: Path) -> None:
+    def __init__(self, config: ClassifierConfig, file: Path, first_step: int = 0) -> None:
         self.published, self.file = config.preset == "published", file
         self.chosen_by = f"validation_{'loss' if self.published else config.selection}"
         self.chooses = self.published or config.selection != "none"
-        self.first_step = PAPER_FIRST_EPOCH * config.loop.validate_every if self.published else 0
+        self.first_step = PAPER_FIRST_EPOCH * config.loop.validate_every if self.published else first_step
 
     def score(self, row: dict[str, float]) -> float:
         """Return what the best row has most of, -inf for a row that does not compete."""
@@ -238,22 +235,32 @@ def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray
     return oversampled_rows(table.labels, seed) if config.balance == "oversample" else np.arange(len(table))
 
 
-def _sampler(config: ClassifierConfig, shown: ImageTable, mixing: Mixing | None, processes: int) -> Sampler:
-    weights, batch = balancing_weights(shown, config.balance), config.loop.global_batch(processes)
-    rows, key = _epoch(config, shown, config.loop.seed), ("classifier", config.loop.seed)
-    if counts_passes(config):
-        sampler = epoch_batches(pass_sizes(config, len(rows), processes), *key, weights=weights)
+def _sampler(config: ClassifierConfig, shown: ImageTable, use: SyntheticUse, processes: int) -> Sampler:
+    key = ("classifier", config.loop.seed)
+    first = use.pretraining_steps(config.loop.steps)
+    if first:
+        real, added = np.arange(use.real), np.arange(use.real, len(shown))
+        parts = [_part_sampler(config, shown, rows, processes) for rows in (added, real)]
+        return lambda step: parts[0](step) if step < first else parts[1](step - first)
+    sampler = _part_sampler(config, shown, np.arange(len(shown)), processes, whole=counts_passes(config))
+    return sampler if use.mixing is None else use.mixing.sampler(sampler, *key)
+
+
+def _part_sampler(
+    config: ClassifierConfig, shown: ImageTable, part: np.ndarray, processes: int, whole: bool = False
+) -> Sampler:
+    """Return a sampler of some rows, balanced among themselves; in whole passes where asked for."""
+    table = shown if len(part) == len(shown) else shown.select(part)
+    batch = config.loop.global_batch(processes)
+    weights, key = balancing_weights(table, config.balance), ("classifier", config.loop.seed)
+    rows = part[_epoch(config, table, config.loop.seed)]
+    if whole:
+        places = epoch_batches(pass_sizes(config, len(rows), processes), *key, weights=weights)
     elif weights is not None:
-        sampler = weighted_batches(weights, batch, *key)
+        places = weighted_batches(weights, batch, *key)
     else:
-        sampler = shuffled_batches(len(rows), batch, *key)
-    places = sampler
-    if config.balance == "oversample":
-
-        def sampler(step: int) -> np.ndarray:
-            return np.asarray(rows[places(step)])
-
-    return sampler if mixing is None else mixing.sampler(sampler, *key)
+        places = shuffled_batches(len(rows), batch, *key)
+    return lambda step: np.asarray(rows[places(step)])
 
 
 def _classification_loss(
@@ -313,8 +320,7 @@ def _context(
     config: ClassifierConfig,
     table: ImageTable,
     judged: ImageTable | None,
-    mixing: Mixing | None,
-    weights: NDArray[np.float64] | None,
+    use: SyntheticUse,
 ) -> str:
     """Return a digest of everything outside of the loop's settings that decides the result."""
     digest = hashlib.sha256()
@@ -328,10 +334,7 @@ def _context(
             digest.update(np.ascontiguousarray(images.pixels).data)
             digest.update(images.labels.tobytes())
             digest.update(json.dumps([images.pixels.shape, images.skin_types, images.class_names]).encode())
-    if mixing is not None:
-        digest.update(json.dumps([mixing.probability, mixing.partners]).encode())
-    if weights is not None:
-        digest.update(weights.tobytes())
+    digest.update(use.digest())
     if config.weights is not None:
         digest.update(hashlib.sha256(Path(config.weights).read_bytes()).digest())
     return digest.hexdigest()[:32]

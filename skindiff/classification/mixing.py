@@ -1,10 +1,11 @@
-"""How synthetic rows are used: in place of real ones, now and then, or with a share of the loss.
+"""How synthetic rows are used: in place of real ones now and then, with a share of the loss, or before them.
 
 Trabucco et al. 2023, "Effective Data Augmentation With Diffusion Models" (arXiv 2302.07944): with
 probability alpha (theirs is 0.5) a real image of the batch is replaced by one of those that were made from
 it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha, however many there are.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,43 @@ class Mixing:
             for partner in partners:
                 weights[partner] += self.probability / len(partners)
         return weights
+
+
+@dataclass(frozen=True)
+class SyntheticUse:
+    """What is done with the synthetic rows of a training table, which follow its real ones.
+
+    Attributes:
+        mixing: they are shown only in place of real ones; classes are then balanced, and epochs counted, over
+            the real rows.
+        weights: (n,) of all rows in the loss, 1 in the mean; all alike when None.
+        pretraining: share of the steps that show them alone, before the real rows alone; together when 0.
+        real: how many rows are real.
+    """
+
+    mixing: Mixing | None = None
+    weights: NDArray[np.float64] | None = None
+    pretraining: float = 0.0
+    real: int = 0
+
+    def pretraining_steps(self, steps: int) -> int:
+        """Return how many of so many steps show synthetic rows alone."""
+        return round(self.pretraining * steps)
+
+    def digest(self) -> bytes:
+        """Return what decides a training, to key checkpoints by; empty where all rows are used alike."""
+        known: list[object] = []
+        if self.mixing is not None:
+            known += [self.mixing.probability, self.mixing.partners]
+        if self.weights is not None:
+            known += ["weights", self.weights.tolist()]
+        if self.pretraining:
+            known += ["pretraining", self.pretraining, self.real]
+        return json.dumps(known).encode() if known else b""
+
+
+ALIKE = SyntheticUse()
+"""Synthetic rows are rows like any other."""
 
 
 def downweighted(real: int, added: int, share: float) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from skindiff.classification.cells import backbone_name
 from skindiff.classification.feature_store import FeatureStore
-from skindiff.classification.mixing import Mixing
+from skindiff.classification.mixing import ALIKE, SyntheticUse
 from skindiff.classification.probe import FloatArray, Probe, ProbeConfig, ProbeRows, fit_probe
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.backbones import LITE0, load_backbone
@@ -55,8 +55,7 @@ def train_probe(
     seed: int,
     *,
     real: int,
-    mixing: Mixing | None = None,
-    weights: FloatArray | None = None,
+    use: SyntheticUse = ALIKE,
 ) -> Probe:
     """Fit a probe on rows, which weigh as much together as the real training rows of the study.
 
@@ -67,8 +66,8 @@ def train_probe(
         rows: images with labels and groups.
         seed: of the folds.
         real: how many of the rows, the first ones, judge strengths; where there are none, all do.
-        mixing: synthetic rows take over a share of the weight of real ones, which come first.
-        weights: (n,) of the rows relative to one another; all alike when left out.
+        use: what is done with synthetic rows: they take over a share of the weight of real ones, or have a
+            weight of their own.
 
     Raises:
         ConfigError: see :func:`feature_store`.
@@ -77,8 +76,9 @@ def train_probe(
     table = ImageTable.from_dataset(rows)
     views = 0 if config.augment == "none" else config.views
     count = len(table)
+    weights = use.weights
     if weights is None:
-        weights = np.ones(count) if mixing is None else mixing.weights(count)
+        weights = np.ones(count) if use.mixing is None else use.mixing.weights(count)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     features = feature_store(study, architecture, config)(table, config.augment, views)
     exposure = float(len(study.train))

@@ -23,7 +23,7 @@ from skindiff.classification.fine_tuning import (
     predict,
     train_classifier,
 )
-from skindiff.classification.mixing import downweighted
+from skindiff.classification.mixing import ALIKE, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
@@ -76,7 +76,7 @@ def test_an_epoch_shows_every_image_once_and_a_hundred_a_hundred_times(balance) 
     config = epoch_settings(
         replace(SHORT, balance=balance, epochs=100), 27 if balance == "oversample" else 18, 1
     )
-    sampler = _sampler(config, images, None, 1)
+    sampler = _sampler(config, images, ALIKE, 1)
     shown = np.concatenate([sampler(step) for step in range(config.loop.steps)])
     assert len(shown) == 100 * (27 if balance == "oversample" else 18)
     counts = np.bincount(shown, minlength=18)
@@ -138,7 +138,7 @@ def test_oversampling_repeats_every_row_of_a_class_alike(accelerator, tmp_path) 
     config = replace(SHORT, balance="oversample", epochs=1)
     train_classifier(accelerator, config, table((7, 3, 1)), None, CLASSES, tmp_path, SEED)
     assert len(log_of(tmp_path)) == 3  # 21 rows in batches of 8
-    sampler = fine_tuning._sampler(config, table((7, 3, 1)), None, 1)
+    sampler = fine_tuning._sampler(config, table((7, 3, 1)), ALIKE, 1)
     drawn = np.concatenate([sampler(step) for step in range(21)])
     assert np.bincount(labels[drawn]).tolist() == [49, 49, 49]  # seven passes of 8, 8 and 5 rows
 

@@ -8,7 +8,7 @@ from skindiff.errors import ConfigError
 ARMS = [
     *("real", "syn", "real+syn", "real+duplicates", "real+colour", "real+geometric", "real+weighted"),
     *("real+syn+weighted", "real+syn:tone", "real+syn:random", "real+syn+mixed"),
-    *("real+syn+downweighted", "real+duplicates+downweighted"),
+    *("real+syn+downweighted", "real+duplicates+downweighted", "real+syn+pretrained"),
 ]
 
 
@@ -23,6 +23,7 @@ ARMS = [
         ("real+syn+mixed", ["real", "real+duplicates", "real+colour", "real+geometric"]),
         ("real+syn+weighted", ["real+weighted"]),
         ("real+syn+downweighted", ["real", "real+duplicates+downweighted", "real+geometric", "real+syn"]),
+        ("real+syn+pretrained", ["real", "real+geometric", "real+syn"]),
         ("real+duplicates+downweighted", ["real", "real+duplicates"]),
         ("real+syn:random", ["real", "real+duplicates", "real+colour", "real+geometric"]),
         ("real+syn:tone", ["real", "real+duplicates", "real+colour", "real+geometric", "real+syn:random"]),

@@ -14,14 +14,16 @@ import torch
 from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
 
-from skindiff.classification import experiment
+from skindiff.classification import experiment, fine_tuning
 from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
 from skindiff.classification.cells import Cell
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
+from skindiff.classification.mixing import ALIKE
 from skindiff.classification.networks import load_classifier
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
+from skindiff.training.samplers import Sampler
 from tests.classification.engine import (
     PLAIN,
     PROBES,
@@ -66,8 +68,14 @@ def test_names_of_filters_and_new_views() -> None:
     ("change", "message"),
     [
         ({"arms": ["real+mixed"]}, "mixes nothing"),
-        ({"arms": ["real+downweighted"]}, "has no rows of two kinds to weigh"),
-        ({"arms": ["real+syn+mixed+downweighted"]}, r"take \+mixed or \+downweighted"),
+        ({"arms": ["real+downweighted"]}, r"has no rows of two kinds; \+downweighted goes with real\+syn"),
+        ({"arms": ["syn+pretrained"]}, r"has no rows of two kinds; \+pretrained goes with real\+syn"),
+        ({"arms": ["real+syn+mixed+downweighted"]}, r"take one of \+mixed and \+downweighted"),
+        ({"pretraining_share": 1.0, "arms": ["real+syn+pretrained"]}, "pretraining_share: 1.0 is outside"),
+        (
+            {"arms": ["real+syn+pretrained"], "architectures": ["lesion_detector", "probe:lite0"]},
+            "a probe is fitted on all rows at once",
+        ),
         ({"synthetic_share": 1.0, "arms": ["real+syn+downweighted"]}, "synthetic_share: 1.0 is outside"),
         ({"synthetic_share": 0.3}, r"synthetic_share: 0.3 changes nothing, as no arm ends in \+downweighted"),
         ({"mixing_probability": 0.3}, r"mixing_probability: 0.3 changes nothing, as no arm ends in \+mixed"),
@@ -142,9 +150,9 @@ def test_a_downweighted_arm_weighs_what_it_adds(
     cells = study.cells(drawn_from(corpus, split.train, tmp_path, times=2))
     assert len({cell.probabilities.tobytes() for cell in cells}) == 3
     rows = len(split.train)
-    assert trainings.calls[0][9] is None
+    assert trainings.calls[0][8] == ALIKE
     for call in trainings.calls[1:]:
-        weights = call[9]
+        weights = call[8].weights
         assert (len(weights), weights.mean()) == (3 * rows, pytest.approx(1))
         assert weights[rows:].sum() / weights.sum() == pytest.approx(0.25)
     other = replace(config, synthetic_share=0.5)
@@ -152,6 +160,37 @@ def test_a_downweighted_arm_weighs_what_it_adds(
         drawn_from(corpus, split.train, tmp_path, times=2)
     )
     assert len(trainings.calls) == 5  # the two arms with another share, and nothing else
+
+
+def test_a_pretrained_arm_shows_what_it_adds_first(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+    make = fine_tuning._sampler
+
+    def spied(*arguments: Any) -> Sampler:
+        sampler = make(*arguments)
+
+        def sample(step: int) -> np.ndarray:
+            shown.append(sampler(step))
+            return shown[-1]
+
+        return sample
+
+    monkeypatch.setattr(fine_tuning, "_sampler", spied)
+    loop = replace(PLAIN.loop, steps=8, validate_every=2)
+    classifier = replace(PLAIN, loop=loop, balance="class")
+    config = replace(SMALL, arms=["real+syn+pretrained"], classifier=classifier, pretraining_share=0.25)
+    study = make_experiment(tmp_path, accelerator, config, corpus, split)
+    study.cells(drawn_from(corpus, split.train, tmp_path, times=2))
+    rows = len(split.train)
+    assert [bool((batch >= rows).all()) for batch in shown] == [True] * 2 + [False] * 6
+    assert all((batch < rows).all() for batch in shown[2:])
+    log = next(iter(study.logs.values()))
+    assert [row["step"] for row in log if "validation_balanced_accuracy" in row] == [2, 4, 6, 8]
+    # All of these were looked at, but weights from before the first real image are not kept.
+    assert fine_tuning._Selection(classifier, tmp_path / "best", 2).score(log[1]) > float("-inf")
+    assert fine_tuning._Selection(classifier, tmp_path / "best", 3).score(log[1]) == float("-inf")
 
 
 def test_mixing_shows_drawn_images_in_place_of_their_own_source(
@@ -162,7 +201,7 @@ def test_mixing_shows_drawn_images_in_place_of_their_own_source(
     study = make_experiment(tmp_path, accelerator, config, corpus, split)
     synthetic = drawn_from(corpus, split.train[:4], tmp_path, times=2)
     study.cells(synthetic)
-    mixing, rows = trainings.calls[0][8], len(split.train)
+    mixing, rows = trainings.calls[0][8].mixing, len(split.train)
     assert mixing.partners[0] == (rows, rows + 4)
     assert mixing.partners[4] == ()
     shown = np.concatenate([mixing.sampler(lambda step: np.arange(rows), "t")(step) for step in range(2000)])
