@@ -20,7 +20,8 @@ them on the fly, ``+weighted`` samples the classes equally often, and ``+mixed``
 image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023), and
 ``+downweighted`` gives the added rows a share of the loss that does not grow with their number, as DISEF and
 DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910), and ``+pretrained`` lets a network
-learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574); as in
+learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574), and
+``+own_statistics`` gives them a batch norm of their own (arXiv 2312.02253); as in
 ``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is
 trained with the classifier's own settings, which must then be without.
 """
@@ -28,7 +29,8 @@ trained with the classifier's own settings, which must then be without.
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.classifier_config import ClassifierConfig, architecture_of
+from skindiff.classification.networks import has_batch_norm
 from skindiff.classification.probe import ProbeConfig
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
@@ -39,9 +41,9 @@ FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
 """Which synthetic rows an arm may keep."""
 FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
-VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted", "pretrained")
+VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted", "pretrained", "own_statistics")
 """What an arm may add to its rows, in this order."""
-SYNTHETIC_USE = ("mixed", "downweighted", "pretrained")
+SYNTHETIC_USE = ("mixed", "downweighted", "pretrained", "own_statistics")
 """Those that say what is done with the added rows, and so change nothing in ``real``."""
 SettingsT = TypeVar("SettingsT", bound=ClassifierConfig | ProbeConfig)
 ARM_NAMES = (
@@ -108,15 +110,21 @@ class Arm:
                 f"{path}arms: {self.name!r} uses synthetic rows in {len(uses)} ways: take one of "
                 f"{' and '.join('+' + view for view in uses)}"
             )
-        if uses in (["downweighted"], ["pretrained"]) and self.rows in ("real", "syn"):
+        if uses not in ([], ["mixed"]) and self.rows in ("real", "syn"):
             raise ConfigError(
                 f"{path}arms: {self.name!r} has no rows of two kinds; +{uses[0]} goes with real+syn, "
                 "real+duplicates and real+colour"
             )
-        if "pretrained" in uses and part == "probe":
+        if {"pretrained", "own_statistics"} & set(uses) and isinstance(classifier, ProbeConfig):
             raise ConfigError(
                 f"{path}arms: {self.name!r} is for networks that are fine-tuned, and a probe is fitted on "
                 f"all rows at once; drop the arm, or name networks alone in {path}architectures"
+            )
+        network = classifier if isinstance(classifier, ClassifierConfig) else None
+        if "own_statistics" in uses and network is not None and not _learns_statistics(network):
+            raise ConfigError(
+                f"{path}arms: {self.name!r} changes nothing, as {network.architecture} has no batch norm "
+                "that is trained; drop the arm, or name a network with one, such as resnet18"
             )
         if self.views and classifier.preset == "published":
             raise ConfigError(
@@ -130,6 +138,11 @@ class Arm:
         """The arm as configs and reports write it."""
         kept = f":{self.kept}" if self.kept else ""
         return "+".join((self.rows + kept, *self.views))
+
+
+def _learns_statistics(classifier: ClassifierConfig) -> bool:
+    """Return whether a network has batch norm that is trained."""
+    return classifier.trainable == "all" and has_batch_norm(architecture_of(classifier, ("a", "b")))
 
 
 def is_arm(name: str) -> bool:

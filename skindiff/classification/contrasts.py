@@ -5,7 +5,7 @@
 | ``real+syn`` | ``real`` | ``real+duplicates``, ``real+colour``, ``real+geometric`` |
 | ``real+syn+weighted`` | ``real+weighted`` | ``real+duplicates+weighted``, ``real+colour+weighted`` ... |
 | ``real+syn:tone`` | ``real`` | the same, and ``real+syn:random`` |
-| ``real+syn+downweighted`` | ``real`` | downweighted ones, and ``real+syn`` (so ``+pretrained``) |
+| ``real+syn+downweighted`` | ``real`` | downweighted ones, and ``real+syn`` (so the other uses) |
 | ``real+weighted``, ``real+duplicates`` | ``real`` | |
 
 So a gain of ``real+syn+weighted`` is the generator's and not the sampler's. Only arms of the study are taken.
@@ -100,7 +100,7 @@ def references_of(name: str, arms: Sequence[str]) -> list[str]:
             wanted += [Arm(REAL, None, geometric).name] if "geometric" not in views else []
         if arm.rows in FILTERED and arm.kept not in (None, _FILTER_CONTROL):
             wanted.append(Arm(arm.rows, _FILTER_CONTROL, arm.views).name)
-        if {"downweighted", "pretrained"} & set(arm.views):
+        if {"downweighted", "pretrained", "own_statistics"} & set(arm.views):
             wanted.append(Arm(arm.rows, arm.kept, views).name)
     found = [one for one in wanted if one in present and one != name]
     if REAL in present and name != REAL and wanted[0] not in present:

@@ -312,6 +312,8 @@ class Experiment:
             return SyntheticUse(weights=downweighted(real, rows - real, self.config.synthetic_share))
         if "pretrained" in arm.views:
             return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
+        if "own_statistics" in arm.views:
+            return SyntheticUse(own_statistics=True, real=real)
         return SyntheticUse()
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:

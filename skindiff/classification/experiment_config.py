@@ -28,7 +28,8 @@ class ExperimentConfig:
     the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
     +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and +mixed
     (synthetic images in place of real ones, now and then), +downweighted (synthetic images have a share of
-    the loss) or +pretrained (a network learns from them first, and then from real ones)."""
+    the loss), +pretrained (a network learns from them first, and then from real ones) or +own_statistics
+    (batch norm has statistics of its own for them)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
     each of them; none takes all."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,6 @@ import numpy as np
 import torch
 from accelerate.logging import get_logger
 from datasets import Dataset
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import recall_score, roc_auc_score
 from torch import nn
@@ -36,6 +36,7 @@ from skindiff.classification.classifier_config import (
 )
 from skindiff.classification.mixing import ALIKE, SyntheticUse
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
+from skindiff.classification.own_statistics import join_norms, rows_are, split_norms
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing
@@ -99,6 +100,8 @@ def train_classifier(
     config.validate()
     table = table.resized(working_size(config.image_size, config.augment))
     model = _network(config, class_names)
+    if use.own_statistics:
+        split_norms(model.network)
     folder.mkdir(parents=True, exist_ok=True)
     selection = _Selection(config, folder / BEST_FILE, use.pretraining_steps(config.loop.steps) + 1)
 
@@ -110,7 +113,7 @@ def train_classifier(
         accelerator,
         config.loop,
         module=model,
-        loss=_classification_loss(config, table, accelerator.device, use.weights),
+        loss=_classification_loss(config, table, accelerator.device, use),
         sampler=_sampler(config, shown, use, accelerator.num_processes),
         folder=folder,
         name="classifier",
@@ -120,6 +123,7 @@ def train_classifier(
     )
     if selection.best(log) is not None:
         selection.restore(model)
+    join_norms(model.network)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _finish(folder, config, model, log)
@@ -267,7 +271,7 @@ def _classification_loss(
     config: ClassifierConfig,
     table: ImageTable,
     device: torch.device,
-    weights: NDArray[np.float64] | None = None,
+    use: SyntheticUse = ALIKE,
 ) -> Loss:
     augmenter = Augmenter(config.augment, config.image_size, config.colour_jitter, config.loop.seed)
 
@@ -275,11 +279,14 @@ def _classification_loss(
         rows = batch.indices.numpy()
         images = augmenter(_images(table.pixels[rows], device), batch.step, batch.positions)
         labels = torch.from_numpy(table.labels[rows]).to(device)
-        if weights is None:
-            return functional.cross_entropy(module(images), labels)
+        told = rows_are(module, batch.indices.to(device) >= use.real) if use.own_statistics else nullcontext()
+        with told:
+            logits = module(images)
+        if use.weights is None:
+            return functional.cross_entropy(logits, labels)
         # Over the number of rows and not their weight: the mean over processes is that over the batch.
-        each = functional.cross_entropy(module(images), labels, reduction="none")
-        return (each * torch.as_tensor(weights[rows], dtype=each.dtype, device=device)).mean()
+        each = functional.cross_entropy(logits, labels, reduction="none")
+        return (each * torch.as_tensor(use.weights[rows], dtype=each.dtype, device=device)).mean()
 
     return loss
 

@@ -63,12 +63,14 @@ class SyntheticUse:
             the real rows.
         weights: (n,) of all rows in the loss, 1 in the mean; all alike when None.
         pretraining: share of the steps that show them alone, before the real rows alone; together when 0.
+        own_statistics: batch norm has statistics of its own for them, which are not used when it is asked.
         real: how many rows are real.
     """
 
     mixing: Mixing | None = None
     weights: NDArray[np.float64] | None = None
     pretraining: float = 0.0
+    own_statistics: bool = False
     real: int = 0
 
     def pretraining_steps(self, steps: int) -> int:
@@ -84,6 +86,8 @@ class SyntheticUse:
             known += ["weights", self.weights.tolist()]
         if self.pretraining:
             known += ["pretraining", self.pretraining, self.real]
+        if self.own_statistics:
+            known += ["own statistics", self.real]
         return json.dumps(known).encode() if known else b""
 
 

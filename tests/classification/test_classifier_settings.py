@@ -23,7 +23,7 @@ from skindiff.classification.fine_tuning import (
     predict,
     train_classifier,
 )
-from skindiff.classification.mixing import ALIKE, downweighted
+from skindiff.classification.mixing import ALIKE, SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
@@ -206,7 +206,7 @@ def test_images_of_no_weight_have_no_gradient() -> None:
 
     def gradients(rows: torch.Tensor, each: np.ndarray | None) -> list[torch.Tensor]:
         model.zero_grad()
-        loss = _classification_loss(config, images, torch.device("cpu"), each)
+        loss = _classification_loss(config, images, torch.device("cpu"), SyntheticUse(weights=each))
         loss(model, MicroBatch(0, rows, rows)).backward()
         return [weight.grad.clone() for weight in model.parameters()]
 

@@ -72,6 +72,11 @@ def test_names_of_filters_and_new_views() -> None:
         ({"arms": ["syn+pretrained"]}, r"has no rows of two kinds; \+pretrained goes with real\+syn"),
         ({"arms": ["real+syn+mixed+downweighted"]}, r"take one of \+mixed and \+downweighted"),
         ({"pretraining_share": 1.0, "arms": ["real+syn+pretrained"]}, "pretraining_share: 1.0 is outside"),
+        ({"arms": ["real+own_statistics"]}, r"has no rows of two kinds; \+own_statistics goes with"),
+        (
+            {"arms": ["real+syn+own_statistics"], "architectures": ["vit_tiny_patch16_224"]},
+            "vit_tiny_patch16_224 has no batch norm that is trained",
+        ),
         (
             {"arms": ["real+syn+pretrained"], "architectures": ["lesion_detector", "probe:lite0"]},
             "a probe is fitted on all rows at once",
