@@ -20,10 +20,11 @@ them on the fly, ``+weighted`` samples the classes equally often, and ``+mixed``
 image, with a probability, a synthetic one made from it, as DA-Fusion does (Trabucco et al. 2023), and
 ``+downweighted`` gives the added rows a share of the loss that does not grow with their number, as DISEF and
 DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910), and ``+pretrained`` lets a network
-learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574), and
-``+own_statistics`` gives them a batch norm of their own (arXiv 2312.02253); as in
-``real+geometric``, ``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is
-trained with the classifier's own settings, which must then be without.
+learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574).
+``+own_statistics`` gives added rows a batch norm of their own (arXiv 2312.02253), ``+mixup`` and ``+cutmix``
+show images that are part real and part added (:mod:`.blending`). So there are ``real+geometric``,
+``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is trained with the
+classifier's own settings, which must then be without.
 """
 
 from dataclasses import dataclass, replace
@@ -41,10 +42,10 @@ FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
 """Which synthetic rows an arm may keep."""
 FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
-VIEWS = ("geometric", "randaugment", "weighted", "mixed", "downweighted", "pretrained", "own_statistics")
+SYNTHETIC_USE = ("mixed", "downweighted", "pretrained", "own_statistics", "mixup", "cutmix")
+"""What an arm may do with the rows it adds, which changes nothing in ``real``; one of them at most."""
+VIEWS = ("geometric", "randaugment", "weighted", *SYNTHETIC_USE)
 """What an arm may add to its rows, in this order."""
-SYNTHETIC_USE = ("mixed", "downweighted", "pretrained", "own_statistics")
-"""Those that say what is done with the added rows, and so change nothing in ``real``."""
 SettingsT = TypeVar("SettingsT", bound=ClassifierConfig | ProbeConfig)
 ARM_NAMES = (
     f"{', '.join(ARMS)}; {' and '.join(FILTERED)} with one of {', '.join(':' + name for name in FILTERS)}; "
@@ -119,6 +120,11 @@ class Arm:
             raise ConfigError(
                 f"{path}arms: {self.name!r} is for networks that are fine-tuned, and a probe is fitted on "
                 f"all rows at once; drop the arm, or name networks alone in {path}architectures"
+            )
+        if {"mixup", "cutmix"} & set(uses) and isinstance(changed, ProbeConfig) and changed.augment != "none":
+            raise ConfigError(
+                f"{path}arms: {self.name!r} blends the images of a probe, which then has no other views: set "
+                f"{path}probe.augment to none, or drop the arm"
             )
         network = classifier if isinstance(classifier, ClassifierConfig) else None
         if "own_statistics" in uses and network is not None and not _learns_statistics(network):

@@ -100,7 +100,7 @@ def references_of(name: str, arms: Sequence[str]) -> list[str]:
             wanted += [Arm(REAL, None, geometric).name] if "geometric" not in views else []
         if arm.rows in FILTERED and arm.kept not in (None, _FILTER_CONTROL):
             wanted.append(Arm(arm.rows, _FILTER_CONTROL, arm.views).name)
-        if {"downweighted", "pretrained", "own_statistics"} & set(arm.views):
+        if (set(SYNTHETIC_USE) - {"mixed"}) & set(arm.views):
             wanted.append(Arm(arm.rows, arm.kept, views).name)
     found = [one for one in wanted if one in present and one != name]
     if REAL in present and name != REAL and wanted[0] not in present:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from datasets import Dataset
@@ -15,6 +15,7 @@ from datasets import Dataset
 from skindiff.classification.arm_names import Arm, parse_arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
+from skindiff.classification.blending import Blend, Blending
 from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
@@ -184,6 +185,8 @@ class Experiment:
             later |= {"synthetic_share": self.config.synthetic_share}
         if "pretrained" in job.arm.views:
             later |= {"pretraining_share": self.config.pretraining_share}
+        if {"mixup", "cutmix"} & set(job.arm.views):
+            later |= {"blending_alpha": self.config.blending_alpha}
         if isinstance(job.config, ProbeConfig):
             later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
         else:
@@ -314,6 +317,11 @@ class Experiment:
             return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
         if "own_statistics" in arm.views:
             return SyntheticUse(own_statistics=True, real=real)
+        for kind in get_args(Blend):
+            if kind in arm.views:
+                return SyntheticUse(
+                    blending=Blending(kind, self.config.blending_alpha, real, rows), real=real
+                )
         return SyntheticUse()
 
     def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:

@@ -16,6 +16,8 @@ _SETTING_OF_USE = {
     "mixed": "mixing_probability",
     "downweighted": "synthetic_share",
     "pretrained": "pretraining_share",
+    "mixup": "blending_alpha",
+    "cutmix": "blending_alpha",
 }
 
 
@@ -29,7 +31,8 @@ class ExperimentConfig:
     +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and +mixed
     (synthetic images in place of real ones, now and then), +downweighted (synthetic images have a share of
     the loss), +pretrained (a network learns from them first, and then from real ones) or +own_statistics
-    (batch norm has statistics of its own for them)."""
+    (batch norm has statistics of its own for them), +mixup or +cutmix (images are part real, part
+    synthetic)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
     each of them; none takes all."""
@@ -41,6 +44,9 @@ class ExperimentConfig:
     pretraining_share: float = 0.5
     """Share of the steps of a network in which +pretrained arms show the added rows alone, before the real
     ones, above 0 and below 1."""
+    blending_alpha: float = 1.0
+    """Shares of the two images of +mixup and +cutmix arms are drawn from Beta(alpha, alpha), alpha above 0: 1
+    draws all shares alike often, less draws images that are mostly one."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """What arms such as real+syn:agreement keep."""
     architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
@@ -97,6 +103,8 @@ class ExperimentConfig:
             raise ConfigError(
                 f"{path}pretraining_share: {self.pretraining_share} is outside above 0 to below 1; take 0.5"
             )
+        if not 0 < self.blending_alpha < float("inf"):
+            raise ConfigError(f"{path}blending_alpha: {self.blending_alpha} is not above 0; 1 is usual")
         self._refuse_unused_uses(path)
         if self.bootstrap_replicates < 100:
             raise ConfigError(
@@ -120,10 +128,12 @@ class ExperimentConfig:
         """Refuse a setting of a use of synthetic rows that no arm has."""
         usual = {item.name: item.default for item in fields(self)}
         used = {view for arm in self.arms for view in parse_arm(arm).views}
-        for use, name in _SETTING_OF_USE.items():
-            if getattr(self, name) != usual[name] and use not in used:
+        for name in dict.fromkeys(_SETTING_OF_USE.values()):
+            uses = [use for use, setting in _SETTING_OF_USE.items() if setting == name]
+            if getattr(self, name) != usual[name] and not used & set(uses):
                 raise ConfigError(
-                    f"{path}{name}: {getattr(self, name)} changes nothing, as no arm ends in +{use}; add one "
+                    f"{path}{name}: {getattr(self, name)} changes nothing, as no arm ends in "
+                    f"{' or '.join('+' + use for use in uses)}; add one "
                     "to arms, or leave it out"
                 )
 

@@ -24,6 +24,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 from torch import nn
 from torch.nn import functional
 
+from skindiff.classification.blending import PARTNER
 from skindiff.classification.classifier_config import (
     PAPER_FIRST_EPOCH,
     ClassifierConfig,
@@ -274,11 +275,21 @@ def _classification_loss(
     use: SyntheticUse = ALIKE,
 ) -> Loss:
     augmenter = Augmenter(config.augment, config.image_size, config.colour_jitter, config.loop.seed)
+    key = ("classifier", config.loop.seed)
 
     def loss(module: nn.Module, batch: MicroBatch) -> torch.Tensor:
         rows = batch.indices.numpy()
         images = augmenter(_images(table.pixels[rows], device), batch.step, batch.positions)
         labels = torch.from_numpy(table.labels[rows]).to(device)
+        if use.blending is not None:
+            drawn = use.blending.draw(rows, batch.positions.numpy(), *key, batch.step)
+            others = augmenter(
+                _images(table.pixels[drawn.rows], device), batch.step, batch.positions + PARTNER
+            )
+            images, shares = use.blending.blend(images, others, drawn)
+            logits, theirs = module(images), torch.from_numpy(table.labels[drawn.rows]).to(device)
+            both = [functional.cross_entropy(logits, one, reduction="none") for one in (labels, theirs)]
+            return (shares * both[0] + (1 - shares) * both[1]).mean()
         told = rows_are(module, batch.indices.to(device) >= use.real) if use.own_statistics else nullcontext()
         with told:
             logits = module(images)

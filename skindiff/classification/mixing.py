@@ -7,11 +7,12 @@ it. So synthetic images never outnumber real ones by more than alpha : 1 - alpha
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skindiff.classification.blending import Blending
 from skindiff.seeding import numpy_generator
 from skindiff.training.samplers import Sampler
 
@@ -64,6 +65,7 @@ class SyntheticUse:
         weights: (n,) of all rows in the loss, 1 in the mean; all alike when None.
         pretraining: share of the steps that show them alone, before the real rows alone; together when 0.
         own_statistics: batch norm has statistics of its own for them, which are not used when it is asked.
+        blending: images are part one and part the other, and so are labels.
         real: how many rows are real.
     """
 
@@ -71,6 +73,7 @@ class SyntheticUse:
     weights: NDArray[np.float64] | None = None
     pretraining: float = 0.0
     own_statistics: bool = False
+    blending: Blending | None = None
     real: int = 0
 
     def pretraining_steps(self, steps: int) -> int:
@@ -88,6 +91,8 @@ class SyntheticUse:
             known += ["pretraining", self.pretraining, self.real]
         if self.own_statistics:
             known += ["own statistics", self.real]
+        if self.blending is not None:
+            known += [*astuple(self.blending)]
         return json.dumps(known).encode() if known else b""
 
 

@@ -105,6 +105,7 @@ class ProbeRows:
         weights: ``(n,)``, of the rows relative to another, before classes are balanced.
         judges: ``(n,)``, how much each row counts where strengths are judged; 0 for not at all.
         exposure: what all rows weigh together: the number of real training rows.
+        others: a second group of each row, of an image that it is blended with; its own where there is none.
     """
 
     features: NDArray[np.float32]
@@ -113,16 +114,20 @@ class ProbeRows:
     weights: FloatArray
     judges: FloatArray
     exposure: float
+    others: Sequence[str] = ()
 
     def merged(self) -> "ProbeRows":
         """Return the same problem with the repeats of an image as one row of their joint weight."""
-        places: dict[tuple[bytes, int, str], int] = {}
-        keys = zip((one.tobytes() for one in self.features), self.labels.tolist(), self.groups, strict=True)
+        places: dict[tuple[bytes, int, str, str], int] = {}
+        others = self.others or self.groups
+        known = (self.labels.tolist(), self.groups, others)
+        keys = zip((one.tobytes() for one in self.features), *known, strict=True)
         where = [places.setdefault(key, len(places)) for key in keys]
         first = np.unique(where, return_index=True)[1]
         return ProbeRows(
             self.features[first], self.labels[first], [self.groups[row] for row in first],
             _sums(where, self.weights), _sums(where, self.judges), self.exposure,
+            [others[row] for row in first],
         )  # fmt: skip
 
 
@@ -232,7 +237,8 @@ def _parts(config: ProbeConfig, rows: ProbeRows, seed: int) -> list[tuple[NDArra
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # one of few groups; it is fitted on
         left = [{groups[row] for row in part} for _, part in cut.split(labels, labels, groups)]
-    out = [np.array([group in part for group in rows.groups]) for part in left]
+    pairs = list(zip(rows.groups, rows.others or rows.groups, strict=True))
+    out = [np.array([group in part or other in part for group, other in pairs]) for part in left]
     return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in out]
 
 

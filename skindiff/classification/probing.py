@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 
+from skindiff.classification.blending import Blending
 from skindiff.classification.cells import backbone_name
 from skindiff.classification.feature_store import FeatureStore
 from skindiff.classification.mixing import ALIKE, SyntheticUse
@@ -17,6 +19,8 @@ from skindiff.study import Study
 
 FEATURES = "features"
 """Folder in the cache of the corpus."""
+BLENDS = 4
+"""Blended images of each row in +mixup and +cutmix arms, each with a partner of its own."""
 LITE0_SIZE = 128
 """Pixels that lite0 sees unless told otherwise."""
 
@@ -80,10 +84,37 @@ def train_probe(
     if weights is None:
         weights = np.ones(count) if use.mixing is None else use.mixing.weights(count)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
-    features = feature_store(study, architecture, config)(table, config.augment, views)
-    exposure = float(len(study.train))
-    problem = ProbeRows(features, table.labels, list(rows["group_id"]), weights, judges, exposure)
+    store = feature_store(study, architecture, config)
+    exposure, groups = float(len(study.train)), list(rows["group_id"])
+    problem = ProbeRows(store(table, config.augment, views), table.labels, groups, weights, judges, exposure)
+    if use.blending is not None:
+        problem = _blended(store, table, problem, use.blending, seed)
     return fit_probe(config, problem, len(table.class_names), seed)
+
+
+def _blended(
+    store: FeatureStore, table: ImageTable, plain: ProbeRows, blending: Blending, seed: int
+) -> ProbeRows:
+    """Return rows of blended images, each with both of its labels, and the plain ones as judges alone."""
+    rows = np.tile(np.arange(len(table)), BLENDS)
+    drawn = blending.draw(rows, np.arange(len(rows)), "probe", seed)
+    pixels = torch.from_numpy(table.pixels).permute(0, 3, 1, 2).float()
+    mixed, shares = blending.blend(pixels[rows], pixels[drawn.rows], drawn)
+    names = tuple(table.skin_types[row] for row in rows)
+    seen = ImageTable(
+        mixed.round().byte().permute(0, 2, 3, 1).numpy(), table.labels[rows], names, table.class_names
+    )
+    features, share = store(seen), shares.double().numpy() / BLENDS
+    first, second = ([plain.groups[row] for row in part] for part in (rows.tolist(), drawn.rows.tolist()))
+    return ProbeRows(
+        np.concatenate([plain.features, features, features]),
+        np.concatenate([plain.labels, table.labels[rows], table.labels[drawn.rows]]),
+        [*plain.groups, *first, *first],
+        np.concatenate([np.zeros(len(table)), share, 1 / BLENDS - share]),
+        np.concatenate([plain.judges, np.zeros(2 * len(rows))]),
+        plain.exposure,
+        [*plain.groups, *second, *second],
+    )
 
 
 def predict_probe(

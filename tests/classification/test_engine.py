@@ -17,10 +17,12 @@ from datasets import ClassLabel, Dataset
 from skindiff.classification import experiment, fine_tuning
 from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
 from skindiff.classification.cells import Cell
+from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
 from skindiff.classification.mixing import ALIKE
 from skindiff.classification.networks import load_classifier
+from skindiff.classification.probe import ProbeConfig
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 from skindiff.training.samplers import Sampler
@@ -72,6 +74,17 @@ def test_names_of_filters_and_new_views() -> None:
         ({"arms": ["syn+pretrained"]}, r"has no rows of two kinds; \+pretrained goes with real\+syn"),
         ({"arms": ["real+syn+mixed+downweighted"]}, r"take one of \+mixed and \+downweighted"),
         ({"pretraining_share": 1.0, "arms": ["real+syn+pretrained"]}, "pretraining_share: 1.0 is outside"),
+        ({"blending_alpha": 0.0}, "blending_alpha: 0.0 is not above 0"),
+        ({"blending_alpha": 0.4}, r"changes nothing, as no arm ends in \+mixup or \+cutmix"),
+        (
+            {
+                "arms": ["real+syn+mixup"],
+                "architectures": ["probe:lite0"],
+                "classifier": ClassifierConfig(),
+                "probe": ProbeConfig(augment="flip"),
+            },
+            "set probe.augment to none",
+        ),
         ({"arms": ["real+own_statistics"]}, r"has no rows of two kinds; \+own_statistics goes with"),
         (
             {"arms": ["real+syn+own_statistics"], "architectures": ["vit_tiny_patch16_224"]},

@@ -64,7 +64,7 @@ def test_probes_are_cells_without_a_training_curve(
     accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path
 ) -> None:
     arms = ["real", "syn", "real+syn", "real+duplicates", "real+colour", "real+syn+mixed"]
-    arms += ["real+syn+downweighted", "real+duplicates+downweighted"]
+    arms += ["real+syn+downweighted", "real+duplicates+downweighted", "real+syn+mixup", "real+syn+cutmix"]
     config = probes(arms=arms, mixing_probability=0.3)  # with one half and one partner it were real+syn
     experiment = make_experiment(tmp_path, accelerator, config, corpus, split)
     cells = experiment.cells(drawn_from(corpus, split.train, tmp_path))
