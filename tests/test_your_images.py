@@ -40,6 +40,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_walk_ends_in_a_report(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(block.text for block in readme.blocks(TEXT) if block.language == "python")
     for full, small in SMALL.items():

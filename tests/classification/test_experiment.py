@@ -140,6 +140,7 @@ def test_a_light_test_row_is_a_cell_of_its_own(
     assert set(by_group["light"].skin_types) <= {"I", "II"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["vgg16", "vit_base_patch16_224"])
 def test_the_large_architectures_of_the_paper_train(
     corpus: Dataset, split: Split, accelerator: Accelerator, tmp_path: Path, architecture: str

@@ -160,6 +160,7 @@ def test_an_interrupted_run_goes_on_to_the_same_cells(
         assert np.array_equal(one.probabilities, two.probabilities)
 
 
+@pytest.mark.slow  # test_engine shares out cells of networks in the same way
 def test_two_processes_fit_the_probes_of_one(tmp_path: Path) -> None:
     alone = run_spread(tmp_path / "one", Accelerator(cpu=True), probes(arms=["real", "real+syn", "syn"]))
     command = [

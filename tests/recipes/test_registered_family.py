@@ -22,7 +22,11 @@ RECIPES = {
     "medmnist_subsets": "MedMNISTSubsetsConfig",
     "medmnist_augment": "MedMNISTAugmentConfig",
 }
-every_recipe = pytest.mark.parametrize("recipe", RECIPES)
+SLOW = ("ham_cdcgan", "medmnist_augment")
+"""Recipes whose settings are read as those of the others are."""
+every_recipe = pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECIPES]
+)
 
 
 @pytest.fixture
