@@ -162,7 +162,12 @@ def test_text_says_what_was_found_and_shows_every_picture(folder: Path, content:
     assert "The generator saw no beta." in text
     assert "27 h 26 min" not in text
     assert "27 h 26 min" in (folder / "report.html").read_text()
-    assert {one["verdict"] for one in content["verdicts"]} == {"helps", "hurts", "can't tell"}
+    found = {(one["arm"], one["reference"]): one["verdict"] for one in content["verdicts"]}
+    assert set(found.values()) == {"helps", "hurts", "can't tell", "no verdict"}
+    # Of 60 images in three splits neither is known to be above chance, 51.7% and 37.2% as they are.
+    assert [names for names, verdict in found.items() if verdict == "no verdict"] == [
+        ("syn", "real+duplicates")
+    ]
 
 
 def test_the_same_content_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
