@@ -60,6 +60,8 @@ def parse_config(
         named = _values(given, "--config")
         read = [content for file in [*named] or [str(default)] if isinstance(content := _content(file), dict)]
         refuse_old_names(given, read, list(setting_types(known)))
+        for content in read:
+            _refuse_empty_unknown(content, known)
         given = _switches(given, known)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         settings = parser.instantiate_classes(parsed)
@@ -138,6 +140,17 @@ def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
     return types
 
 
+def _refuse_empty_unknown(content: Mapping[str, Any], config_class: type, prefix: str = "") -> None:
+    """Raise a ConfigError for a name that is no setting and holds nothing, which jsonargparse passes over."""
+    names = setting_types(config_class)
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if value == {} and name not in names:
+            raise ConfigError(_no_such_setting(name, config_class))
+        if isinstance(value, Mapping) and any(known.startswith(f"{name}.") for known in names):
+            _refuse_empty_unknown(value, config_class, f"{name}.")
+
+
 def _current(config_class: type) -> type:
     """Return a config class whose open parts, those with a method ``current``, have the fields of by now."""
     parts = [
@@ -202,8 +215,10 @@ def _one_line(message: str, config_class: type) -> str:
         )
     if name is not None and name.split(".")[-1] == "plugin":
         return f"{name}: a settings file imports no code; type --plugin MODULE on the command line"
-    if name is not None:
-        near = difflib.get_close_matches(name, list(setting_types(config_class)), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"
-        return f"{name}: there is no such setting; {hint}"
-    return message
+    return message if name is None else _no_such_setting(name, config_class)
+
+
+def _no_such_setting(name: str, config_class: type) -> str:
+    near = difflib.get_close_matches(name, list(setting_types(config_class)), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"
+    return f"{name}: there is no such setting; {hint}"

@@ -75,3 +75,10 @@ def test_a_misspelt_key_in_yaml_names_the_nearest(default: Path) -> None:
     default.write_text("lora: {rnak: 4}\n")
     with pytest.raises(ConfigError, match=r"rnak.*lora\.rank"):
         parse_config(Outer, [], default=default)
+
+
+@pytest.mark.parametrize("text", ["lroa: {}\n", "lora: {rnak: {}}\n"])
+def test_a_misspelt_key_that_holds_nothing_is_named_too(text: str, default: Path) -> None:
+    default.write_text(text)
+    with pytest.raises(ConfigError, match=r"(lroa|lora\.rnak): there is no such setting; did you mean 'lora"):
+        parse_config(Outer, [], default=default)

@@ -231,10 +231,8 @@ class Experiment:
         folder: Path,
     ) -> tuple[int, Predicted]:
         names = tuple(self.study.corpus.class_names)
-        table, watched = (
-            ImageTable.from_dataset(taught.rows),
-            self.study.tests if self.config.test_curve else {},
-        )
+        table = ImageTable.from_dataset(taught.rows)
+        watched = self.study.tests if self.config.test_curve else {}
         models = []
         for turn in range(self.config.trainings):
             own = folder if turn == 0 else folder / f"training-{turn}"
