@@ -23,10 +23,11 @@ from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
-from skindiff.classification.mixing import Mixing, SyntheticUse, downweighted, partners_of
+from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
+from skindiff.classification.synthetic_use import SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.filters import kept_rows
 from skindiff.progress import progress

@@ -35,9 +35,9 @@ from skindiff.classification.classifier_config import (
     published_settings,
     settings_of,
 )
-from skindiff.classification.mixing import ALIKE, SyntheticUse
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.classification.own_statistics import join_norms, rows_are, split_norms
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing

@@ -11,8 +11,8 @@ from datasets import Dataset
 from skindiff.classification.blending import Blending
 from skindiff.classification.cells import backbone_name
 from skindiff.classification.feature_store import FeatureStore
-from skindiff.classification.mixing import ALIKE, SyntheticUse
 from skindiff.classification.probe import FloatArray, Probe, ProbeConfig, ProbeRows, fit_probe
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.backbones import LITE0, load_backbone
 from skindiff.study import Study

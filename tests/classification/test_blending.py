@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from skindiff.classification.blending import Blending, Drawn
 from skindiff.classification.fine_tuning import _classification_loss, _network
-from skindiff.classification.mixing import SyntheticUse
 from skindiff.classification.probe import ProbeConfig, ProbeRows, _parts, fit_probe
 from skindiff.classification.probing import BLENDS, _blended, feature_store
+from skindiff.classification.synthetic_use import SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.training.loop import MicroBatch
 from tests.classification.engine import PLAIN, SMALL, drawn_from, make_corpus, make_experiment, make_split

@@ -23,7 +23,7 @@ from skindiff.classification.fine_tuning import (
     predict,
     train_classifier,
 )
-from skindiff.classification.mixing import ALIKE, SyntheticUse, downweighted
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator

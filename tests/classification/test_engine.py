@@ -20,9 +20,9 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
-from skindiff.classification.mixing import ALIKE
 from skindiff.classification.networks import load_classifier
 from skindiff.classification.probe import ProbeConfig
+from skindiff.classification.synthetic_use import ALIKE
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SplitError
 from skindiff.training.samplers import Sampler

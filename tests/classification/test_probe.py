@@ -7,8 +7,8 @@ import pytest
 
 from skindiff.classification import probe
 from skindiff.classification.cells import is_probe
-from skindiff.classification.mixing import downweighted
 from skindiff.classification.probe import ProbeConfig, ProbeRows, check_probe, fit_probe
+from skindiff.classification.synthetic_use import downweighted
 from skindiff.errors import ConfigError, TrainingError
 
 CONFIG = ProbeConfig(strengths=[0.01, 0.1, 1.0])
