@@ -22,9 +22,11 @@ image, with a probability, a synthetic one made from it, as DA-Fusion does (Trab
 DataDream do (da Costa et al. 2023; Kim et al. 2024, arXiv 2407.10910), and ``+pretrained`` lets a network
 learn from the added rows alone before the real ones (He et al. 2023, arXiv 2210.07574).
 ``+own_statistics`` gives added rows a batch norm of their own (arXiv 2312.02253), ``+mixup`` and ``+cutmix``
-show images that are part real and part added (:mod:`.blending`). So there are ``real+geometric``,
-``real+syn+mixed`` or ``real+syn:tone+geometric+weighted``. An arm without these words is trained with the
-classifier's own settings, which must then be without.
+show images that are part real and part added (:mod:`.blending`). ``+equal_exposure`` shows each real row just
+as often as ``real`` does: every step has the batch of ``real`` and as many added rows, and in a probe real
+rows weigh what they weigh in ``real``. So there are ``real+geometric``, ``real+syn+mixed`` or
+``real+syn:tone+geometric+weighted``. An arm without these words is trained with the classifier's own
+settings, which must then be without.
 """
 
 from dataclasses import dataclass, replace
@@ -42,7 +44,7 @@ FILTERS = ("random", "agreement", "typicality", "novelty", "tone")
 """Which synthetic rows an arm may keep."""
 FILTERED = ("syn", "real+syn")
 """The arms that may keep only some of the synthetic rows."""
-SYNTHETIC_USE = ("mixed", "downweighted", "pretrained", "own_statistics", "mixup", "cutmix")
+SYNTHETIC_USE = ("mixed", "downweighted", "pretrained", "own_statistics", "mixup", "cutmix", "equal_exposure")
 """What an arm may do with the rows it adds, which changes nothing in ``real``; one of them at most."""
 VIEWS = ("geometric", "randaugment", "weighted", *SYNTHETIC_USE)
 """What an arm may add to its rows, in this order."""
@@ -132,7 +134,7 @@ class Arm:
                 f"{path}arms: {self.name!r} changes nothing, as {network.architecture} has no batch norm "
                 "that is trained; drop the arm, or name a network with one, such as resnet18"
             )
-        if self.views and classifier.preset == "published":
+        if set(self.views) - set(SYNTHETIC_USE) and classifier.preset == "published":
             raise ConfigError(
                 f"{path}arms: {self.name!r} changes settings that classifier.preset published overrules; set "
                 "that to grouped, or drop the arm"

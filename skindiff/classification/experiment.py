@@ -316,6 +316,8 @@ class Experiment:
             return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
         if "own_statistics" in arm.views:
             return SyntheticUse(own_statistics=True, real=real)
+        if "equal_exposure" in arm.views:
+            return SyntheticUse(equal_exposure=True, real=real)
         for kind in get_args(Blend):
             if kind in arm.views:
                 return SyntheticUse(

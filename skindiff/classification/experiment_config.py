@@ -32,7 +32,8 @@ class ExperimentConfig:
     (synthetic images in place of real ones, now and then), +downweighted (synthetic images have a share of
     the loss), +pretrained (a network learns from them first, and then from real ones) or +own_statistics
     (batch norm has statistics of its own for them), +mixup or +cutmix (images are part real, part
-    synthetic)."""
+    synthetic), or +equal_exposure (real images are shown as often as in real, and as many synthetic ones
+    beside them)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
     each of them; none takes all."""

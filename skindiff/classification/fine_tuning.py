@@ -45,7 +45,7 @@ from skindiff.training.augmentation import Augmenter, working_size
 from skindiff.training.balancing import balancing_weights, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.loop import Log, Loss, MicroBatch, train
-from skindiff.training.samplers import Sampler, epoch_batches, shuffled_batches, weighted_batches
+from skindiff.training.samplers import Sampler, beside, epoch_batches, shuffled_batches, weighted_batches
 from skindiff.training.single_process import Worker
 
 logger = get_logger(__name__)
@@ -92,9 +92,10 @@ def train_classifier(
     judged = None if validation is None else _table(validation, class_names)
     _refuse_unusable(config, table, judged)
     shown = table if use.mixing is None else table.select(range(len(use.mixing.partners)))
-    rows = len(_epoch(config, shown, seed))
+    counted = shown.select(range(use.real)) if use.equal_exposure else shown
+    rows = len(_epoch(config, counted, seed))
     if config.preset == "published":
-        config = published_settings(config, len(shown), accelerator.num_processes)
+        config = published_settings(config, len(counted), accelerator.num_processes)
     else:
         config = epoch_settings(config, rows, accelerator.num_processes)
     config = replace(config, loop=replace(config.loop, seed=seed))
@@ -241,23 +242,33 @@ def _epoch(config: ClassifierConfig, table: ImageTable, seed: int) -> np.ndarray
 
 
 def _sampler(config: ClassifierConfig, shown: ImageTable, use: SyntheticUse, processes: int) -> Sampler:
-    key = ("classifier", config.loop.seed)
     first = use.pretraining_steps(config.loop.steps)
     if first:
         real, added = np.arange(use.real), np.arange(use.real, len(shown))
         parts = [_part_sampler(config, shown, rows, processes) for rows in (added, real)]
         return lambda step: parts[0](step) if step < first else parts[1](step - first)
-    sampler = _part_sampler(config, shown, np.arange(len(shown)), processes, whole=counts_passes(config))
-    return sampler if use.mixing is None else use.mixing.sampler(sampler, *key)
+    whole = counts_passes(config)
+    if use.equal_exposure:
+        real, added = np.arange(use.real), np.arange(use.real, len(shown))
+        own = _part_sampler(config, shown, real, processes, whole=whole)
+        return beside(own, _part_sampler(config, shown, added, processes, "added"))
+    sampler = _part_sampler(config, shown, np.arange(len(shown)), processes, whole=whole)
+    return sampler if use.mixing is None else use.mixing.sampler(sampler, "classifier", config.loop.seed)
 
 
 def _part_sampler(
-    config: ClassifierConfig, shown: ImageTable, part: np.ndarray, processes: int, whole: bool = False
+    config: ClassifierConfig,
+    shown: ImageTable,
+    part: np.ndarray,
+    processes: int,
+    *names: str,
+    whole: bool = False,
 ) -> Sampler:
     """Return a sampler of some rows, balanced among themselves; in whole passes where asked for."""
     table = shown if len(part) == len(shown) else shown.select(part)
     batch = config.loop.global_batch(processes)
-    weights, key = balancing_weights(table, config.balance), ("classifier", config.loop.seed)
+    key: tuple[str | int, ...] = ("classifier", config.loop.seed, *names)
+    weights = balancing_weights(table, config.balance)
     rows = part[_epoch(config, table, config.loop.seed)]
     if whole:
         places = epoch_batches(pass_sizes(config, len(rows), processes), *key, weights=weights)

@@ -2,7 +2,8 @@
 
 A probe is fitted in about a second, without luck of its own: the same rows give the same probe. Every arm has
 the same exposure, as its rows weigh as much together as the real training rows do, so a repeat of every image
-changes nothing. The strength of the penalty is chosen within the training groups, by the log loss of real
+changes nothing; in ``+equal_exposure`` arms the real rows alone weigh that much, and the added ones as much
+again. The strength of the penalty is chosen within the training groups, by the log loss of real
 images of groups that were left out; validation images have no say.
 """
 
@@ -104,8 +105,9 @@ class ProbeRows:
         groups: patient, lesion or duplicate cluster of each row; a synthetic image has that of its source.
         weights: ``(n,)``, of the rows relative to another, before classes are balanced.
         judges: ``(n,)``, how much each row counts where strengths are judged; 0 for not at all.
-        exposure: what all rows weigh together: the number of real training rows.
+        exposure: what all rows of a part weigh together: the number of real training rows.
         others: a second group of each row, of an image that it is blended with; its own where there is none.
+        part: ``(n,)``; the rows of a part have their own balance and exposure. All are of one when None.
     """
 
     features: NDArray[np.float32]
@@ -115,19 +117,21 @@ class ProbeRows:
     judges: FloatArray
     exposure: float
     others: Sequence[str] = ()
+    part: NDArray[np.int64] | None = None
 
     def merged(self) -> "ProbeRows":
         """Return the same problem with the repeats of an image as one row of their joint weight."""
-        places: dict[tuple[bytes, int, str, str], int] = {}
+        places: dict[tuple[bytes, int, str, str, int], int] = {}
         others = self.others or self.groups
-        known = (self.labels.tolist(), self.groups, others)
+        part = np.zeros(len(self.labels), dtype=np.int64) if self.part is None else self.part
+        known = (self.labels.tolist(), self.groups, others, part.tolist())
         keys = zip((one.tobytes() for one in self.features), *known, strict=True)
         where = [places.setdefault(key, len(places)) for key in keys]
         first = np.unique(where, return_index=True)[1]
         return ProbeRows(
             self.features[first], self.labels[first], [self.groups[row] for row in first],
             _sums(where, self.weights), _sums(where, self.judges), self.exposure,
-            [others[row] for row in first],
+            [others[row] for row in first], part[first],
         )  # fmt: skip
 
 
@@ -159,7 +163,7 @@ def fit_probe(config: ProbeConfig, rows: ProbeRows, classes: int, seed: int) -> 
 def _fitted(config: ProbeConfig, rows: ProbeRows, classes: int, seed: int) -> Probe:
     count, views, width = rows.features.shape
     flat = rows.features.reshape(count * views, width).astype(np.float64)
-    weights = np.repeat(_balanced(config, rows.labels, rows.weights, rows.exposure) / views, views)
+    weights = np.repeat(_balanced(config, rows.labels, rows.weights, rows.exposure, rows.part) / views, views)
     centre = np.average(flat, axis=0, weights=weights)
     # One number for all features: one for each would blow up those that hardly vary among training images,
     # and do in others (measured: dark skin after training on light skin, 18% against 56% balanced accuracy).
@@ -178,13 +182,21 @@ def _fitted(config: ProbeConfig, rows: ProbeRows, classes: int, seed: int) -> Pr
 
 
 def _balanced(
-    config: ProbeConfig, labels: NDArray[np.int64], weights: FloatArray, total: float
+    config: ProbeConfig,
+    labels: NDArray[np.int64],
+    weights: FloatArray,
+    total: float,
+    part: NDArray[np.int64] | None = None,
 ) -> FloatArray:
-    """Return weights that sum to a total, if asked for the same for every class."""
+    """Return weights that sum to a total in each part, if asked for the same for every class of it."""
+    if part is not None and len(np.unique(part)) > 1:
+        balanced = np.zeros(len(labels))
+        for one in np.unique(part):
+            balanced[part == one] = _balanced(config, labels[part == one], weights[part == one], total)
+        return balanced
     if config.balance == "class":
         weights = weights / np.maximum(np.bincount(labels, weights), 1e-12)[labels]
-    balanced: FloatArray = weights * (total / weights.sum())
-    return balanced
+    return np.asarray(weights * (total / weights.sum()))
 
 
 def _losses(

@@ -71,7 +71,7 @@ def train_probe(
         seed: of the folds.
         real: how many of the rows, the first ones, judge strengths; where there are none, all do.
         use: what is done with synthetic rows: they take over a share of the weight of real ones, or have a
-            weight of their own.
+            weight of their own, or together that of the real ones beside them.
 
     Raises:
         ConfigError: see :func:`feature_store`.
@@ -86,7 +86,9 @@ def train_probe(
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     store = feature_store(study, architecture, config)
     exposure, groups = float(len(study.train)), list(rows["group_id"])
-    problem = ProbeRows(store(table, config.augment, views), table.labels, groups, weights, judges, exposure)
+    part = (np.arange(count) >= use.real).astype(np.int64) if use.equal_exposure else None
+    features = store(table, config.augment, views)
+    problem = ProbeRows(features, table.labels, groups, weights, judges, exposure, part=part)
     if use.blending is not None:
         problem = _blended(store, table, problem, use.blending, seed)
     return fit_probe(config, problem, len(table.class_names), seed)

@@ -21,6 +21,8 @@ class SyntheticUse:
         pretraining: share of the steps that show them alone, before the real rows alone; together when 0.
         own_statistics: batch norm has statistics of its own for them, which are not used when it is asked.
         blending: images are part one and part the other, and so are labels.
+        equal_exposure: every step shows the real rows that it shows without them, and as many of them; epochs
+            are counted over the real rows.
         real: how many rows are real.
     """
 
@@ -29,6 +31,7 @@ class SyntheticUse:
     pretraining: float = 0.0
     own_statistics: bool = False
     blending: Blending | None = None
+    equal_exposure: bool = False
     real: int = 0
 
     def pretraining_steps(self, steps: int) -> int:
@@ -46,6 +49,8 @@ class SyntheticUse:
             known += ["pretraining", self.pretraining, self.real]
         if self.own_statistics:
             known += ["own statistics", self.real]
+        if self.equal_exposure:
+            known += ["equal exposure", self.real]
         if self.blending is not None:
             known += [*astuple(self.blending)]
         return json.dumps(known).encode() if known else b""

@@ -272,12 +272,12 @@ def micro_batches(
     rows is given one that weighs nothing, since all must take part.
 
     Raises:
-        TrainingError: the sampler gave no row, or twice as many as a step takes.
+        TrainingError: the sampler gave no row, or three times as many as a step takes.
     """
     processes, index = accelerator.num_processes, accelerator.process_index
     rows = torch.as_tensor(np.asarray(sampler(step), dtype=np.int64))
     expected, count = config.global_batch(processes), len(rows)
-    if not 0 < count < 2 * expected:
+    if not 0 < count < 3 * expected:
         raise TrainingError(f"the sampler of {name} gave {count} rows: a step takes {expected}")
     if count == expected:
         positions = torch.arange(expected).view(-1, processes, config.batch_size)[:, index]

@@ -80,3 +80,17 @@ def weighted_batches(weights: np.ndarray, global_batch: int, *key: str | int) ->
         )
 
     return sample
+
+
+def beside(first: Sampler, second: Sampler) -> Sampler:
+    """Return a sampler of the rows of ``first``, each followed by one of ``second``.
+
+    ``second`` must give a row or more; what it has too few of is left out.
+    """
+
+    def sample(step: int) -> np.ndarray:
+        own, other = first(step), second(step)
+        both = min(len(own), len(other))
+        return np.concatenate([np.stack([own[:both], other[:both]], axis=1).ravel(), own[both:]])
+
+    return sample

@@ -197,6 +197,28 @@ def test_the_view_of_s3_leaves_grey_images_grey() -> None:
     assert not torch.equal(view, images)
 
 
+@pytest.mark.parametrize("changes", [{"epochs": 2}, {"epochs": None}, {"balance": "class"}])
+def test_equal_exposure_shows_the_batches_of_real_and_as_many_added_images(
+    changes, accelerator, tmp_path
+) -> None:
+    config = replace(SHORT, loop=replace(SHORT.loop, steps=4, batch_size=8, seed=SEED), **changes)
+    real, more = table((9, 5, 3)), table((9, 5, 3, 12, 2))
+    images = replace(more, labels=more.labels % 3, class_names=tuple(CLASSES))
+    use = SyntheticUse(equal_exposure=True, real=len(real))
+    own, both = _sampler(config, real, ALIKE, 1), _sampler(config, images, use, 1)
+    shown = []
+    for step in range(6):
+        rows = both(step)
+        assert np.array_equal(rows[rows < len(real)], own(step))
+        assert (rows >= len(real)).sum() == min(len(own(step)), 8)  # 9 where a last row joined
+        shown += rows[rows >= len(real)].tolist()
+    assert len(set(shown)) > 8
+    folders = [tmp_path / name for name in ("real", "both")]
+    train_classifier(accelerator, config, real, None, CLASSES, folders[0], SEED)
+    train_classifier(accelerator, config, images, None, CLASSES, folders[1], SEED, use=use)
+    assert len(log_of(folders[0])) == len(log_of(folders[1]))  # as many steps, whatever is added
+
+
 def test_images_of_no_weight_have_no_gradient() -> None:
     config = replace(SHORT, architecture="test_vit", image_size=160)  # no batch norm, which mixes rows
     images = table((4, 3, 3)).resized(160)

@@ -103,6 +103,31 @@ def test_classes_weigh_as_much_whatever_their_number() -> None:
     assert shares["none"] < 0.25 < shares["class"]
 
 
+def test_equal_exposure_leaves_the_real_rows_their_weight() -> None:
+    rows, count = make_rows(classes=2, groups=20, spread=2.0), 0
+    added = np.flatnonzero(rows.labels == 1)[:6]  # of one class alone: the balance of real rows stays
+    together = ProbeRows(
+        np.concatenate([rows.features, rows.features[added] + 1]),
+        np.concatenate([rows.labels, rows.labels[added]]),
+        [*rows.groups, *(rows.groups[row] for row in added)],
+        np.ones(len(rows.labels) + len(added)),
+        np.concatenate([rows.judges, np.zeros(len(added))]),
+        rows.exposure,
+        part=np.repeat([0, 1], [len(rows.labels), len(added)]),
+    )
+    count = len(rows.labels)
+    for balance in ("class", "none"):
+        config = ProbeConfig(balance=balance)
+        alone = probe._balanced(config, rows.labels, rows.weights, rows.exposure)
+        merged = together.merged()
+        weights = probe._balanced(config, merged.labels, merged.weights, merged.exposure, merged.part)
+        assert np.array_equal(weights[:count], alone)
+        assert weights[count:].sum() == pytest.approx(rows.exposure)
+    assert not np.allclose(
+        fit_probe(CONFIG, together, 2, 0).weight, fit_probe(CONFIG, replace(together, part=None), 2, 0).weight
+    )
+
+
 def test_two_classes_and_a_class_without_images() -> None:
     rows = make_rows(classes=2)
     found = fit_probe(CONFIG, rows, 3, 0)
