@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import skindiff
+from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.ladder import LadderConfig, check_ladder
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig
@@ -50,12 +52,15 @@ class FitzLoraConfig(MeasuredConfig):
     """How images are generated; strategies takes the place of its strategy and mode."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    ladder: LadderConfig | None = None
+    """How the paper compares, to take its gain apart step by step; its split is preset published."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
+        check_ladder(self.ladder, self.split.preset, path)
         for name, further in self.further_generators.items():
             further.validate(f"{path}further_generators.{name}.")
 
@@ -81,6 +86,18 @@ def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
     return generator
 
 
+def transferred(config: FitzLoraConfig, study: Study) -> list[SyntheticDataset]:
+    """Teach every generator the conditions, and transfer the training images of a split."""
+    found = []
+    for name, trainings, drawing in config.generators():
+        for strategy in config.strategies:
+            mode, learnt = strategy.split(" ")
+            generator, settings = taught(study, trainings, learnt), {**vars(drawing), "mode": mode}
+            images = skindiff.transfer(generator, study.corpus, seed=study.seed, output_dir=study, **settings)
+            found.append(images.named(name))
+    return found
+
+
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     for _, trainings, _ in config.generators():
@@ -88,26 +105,23 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 1. The corpus, and its splits: training, validation and test images.
     with opened(config) as (run, corpus):
-        parts = vars(config.split)
+        parts, cuts = vars(config.split), []
         splits = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
+        if config.ladder:
+            parts = {**parts, "preset": "published"}
+            cuts = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
 
-    synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, doing="generators, "):
-        synthetic.append([])
-        for name, trainings, drawing in config.generators():
-            for strategy in config.strategies:
-                # 2. Teach the generator the conditions, and transfer the training images.
-                mode, learnt = strategy.split(" ")
-                generator, settings = taught(study, trainings, learnt), {**vars(drawing), "mode": mode}
-                images = skindiff.transfer(generator, corpus, seed=study.seed, output_dir=study, **settings)
-                synthetic[-1].append(images.named(name))
+    # 2. Teach the generators of each split, and transfer its training images.
+    studies, count = each_study(run, corpus, [*splits, *cuts], doing="generators, "), len(splits)
+    synthetic = [transferred(config, study) for study in studies]
+    paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
     # 3. Train classifiers on every arm and score them; measure fidelity and copies; report.
     published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
     about = About("fitz_lora", TITLE, config.split.scenario, published, transfer_notes(config.split.preset))
     report = skindiff.evaluate(
-        corpus, splits, synthetic, output_dir=run, about=about,
-        **vars(config.experiment), **config.measured,
+        corpus, splits, synthetic[:count], output_dir=run, about=about,
+        published=paper, **vars(config.experiment), **config.measured,
     )  # fmt: skip
     return report.folder / "report.md"
 

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import skindiff
+from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.ladder import LadderConfig, check_ladder
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
-from skindiff.study import each_study, opened
+from skindiff.study import Study, each_study, opened
 
 TITLE = "A few images per class: do generators trained from scratch help?"
 
@@ -43,46 +45,58 @@ class HamFewShotConfig(ClassStudyConfig):
     everything is the paper's, whose CVAE saw the tested images too."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    ladder: LadderConfig | None = None
+    """How the paper compares, to take its gain apart step by step; its split is preset published."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_seeds(self.split_seeds, f"{path}split_seeds")
+        check_ladder(self.ladder, self.split.preset, path)
+
+
+def generated(config: HamFewShotConfig, study: Study) -> list[SyntheticDataset]:
+    """Train the generators of a split, and generate the budget of each class."""
+    corpus, found = study.corpus, []
+    shown = generator_rows(corpus.dataset, study.split, config.generator_images)
+    for family in config.families:
+        generator = skindiff.train_generator(
+            corpus, replace(study.split, train=shown), family, study.seed, study,
+            **config.generator.settings_of(family),
+        )  # fmt: skip
+        images = skindiff.generate(
+            generator, seed=study.seed, split=study.split, output_dir=study, **vars(config.drawing)
+        )
+        found.append(images)
+    return found
 
 
 def main(config: HamFewShotConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, and the splits: a few images of each class to train on, the others to select and test on.
     with opened(config) as (run, corpus):
-        shots = vars(config.split)
+        shots, cuts = vars(config.split), []
         splits = [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
+        if config.ladder:
+            shots = {**shots, "preset": "published"}
+            cuts = [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
 
-    synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, doing="generators, "):
-        synthetic.append([])
-        shown = generator_rows(corpus.dataset, study.split, config.generator_images)
-        for family in config.families:
-            # 2. Train the generator.
-            generator = skindiff.train_generator(
-                corpus, replace(study.split, train=shown), family, study.seed, study,
-                **config.generator.settings_of(family),
-            )  # fmt: skip
-            # 3. Generate the budget of each class.
-            images = skindiff.generate(
-                generator, seed=study.seed, split=study.split, output_dir=study, **vars(config.drawing)
-            )
-            synthetic[-1].append(images)
+    # 2. Train a generator of each family on each split, and generate.
+    studies, count = each_study(run, corpus, [*splits, *cuts], doing="generators, "), len(splits)
+    synthetic = [generated(config, study) for study in studies]
+    paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
-    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    # 3. Train classifiers on every arm and score them; measure fidelity and copies; report.
     about = About("ham_fewshot", TITLE, f"{config.split.shots} shots", published_few_shot(), FEW_SHOT_NOTES)
     leaks = config.generator_images == "everything"  # as the paper's CVAE does
     report = skindiff.evaluate(
         corpus,
         splits,
-        synthetic,
+        synthetic[:count],
         output_dir=run,
         about=about,
         allow_taught=leaks,
+        published=paper,
         **vars(config.experiment),
         **config.measured,
     )

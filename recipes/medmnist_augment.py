@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import skindiff
+from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.ladder import LadderConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
+from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
@@ -42,11 +45,18 @@ class MedMNISTAugmentConfig(ClassStudyConfig):
     """Families of generators to compare."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    ladder: LadderConfig | None = None
+    """How the paper compares, to take its gain apart step by step; its split is the official one."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_seeds(self.seeds, f"{path}seeds")
+        if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
+            raise ConfigError(
+                f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
+                "to true, or leave it out"
+            )
 
 
 def main(config: MedMNISTAugmentConfig) -> Path:
@@ -76,6 +86,9 @@ def main(config: MedMNISTAugmentConfig) -> Path:
 
     # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
     about = About("medmnist_augment", TITLE, name, published_augment(name), AUGMENT_NOTES)
+    count = len(config.seeds)
+    theirs = (splits[:count], synthetic[:count], config.seeds)
+    paper = PublishedProtocol(config.ladder, *theirs) if config.ladder else None
     report = skindiff.evaluate(
         corpus,
         splits,
@@ -83,6 +96,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
         output_dir=run,
         seeds=seeds,
         about=about,
+        published=paper,
         **vars(config.experiment),
         **config.measured,
     )

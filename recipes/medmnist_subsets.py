@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import skindiff
+from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.ladder import LadderConfig
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
@@ -49,6 +51,8 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
     """Families of generators to compare."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     """Arms and classifiers."""
+    ladder: LadderConfig | None = None
+    """How the paper compares, to take its gain apart step by step; its split is the official one."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -56,6 +60,11 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
         if self.per_class < 1:
             raise ConfigError(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
         check_seeds(self.seeds, f"{path}seeds")
+        if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
+            raise ConfigError(
+                f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
+                "to true, or leave it out"
+            )
 
 
 def main(config: MedMNISTSubsetsConfig) -> Path:
@@ -87,6 +96,9 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
 
     # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
     about = About("medmnist_subsets", TITLE, name, published_subsets(name), SUBSET_NOTES)
+    count = len(config.seeds)
+    theirs = (splits[:count], synthetic[:count], config.seeds)
+    paper = PublishedProtocol(config.ladder, *theirs) if config.ladder else None
     report = skindiff.evaluate(
         corpus,
         splits,
@@ -94,6 +106,7 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
         output_dir=run,
         seeds=seeds,
         about=about,
+        published=paper,
         **vars(config.experiment),
         **config.measured,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
+from skindiff.api.published_protocol import PublishedProtocol, published_ladder
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import Judged, OfSplit, all_judged, notes_on
 from skindiff.classification.arm_names import parse_arm
@@ -101,6 +102,7 @@ def evaluate(
     seeds: Sequence[int] | None = None,
     about: About = ABOUT,
     allow_taught: bool = False,
+    published: PublishedProtocol | None = None,
     **settings: Any,
 ) -> EvaluationReport:
     """Train classifiers with and without synthetic images, and say whether they helped, and which groups.
@@ -127,6 +129,8 @@ def evaluate(
         about: name, title, notes and published numbers of the report.
         allow_taught: go on with images of a generator that validated or tested images taught, as in some
             papers; the report says so. They are refused otherwise.
+        published: the same study under its paper's protocol, to tell how much of a published gain is the
+            generator's.
         settings: of :class:`~skindiff.classification.experiment_config.ExperimentConfig`, such as
             ``architectures`` (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes),
             ``train_seeds`` (``[0]``) and ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and
@@ -157,10 +161,21 @@ def evaluate(
         studies = each_study(run, corpus, cuts, seeds, "classifiers, ")
         for study, found in zip(studies, kept, strict=True):
             _add(results, study, config.experiment, about.scenario, found, own_seeds=seeds is None)
-        notes = [*notes_on([one for own in kept for one in own]), *about.notes]
         replicates = config.experiment.bootstrap_replicates
+        if published is not None:
+            prepared = list(zip(results.studies, kept, strict=True))
+            results.ladder = published_ladder(
+                published, prepared, allow_taught=allow_taught, replicates=replicates
+            )
+        notes = [*_on_test(config.experiment), *notes_on([one for own in kept for one in own]), *about.notes]
         write_study(results, run.config, replace(about, notes=notes), replicates=replicates)
     return EvaluationReport(home.path, read_report(home.path), home)
+
+
+def _on_test(config: ExperimentConfig) -> list[str]:
+    if config.selected_on == "validation":
+        return []
+    return ["Weights were selected on the images they are tested on: all scores of networks are too good."]
 
 
 def _add(

@@ -16,7 +16,7 @@ PAPER_BATCH = 256
 PAPER_FIRST_EPOCH = 11
 """Epochs (from 1) before this one are never selected by the published code."""
 
-Selection = Literal["balanced_accuracy", "accuracy", "loss", "none"]
+Selection = Literal["balanced_accuracy", "accuracy", "auroc", "loss", "none"]
 
 
 def _loop_defaults() -> LoopConfig:

@@ -16,7 +16,7 @@ from skindiff.classification.arm_names import Arm, parse_arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.blending import Blend, Blending
-from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, save_cell
+from skindiff.classification.cells import REAL, Cell, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
@@ -52,6 +52,7 @@ class _Job:
     train_seed: int
     synthetic: Synthetic | None
     kept: list[int] | None = None
+    pass_rows: int | None = None
 
     @property
     def curve(self) -> str:
@@ -75,6 +76,8 @@ class Experiment:
         study: each cell is a stage of it; its processes share the cells out among them.
         config: arms, architectures, seeds.
         scenario: name for the report.
+        equal_steps: all arms take as many steps as that of the real and all synthetic images, where passes
+            over the images are counted; arms of real images alone are then trained for each data set.
 
     Attributes:
         logs: training logs of the first training seed, by architecture and arm; of networks, not of probes.
@@ -82,8 +85,10 @@ class Experiment:
             best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
     """
 
-    def __init__(self, study: Study, config: ExperimentConfig, *, scenario: str) -> None:
-        self.study, self.config, self.scenario = study, config, scenario
+    def __init__(
+        self, study: Study, config: ExperimentConfig, *, scenario: str, equal_steps: bool = False
+    ) -> None:
+        self.study, self.config, self.scenario, self.equal_steps = study, config, scenario, equal_steps
         self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
         self.best_epochs: list[BestEpochRow] = []
@@ -151,12 +156,29 @@ class Experiment:
             drawn = synthetic if arm.needs_synthetic else None
             kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
             jobs += [
-                _Job(arm, ratio, architecture, self._settings(arm, architecture), seed, drawn, kept)
+                _Job(
+                    arm,
+                    ratio,
+                    architecture,
+                    self._settings(arm, architecture),
+                    seed,
+                    drawn,
+                    kept,
+                    self._pass_rows(arm, synthetic),
+                )
                 for ratio in self._ratios(arm)
                 for architecture in self.config.architectures
                 for seed in self.config.train_seeds[: 1 if is_probe(architecture) else None]
             ]
         return jobs
+
+    def _pass_rows(self, arm: Arm, synthetic: Synthetic | None) -> int | None:
+        """Return the images of a pass of the largest arm; None where it is this one, or steps are its own."""
+        if not self.equal_steps or synthetic is None:
+            return None
+        largest = len(self.study.train) + len(synthetic.dataset)
+        alone = arm.rows == REAL or {"mixed", "equal_exposure"} & set(arm.views)
+        return largest if alone or arm.rows == "syn" else None
 
     def _settings(self, arm: Arm, architecture: str) -> ClassifierConfig | ProbeConfig:
         return arm.settings(self.config.settings_of(architecture), self.config.geometric_augment)
@@ -188,6 +210,10 @@ class Experiment:
             later |= {"pretraining_share": self.config.pretraining_share}
         if {"mixup", "cutmix"} & set(job.arm.views):
             later |= {"blending_alpha": self.config.blending_alpha}
+        if job.pass_rows is not None:
+            later |= {"pass_rows": job.pass_rows}
+        if self.config.selected_on == "test":
+            later |= {"selected_on": "test"}
         if isinstance(job.config, ProbeConfig):
             later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
         else:
@@ -241,6 +267,7 @@ class Experiment:
             model = train_classifier(
                 worker, config, table, self._selection(config), names, own, seed,
                 {group: ImageTable.from_dataset(test) for group, test in watched.items()}, taught.use,
+                job.pass_rows,
             )  # fmt: skip
             models.append(model)
 
@@ -282,8 +309,9 @@ class Experiment:
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
-        if config.preset == "published" and self.validation is None:
-            # In its split that is the minority group, which stands first.
+        published = config.preset == "published" and self.validation is None
+        if published or self.config.selected_on == "test":
+            # In the split of Wang et al. that is the minority group, which stands first.
             return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
 

@@ -1,6 +1,7 @@
 """The settings of an experiment: arms, networks and probes, and the question of the study."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 from skindiff.classification.arm_names import ARM_NAMES, ARMS, is_arm, parse_arm
 from skindiff.classification.cells import PREFIX, is_probe
@@ -73,6 +74,9 @@ class ExperimentConfig:
     test_curve: bool = False
     """Score the test images too at every validation, and report the best of these scores beside the selected
     one, as Chaptoukaev does. Nothing is selected by them."""
+    selected_on: Literal["validation", "test"] = "validation"
+    """Where the weights of networks are chosen by classifier.selection. test is the first test set, as in
+    some papers, so that its scores are too good: for repeating them."""
     bootstrap_replicates: int = 2000
     """Replicates of the bootstrap over groups and seeds."""
     one_process_each: bool = True
@@ -152,6 +156,12 @@ class ExperimentConfig:
             raise ConfigError(
                 f"{path}trainings: {self.trainings} are averaged for networks that are fine-tuned alone, and "
                 f"without {path}test_curve; set it to 1"
+            )
+        if self.selected_on == "test" and (probes or self.classifier.selection == "none"):
+            what = f"{probes[0]} has none" if probes else f"{path}classifier.selection none chooses none"
+            raise ConfigError(
+                f"{path}selected_on: test says which weights of a training are kept, and {what}; set it to "
+                "validation"
             )
         if probes and self.test_curve:
             raise ConfigError(

@@ -63,6 +63,7 @@ def train_classifier(
     seed: int,
     watched: Mapping[str, ImageTable] | None = None,
     use: SyntheticUse = ALIKE,
+    pass_rows: int | None = None,
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -80,6 +81,8 @@ def train_classifier(
         watched: test sets by name, scored wherever there is a validation: ``test_<name>_accuracy`` and
             ``test_<name>_auroc`` in the log. For looking at only: no weights are chosen by them.
         use: what is done with the synthetic rows of ``train_set``, which follow its real ones.
+        pass_rows: takes the steps of passes over so many images, where passes are counted, to take as many as
+            a larger arm; its own number when left out.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
@@ -93,10 +96,10 @@ def train_classifier(
     _refuse_unusable(config, table, judged)
     shown = table if use.mixing is None else table.select(range(len(use.mixing.partners)))
     counted = shown.select(range(use.real)) if use.equal_exposure else shown
-    rows = len(_epoch(config, counted, seed))
     if config.preset == "published":
-        config = published_settings(config, len(counted), accelerator.num_processes)
+        config = published_settings(config, pass_rows or len(counted), accelerator.num_processes)
     else:
+        rows = pass_rows or len(_epoch(config, counted, seed))
         config = epoch_settings(config, rows, accelerator.num_processes)
     config = replace(config, loop=replace(config.loop, seed=seed))
     config.validate()
@@ -229,6 +232,10 @@ def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageT
         raise TrainingError("the training set is empty: check the split and the arm")
     if judged is not None and len(judged) == 0:
         raise TrainingError("the validation set is empty: pass None to keep the last weights")
+    if judged is not None and config.selection == "auroc" and len(set(judged.labels.tolist())) < 2:
+        raise TrainingError(
+            "selection: auroc cannot choose where all validation images are of one class; take loss"
+        )
     absent = [name for code, name in enumerate(table.class_names) if code not in table.labels]
     if absent:
         logger.warning("no training image of %s: the classifier cannot learn it", ", ".join(absent))
@@ -327,21 +334,26 @@ def _scores(accelerator: Worker, model: nn.Module, judged: ImageTable) -> dict[s
         "validation_loss": float(-np.log(likelihood.astype(np.float64)).mean()),
         "validation_accuracy": float((chosen == labels).mean()),
         "validation_balanced_accuracy": float(recalls),
+        **_auroc("validation_auroc", labels, probabilities),
     }
+
+
+def _auroc(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return the mean one-vs-rest AUROC of the classes with positives and negatives; nothing without one."""
+    both = [code for code in np.unique(labels) if (labels != code).any()]
+    aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
+    return {name: float(np.mean(aurocs))} if aurocs else {}
 
 
 def _watched_scores(
     accelerator: Worker, model: nn.Module, watched: Mapping[str, ImageTable]
 ) -> dict[str, float]:
-    """Return accuracy and the mean one-vs-rest AUROC of the classes with positives and negatives, by name."""
+    """Return accuracy and AUROC, by name."""
     scores: dict[str, float] = {}
     for name, table in watched.items():
         probabilities, labels = predict(accelerator, model, table), table.labels
-        both = [code for code in np.unique(labels) if (labels != code).any()]
-        aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
         scores[f"test_{name}_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
-        if aurocs:
-            scores[f"test_{name}_auroc"] = float(np.mean(aurocs))
+        scores |= _auroc(f"test_{name}_auroc", labels, probabilities)
     return scores
 
 

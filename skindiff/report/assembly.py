@@ -24,6 +24,7 @@ from skindiff.report.class_sections import (
     per_class_section,
 )
 from skindiff.report.content import ClassF1Row, ExtraContent
+from skindiff.report.ladder import ladder_section
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import CITATION, Published
@@ -93,6 +94,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         "best_test_epoch": best,
         **results.measured.content(),
         "detection": detection,
+        "ladder": results.ladder,
     }
     corpus, name = results.corpus, config["corpus"]["name"]
     published = about.published
@@ -116,6 +118,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),
             detection_section(detection, published),
+            ladder_section(results.ladder),
             per_class_section(by_class),
             *results.measured.sections(),
             *_pictures(results),

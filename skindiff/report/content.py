@@ -7,7 +7,7 @@ from skindiff.classification.rows import MeanBestEpochs, SeriesColumns, SplitRow
 from skindiff.corpora.rows import CorpusCounts
 from skindiff.evaluation.fairness.rows import FairnessContent
 from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
-from skindiff.evaluation.statistics.rows import ResultRow, SummaryRow, Verdict
+from skindiff.evaluation.statistics.rows import ResultRow, RungRow, SummaryRow, Verdict
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.measures.skin.rows import LesionRow, ToneRow
@@ -131,6 +131,7 @@ class ExtraContent(MeasuredContent, total=False):
     per_class_f1: list[ClassF1Row]
     best_test_epoch: list[MeanBestEpochs]
     detection: DetectionContent
+    ladder: list[RungRow]
 
 
 class ReportContent(ExtraContent, total=False):

@@ -8,6 +8,8 @@ from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.report.content import ReportContent
+from skindiff.report.ladder import TITLE as LADDER
+from skindiff.report.ladder import ladder_finding
 from skindiff.report.tables import difference, estimate, interval, percent, populations
 
 
@@ -198,6 +200,7 @@ _FINDINGS: Mapping[str, Callable[[ReportContent], str]] = {
     "Copying": _copying,
     "Fidelity": _fidelity,
     "Detection": _detection,
+    LADDER: lambda content: ladder_finding(content.get("ladder") or []),
     "Beside the paper": _paper,
     "Splits": _splits,
     "Cost": _cost,

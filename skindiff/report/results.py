@@ -14,6 +14,7 @@ from skindiff.classification.experiment import Experiment
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.corpora.registry import Corpus
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
+from skindiff.evaluation.statistics.rows import RungRow
 from skindiff.measures.skin.transfer import TransferPart, transferred_rows
 from skindiff.report.content import SynthesisOrigin, SynthesisRow
 from skindiff.report.measurements import Measurements
@@ -43,6 +44,7 @@ class Results:
         diversity: of generators that were measured, by label and seed.
         measured: fidelity and near copies.
         detections: what detectors say.
+        ladder: what lies between a published gain and a fair one.
         trainings: optimiser steps of generators, by name.
         drawing_seconds: by data set.
     """
@@ -57,6 +59,7 @@ class Results:
     synthesis: list[SynthesisRow] = field(default_factory=list)
     measured: Measurements = field(default_factory=Measurements)
     detections: list[Detection] = field(default_factory=list)
+    ladder: list[RungRow] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from recipes.ham_fewshot import HamFewShotConfig, main
+from skindiff.classification.ladder import LadderConfig
 from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import ConfigError, SkindiffError
@@ -110,6 +111,29 @@ def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) ->
     assert (Path(study.output_dir) / "report.md").read_bytes() == text
     with pytest.raises(SkindiffError, match=r"already holds a run; .*--resume"):
         main(study)
+
+
+def test_the_published_gain_is_taken_apart(study: HamFewShotConfig, tmp_path: Path) -> None:
+    ladder = LadderConfig(
+        metric="balanced_accuracy",
+        classifier=replace(study.experiment.classifier, architecture="lesion_detector", epochs=1),
+    )
+    main(replace(study, output_dir=str(tmp_path / "run"), families=["dcgan"], ladder=ladder))
+    report = report_of(tmp_path / "run")
+    assert [(row["rung"], row["cut"], row["paired"]) for row in report["ladder"]] == [
+        ("as published", "published", None),
+        ("the same number of optimiser steps", "published", True),
+        ("equal exposure of real images", "published", True),
+        ("no group across the split", "fair", False),
+    ]
+    assert report["ladder"][0]["reference_steps"] < report["ladder"][1]["reference_steps"]
+    assert {row["arm"] for row in report["summary"]} == {"real", "syn", "real+syn"}  # the study's own alone
+    assert [split["groups_crossing"] for split in report["splits"]] == [0, 0]
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "## How much of the published gain is the generator's" in text
+    assert "points as published" in text
+    # Every group is one image here, so that both cuts train on the same rows.
+    assert stage_names(tmp_path / "run").count("generator-dcgan") == 2
 
 
 def test_fidelity_is_added_to_a_finished_run(study: HamFewShotConfig) -> None:

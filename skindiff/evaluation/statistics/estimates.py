@@ -196,6 +196,17 @@ class Estimate:
         return np.sqrt(_chi_squared(chances, freedom) / freedom) * _quantile(freedom, level)
 
 
+def unpaired(one: Estimate, other: Estimate, level: float = LEVEL) -> tuple[float, float, float]:
+    """Return the difference of two independent means and the ends of its interval (Welch)."""
+    variances = np.array([one.variance, other.variance])
+    freedoms = np.array([one.degrees_of_freedom, other.degrees_of_freedom])
+    value, total = one.value - other.value, float(variances.sum())
+    if total == 0:
+        return value, value, value
+    half = _quantile(total**2 / float((variances**2 / freedoms).sum()), level) * float(np.sqrt(total))
+    return value, value - half, value + half
+
+
 def _power(size: float, bars: FloatArray) -> float:
     """Return the power of the t-test at an effect of ``size`` standard errors (noncentral t, by parts)."""
     return float(np.mean(special.ndtr(size - bars) + special.ndtr(-size - bars)))

@@ -92,6 +92,30 @@ class Verdict(SeriesColumns):
     sentence: str
 
 
+class RungRow(TypedDict):
+    """A step from a published comparison to a fair one; see :func:`.ladder.ladder_rows`."""
+
+    strategy: str
+    rung: str
+    cut: str
+    arm: str
+    reference: str
+    metric: str
+    optimiser_steps: float
+    reference_steps: float
+    mean: float
+    reference_mean: float
+    gain: float
+    gain_ci_low: float
+    gain_ci_high: float
+    change: float | None
+    change_ci_low: float | None
+    change_ci_high: float | None
+    paired: bool | None
+    runs: int
+    images: int
+
+
 SERIES = tuple(SeriesColumns.__annotations__)
 """What names a series in `summary` and `verdicts`."""
 

@@ -1,0 +1,74 @@
+"""The rungs between a published comparison and a fair one, and what is trained for them."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accelerate import Accelerator
+
+from skindiff.classification.ladder import LadderConfig, climb, rungs_of
+from skindiff.errors import ConfigError
+from tests.classification.engine import PLAIN, drawn_from, make_corpus, make_split
+from tests.studies import make_study
+
+CONFIG = LadderConfig(
+    selected_on_test=True, classifier=replace(PLAIN, epochs=2, selection="auroc"), train_seeds=[0]
+)
+
+
+def test_each_rung_takes_one_thing_away() -> None:
+    arms = {"arm": "real+syn+weighted", "reference": "real+weighted", "published_reference": "real"}
+    rungs = rungs_of(replace(CONFIG, **arms))
+    assert [rung.name for rung in rungs] == [
+        "as published",
+        "against real+weighted",
+        "the same number of optimiser steps",
+        "equal exposure of real images",
+        "no group across the split",
+        "nothing selected on the test set",
+    ]
+    for before, after in itertools.pairwise(rungs):
+        changed = [name for name in vars(after) if getattr(before, name) != getattr(after, name)]
+        assert len(set(changed) - {"name"}) == 1
+    assert rungs[-1].arm == "real+syn+weighted+equal_exposure"
+    assert len(rungs_of(replace(CONFIG, selected_on_test=False))) == 4
+
+
+def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: Path) -> None:
+    corpus = make_corpus()
+    split = make_split(corpus)
+    study = make_study(tmp_path, corpus, split, config=CONFIG, accelerator=Accelerator(cpu=True))
+    synthetic = drawn_from(corpus, split.train, tmp_path, times=2)  # 24 of 12
+    cells = climb(study, CONFIG, "published", synthetic, [0])
+    steps = {name: {cell.key.arm: cell.optimiser_steps for cell in found} for name, found in cells.items()}
+    exposed = "real+syn+equal_exposure"
+    assert steps == {
+        "as published": {"real": 6, "real+syn": 18},
+        "the same number of optimiser steps": {"real": 18, "real+syn": 18},
+        "equal exposure of real images": {"real": 18, exposed: 18},
+    }
+    assert len(list((tmp_path / "stages").glob("cell-*"))) == 4
+    for name in ("labels", "image_ids"):
+        assert len({str(getattr(cell, name)) for found in cells.values() for cell in found}) == 1
+    # Weights are chosen where they are tested, until the last rung.
+    fair = climb(study, CONFIG, "fair", synthetic, [0])
+    assert set(fair) == {"no group across the split", "nothing selected on the test set"}
+    assert len(list((tmp_path / "stages").glob("cell-*"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arm": "real"}, "'real' against 'real' is no gain of added images"),
+        ({"arm": "real+syn+mixup"}, "is no gain of added images"),
+        ({"arm": "real+sin"}, "unknown arm 'real\\+sin'"),
+        ({"metric": "calibration_error"}, "ladder.metric: 'calibration_error' is not one of"),
+        ({"classifier": replace(PLAIN, epochs=None)}, "ladder.classifier.epochs: null gives all arms"),
+        ({"classifier": replace(PLAIN, epochs=2, selection="none")}, "selected_on: test says which weights"),
+        ({"train_seeds": []}, "ladder.train_seeds"),
+    ],
+)
+def test_what_cannot_be_climbed_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(CONFIG, **change).validate("ladder.")
