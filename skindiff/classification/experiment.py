@@ -3,33 +3,32 @@
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from datasets import Dataset
 
-from skindiff.classification.arm_names import Arm, parse_arm
+from skindiff.classification.arm_names import Arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.blending import Blend, Blending
-from skindiff.classification.cells import REAL, Cell, CellKey, is_probe, load_cell, save_cell
-from skindiff.classification.classifier_config import ClassifierConfig, settings_of
+from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, save_cell
+from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.filter_stage import filter_scores
 from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.jobs import Job, inputs_of, jobs_of
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.classification.probe import ProbeConfig
-from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
+from skindiff.classification.probing import predict_probe, train_probe
 from skindiff.classification.rows import BestEpochRow, SplitRow
 from skindiff.classification.synthetic_use import SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
-from skindiff.measures.filters import kept_rows
 from skindiff.progress import progress
 from skindiff.runs import Stage
 from skindiff.seeding import derive_seed
@@ -39,26 +38,6 @@ from skindiff.training.single_process import SingleProcess, Worker
 
 Predicted = Callable[[Dataset], np.ndarray]
 """A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One training: an arm at a ratio (None takes all synthetic rows), an architecture and a seed."""
-
-    arm: Arm
-    ratio: float | None
-    architecture: str
-    config: ClassifierConfig | ProbeConfig
-    train_seed: int
-    synthetic: Synthetic | None
-    kept: list[int] | None = None
-    pass_rows: int | None = None
-
-    @property
-    def curve(self) -> str:
-        """Name of its training curve."""
-        ratio = "" if self.ratio is None else f" x {self.ratio:g}"
-        return f"{self.architecture} {self.arm.name}{ratio}"
 
 
 @dataclass(frozen=True)
@@ -147,103 +126,29 @@ class Experiment:
         for part in progress(steps, desc="classifiers", unit="classifier", disable=not first):
             Experiment(self.study, part, scenario=self.scenario).cells(synthetic)
 
-    def _jobs(self, synthetic: Synthetic | None) -> list[_Job]:
-        jobs = []
-        for name in self.config.arms:
-            arm = parse_arm(name)
-            if arm.needs_synthetic and synthetic is None:
-                continue
-            drawn = synthetic if arm.needs_synthetic else None
-            kept = self._kept(arm, synthetic) if synthetic is not None and arm.kept else None
-            jobs += [
-                _Job(
-                    arm,
-                    ratio,
-                    architecture,
-                    self._settings(arm, architecture),
-                    seed,
-                    drawn,
-                    kept,
-                    self._pass_rows(arm, synthetic),
-                )
-                for ratio in self._ratios(arm)
-                for architecture in self.config.architectures
-                for seed in self.config.train_seeds[: 1 if is_probe(architecture) else None]
-            ]
-        return jobs
+    def _jobs(self, synthetic: Synthetic | None) -> list[Job]:
+        return jobs_of(self.study, self.config, synthetic, equal_steps=self.equal_steps)
 
-    def _pass_rows(self, arm: Arm, synthetic: Synthetic | None) -> int | None:
-        """Return the images of a pass of the largest arm; None where it is this one, or steps are its own."""
-        if not self.equal_steps or synthetic is None:
-            return None
-        largest = len(self.study.train) + len(synthetic.dataset)
-        alone = arm.rows == REAL or {"mixed", "equal_exposure"} & set(arm.views)
-        return largest if alone or arm.rows == "syn" else None
-
-    def _settings(self, arm: Arm, architecture: str) -> ClassifierConfig | ProbeConfig:
-        return arm.settings(self.config.settings_of(architecture), self.config.geometric_augment)
-
-    def _ratios(self, arm: Arm) -> Sequence[float | None]:
-        """Return the ratios of an arm: those of the settings where it adds all kinds of rows to real ones."""
-        adds = arm.rows not in ("real", "syn") and arm.kept is None and "mixed" not in arm.views
-        return self.config.ratios if adds and self.config.ratios else [None]
-
-    def _kept(self, arm: Arm, synthetic: Synthetic) -> list[int]:
-        assert arm.kept is not None
-        architecture = self.config.architectures[0]
-        settings = self.config.settings_of(architecture)
-        scores = filter_scores(self.study, arm.kept, self.config.filters, architecture, settings, synthetic)
-        return kept_rows(scores, synthetic.dataset["label"], self.config.filters.share)
-
-    def _stage(self, job: _Job) -> Stage:
-        # What came later is named only where it is used, so that older stages keep their names.
-        later: dict[str, Any] = {"watched": sorted(self.study.tests)} if self.config.test_curve else {}
-        if job.ratio is not None:
-            later |= {"ratio": job.ratio}
-        if job.kept is not None:
-            later |= {"kept": job.kept}
-        if "mixed" in job.arm.views:
-            later |= {"mixing_probability": self.config.mixing_probability}
-        if "downweighted" in job.arm.views:
-            later |= {"synthetic_share": self.config.synthetic_share}
-        if "pretrained" in job.arm.views:
-            later |= {"pretraining_share": self.config.pretraining_share}
-        if {"mixup", "cutmix"} & set(job.arm.views):
-            later |= {"blending_alpha": self.config.blending_alpha}
-        if job.pass_rows is not None:
-            later |= {"pass_rows": job.pass_rows}
-        if self.config.selected_on == "test":
-            later |= {"selected_on": "test"}
-        if isinstance(job.config, ProbeConfig):
-            later |= {"probe": probe_inputs(self.study, job.architecture, job.config)}
-        else:
-            later |= {"classifier": settings_of(job.config)}
-            later |= {"trainings": self.config.trainings} if self.config.trainings > 1 else {}
+    def _stage(self, job: Job) -> Stage:
         return self.study.stage(
             re.sub(r"[^\w.-]", "-", f"cell-{job.arm.name}-{job.architecture}"),
             says=f"classifier {job.curve}, seed {job.train_seed}",
-            arm=job.arm.name,
-            seed=job.train_seed,
-            train=list(self.study.train["image_id"]),
-            validation=self.study.split.validation,
-            test=self.study.split.test,
-            synthetic=job.synthetic.folder.parent.name if job.synthetic else None,
-            **later,
+            **inputs_of(self.study, self.config, job),
         )
 
-    def _train(self, worker: Worker, job: _Job, stage: Stage) -> None:
+    def _train(self, worker: Worker, job: Job, stage: Stage) -> None:
         taught = self._rows(job)
         if isinstance(job.config, ProbeConfig):
             steps, predicted = 0, self._fit_probe(job, job.config, taught)
         else:
             steps, predicted = self._fine_tune(worker, job, job.config, taught, stage.folder)
         for group, test in self.study.tests.items():
-            cell = self._score(self._key(job, group), predicted(test), test, steps)
+            cell = self._score(job.key(self.study, self.scenario, group), predicted(test), test, steps)
             if worker.is_main_process:
                 save_cell(cell, stage.folder / f"{group}.npz")
         stage.finish()
 
-    def _fit_probe(self, job: _Job, config: ProbeConfig, taught: _Taught) -> Predicted:
+    def _fit_probe(self, job: Job, config: ProbeConfig, taught: _Taught) -> Predicted:
         known = (self.study, job.architecture, config)
         real = 0 if job.arm.rows == "syn" else len(self.study.train)
         probe = train_probe(*known, taught.rows, job.train_seed, real=real, use=taught.use)
@@ -252,7 +157,7 @@ class Experiment:
     def _fine_tune(
         self,
         worker: Worker,
-        job: _Job,
+        job: Job,
         config: ClassifierConfig,
         taught: _Taught,
         folder: Path,
@@ -277,35 +182,16 @@ class Experiment:
 
         return int(_log(folder)[-1]["step"]), predicted
 
-    def _found(self, job: _Job, stage: Stage) -> list[Cell]:
+    def _found(self, job: Job, stage: Stage) -> list[Cell]:
         log = [] if is_probe(job.architecture) else _log(stage.folder)
         if log and job.train_seed == self.config.train_seeds[0]:
             self.logs[job.curve] = log
-        keys = {group: self._key(job, group) for group in self.study.tests}
+        keys = {group: job.key(self.study, self.scenario, group) for group in self.study.tests}
         for group in self.study.tests if self.config.test_curve else ():
             row: BestEpochRow = {**keys[group].columns, **best_epoch(log, group)}
             self.best_epochs += [row] if row not in self.best_epochs else []
         # Another split seed can have sampled the very same rows, and so share the stage of its real arm.
         return [replace(load_cell(stage.folder / f"{group}.npz"), key=key) for group, key in keys.items()]
-
-    def _key(self, job: _Job, group: str) -> CellKey:
-        """Return a cell's key; only seeds may tell those of splits apart: `summary` has their means."""
-        ratio = job.ratio
-        if ratio is None and job.synthetic is not None:
-            drawn = job.synthetic.summary["planned"] if job.kept is None else len(job.kept)
-            ratio = round(drawn / len(self.study.train), 4)
-        return CellKey(
-            scenario=self.scenario,
-            test_group=group,
-            generator=job.synthetic.name if job.synthetic else None,
-            strategy=job.synthetic.strategy if job.synthetic else None,
-            arm=job.arm.name,
-            ratio=ratio,
-            architecture=job.architecture,
-            preset=job.config.preset,
-            split_seed=self.study.split.seed,
-            train_seed=job.train_seed,
-        )
 
     def _selection(self, config: ClassifierConfig) -> ImageTable | None:
         """Return what the weights are chosen on: validation, or the test set as in the paper's code."""
@@ -315,7 +201,7 @@ class Experiment:
             return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
 
-    def _rows(self, job: _Job) -> _Taught:
+    def _rows(self, job: Job) -> _Taught:
         """Return what a job is trained on, and what is done with its synthetic rows."""
         drawn = job.synthetic.dataset if job.synthetic else None
         if drawn is not None and job.kept is not None:

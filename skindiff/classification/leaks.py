@@ -18,8 +18,8 @@ from skindiff.errors import SplitError
 def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
     """Refuse synthetic rows made from tested or validated images, or with another label than their source.
 
-    Training images may be sources in any case: where a published split has their groups on both sides, the
-    report says that of the split.
+    Where a split is known to have groups on both sides, as published ones do, all its training images may be
+    sources: the report says that of the split.
 
     Args:
         corpus: the whole table that ``split`` indexes.
@@ -37,13 +37,13 @@ def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
     place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
     parts = {"validated": split.validation, "tested": [row for rows in split.test.values() for row in rows]}
     held_out = {groups[row]: part for part, rows in parts.items() for row in rows}
-    names, trained = corpus.features["label"].names, set(split.train)
+    names, crossing = corpus.features["label"].names, set(split.train) if split.groups_crossing else set()
     columns = (synthetic["image_id"], synthetic["source_id"], synthetic["label"])
     for image_id, source, label in zip(*columns, strict=True):
         row = place.get(source)
         if row is None:
             continue
-        if groups[row] in held_out and row not in trained:
+        if groups[row] in held_out and row not in crossing:
             raise SplitError(
                 f"synthetic image {image_id} is made from {source}, whose group {groups[row]} is "
                 f"{held_out[groups[row]]} in split {split.seed}: use its training rows as sources"

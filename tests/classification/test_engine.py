@@ -353,3 +353,16 @@ def test_where_nothing_is_selected_the_last_averaged_weights_stay(
         weights[name] = torch.cat([part.detach().flatten() for part in model.parameters()])
     assert torch.equal(weights["none"], weights["last"])
     assert not torch.equal(weights["raw"], weights["last"])
+
+
+def test_a_split_that_is_known_to_cut_groups_may_transfer_all_it_trains_on(
+    accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path
+) -> None:
+    groups = list(corpus["group_id"])
+    groups[split.train[0]] = groups[split.test["all"][0]]
+    related = corpus.remove_columns("group_id").add_column("group_id", groups)
+    published = replace(split, groups_crossing=1)
+    study = make_experiment(tmp_path, accelerator, replace(SMALL, arms=["real+syn"]), related, published)
+    assert study.cells(drawn_from(related, split.train, tmp_path))
+    with pytest.raises(SplitError, match="use its training rows as sources"):
+        study.cells(drawn_from(related, [split.test["all"][0]], tmp_path))
