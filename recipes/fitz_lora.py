@@ -10,22 +10,25 @@ the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import skindiff
+from skindiff.api.comparison import ComparisonConfig
+from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.ladder import LadderConfig, check_ladder
+from skindiff.classification.ladder import check_ladder
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig
+from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
-from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
-from skindiff.study import Study, each_study, opened
+from skindiff.study import Study, all_studies, opened
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import FurtherGenerator, GeneratorConfig, check_strategies
 
@@ -33,7 +36,7 @@ TITLE = "Skin-type transfer: does it help the minority group?"
 
 
 @dataclass
-class FitzLoraConfig(MeasuredConfig):
+class FitzLoraConfig(ComparisonConfig):
     """One study of skin-type transfer, from the corpus to the report."""
 
     output_dir: str = "runs/fitz_lora"
@@ -50,10 +53,6 @@ class FitzLoraConfig(MeasuredConfig):
     """Generation strategies of the paper's Table 5 whose images classifiers are trained on."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     """How images are generated; strategies takes the place of its strategy and mode."""
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    """Arms and classifiers."""
-    ladder: LadderConfig | None = None
-    """How the paper compares, to take its gain apart step by step; its split is preset published."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -86,15 +85,24 @@ def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
     return generator
 
 
-def transferred(config: FitzLoraConfig, study: Study) -> list[SyntheticDataset]:
-    """Teach every generator the conditions, and transfer the training images of a split."""
+def transferred(
+    study: Study, trainings: GeneratorConfig, drawing: SynthesisConfig, strategy: str
+) -> SyntheticDataset:
+    """Teach a generator the conditions, and transfer the training images of a split."""
+    mode, learnt = strategy.split(" ")
+    generator, settings = taught(study, trainings, learnt), {**vars(drawing), "mode": mode}
+    return skindiff.transfer(generator, study.corpus, seed=study.seed, output_dir=study, **settings)
+
+
+def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
+    """Return what does so for every generator and strategy, where it is needed."""
     found = []
     for name, trainings, drawing in config.generators():
+        base = model_revision(trainings.model, trainings.revision)
         for strategy in config.strategies:
-            mode, learnt = strategy.split(" ")
-            generator, settings = taught(study, trainings, learnt), {**vars(drawing), "mode": mode}
-            images = skindiff.transfer(generator, study.corpus, seed=study.seed, output_dir=study, **settings)
-            found.append(images.named(name))
+            made_with = {"base": base, **vars(trainings), "drawing": drawing, "strategy": strategy}
+            make = partial(transferred, study, trainings, drawing, strategy)
+            found.append(Promised(strategy, made_with, make, name))
     return found
 
 
@@ -111,17 +119,18 @@ def main(config: FitzLoraConfig) -> Path:
             parts = {**parts, "preset": "published"}
             cuts = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
 
-    # 2. Teach the generators of each split, and transfer its training images.
-    studies, count = each_study(run, corpus, [*splits, *cuts], doing="generators, "), len(splits)
-    synthetic = [transferred(config, study) for study in studies]
+    # 2. What teaches the generators on each split, and transfers its training images.
+    count = len(splits)
+    synthetic = [promised(config, study) for study in all_studies(run, corpus, [*splits, *cuts])]
     paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
-    # 3. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
     published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
     about = About("fitz_lora", TITLE, config.split.scenario, published, transfer_notes(config.split.preset))
     report = skindiff.evaluate(
         corpus, splits, synthetic[:count], output_dir=run, about=about,
-        published=paper, **vars(config.experiment), **config.measured,
+        published=paper, recorded=RecordedCells.beside(__file__, config.recorded),
+        **vars(config.experiment), **config.measured,
     )  # fmt: skip
     return report.folder / "report.md"
 

@@ -10,26 +10,29 @@ After Ravani, Agarwal and Jangir, "Generative Models for Few-Shot Medical Imagin
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import skindiff
+from skindiff.api.comparison import ComparisonConfig
+from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.ladder import LadderConfig, check_ladder
+from skindiff.classification.ladder import check_ladder
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
-from skindiff.study import Study, each_study, opened
+from skindiff.study import Study, all_studies, opened
 
 TITLE = "A few images per class: do generators trained from scratch help?"
 
 
 @dataclass
-class HamFewShotConfig(ClassStudyConfig):
+class HamFewShotConfig(ClassStudyConfig, ComparisonConfig):
     """One few-shot study, from the corpus to the report."""
 
     output_dir: str = "runs/ham_fewshot"
@@ -43,10 +46,6 @@ class HamFewShotConfig(ClassStudyConfig):
     generator_images: GeneratorRows = "few-shot"
     """What generators learn from: the shots; pool adds images that share no lesion with validation or test;
     everything is the paper's, whose CVAE saw the tested images too."""
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    """Arms and classifiers."""
-    ladder: LadderConfig | None = None
-    """How the paper compares, to take its gain apart step by step; its split is preset published."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -55,20 +54,15 @@ class HamFewShotConfig(ClassStudyConfig):
         check_ladder(self.ladder, self.split.preset, path)
 
 
-def generated(config: HamFewShotConfig, study: Study) -> list[SyntheticDataset]:
-    """Train the generators of a split, and generate the budget of each class."""
-    corpus, found = study.corpus, []
-    shown = generator_rows(corpus.dataset, study.split, config.generator_images)
-    for family in config.families:
-        generator = skindiff.train_generator(
-            corpus, replace(study.split, train=shown), family, study.seed, study,
-            **config.generator.settings_of(family),
-        )  # fmt: skip
-        images = skindiff.generate(
-            generator, seed=study.seed, split=study.split, output_dir=study, **vars(config.drawing)
-        )
-        found.append(images)
-    return found
+def generated(config: HamFewShotConfig, study: Study, family: str) -> SyntheticDataset:
+    """Train a generator on a split, and generate the budget of each class."""
+    shown = generator_rows(study.corpus.dataset, study.split, config.generator_images)
+    generator = skindiff.train_generator(
+        study.corpus, replace(study.split, train=shown), family, study.seed, study,
+        **config.generator.settings_of(family),
+    )  # fmt: skip
+    drawing = vars(config.drawing)
+    return skindiff.generate(generator, seed=study.seed, split=study.split, output_dir=study, **drawing)
 
 
 def main(config: HamFewShotConfig) -> Path:
@@ -81,12 +75,17 @@ def main(config: HamFewShotConfig) -> Path:
             shots = {**shots, "preset": "published"}
             cuts = [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
 
-    # 2. Train a generator of each family on each split, and generate.
-    studies, count = each_study(run, corpus, [*splits, *cuts], doing="generators, "), len(splits)
-    synthetic = [generated(config, study) for study in studies]
+    # 2. What trains a generator of each family on each split, and generates.
+    def promised(study: Study, family: str) -> Promised:
+        made_with = {**vars(config.drawing), "shown": config.generator_images}
+        made_with["training"] = config.generator.settings_of(family)
+        return Promised(family, made_with, partial(generated, config, study, family))
+
+    studies, count = all_studies(run, corpus, [*splits, *cuts]), len(splits)
+    synthetic = [[promised(study, family) for family in config.families] for study in studies]
     paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
-    # 3. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
     about = About("ham_fewshot", TITLE, f"{config.split.shots} shots", published_few_shot(), FEW_SHOT_NOTES)
     leaks = config.generator_images == "everything"  # as the paper's CVAE does
     report = skindiff.evaluate(
@@ -97,6 +96,7 @@ def main(config: HamFewShotConfig) -> Path:
         about=about,
         allow_taught=leaks,
         published=paper,
+        recorded=RecordedCells.beside(__file__, config.recorded),
         **vars(config.experiment),
         **config.measured,
     )

@@ -9,13 +9,15 @@ After Le Roux, "Exploring the Impact of Deep Learning Data Augmentation on Medic
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import skindiff
+from skindiff.api.comparison import ComparisonConfig
+from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.ladder import LadderConfig
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
@@ -23,13 +25,13 @@ from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
-from skindiff.study import each_study, opened
+from skindiff.study import Study, all_studies, opened
 
 TITLE = "Geometric or generated: what helps a small CNN, with and without weighted sampling?"
 
 
 @dataclass
-class MedMNISTAugmentConfig(ClassStudyConfig):
+class MedMNISTAugmentConfig(ClassStudyConfig, ComparisonConfig):
     """One study of a whole set, from the corpus to the report."""
 
     output_dir: str = "runs/medmnist_augment"
@@ -43,10 +45,6 @@ class MedMNISTAugmentConfig(ClassStudyConfig):
     weights chosen on validation images that have none."""
     families: list[str] = field(default_factory=lambda: ["cvae_conv", "joint_vae", "attention_gan"])
     """Families of generators to compare."""
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    """Arms and classifiers."""
-    ladder: LadderConfig | None = None
-    """How the paper compares, to take its gain apart step by step; its split is the official one."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -57,6 +55,13 @@ class MedMNISTAugmentConfig(ClassStudyConfig):
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
                 "to true, or leave it out"
             )
+
+
+def generated(config: MedMNISTAugmentConfig, study: Study, family: str) -> SyntheticDataset:
+    """Train a generator; generate more of rare classes (the Joint VAE reconstructs every training image)."""
+    settings = config.generator.settings_of(family)
+    generator = skindiff.train_generator(study.corpus, study.split, family, study.seed, study, **settings)
+    return skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
 
 
 def main(config: MedMNISTAugmentConfig) -> Path:
@@ -72,19 +77,15 @@ def main(config: MedMNISTAugmentConfig) -> Path:
 
     splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)
 
-    synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, seeds, "generators, "):
-        synthetic.append([])
-        for family in config.families:
-            # 2. Train the generator.
-            generator = skindiff.train_generator(
-                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
-            )
-            # 3. Generate more of rare classes; the Joint VAE reconstructs every training image.
-            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
-            synthetic[-1].append(images)
+    # 2. What trains a generator of each family for each seed, and generates.
+    def promised(study: Study, family: str) -> Promised:
+        made_with = {**vars(config.drawing), "training": config.generator.settings_of(family)}
+        return Promised(family, made_with, partial(generated, config, study, family))
 
-    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    studies = all_studies(run, corpus, splits, seeds)
+    synthetic = [[promised(study, family) for family in config.families] for study in studies]
+
+    # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
     about = About("medmnist_augment", TITLE, name, published_augment(name), AUGMENT_NOTES)
     count = len(config.seeds)
     theirs = (splits[:count], synthetic[:count], config.seeds)
@@ -97,6 +98,7 @@ def main(config: MedMNISTAugmentConfig) -> Path:
         seeds=seeds,
         about=about,
         published=paper,
+        recorded=RecordedCells.beside(__file__, config.recorded),
         **vars(config.experiment),
         **config.measured,
     )

@@ -10,13 +10,15 @@ Medical Applications".
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import skindiff
+from skindiff.api.comparison import ComparisonConfig
+from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.ladder import LadderConfig
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
@@ -25,13 +27,13 @@ from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
-from skindiff.study import each_study, opened
+from skindiff.study import Study, all_studies, opened
 
 TITLE = "150 images per class: what do an autoencoder, a cVAE and a cGAN add?"
 
 
 @dataclass
-class MedMNISTSubsetsConfig(ClassStudyConfig):
+class MedMNISTSubsetsConfig(ClassStudyConfig, ComparisonConfig):
     """One study of a small subset, from the corpus to the report."""
 
     output_dir: str = "runs/medmnist_subsets"
@@ -49,10 +51,6 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
     weights chosen on validation images that have none."""
     families: list[str] = field(default_factory=lambda: ["fc_autoencoder", "fc_cvae", "fc_gan"])
     """Families of generators to compare."""
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    """Arms and classifiers."""
-    ladder: LadderConfig | None = None
-    """How the paper compares, to take its gain apart step by step; its split is the official one."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -65,6 +63,13 @@ class MedMNISTSubsetsConfig(ClassStudyConfig):
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
                 "to true, or leave it out"
             )
+
+
+def generated(config: MedMNISTSubsetsConfig, study: Study, family: str) -> SyntheticDataset:
+    """Train a generator, and generate 150 images of each class; the autoencoder reconstructs its own."""
+    settings = config.generator.settings_of(family)
+    generator = skindiff.train_generator(study.corpus, study.split, family, study.seed, study, **settings)
+    return skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
 
 
 def main(config: MedMNISTSubsetsConfig) -> Path:
@@ -82,19 +87,15 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
 
     splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)
 
-    synthetic: list[list[SyntheticDataset]] = []
-    for study in each_study(run, corpus, splits, seeds, "generators, "):
-        synthetic.append([])
-        for family in config.families:
-            # 2. Train the generator.
-            generator = skindiff.train_generator(
-                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
-            )
-            # 3. Generate 150 images of each class (the autoencoder reconstructs its training images).
-            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
-            synthetic[-1].append(images)
+    # 2. What trains a generator of each family for each seed, and generates.
+    def promised(study: Study, family: str) -> Promised:
+        made_with = {**vars(config.drawing), "training": config.generator.settings_of(family)}
+        return Promised(family, made_with, partial(generated, config, study, family))
 
-    # 4. Train classifiers on every arm and score them; measure fidelity and copies; report.
+    studies = all_studies(run, corpus, splits, seeds)
+    synthetic = [[promised(study, family) for family in config.families] for study in studies]
+
+    # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
     about = About("medmnist_subsets", TITLE, name, published_subsets(name), SUBSET_NOTES)
     count = len(config.seeds)
     theirs = (splits[:count], synthetic[:count], config.seeds)
@@ -107,6 +108,7 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
         seeds=seeds,
         about=about,
         published=paper,
+        recorded=RecordedCells.beside(__file__, config.recorded),
         **vars(config.experiment),
         **config.measured,
     )

@@ -10,14 +10,16 @@ from typing import Any
 import pandas as pd
 
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
-from skindiff.api.published_protocol import PublishedProtocol, published_ladder
+from skindiff.api.gathering import Question, gathered
+from skindiff.api.promised import Promised
+from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import Judged, OfSplit, all_judged, notes_on
+from skindiff.api.synthetic_input import OfSplit
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.experiment import Experiment
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.recorded_cells import NOTHING, RecordedCells
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
 from skindiff.corpora.splits import Split
@@ -32,11 +34,10 @@ from skindiff.report.compare import TEXT_FILE, read_runs, write_comparison
 from skindiff.report.content import ReportContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
-from skindiff.report.results import Results
 from skindiff.runs import CONFIG_FILE
-from skindiff.study import Study, all_studies, each_study
-from skindiff.synthesis.strategies import Synthetic
 
+Given = OfSplit | Promised
+"""Synthetic images of a split, or what makes them."""
 ABOUT = About("evaluate", "Do the synthetic images help?")
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 
@@ -94,7 +95,7 @@ class EvaluationReport:
 def evaluate(
     corpus: Corpus,
     splits: Split | Sequence[Split],
-    synthetic: OfSplit | Sequence[OfSplit | Sequence[OfSplit]] | None = None,
+    synthetic: Given | Sequence[Given | Sequence[Given]] | None = None,
     arms: Sequence[str] = ("real", "real+syn", "real+duplicates"),
     classifier: Mapping[str, Any] | ClassifierConfig | None = None,
     output_dir: Folder = None,
@@ -103,6 +104,7 @@ def evaluate(
     about: About = ABOUT,
     allow_taught: bool = False,
     published: PublishedProtocol | None = None,
+    recorded: RecordedCells = NOTHING,
     **settings: Any,
 ) -> EvaluationReport:
     """Train classifiers with and without synthetic images, and say whether they helped, and which groups.
@@ -116,7 +118,9 @@ def evaluate(
         corpus: of :func:`skindiff.load_corpus`.
         splits: one, or several, whose spread then counts in the intervals.
         synthetic: of :func:`skindiff.generate` or :func:`skindiff.transfer`, or the folder where they were
-            saved; one for each split, or to compare generators a list for each split.
+            saved, or what makes them when they are needed
+            (:class:`~skindiff.api.promised.Promised`); one for each split, or to compare generators a list
+            for each split.
         arms: what is trained on: ``real``, ``syn``, ``real+syn`` and the controls ``real+duplicates`` (as
             many images, but repeats) and ``real+colour`` (recoloured without a generator); more in
             :class:`~skindiff.classification.experiment_config.ExperimentConfig`.
@@ -131,6 +135,7 @@ def evaluate(
             papers; the report says so. They are refused otherwise.
         published: the same study under its paper's protocol, to tell how much of a published gain is the
             generator's.
+        recorded: cells that count as done, so that nothing is trained or generated for them.
         settings: of :class:`~skindiff.classification.experiment_config.ExperimentConfig`, such as
             ``architectures`` (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes),
             ``train_seeds`` (``[0]``) and ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and
@@ -152,22 +157,12 @@ def evaluate(
         raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        results, kept = Results(), list[list[Judged]]()
-        # Before any classifier is trained, as a set may be refused.
-        for study, own in zip(all_studies(run, corpus, cuts, seeds), sets, strict=True):
-            kept.append(all_judged(study, own, allow_taught=allow_taught))
-            for one in kept[-1]:
-                results.measured.add(study, config, one.synthetic)
-        studies = each_study(run, corpus, cuts, seeds, "classifiers, ")
-        for study, found in zip(studies, kept, strict=True):
-            _add(results, study, config.experiment, about.scenario, found, own_seeds=seeds is None)
+        question = Question(
+            config.experiment, config, about.scenario, seeds is None, allow_taught, recorded, published
+        )
+        results, found = gathered(run, corpus, cuts, seeds, sets, question)
+        notes = [*_on_test(config.experiment), *found, *about.notes]
         replicates = config.experiment.bootstrap_replicates
-        if published is not None:
-            prepared = list(zip(results.studies, kept, strict=True))
-            results.ladder = published_ladder(
-                published, prepared, allow_taught=allow_taught, replicates=replicates
-            )
-        notes = [*_on_test(config.experiment), *notes_on([one for own in kept for one in own]), *about.notes]
         write_study(results, run.config, replace(about, notes=notes), replicates=replicates)
     return EvaluationReport(home.path, read_report(home.path), home)
 
@@ -178,34 +173,15 @@ def _on_test(config: ExperimentConfig) -> list[str]:
     return ["Weights were selected on the images they are tested on: all scores of networks are too good."]
 
 
-def _add(
-    results: Results,
-    study: Study,
-    config: ExperimentConfig,
-    scenario: str | None,
-    sets: Sequence[Judged],
-    *,
-    own_seeds: bool,
-) -> None:
-    """Train the classifiers of a split, and add what they say."""
-    config = config if own_seeds else replace(config, train_seeds=[study.seed])
-    experiment = Experiment(study, config, scenario=scenario or study.split.protocol)
-    trained: list[Synthetic | None] = [one.synthetic for one in sets]
-    for images in trained or [None]:
-        experiment.train_each(images)
-    results.add_split(experiment)
-    for one in sets:
-        results.add_generator(study, one.synthetic, experiment=experiment, pipeline=one.pipeline)
-
-
-def _sets_of_splits(synthetic: Any, splits: int) -> list[list[OfSplit]]:
+def _sets_of_splits(synthetic: Any, splits: int) -> list[list[Given]]:
     """Return the sets of each split: none, one, or several."""
     if synthetic is None or (isinstance(synthetic, Sequence) and not synthetic):
         return [[] for _ in range(splits)]
-    given = [synthetic] if isinstance(synthetic, SyntheticDataset | str | Path) else list(synthetic)
+    one = (SyntheticDataset, Promised, str, Path)
+    given = [synthetic] if isinstance(synthetic, one) else list(synthetic)
     if len(given) != splits:
         raise ConfigError(f"synthetic: {len(given)} data sets for {splits} splits; give one for each")
-    return [[one] if isinstance(one, SyntheticDataset | str | Path) else list(one) for one in given]
+    return [[own] if isinstance(own, one) else list(own) for own in given]
 
 
 def _config(

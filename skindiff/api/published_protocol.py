@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skindiff.api.promised import Promised, prepared
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.api.synthetic_input import Judged, all_judged
+from skindiff.api.synthetic_input import Judged
 from skindiff.classification.cells import Cell
-from skindiff.classification.ladder import Cut, LadderConfig, climb, rungs_of
-from skindiff.corpora.registry import Corpus
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.ladder import Cut, LadderConfig, climb, experiments_of, rungs_of
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.ladder import ladder_rows
 from skindiff.evaluation.statistics.rows import RungRow
-from skindiff.runs import RunFolder
 from skindiff.study import Study, each_study
+from skindiff.synthesis.strategies import Unmade
 
 
 @dataclass(frozen=True)
@@ -30,57 +32,97 @@ class PublishedProtocol:
 
     config: LadderConfig
     splits: Sequence[Split]
-    synthetic: Sequence[Sequence[SyntheticDataset]]
+    synthetic: Sequence[Sequence[SyntheticDataset | Promised]]
     seeds: Sequence[int] | None = None
 
+    def experiments(self, study: Study, cut: Cut, recorded: RecordedCells) -> dict[str, Experiment]:
+        """Return the experiment of every rung of a cut on one of its splits."""
+        seeds = self.config.train_seeds if self.seeds is None else [study.seed]
+        return experiments_of(study, self.config, cut, seeds, recorded)
 
-Prepared = tuple[Study, Sequence[Judged]]
+    def is_fair(self, study: Study) -> bool:
+        """Whether the split of a study is none of the paper's."""
+        return not any(study.split is own for own in self.splits)
+
+
+Ready = tuple[Study, Sequence[Judged | Unmade]]
 """A split with its synthetic images."""
 
 
+def fair_experiments(
+    study: Study, published: PublishedProtocol | None, recorded: RecordedCells
+) -> list[Experiment]:
+    """Return what the ladder asks of a split of the study; nothing where there is no ladder."""
+    if published is None or not published.is_fair(study):
+        return []
+    return list(published.experiments(study, "fair", recorded).values())
+
+
 def published_ladder(
-    published: PublishedProtocol, fair: Sequence[Prepared], *, allow_taught: bool, replicates: int
+    published: PublishedProtocol,
+    own: Sequence[Ready],
+    recorded: RecordedCells,
+    *,
+    allow_taught: bool,
+    replicates: int,
 ) -> list[RungRow]:
     """Train the arms of every rung, and return what each step does to the gain, strategy by strategy.
 
     Args:
         published: the paper's protocol.
-        fair: the splits of the study, with their images.
+        own: the splits of the study, with their images.
+        recorded: cells that count as done.
         allow_taught: go on with images of a generator that validated or tested images taught.
         replicates: of the bootstrap.
+
+    Returns:
+        The rows; none of a strategy that is not run to its end where nothing is trained.
 
     Raises:
         ConfigError: no split of the study is another than the paper's, or a strategy has no images.
     """
-    run, corpus = fair[0][0].run, fair[0][0].corpus
-    others = [one for one in fair if not any(one[0].split is theirs for theirs in published.splits)]
-    if not others:
+    fair = [one for one in own if published.is_fair(one[0])]
+    if not fair:
         raise ConfigError("splits: all of them are the paper's; give the study's own too")
-    theirs = _prepared(run, corpus, published, allow_taught)
-    strategies = published.config.strategies or [one.synthetic.label for one in others[0][1]]
-    cuts: dict[Cut, Sequence[Prepared]] = {"published": theirs, "fair": others}
+    theirs = _ready(published, own[0][0], recorded, allow_taught)
+    strategies = published.config.strategies or [_label(one) for one in fair[0][1]]
+    cuts: dict[Cut, Sequence[Ready]] = {"published": theirs, "fair": fair}
     rungs, rows = rungs_of(published.config), list[RungRow]()
     for strategy in strategies:
         cells: dict[str, list[Cell]] = {rung.name: [] for rung in rungs}
-        for cut, prepared in cuts.items():
-            for study, sets in prepared:
-                own = [one.synthetic for one in sets if one.synthetic.label == strategy]
-                if not own:
-                    known = ", ".join(one.synthetic.label for one in sets)
+        for cut, ready in cuts.items():
+            for study, sets in ready:
+                images = [one for one in sets if _label(one) == strategy]
+                if not images:
+                    known = ", ".join(map(_label, sets))
                     raise ConfigError(f"ladder.strategies: {strategy!r} has no images; there are {known}")
-                seeds = published.config.train_seeds if published.seeds is None else [study.seed]
-                for name, found in climb(study, published.config, cut, own[0], seeds).items():
+                made = images[0] if isinstance(images[0], Unmade) else images[0].synthetic
+                for name, found in climb(published.experiments(study, cut, recorded), made).items():
                     cells[name] += found
-        metric = published.config.metric
-        rows += ladder_rows(rungs, cells, strategy=strategy, metric=metric, replicates=replicates)
+        if all(_is_complete(found) for found in cells.values()):
+            metric = published.config.metric
+            rows += ladder_rows(rungs, cells, strategy=strategy, metric=metric, replicates=replicates)
     return rows
 
 
-def _prepared(
-    run: RunFolder, corpus: Corpus, published: PublishedProtocol, allow_taught: bool
-) -> list[Prepared]:
-    studies = each_study(run, corpus, published.splits, published.seeds, "classifiers as published, ")
-    return [
-        (study, all_judged(study, sets, allow_taught=allow_taught))
-        for study, sets in zip(studies, published.synthetic, strict=True)
-    ]
+def _is_complete(cells: Sequence[Cell]) -> bool:
+    """Whether both arms of a rung have cells."""
+    return len({cell.key.arm for cell in cells}) == 2
+
+
+def _label(one: Judged | Unmade) -> str:
+    return one.label if isinstance(one, Unmade) else one.synthetic.label
+
+
+def _ready(
+    published: PublishedProtocol, like: Study, recorded: RecordedCells, allow_taught: bool
+) -> list[Ready]:
+    """Return the splits of the paper, with images where they are needed."""
+    studies = each_study(
+        like.run, like.corpus, published.splits, published.seeds, "generators as published, "
+    )
+    found: list[Ready] = []
+    for study, sets in zip(studies, published.synthetic, strict=True):
+        asked = list(published.experiments(study, "published", recorded).values())
+        found.append((study, prepared(study, sets, asked, allow_taught=allow_taught)))
+    return found

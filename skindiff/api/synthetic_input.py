@@ -76,13 +76,13 @@ def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: b
     return Judged(replace(known, named=named), recorded=is_recorded(known), taught=taught)
 
 
-def all_judged(study: Study, sets: Sequence[OfSplit], *, allow_taught: bool) -> list[Judged]:
+def all_judged(study: Study, sets: Sequence[OfSplit], *, several: bool, allow_taught: bool) -> list[Judged]:
     """Take in the synthetic data sets of a split (:func:`judged`), each under a name of its own.
 
     Raises:
         ConfigError: two go by one name, as they are of the same generator.
     """
-    found = [judged(study, one, several=len(sets) > 1, allow_taught=allow_taught) for one in sets]
+    found = [judged(study, one, several=several, allow_taught=allow_taught) for one in sets]
     labels = [one.synthetic.label for one in found]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise ConfigError(

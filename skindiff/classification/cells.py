@@ -45,6 +45,10 @@ class CellKey(NamedTuple):
     split_seed: int | None
     train_seed: int | None
 
+    def moved(self, scenario: str, split_seed: int, train_seed: int) -> "CellKey":
+        """Return the key in another scenario, under other seeds."""
+        return self._replace(scenario=scenario, split_seed=split_seed, train_seed=train_seed)
+
     @property
     def series(self) -> "CellKey":
         """The key of the `summary` row that this cell belongs to: itself without seeds."""
@@ -85,7 +89,8 @@ class Cell:
     """One classifier's predictions on one test set, all arrays in the same order of n images.
 
     ``labels`` has shape ``(n,)``, ``probabilities`` ``(n, classes)``; ``group_ids`` says which images are of
-    one patient, lesion or duplicate cluster; ``class_names`` is in the order of the codes.
+    one patient, lesion or duplicate cluster; ``class_names`` is in the order of the codes; ``record`` is the
+    fingerprint of all that decides them, where it is known.
     """
 
     key: CellKey
@@ -96,6 +101,7 @@ class Cell:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     optimiser_steps: int
+    record: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError where the columns' lengths differ."""
@@ -118,6 +124,7 @@ def save_cell(cell: Cell, path: Path) -> None:
         "key": cell.key.columns,
         "class_names": cell.class_names,
         "optimiser_steps": cell.optimiser_steps,
+        **({"record": cell.record} if cell.record else {}),
     }
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(
@@ -149,6 +156,7 @@ def load_cell(path: Path) -> Cell:
                 labels=stored["labels"],
                 probabilities=stored["probabilities"],
                 optimiser_steps=about["optimiser_steps"],
+                record=about.get("record", ""),
             )
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         reason = f"{path.name}: no readable predictions ({error}); delete the file and run again"

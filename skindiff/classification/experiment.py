@@ -26,14 +26,15 @@ from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import predict_probe, train_probe
-from skindiff.classification.rows import BestEpochRow, SplitRow
+from skindiff.classification.recorded_cells import NOTHING, RecordedCells, record_of
+from skindiff.classification.rows import BestEpoch, BestEpochRow, SplitRow
 from skindiff.classification.synthetic_use import SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.progress import progress
 from skindiff.runs import Stage
 from skindiff.seeding import derive_seed
 from skindiff.study import Study
-from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.single_process import SingleProcess, Worker
 
 Predicted = Callable[[Dataset], np.ndarray]
@@ -55,6 +56,7 @@ class Experiment:
         study: each cell is a stage of it; its processes share the cells out among them.
         config: arms, architectures, seeds.
         scenario: name for the report.
+        recorded: cells that count as done; where it says so, nothing else is trained.
         equal_steps: all arms take as many steps as that of the real and all synthetic images, where passes
             over the images are counted; arms of real images alone are then trained for each data set.
 
@@ -62,15 +64,24 @@ class Experiment:
         logs: training logs of the first training seed, by architecture and arm; of networks, not of probes.
         best_epochs: where ``test_curve`` is set, a row for each cell: its key, and the test scores of its
             best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
+        taken: keys of the cells that were recorded.
+        not_run: trainings that were not, where nothing is trained.
     """
 
     def __init__(
-        self, study: Study, config: ExperimentConfig, *, scenario: str, equal_steps: bool = False
+        self,
+        study: Study,
+        config: ExperimentConfig,
+        *,
+        scenario: str,
+        recorded: RecordedCells = NOTHING,
+        equal_steps: bool = False,
     ) -> None:
         self.study, self.config, self.scenario, self.equal_steps = study, config, scenario, equal_steps
         self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
         self.best_epochs: list[BestEpochRow] = []
+        self.recorded, self.taken, self.not_run = recorded, set[CellKey](), list[str]()
 
     def described_split(self) -> SplitRow:
         """Return the row of the report's ``splits``."""
@@ -82,7 +93,7 @@ class Experiment:
             "copies_crossing": copies_crossing(self.study.corpus.dataset, self.study.split),
         }
 
-    def cells(self, synthetic: Synthetic | None = None) -> list[Cell]:
+    def cells(self, synthetic: Synthetic | Unmade | None = None) -> list[Cell]:
         """Train and score every arm; arms without synthetic images are trained once for all strategies.
 
         Without ``synthetic`` these are the arms of real rows alone. With it they are all arms, those of real
@@ -92,9 +103,14 @@ class Experiment:
             SplitError: synthetic rows were made from tested or validated images.
             ConfigError: there are not enough of them for a ratio, or a filter cannot judge them.
         """
-        if synthetic is not None:
+        if isinstance(synthetic, Synthetic):
             refuse_leaks(self.study.corpus.dataset, self.study.split, synthetic.dataset)
-        jobs = self._jobs(synthetic)
+        every = self._jobs(synthetic)
+        known = [self._recorded(job) for job in every]
+        jobs = [job for job, cells in zip(every, known, strict=True) if cells is None]
+        if self.recorded.alone:
+            self.not_run += [job.curve for job in jobs if job.curve not in self.not_run]
+            jobs = []
         stages = [self._stage(job) for job in jobs]
         waiting = [(job, stage) for job, stage in zip(jobs, stages, strict=True) if not stage.done]
         # Every process must have looked before the first stage is finished, or they would count differently.
@@ -107,12 +123,34 @@ class Experiment:
             began = replace(stage, accelerator=worker, started=time.perf_counter())
             self._train(worker, job, began)
         self.study.accelerator.wait_for_everyone()
-        found = []
-        for job, stage in zip(jobs, stages, strict=True):
-            found += self._found(job, stage)
-        return found
+        trained = {id(job): self._found(job, stage) for job, stage in zip(jobs, stages, strict=True)}
+        return [
+            cell
+            for job, cells in zip(every, known, strict=True)
+            for cell in (trained.get(id(job), []) if cells is None else cells)
+        ]
 
-    def train_each(self, synthetic: Synthetic | None = None) -> None:
+    def holds(self, synthetic: Unmade) -> bool:
+        """Return whether everything that would be trained on these images is recorded."""
+        return all(self._lookup(job) is not None for job in self._jobs(synthetic))
+
+    def _lookup(self, job: Job) -> list[tuple[Cell, BestEpoch | None]] | None:
+        return self.recorded.find(self.study, record_of(self.study, self.config, job))
+
+    def _recorded(self, job: Job) -> list[Cell] | None:
+        """Return the recorded cells of a training under the keys that they have here."""
+        found = self._lookup(job) if self.recorded.files else None
+        if found is None:
+            return None
+        seeds = (self.study.split.seed, job.train_seed)
+        cells = [replace(cell, key=cell.key.moved(self.scenario, *seeds)) for cell, _ in found]
+        for cell, (_, best) in zip(cells, found, strict=True):
+            row: BestEpochRow | None = {**cell.key.columns, **best} if best else None
+            self.best_epochs += [row] if row and row not in self.best_epochs else []
+        self.taken |= {cell.key for cell in cells}
+        return cells
+
+    def train_each(self, synthetic: Synthetic | Unmade | None = None) -> None:
         """Train what :meth:`cells` will find, under a progress bar of all classifiers."""
         # Several processes share the classifiers of one call out among them.
         alone, first = self.study.accelerator.num_processes == 1, self.study.accelerator.is_main_process
@@ -124,9 +162,9 @@ class Experiment:
         ]
         steps = parts if alone else [self.config]
         for part in progress(steps, desc="classifiers", unit="classifier", disable=not first):
-            Experiment(self.study, part, scenario=self.scenario).cells(synthetic)
+            Experiment(self.study, part, scenario=self.scenario, recorded=self.recorded).cells(synthetic)
 
-    def _jobs(self, synthetic: Synthetic | None) -> list[Job]:
+    def _jobs(self, synthetic: Synthetic | Unmade | None) -> list[Job]:
         return jobs_of(self.study, self.config, synthetic, equal_steps=self.equal_steps)
 
     def _stage(self, job: Job) -> Stage:
@@ -143,7 +181,8 @@ class Experiment:
         else:
             steps, predicted = self._fine_tune(worker, job, job.config, taught, stage.folder)
         for group, test in self.study.tests.items():
-            cell = self._score(job.key(self.study, self.scenario, group), predicted(test), test, steps)
+            key = job.key(self.study, self.scenario, group)
+            cell = self._score(key, predicted(test), test, steps, record_of(self.study, self.config, job))
             if worker.is_main_process:
                 save_cell(cell, stage.folder / f"{group}.npz")
         stage.finish()
@@ -203,7 +242,7 @@ class Experiment:
 
     def _rows(self, job: Job) -> _Taught:
         """Return what a job is trained on, and what is done with its synthetic rows."""
-        drawn = job.synthetic.dataset if job.synthetic else None
+        drawn = job.synthetic.dataset if isinstance(job.synthetic, Synthetic) else None
         if drawn is not None and job.kept is not None:
             drawn = drawn.select(job.kept)
         colour = (
@@ -239,7 +278,7 @@ class Experiment:
                 )
         return SyntheticUse()
 
-    def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int) -> Cell:
+    def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int, record: str) -> Cell:
         return Cell(
             key=key,
             class_names=tuple(test.features["label"].names),
@@ -247,8 +286,10 @@ class Experiment:
             group_ids=tuple(test["group_id"]),
             skin_types=tuple(test["skin_type"]),
             labels=np.asarray(test["label"], dtype=np.int64),
-            probabilities=probabilities.astype(np.float64),
+            # As many digits as a recorded cell has, so that it makes no difference which is taken.
+            probabilities=probabilities.astype(np.float32).astype(np.float64),
             optimiser_steps=steps,
+            record=record,
         )
 
 

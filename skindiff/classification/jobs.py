@@ -13,7 +13,7 @@ from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import probe_inputs
 from skindiff.measures.filters import kept_rows
 from skindiff.study import Study
-from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.strategies import Synthetic, Unmade
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
     architecture: str
     config: ClassifierConfig | ProbeConfig
     train_seed: int
-    synthetic: Synthetic | None
+    synthetic: Synthetic | Unmade | None
     kept: list[int] | None = None
     pass_rows: int | None = None
 
@@ -44,7 +44,7 @@ class Job:
         """Return the key of its cell on a test set; only seeds may tell those of splits apart: `summary` has
         their means."""
         ratio = self.ratio
-        if ratio is None and self.synthetic is not None:
+        if ratio is None and isinstance(self.synthetic, Synthetic):
             drawn = self.synthetic.summary["planned"] if self.kept is None else len(self.kept)
             ratio = round(drawn / len(study.train), 4)
         return CellKey(
@@ -62,14 +62,14 @@ class Job:
 
 
 def jobs_of(
-    study: Study, config: ExperimentConfig, synthetic: Synthetic | None, *, equal_steps: bool
+    study: Study, config: ExperimentConfig, synthetic: Synthetic | Unmade | None, *, equal_steps: bool
 ) -> list[Job]:
     """Return the trainings of an experiment: without synthetic images those of real rows alone.
 
     Args:
         study: whose rows are trained on.
         config: arms, architectures, seeds.
-        synthetic: the images of a generator.
+        synthetic: the images of a generator; of those that are not made, trainings can be looked up alone.
         equal_steps: see :class:`~skindiff.classification.experiment.Experiment`.
     """
     jobs = []
@@ -79,7 +79,7 @@ def jobs_of(
             continue
         drawn = synthetic if arm.needs_synthetic else None
         kept = _kept(study, config, arm, synthetic) if synthetic is not None and arm.kept else None
-        rows = len(study.train) + len(synthetic.dataset) if equal_steps and synthetic else None
+        rows = _all_rows(study, synthetic) if equal_steps and synthetic is not None else None
         jobs += [
             Job(
                 arm, ratio, architecture,
@@ -125,9 +125,14 @@ def inputs_of(study: Study, config: ExperimentConfig, job: Job) -> dict[str, Any
         "train": list(study.train["image_id"]),
         "validation": study.split.validation,
         "test": study.split.test,
-        "synthetic": job.synthetic.folder.parent.name if job.synthetic else None,
+        "synthetic": job.synthetic.folder.parent.name if isinstance(job.synthetic, Synthetic) else None,
         **later,
     }
+
+
+def _all_rows(study: Study, synthetic: Synthetic | Unmade) -> int:
+    """Return the number of real and synthetic images; 0 of those that are not made."""
+    return len(study.train) + len(synthetic.dataset) if isinstance(synthetic, Synthetic) else 0
 
 
 def _is_smaller(arm: Arm) -> bool:
@@ -141,8 +146,10 @@ def _ratios(config: ExperimentConfig, arm: Arm) -> Sequence[float | None]:
     return config.ratios if adds and config.ratios else [None]
 
 
-def _kept(study: Study, config: ExperimentConfig, arm: Arm, synthetic: Synthetic) -> list[int]:
+def _kept(study: Study, config: ExperimentConfig, arm: Arm, synthetic: Synthetic | Unmade) -> list[int]:
     assert arm.kept is not None
+    if isinstance(synthetic, Unmade):
+        return []
     architecture = config.architectures[0]
     settings = config.settings_of(architecture)
     scores = filter_scores(study, arm.kept, config.filters, architecture, settings, synthetic)

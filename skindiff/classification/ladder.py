@@ -3,6 +3,7 @@
 The order is that of :func:`rungs_of`. It is one of several: what a step changes depends on those before it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,11 +12,12 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig, counts_passes
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.classification.rows import JUDGED
 from skindiff.config import check_seeds
 from skindiff.errors import ConfigError
 from skindiff.study import Study
-from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.augmentation import Augment
 
 Cut = Literal["published", "fair"]
@@ -126,26 +128,42 @@ def rungs_of(config: LadderConfig) -> list[Rung]:
     return rungs
 
 
-def climb(
-    study: Study, config: LadderConfig, cut: Cut, synthetic: Synthetic, train_seeds: list[int]
-) -> dict[str, list[Cell]]:
-    """Train and score the two arms of every rung of a cut, and return their cells by the rung's name.
-
-    Trainings that rungs share are done once.
+def experiments_of(
+    study: Study, config: LadderConfig, cut: Cut, train_seeds: list[int], recorded: RecordedCells
+) -> dict[str, Experiment]:
+    """Return the experiment of every rung of a cut, by the rung's name.
 
     Args:
         study: of that cut.
         config: how the paper compares.
         cut: whose split the study has.
-        synthetic: its synthetic images.
         train_seeds: of the networks.
+        recorded: cells that count as done.
     """
-    found = {}
-    for rung in rungs_of(config):
-        if rung.cut == cut:
-            settings = rung.experiment(config, train_seeds)
-            experiment = Experiment(study, settings, scenario=rung.name, equal_steps=rung.equal_steps)
-            cells = experiment.cells(synthetic)
-            group = cells[0].key.test_group
-            found[rung.name] = [cell for cell in cells if cell.key.test_group == group]
-    return found
+    return {
+        rung.name: Experiment(
+            study,
+            rung.experiment(config, train_seeds),
+            scenario=rung.name,
+            recorded=recorded,
+            equal_steps=rung.equal_steps,
+        )
+        for rung in rungs_of(config)
+        if rung.cut == cut
+    }
+
+
+def climb(experiments: Mapping[str, Experiment], synthetic: Synthetic | Unmade) -> dict[str, list[Cell]]:
+    """Train and score the two arms of every rung of a cut on the first test set, and return their cells.
+
+    Trainings that rungs share are done once.
+
+    Args:
+        experiments: of :func:`experiments_of`.
+        synthetic: the images of its split.
+    """
+    found = {name: experiment.cells(synthetic) for name, experiment in experiments.items()}
+    return {
+        name: [cell for cell in cells if cell.key.test_group == cells[0].key.test_group]
+        for name, cells in found.items()
+    }

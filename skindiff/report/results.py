@@ -21,7 +21,7 @@ from skindiff.report.measurements import Measurements
 from skindiff.runs import RunFolder
 from skindiff.study import Study
 from skindiff.synthesis.rows import SynthesisCounts
-from skindiff.synthesis.strategies import Synthetic
+from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.gan import DIVERSITY_FILE
 from skindiff.training.rows import Diversity
@@ -46,6 +46,7 @@ class Results:
         detections: what detectors say.
         ladder: what lies between a published gain and a fair one.
         trainings: optimiser steps of generators, by name.
+        taken: cells that were recorded elsewhere.
         drawing_seconds: by data set.
     """
 
@@ -62,6 +63,7 @@ class Results:
     ladder: list[RungRow] = field(default_factory=list)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
+    taken: int = 0
 
     @property
     def run(self) -> RunFolder:
@@ -120,6 +122,12 @@ class Results:
             self.drawing_seconds[f"{label}, seed {seed}"] = timings["seconds"]
         self.drawn.setdefault(label, []).append((study, synthetic))
 
+    def add_recorded(self, images: Unmade, experiment: Experiment) -> None:
+        """Add the cells of images that were not made, as they are recorded; those of real images were added
+        before."""
+        cells = [cell for cell in experiment.cells(images) if cell.key.strategy is not None]
+        self._add_cells(experiment, cells, f"classifiers, {images.label}")
+
     def add_detection(self, detector: DetectorOfSplit, detection: Detection) -> None:
         """Add what a detector says of a generator."""
         self._add_study(detector.study)
@@ -157,6 +165,7 @@ class Results:
 
     def _add_cells(self, experiment: Experiment, cells: Sequence[Cell], curve: str) -> None:
         self.cells += cells
+        self.taken += len({cell.key for cell in cells} & experiment.taken)
         self.best_epochs += [row for row in experiment.best_epochs if row not in self.best_epochs]
         known = self.curves.get("classifiers", {})
         for name, log in experiment.logs.items():

@@ -111,6 +111,7 @@ class Synthetic:
         summary: counts and timings.
         adapter: that the generator had on.
         named: whether the generator was given its name, because the study has several.
+        made_with: fingerprint of the settings that made the images, where they are known.
     """
 
     dataset: Dataset
@@ -120,6 +121,26 @@ class Synthetic:
     generator: str
     summary: SynthesisSummary
     adapter: Adapter | None = None
+    named: bool = False
+    made_with: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name among the synthetic data sets of the study."""
+        return f"{self.strategy} by {self.name}" if self.named else self.strategy
+
+
+@dataclass(frozen=True)
+class Unmade:
+    """Synthetic images that need not be made, as all that was asked of them is recorded.
+
+    Attributes:
+        strategy, name, named, made_with: those of :class:`Synthetic`.
+    """
+
+    strategy: str
+    name: str
+    made_with: str
     named: bool = False
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
-from skindiff.classification.ladder import LadderConfig, climb, rungs_of
+from skindiff.classification.ladder import LadderConfig, climb, experiments_of, rungs_of
+from skindiff.classification.recorded_cells import NOTHING
 from skindiff.errors import ConfigError
 from tests.classification.engine import PLAIN, drawn_from, make_corpus, make_split
 from tests.studies import make_study
@@ -40,7 +41,7 @@ def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: 
     split = make_split(corpus)
     study = make_study(tmp_path, corpus, split, config=CONFIG, accelerator=Accelerator(cpu=True))
     synthetic = drawn_from(corpus, split.train, tmp_path, times=2)  # 24 of 12
-    cells = climb(study, CONFIG, "published", synthetic, [0])
+    cells = climb(experiments_of(study, CONFIG, "published", [0], NOTHING), synthetic)
     steps = {name: {cell.key.arm: cell.optimiser_steps for cell in found} for name, found in cells.items()}
     exposed = "real+syn+equal_exposure"
     assert steps == {
@@ -52,7 +53,7 @@ def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: 
     for name in ("labels", "image_ids"):
         assert len({str(getattr(cell, name)) for found in cells.values() for cell in found}) == 1
     # Weights are chosen where they are tested, until the last rung.
-    fair = climb(study, CONFIG, "fair", synthetic, [0])
+    fair = climb(experiments_of(study, CONFIG, "fair", [0], NOTHING), synthetic)
     assert set(fair) == {"no group across the split", "nothing selected on the test set"}
     assert len(list((tmp_path / "stages").glob("cell-*"))) == 6
 

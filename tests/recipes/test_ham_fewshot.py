@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from recipes.ham_fewshot import HamFewShotConfig, main
+from scripts import keep_cells
 from skindiff.classification.ladder import LadderConfig
+from skindiff.classification.recorded_cells import RecordedCells, write_cells
 from skindiff.config import parse_config
 from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import ConfigError, SkindiffError
@@ -181,3 +183,41 @@ def test_a_setting_that_cannot_work_is_named(arguments: list[str], words: str) -
 def test_every_config_beside_the_recipe_works(file: Path) -> None:
     config = parse_config(HamFewShotConfig, ["--config", str(file)], default=file)
     assert config.output_dir == f"runs/ham_fewshot_{file.stem}"
+
+
+def test_recorded_cells_take_the_place_of_generators(
+    study: HamFewShotConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="none is of these settings"):
+        main(replace(study, output_dir=str(tmp_path / "none"), recorded="only"))
+    kept = keep_cells.cells_of(Path(study.output_dir))
+    assert len(kept) == 2 + 2 * 3 * 2
+    write_cells(tmp_path / "results.parquet", [one for one in kept if one[0].key.split_seed == 0])
+    monkeypatch.setattr(
+        RecordedCells, "beside", lambda _, use: RecordedCells((tmp_path / "results.parquet",), use == "only")
+    )
+    # What is there alone: the other split is not run, and no generator is trained.
+    main(replace(study, output_dir=str(tmp_path / "only"), recorded="only"))
+    report = report_of(tmp_path / "only")
+    assert not [name for name in stage_names(tmp_path / "only") if not name.startswith("cell")]
+    assert any("7 of 7 cells were trained elsewhere" in note for note in report["notes"])
+    (missing,) = [note for note in report["notes"] if note.startswith("Not run: ")]
+    assert "test_resnet real+syn, seed 1" in missing
+    # All of them: the report of the run that trained them, with nothing trained.
+    write_cells(tmp_path / "results.parquet", kept)
+    main(replace(study, output_dir=str(tmp_path / "taken")))
+    report, before = report_of(tmp_path / "taken"), report_of(study.output_dir)
+    assert not [
+        name for name in stage_names(tmp_path / "taken") if name.startswith(("generator", "synthesis"))
+    ]
+    assert report["summary"] == before["summary"]
+    assert report["results"] == before["results"]
+    # Other settings are another question.
+    synthesis = replace(study.synthesis, table={"nodule": 2})
+    with pytest.raises(ConfigError, match="none is of these settings"):
+        main(
+            replace(
+                study, output_dir=str(tmp_path / "other"), recorded="only", synthesis=synthesis,
+                experiment=replace(study.experiment, arms=["syn", "real+syn"], primary=None),
+            )
+        )  # fmt: skip

@@ -1,0 +1,47 @@
+"""Keep the cells of a run beside its recipe, where later runs of the same settings take them as done.
+
+    python scripts/keep_cells.py runs/ham_fewshot_ham10000 recipes/ham_fewshot/results/ham10000.parquet
+
+Takes what is finished, so a run that still goes on is fine, and may be kept again later. The file has keys,
+hashed image ids and probabilities; no picture and no file name.
+"""
+
+import json
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from skindiff.classification.best_epoch import best_epoch
+from skindiff.classification.cells import Cell, load_cell
+from skindiff.classification.recorded_cells import write_cells
+from skindiff.classification.rows import BestEpoch
+from skindiff.runs import DONE, STAGES
+
+LOG = "training_log.json"
+
+
+def cells_of(run: Path) -> list[tuple[Cell, BestEpoch | None]]:
+    """Return the finished cells of a run that say what decides them, with best epochs that were watched."""
+    found = []
+    for file in sorted((run / STAGES).glob("cell-*/*.npz")):
+        cell, log = load_cell(file), file.parent / LOG
+        if cell.record and (file.parent / DONE).is_file():
+            rows = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
+            watched = any(f"test_{file.stem}_accuracy" in row for row in rows)
+            found.append((cell, best_epoch(rows, file.stem) if watched else None))
+    return found
+
+
+def main(run: str, file: str) -> None:
+    """Add the finished cells of a run to a file.
+
+    Args:
+        run: its folder.
+        file: ends in .parquet; made where there is none.
+    """
+    kept = cells_of(Path(run))
+    print(f"{len(kept)} cells of {run}; {write_cells(Path(file), kept)} in {file}")
+
+
+if __name__ == "__main__":
+    auto_cli(main)

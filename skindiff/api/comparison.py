@@ -1,0 +1,21 @@
+"""The settings of every study that compares arms."""
+
+from dataclasses import dataclass, field
+
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.ladder import LadderConfig
+from skindiff.classification.recorded_cells import Recorded
+from skindiff.report.measurements import MeasuredConfig
+
+
+@dataclass
+class ComparisonConfig(MeasuredConfig):
+    """Settings of every study that compares arms."""
+
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """Arms and classifiers."""
+    ladder: LadderConfig | None = None
+    """How the paper compares, to take its gain apart step by step, from its split to that of the study."""
+    recorded: Recorded = "take"
+    """take: cells that are kept beside the recipe count as done; only: report those alone, and train
+    nothing; ignore: train everything."""

@@ -1,0 +1,138 @@
+"""From splits and synthetic images to results: what :func:`skindiff.evaluate` trains and measures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from skindiff.api.promised import Promised, prepared
+from skindiff.api.published_protocol import PublishedProtocol, fair_experiments, published_ladder
+from skindiff.api.synthetic_input import Judged, OfSplit, notes_on
+from skindiff.classification.experiment import Experiment
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.recorded_cells import RecordedCells
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split
+from skindiff.errors import ConfigError
+from skindiff.report.measurements import MeasuredConfig
+from skindiff.report.results import Results
+from skindiff.runs import RunFolder
+from skindiff.study import Study, all_studies, each_study
+from skindiff.synthesis.strategies import Synthetic, Unmade
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the images.
+
+    Attributes:
+        experiment: arms and classifiers.
+        measured: what is measured besides.
+        scenario: what the splits are called; their protocol when None.
+        own_seeds: classifiers have the experiment's seeds, and not those of their split.
+        allow_taught: see :func:`skindiff.evaluate`.
+        recorded: cells that count as done.
+        published: the paper's protocol.
+    """
+
+    experiment: ExperimentConfig
+    measured: MeasuredConfig
+    scenario: str | None
+    own_seeds: bool
+    allow_taught: bool
+    recorded: RecordedCells
+    published: PublishedProtocol | None
+
+    def asked_of(self, study: Study) -> Experiment:
+        """Return the experiment on a split."""
+        config = self.experiment if self.own_seeds else replace(self.experiment, train_seeds=[study.seed])
+        scenario = self.scenario or study.split.protocol
+        return Experiment(study, config, scenario=scenario, recorded=self.recorded)
+
+
+def gathered(
+    run: RunFolder,
+    corpus: Corpus,
+    splits: Sequence[Split],
+    seeds: Sequence[int] | None,
+    sets: Sequence[Sequence[OfSplit | Promised]],
+    question: Question,
+) -> tuple[Results, list[str]]:
+    """Make what is promised, train and score every arm, and return the results with notes on them.
+
+    Raises:
+        ConfigError, SplitError, SynthesisError: a set cannot be used; nothing is recorded where nothing may
+            be trained.
+    """
+    results, ready = Results(), list[tuple[Study, list[Judged | Unmade]]]()
+    doing = "generators, " if any(isinstance(one, Promised) for own in sets for one in own) else None
+    studies = (
+        each_study(run, corpus, splits, seeds, doing) if doing else all_studies(run, corpus, splits, seeds)
+    )
+    # All before any classifier is trained, as a set may be refused.
+    for study, own in zip(studies, sets, strict=True):
+        asked = [question.asked_of(study), *fair_experiments(study, question.published, question.recorded)]
+        found = prepared(study, own, asked, allow_taught=question.allow_taught)
+        ready.append((study, found))
+        for one in found:
+            if isinstance(one, Judged):
+                results.measured.add(study, question.measured, one.synthetic)
+    missing = _train(results, run, corpus, splits, seeds, ready, question)
+    notes = [*notes_on([one for _, found in ready for one in found if isinstance(one, Judged)])]
+    notes += _on_recorded(results, [one for _, found in ready for one in found], missing)
+    if question.published is not None:
+        results.ladder = published_ladder(
+            question.published, ready, question.recorded,
+            allow_taught=question.allow_taught, replicates=question.experiment.bootstrap_replicates,
+        )  # fmt: skip
+        notes += ["The published protocol is not run yet."] * (not results.ladder)
+    return results, notes
+
+
+def _train(
+    results: Results,
+    run: RunFolder,
+    corpus: Corpus,
+    splits: Sequence[Split],
+    seeds: Sequence[int] | None,
+    ready: Sequence[tuple[Study, Sequence[Judged | Unmade]]],
+    question: Question,
+) -> list[str]:
+    """Train the classifiers, add what they say, and return what was not run."""
+    missing = []
+    for study, (_, sets) in zip(each_study(run, corpus, splits, seeds, "classifiers, "), ready, strict=True):
+        experiment = question.asked_of(study)
+        trained: list[Synthetic | Unmade | None] = [
+            one if isinstance(one, Unmade) else one.synthetic for one in sets
+        ]
+        for images in trained or [None]:
+            experiment.train_each(images)
+        results.add_split(experiment)
+        for one in sets:
+            if isinstance(one, Unmade):
+                results.add_recorded(one, experiment)
+            else:
+                results.add_generator(study, one.synthetic, experiment=experiment, pipeline=one.pipeline)
+        missing += [f"{name}, seed {study.seed}" for name in experiment.not_run]
+    if not results.cells:
+        raise ConfigError(
+            "recorded: only takes cells that are kept beside the recipe, and none is of these settings; set "
+            "it to take"
+        )
+    return missing
+
+
+def _on_recorded(results: Results, sets: Sequence[Judged | Unmade], missing: Sequence[str]) -> list[str]:
+    """Return in words what was taken as done, and what was not run."""
+    notes = []
+    if results.taken:
+        notes.append(
+            f"{results.taken} of {len(results.cells)} cells were trained elsewhere, and taken from the files "
+            "beside the recipe."
+        )
+    if unmade := list(dict.fromkeys(one.label for one in sets if isinstance(one, Unmade))):
+        notes.append(
+            f"Images of {', '.join(unmade)} were not made again where their cells were taken: near copies, "
+            "fidelity and pictures are of the others alone."
+        )
+    if missing:
+        notes.append(f"Not run: {'; '.join(missing)}.")
+    return notes

@@ -1,0 +1,167 @@
+"""Predictions that are kept beside a recipe: what has been trained anywhere counts as done everywhere.
+
+A file holds a row for each cell and test set: its key, a fingerprint of all that decides it (images, split,
+generator, settings), hashed image ids and probabilities; no picture and no file name. A cell is taken only
+where the fingerprint is that of the study at hand.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from skindiff import __version__
+from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.jobs import Job, inputs_of
+from skindiff.classification.rows import BestEpoch
+from skindiff.errors import RunFolderError
+from skindiff.files import replacing
+from skindiff.study import Study
+
+Recorded = Literal["take", "only", "ignore"]
+"""What a recipe does with the cells that are kept beside it."""
+PATTERN = "*.parquet"
+FOLDER = "results"
+"""Beside the settings of a recipe."""
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """Return 32 hex digits of what decides a result: plain values and settings."""
+    text = json.dumps(inputs, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def record_of(study: Study, config: ExperimentConfig, job: Job) -> str:
+    """Return the fingerprint of a training; empty where it is not known what made its synthetic images.
+
+    It follows from settings alone, before any generator is trained.
+    """
+    if job.synthetic is not None and not job.synthetic.made_with:
+        return ""
+    inputs = inputs_of(study, config, job)
+    if job.synthetic is not None:
+        inputs["synthetic"] = job.synthetic.made_with
+    if job.kept is not None:
+        inputs["kept"] = [config.filters, config.settings_of(config.architectures[0])]
+    if job.pass_rows is not None:
+        inputs["pass_rows"] = "the largest arm"
+    version = __version__.rpartition(".")[0]
+    return fingerprint({**inputs, "data": study.corpus.fingerprint, "version": version})
+
+
+def hashed(image_id: str) -> str:
+    """Return what stands for an image in a file of cells."""
+    return hashlib.sha256(image_id.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class RecordedCells:
+    """The cells in some files.
+
+    Attributes:
+        files: of :func:`write_cells`.
+        alone: train nothing, and report what is here.
+    """
+
+    files: tuple[Path, ...] = ()
+    alone: bool = False
+
+    @classmethod
+    def beside(cls, recipe: str, use: Recorded) -> "RecordedCells":
+        """Return the cells in the folder ``results`` of a recipe, as its setting ``recorded`` says."""
+        folder = Path(recipe).with_suffix("") / FOLDER
+        return cls(() if use == "ignore" else tuple(sorted(folder.glob(PATTERN))), use == "only")
+
+    @cached_property
+    def _rows(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for file in self.files:
+            for row in _read(file):
+                found.setdefault(row["record"], []).append(row)
+        return found
+
+    def find(self, study: Study, record: str) -> "list[tuple[Cell, BestEpoch | None]] | None":
+        """Return the cells of a training on every test set of a study, with their best epochs; None without.
+
+        Args:
+            study: with the tested images.
+            record: of :func:`record_of`.
+        """
+        rows = {json.loads(row["key"])["test_group"]: row for row in self._rows.get(record, ())}
+        if not record or not set(study.tests) <= set(rows):
+            return None
+        return [_cell(study, group, rows[group]) for group in study.tests]
+
+
+def _cell(study: Study, group: str, row: Mapping[str, Any]) -> tuple[Cell, BestEpoch | None]:
+    test = study.tests[group]
+    place = {hashed(image): number for number, image in enumerate(test["image_id"])}
+    if set(place) != set(row["images"]):
+        raise RunFolderError(
+            f"recorded cell {row['record']}: its images are not those of test set {group!r}; delete the row "
+            "and train it again"
+        )
+    names = tuple(test.features["label"].names)
+    probabilities = np.empty((len(place), len(names)))
+    probabilities[[place[image] for image in row["images"]]] = np.reshape(
+        row["probabilities"], (len(place), -1)
+    )
+    cell = Cell(
+        key=CellKey(**json.loads(row["key"])),
+        class_names=names,
+        image_ids=tuple(test["image_id"]),
+        group_ids=tuple(test["group_id"]),
+        skin_types=tuple(test["skin_type"]),
+        labels=np.asarray(test["label"], dtype=np.int64),
+        probabilities=probabilities,
+        optimiser_steps=int(row["optimiser_steps"]),
+        record=row["record"],
+    )
+    return cell, json.loads(row["best_epoch"]) if row["best_epoch"] else None
+
+
+NOTHING = RecordedCells()
+"""No cell is recorded."""
+
+
+def write_cells(file: Path, cells: Sequence[tuple[Cell, BestEpoch | None]]) -> int:
+    """Add cells to a file, in the place of those of the same training, and return how many there are now.
+
+    Args:
+        file: ends in ``.parquet``; made where there is none.
+        cells: with a record each, and the best epoch of a training that watched its tests.
+    """
+    known = _read(file) if file.is_file() else []
+    rows = {(row["record"], row["key"]): row for row in known}
+    for cell, best in cells:
+        key = json.dumps(cell.key.columns, sort_keys=True)
+        rows[cell.record, key] = {
+            "record": cell.record,
+            "key": key,
+            "images": [hashed(image) for image in cell.image_ids],
+            "probabilities": cell.probabilities.astype(np.float32).ravel().tolist(),
+            "optimiser_steps": cell.optimiser_steps,
+            "best_epoch": json.dumps(best) if best else "",
+        }
+    table = pd.DataFrame([rows[name] for name in sorted(rows)])
+    with replacing(file) as partial:
+        table.to_parquet(partial, compression="zstd", index=False)
+    return len(table)
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    try:
+        return cast(list[dict[str, Any]], pd.read_parquet(file).to_dict("records"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{file} holds no recorded cells ({error}); restore or delete it") from error
