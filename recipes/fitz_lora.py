@@ -59,7 +59,7 @@ class FitzLoraConfig(ComparisonConfig):
         super().validate(path)
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
-        check_ladder(self.ladder, self.split.preset, path)
+        check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
         for name, further in self.further_generators.items():
             further.validate(f"{path}further_generators.{name}.")
 

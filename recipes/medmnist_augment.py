@@ -17,6 +17,7 @@ from skindiff.api.comparison import ComparisonConfig
 from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
+from skindiff.classification.ladder import check_ladder
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
@@ -50,6 +51,7 @@ class MedMNISTAugmentConfig(ClassStudyConfig, ComparisonConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_seeds(self.seeds, f"{path}seeds")
+        check_ladder(self.ladder, self.seeds, "official", path)
         if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
             raise ConfigError(
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "

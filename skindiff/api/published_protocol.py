@@ -41,8 +41,12 @@ class PublishedProtocol:
         return experiments_of(study, self.config, cut, seeds, recorded)
 
     def is_fair(self, study: Study) -> bool:
-        """Whether the split of a study is none of the paper's."""
-        return not any(study.split is own for own in self.splits)
+        """Whether the split of a study is none of the paper's, and compared with one."""
+        return self.asks(study) and not any(study.split is own for own in self.splits)
+
+    def asks(self, study: Study) -> bool:
+        """Whether a study is of a seed that is compared."""
+        return not self.config.seeds or study.seed in self.config.seeds
 
 
 Ready = tuple[Study, Sequence[Judged | Unmade]]
@@ -123,6 +127,8 @@ def _ready(
     )
     found: list[Ready] = []
     for study, sets in zip(studies, published.synthetic, strict=True):
+        if not published.asks(study):
+            continue
         asked = list(published.experiments(study, "published", recorded).values())
         found.append((study, prepared(study, sets, asked, allow_taught=allow_taught)))
     return found

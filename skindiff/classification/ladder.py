@@ -3,7 +3,7 @@
 The order is that of :func:`rungs_of`. It is one of several: what a step changes depends on those before it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -45,6 +45,8 @@ class LadderConfig:
     """What +geometric arms do instead of classifier.augment."""
     train_seeds: list[int] = field(default_factory=lambda: [0])
     """Seeds of the networks; where a study has one split they are its own."""
+    seeds: list[int] = field(default_factory=list)
+    """Seeds of the study that are compared, as networks take longer than probes; none takes all."""
     strategies: list[str] = field(default_factory=list)
     """Whose images are compared, such as ddpm or img2img ti+lora; none takes all of the study."""
 
@@ -67,13 +69,22 @@ class LadderConfig:
                 "not; set the epochs of the paper"
             )
         check_seeds(self.train_seeds, f"{path}train_seeds")
+        if self.seeds:
+            check_seeds(self.seeds, f"{path}seeds")
         for rung in rungs_of(self):
             rung.experiment(self, self.train_seeds).validate(path)
 
 
-def check_ladder(config: LadderConfig | None, preset: str, path: str = "") -> None:
-    """Raise a ConfigError if a study has a ladder, and its own split is the published one."""
-    if config is not None and preset == "published":
+def check_ladder(config: LadderConfig | None, seeds: Sequence[int], preset: str, path: str = "") -> None:
+    """Raise a ConfigError if the ladder of a study has other seeds, or leads to the split it comes from."""
+    if config is None:
+        return
+    if unknown := [seed for seed in config.seeds if seed not in seeds]:
+        raise ConfigError(
+            f"{path}ladder.seeds: {unknown[0]} is not among those of the study, "
+            f"{', '.join(map(str, seeds))}; leave them out for all"
+        )
+    if preset == "published":
         raise ConfigError(
             f"{path}ladder: it leads from the published split to that of the study; set {path}split.preset "
             "to grouped"

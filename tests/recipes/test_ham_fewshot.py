@@ -119,6 +119,7 @@ def test_the_published_gain_is_taken_apart(study: HamFewShotConfig, tmp_path: Pa
     ladder = LadderConfig(
         metric="balanced_accuracy",
         classifier=replace(study.experiment.classifier, architecture="lesion_detector", epochs=1),
+        seeds=[1],
     )
     main(replace(study, output_dir=str(tmp_path / "run"), families=["dcgan"], ladder=ladder))
     report = report_of(tmp_path / "run")
@@ -134,6 +135,7 @@ def test_the_published_gain_is_taken_apart(study: HamFewShotConfig, tmp_path: Pa
     text = (tmp_path / "run" / "report.md").read_text()
     assert "## How much of the published gain is the generator's" in text
     assert "points as published" in text
+    assert {row["runs"] for row in report["ladder"]} == {1}
     # Every group is one image here, so that both cuts train on the same rows.
     assert stage_names(tmp_path / "run").count("generator-dcgan") == 2
 
@@ -162,6 +164,11 @@ def test_a_class_that_the_corpus_lacks_is_refused(study: HamFewShotConfig) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--ladder.seeds", "[7]"], "ladder.seeds: 7 is not among those of the study"),
+        (
+            ["--ladder.metric", "f1", "--split.preset", "published"],
+            "ladder: it leads from the published split",
+        ),
         (["--families", "[dpm]"], "families: 'dpm' is not one of"),
         (["--families", "[ddpm, ddpm]"], "names a family twice"),
         (["--families", "[fc_gan]"], "generator.fc_gan.channels is 1, but the corpus is in colour"),
