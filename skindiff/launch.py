@@ -17,7 +17,7 @@ from datasets import are_progress_bars_disabled, disable_progress_bars, enable_p
 
 from skindiff.errors import ConfigError
 
-QUIET = ("httpx", "huggingface_hub", "datasets", "fsspec")
+QUIET = ("httpx", "huggingface_hub", "datasets", "fsspec", "timm")
 """Libraries that log too much at our level."""
 
 

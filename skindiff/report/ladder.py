@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from skindiff.classification.rows import METRICS
+from skindiff.evaluation.statistics.comparisons import FEW_UNITS
 from skindiff.evaluation.statistics.rows import RungRow
 from skindiff.report.study_section import StudySection, markdown_table
 
@@ -43,6 +44,8 @@ def ladder_section(rows: Sequence[RungRow]) -> StudySection:
         "image and seed; where the split changes, two independent intervals are set against each other. "
         "These are networks that are fine-tuned, and stand beside the study's own verdicts, not among them."
     )
+    if min(row["runs"] for row in rows) < FEW_UNITS:
+        about = f"Fewer than {FEW_UNITS} runs: these intervals hold for these runs alone. {about}"
     return StudySection(TITLE, f"{markdown_table(headings, lines)}\n\n{about}", after="Scores")
 
 
