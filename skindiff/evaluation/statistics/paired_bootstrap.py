@@ -10,8 +10,8 @@ split), which a handful of seeds is too few to resample. :mod:`.estimates` adds 
 quantile; intervals of means are made on the logit scale.
 
 Coverage. Two arms of equal distribution, 2,000 simulated studies of each design, 95% intervals of balanced
-accuracy, macro F1, AUROC and sensitivity at 90% specificity; two binomial standard errors are one point (``scripts/calibrate_intervals.py``
-prints this again, with the intervals of the means and the power):
+accuracy, macro F1, AUROC and sensitivity at 90% specificity; two binomial standard errors are one point
+(``scripts/calibrate_intervals.py`` prints this again, with the intervals of the means and the power):
 
 =============================================  ====  ====  =====  ===========
 design (``simulated_studies``)                 BA    F1    AUROC  sensitivity
@@ -39,11 +39,12 @@ splits whose luck correlates by 0.2            87.6  87.8  85.6   87.4
 =============================================  ====  ====  =====  ===========
 
 After the correction, one of six null differences was called real in 5.3%, 5.3%, 4.8% and 5.6% of the studies
-with seven arms. Five points planted in the balanced accuracy were found in 22.4% of the clinical studies with 5
-splits (power stated in the median: 20.9%), 12.8% with 3 (11.1%), 42.4% with 10 (41.3%), 48.1% of the phantom
-studies (46.8%), 25.9% of those with lesions (24.5%) and 96.8% of clinical ones of 800 groups, 5 splits and 3
-trainings (96.5%). An effect as large as the median of the minimum effects that studies state (found in 80 of
-100, they say) was found in 79.3% of the clinical studies with 5 splits and 76.3% of the phantom ones.
+with seven arms. Five points planted in the balanced accuracy were found in 22.4% of the clinical studies with
+5 splits (power stated in the median: 20.9%), 12.8% with 3 (11.1%), 42.4% with 10 (41.3%), 48.1% of the
+phantom studies (46.8%), 25.9% of those with lesions (24.5%) and 96.8% of clinical ones of 800 groups, 5
+splits and 3 trainings (96.5%). An effect as large as the median of the minimum effects that studies state
+(found in 80 of 100, they say) was found in 79.3% of the clinical studies with 5 splits and 76.3% of the
+phantom ones.
 
 Limits. The last two lines of the table: with one run there is no spread between seeds, and ``caution`` says
 so in the row; and what all splits have in common, one corpus of training images above all, is not varied, so
