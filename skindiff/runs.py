@@ -19,6 +19,7 @@ from skindiff.errors import RunFolderError, SkindiffError
 from skindiff.files import PARTIAL, replacing, write_atomically
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 from skindiff.progress import duration
+from skindiff.run_lock import LOCK_FILE, RunLock
 
 logger = get_logger(__name__)
 CONFIG_FILE, STAGES, DONE, VERSION_FILE = "config.yaml", "stages", "done.json", "version.txt"
@@ -80,8 +81,9 @@ class RunFolder:
 
     Raises:
         ConfigError: both ``resume`` and ``overwrite`` are asked for.
-        RunFolderError: the folder holds a run and neither is asked for, or files that are no run; or the run
-            to go on with used a plugin that is not loaded, or was made by another minor version of skindiff.
+        RunFolderError: the folder holds a run and neither is asked for, or files that are no run; another run
+            is at work in it; the run to go on with used a plugin that is not loaded, or was made by another
+            minor version of skindiff.
     """
 
     def __init__(
@@ -91,28 +93,50 @@ class RunFolder:
         self._started = time.perf_counter()
         self._made: dict[Any, Any] = {}
         check_resume(resume, overwrite)
+        self._lock: RunLock | None = None
+        if accelerator.is_main_process and not self.path.is_file():
+            with self._writing():
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock = RunLock.of(self.path)
+                self._lock.acquire()
+        try:
+            self._claim(resume, overwrite)
+        except SkindiffError:
+            self.release()
+            raise
+
+    def _claim(self, resume: bool, overwrite: bool) -> None:
+        accelerator, config = self.accelerator, self.config
         self._refuse(resume, overwrite)
         earlier = [] if overwrite else refuse_missing_plugins(self.path)
         plugins = sorted({*earlier, *used_plugins(asdict(config))})
         self._new = overwrite or not (self.path / CONFIG_FILE).is_file()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            try:
+            with self._writing():
                 if overwrite:
                     self._clear(_OURS)
-                self.path.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.path / VERSION_FILE, f"{__version__}\n")
                 if plugins:
                     write_atomically(self.path / PLUGINS_FILE, json.dumps(plugins) + "\n")
                 with replacing(self.path / CONFIG_FILE) as partial:
                     save_config(config, partial)
                 (self.path / STAGES).mkdir(exist_ok=True)
-            except OSError as error:
-                raise RunFolderError(
-                    f"output_dir: {self.path} cannot be written to ({error.strerror or error}); "
-                    "name another folder"
-                ) from error
         accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            self._lock = RunLock.of(self.path)
+            self._lock.join()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Name the folder in what the system says of it."""
+        try:
+            yield
+        except OSError as error:
+            raise RunFolderError(
+                f"output_dir: {self.path} cannot be written to ({error.strerror or error}); name another "
+                "folder"
+            ) from error
 
     @property
     def seconds(self) -> float:
@@ -120,9 +144,15 @@ class RunFolder:
         return time.perf_counter() - self._started
 
     def end(self) -> None:
-        """Wait until every process is done, and end the trackers."""
+        """Wait until every process is done, end the trackers, and give the folder up."""
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+        self.release()
+
+    def release(self) -> None:
+        """Give the folder up to other runs."""
+        if self._lock is not None:
+            self._lock.release()
 
     @contextlib.contextmanager
     def withdrawn_on_error(self) -> Iterator[None]:
@@ -135,6 +165,7 @@ class RunFolder:
         except SkindiffError:
             if self._new and self.accelerator.is_main_process:
                 self._clear(tuple(name for name in _OURS if name != _CACHE))
+                self.release()
                 with contextlib.suppress(OSError):  # where the cache, or something else, is in it
                     self.path.rmdir()
             raise
@@ -179,7 +210,7 @@ class RunFolder:
 
     def _holds_more(self) -> bool:
         """Whether the folder holds more than an error or a kill before the run began can leave."""
-        left = {_CACHE, VERSION_FILE, PLUGINS_FILE}
+        left = {_CACHE, VERSION_FILE, PLUGINS_FILE, LOCK_FILE}
         names = (path.name for path in self.path.iterdir())
         return any(name not in left and not name.endswith(PARTIAL) for name in names)
 

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 import skindiff
 from skindiff.errors import ConfigError, CorpusError, RunFolderError
 from skindiff.files import write_atomically
+from skindiff.run_lock import LOCK_FILE
 from skindiff.runs import RunFolder
 
 
@@ -25,6 +26,11 @@ def claim(folder: Path, accelerator: Accelerator, **flags: bool) -> RunFolder:
     return RunFolder(str(folder), Config(), accelerator, **({"resume": False, "overwrite": False} | flags))
 
 
+def names(folder: Path) -> list[str]:
+    """What a run has written; its lock is there while it lives."""
+    return sorted({path.name for path in folder.iterdir()} - {LOCK_FILE})
+
+
 def finished(folder: Path, accelerator: Accelerator) -> RunFolder:
     run = claim(folder, accelerator)
     run.stage("lora", rank=2).finish()
@@ -37,7 +43,7 @@ def finished(folder: Path, accelerator: Accelerator) -> RunFolder:
 
 def test_a_new_and_an_empty_folder_are_claimed(tmp_path: Path, accelerator: Accelerator) -> None:
     claim(tmp_path / "deep" / "new", accelerator)
-    assert sorted(path.name for path in (tmp_path / "deep" / "new").iterdir()) == [
+    assert names(tmp_path / "deep" / "new") == [
         "config.yaml",
         "stages",
         "version.txt",
@@ -66,7 +72,7 @@ def test_overwrite_deletes_what_a_run_writes_and_nothing_else(
     (tmp_path / "notes.md").write_text("mine")
     (tmp_path / "figures").mkdir()
     run = claim(tmp_path, accelerator, overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert names(tmp_path) == [
         "config.yaml",
         "figures",
         "notes.md",
@@ -89,7 +95,7 @@ def test_an_overwrite_that_is_cut_off_can_be_repeated(
         with pytest.raises(KeyboardInterrupt):
             claim(tmp_path, accelerator, overwrite=True)
     claim(tmp_path, accelerator, overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages", "version.txt"]
+    assert names(tmp_path) == ["config.yaml", "stages", "version.txt"]
 
 
 def test_a_run_of_before_is_gone_on_with_by_its_own_version(tmp_path: Path, accelerator: Accelerator) -> None:
@@ -126,7 +132,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, accelerator: Acce
 def test_a_kill_while_the_folder_is_claimed_leaves_it_free(tmp_path: Path, accelerator: Accelerator) -> None:
     (tmp_path / ".config.yaml.partial").write_text("na")
     claim(tmp_path, accelerator)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "stages", "version.txt"]
+    assert names(tmp_path) == ["config.yaml", "stages", "version.txt"]
 
 
 def test_an_error_of_the_user_gives_a_new_folder_back(tmp_path: Path, accelerator: Accelerator) -> None:

@@ -63,7 +63,11 @@ def run_of_call(output_dir: Folder, resume: bool, config: Any) -> Iterator["tupl
         return
     home = Home(run)
     with undisturbed():
-        yield open_run(RunConfig(str(home.path), resume=resume), settings=config), home
+        run = open_run(RunConfig(str(home.path), resume=resume), settings=config)
+        try:
+            yield run, home
+        finally:
+            run.release()
 
 
 class Home:
