@@ -15,7 +15,8 @@ from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, load_cell
 from skindiff.classification.recorded_cells import write_cells
 from skindiff.classification.rows import BestEpoch
-from skindiff.runs import DONE, STAGES
+from skindiff.manifest import DONE
+from skindiff.runs import STAGES
 
 LOG = "training_log.json"
 

@@ -17,12 +17,13 @@ from skindiff import __version__
 from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
 from skindiff.files import PARTIAL, replacing, write_atomically
+from skindiff.manifest import CONFIG_FILE, DONE, MANIFEST, STAGES, discard_changed, hashes_of, read_list
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 from skindiff.progress import duration
 from skindiff.run_lock import LOCK_FILE, RunLock
 
 logger = get_logger(__name__)
-CONFIG_FILE, STAGES, DONE, VERSION_FILE = "config.yaml", "stages", "done.json", "version.txt"
+VERSION_FILE = "version.txt"
 _CACHE = "cache"
 _BEFORE_VERSIONS = "0.1.0"
 """It wrote no version into its run folders."""
@@ -36,6 +37,7 @@ _OURS = (
     "report.html",
     "logs",
     *_LISTS,
+    MANIFEST,
     VERSION_FILE,
     _CACHE,
     CONFIG_FILE,
@@ -61,9 +63,9 @@ class Stage:
         """Record that the stage is done, from the main process while the others wait; return its folder."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_atomically(
-                self.folder / DONE, json.dumps(self.inputs, indent=1, sort_keys=True, default=str) + "\n"
-            )
+            found = {"inputs": self.inputs, "files": hashes_of(self.folder)}
+            text = json.dumps(found, indent=1, sort_keys=True, default=str)
+            write_atomically(self.folder / DONE, text + "\n")
             logger.info("%s: done in %s", self.says, duration(time.perf_counter() - self.started))
         self.accelerator.wait_for_everyone()
         return self.folder
@@ -116,6 +118,7 @@ class RunFolder:
             with self._writing():
                 if overwrite:
                     self._clear(_OURS)
+                self._discard_damaged()
                 write_atomically(self.path / VERSION_FILE, f"{__version__}\n")
                 if plugins:
                     write_atomically(self.path / PLUGINS_FILE, json.dumps(plugins) + "\n")
@@ -126,6 +129,16 @@ class RunFolder:
         if not accelerator.is_main_process:
             self._lock = RunLock.of(self.path)
             self._lock.join()
+
+    def _discard_damaged(self) -> None:
+        """Delete what lies at the top of the run and is not what it was: it is made again."""
+        try:
+            bad = discard_changed(self.path, read_list(self.path / MANIFEST))
+        except RunFolderError:
+            bad = [MANIFEST]
+            (self.path / MANIFEST).unlink()
+        if bad:
+            logger.warning("%s is not what this run wrote, or is gone; it is made again", self.path / bad[0])
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -179,6 +192,7 @@ class RunFolder:
         folder = self.path / STAGES / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         if self.accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
+            self.once(("checked", folder), lambda: _redo_if_damaged(folder))
         self.accelerator.wait_for_everyone()
         return Stage(folder, inputs, self.accelerator, says or name.replace("-", " "))
 
@@ -221,6 +235,19 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _redo_if_damaged(folder: Path) -> None:
+    """Take back that a stage is done if a file of it is gone or not what it was, and delete that file."""
+    if not (folder / DONE).is_file():
+        return
+    try:
+        bad = discard_changed(folder, read_list(folder / DONE))
+    except RunFolderError:
+        bad = [DONE]
+    if bad:
+        (folder / DONE).unlink()
+        logger.warning("%s: %s is not what this run wrote, or is gone; it is made again", folder.name, bad[0])
 
 
 def _version_of(folder: Path) -> str:

@@ -16,6 +16,7 @@ from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.resolve import Generator, Place
+from skindiff.manifest import record
 from skindiff.runs import RunFolder
 from skindiff.study import Study
 from skindiff.synthesis.class_draw import redraw_class
@@ -110,8 +111,8 @@ class SyntheticDataset:
         if target.exists() and any(target.iterdir()):
             raise SynthesisError(f"folder: {target} is not empty; name a new one")
         shutil.copytree(self.folder, target / DATA, dirs_exist_ok=True)
-        for record in filter(None, [self.taught]):
-            shutil.copyfile(record, target / RECORD)
+        if self.taught is not None:
+            shutil.copyfile(self.taught, target / RECORD)
         return target
 
     def __len__(self) -> int:
@@ -260,6 +261,9 @@ def _refuse_followed(settings: Mapping[str, Any], *names: str) -> None:
 
 def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | None) -> SyntheticDataset:
     folder = run.path / DATA
+    if run.accelerator.is_main_process:
+        record(run.path, DATA)
+    run.accelerator.wait_for_everyone()
     _record(generator.place, run.path, run)
     drawn = Synthetic(
         load_synthetic(folder), folder, "synthetic", generator.name, generator.name, load_summary(folder)

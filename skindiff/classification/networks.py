@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.errors import ConfigError
+from skindiff.manifest import refuse_damaged
 from skindiff.measures import lite0
 from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
@@ -198,6 +199,7 @@ def load_classifier(folder: Path) -> SkinClassifier:
     Raises:
         ConfigError: the folder holds no classifier.
     """
+    refuse_damaged(folder)
     for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} holds no {name}: give a folder written by skindiff's classifiers")

@@ -23,6 +23,7 @@ from skindiff.generators.models import (
     split_revision,
 )
 from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.manifest import refuse_damaged
 
 _ADAPTER_FILES = ("*.safetensors", "*.json", "*.yaml", "*.csv")
 """Only such files of an adapter are fetched: no code, nothing pickled."""
@@ -137,6 +138,8 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
     Raises:
         GeneratorError: it cannot be loaded, or the parts do not fit.
     """
+    for folder in filter(None, (place.adapter, model_folder(place.model))):
+        refuse_damaged(folder)
     name = name_of(place)
     if place.adapter is None:
         pipeline: Any = load_by_class(place.model, place.revision).to(device)

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from skindiff.classification.cells import REAL
 from skindiff.errors import RunFolderError
+from skindiff.manifest import refuse_damaged
 from skindiff.renamed import with_new_names
 from skindiff.report.content import ReportContent
 
@@ -26,6 +27,7 @@ def read_report(folder: Path) -> ReportContent:
         begun = (folder / "config.yaml").is_file()
         way_out = "finish the run by --resume" if begun else "give the output_dir of a finished run"
         raise RunFolderError(f"run: {folder} holds no {REPORT_FILE}; {way_out}")
+    refuse_damaged(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name in _NEEDED if name not in content]

@@ -28,6 +28,7 @@ from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import verdicts
 from skindiff.files import replacing_folder, write_atomically
+from skindiff.manifest import record
 from skindiff.measures.copying.crossing import crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
@@ -258,6 +259,7 @@ def write_report(
     write_atomically(folder / "report.json", text + "\n")
     write_atomically(folder / "report.html", render_page(content, sections, folder, first))
     write_atomically(folder / "report.md", render_markdown(content, sections, first))
+    record(folder, "report.json", "report.html", "report.md", PICTURES)
     return folder / "report.md"
 
 

@@ -25,6 +25,7 @@ from PIL import Image as PILImage
 
 from skindiff.errors import SynthesisError
 from skindiff.files import write_atomically
+from skindiff.manifest import refuse_damaged
 from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
@@ -178,6 +179,7 @@ def load_synthetic(folder: Path) -> Dataset:
     Raises:
         SynthesisError: the folder holds no data set, or an unfinished one.
     """
+    refuse_damaged(folder)
     paths = sorted(folder.glob("synthetic-*-of-*.parquet"))
     if not paths:
         raise SynthesisError(f"{folder} holds no synthetic images: run the synthesis first")

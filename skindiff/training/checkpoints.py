@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from skindiff.errors import TrainingError
+from skindiff.errors import RunFolderError, TrainingError
 from skindiff.files import PARTIAL, replacing_folder
+from skindiff.manifest import DONE, changed, hashes_of, read_list
+
+logger = get_logger(__name__)
 
 _PREFIX = "checkpoint-"
 _WEIGHTS, _OPTIMISER, _STATE = "weights.safetensors", "optimiser.pt", "state.json"
@@ -29,16 +33,25 @@ class Progress:
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the complete checkpoint with the most steps in ``folder``, or ``None``.
 
-    A checkpoint is moved into place in one piece, so a partial one carries another name; a folder from
-    which a file has gone is passed over too.
+    A checkpoint is moved into place in one piece, so a partial one carries another name; one of which a file
+    is gone or damaged is passed over too.
     """
-    complete = [
-        path
-        for path in folder.glob(f"{_PREFIX}*")
-        if path.name.removeprefix(_PREFIX).isdigit()
-        and all((path / name).is_file() for name in (_WEIGHTS, _OPTIMISER, _STATE))
-    ]
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
+    complete = [path for path in found if _is_whole(path)]
     return max(complete, key=lambda path: int(path.name.removeprefix(_PREFIX)), default=None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        listed = read_list(checkpoint / DONE)
+    except RunFolderError:
+        listed = {}
+    bad = changed(checkpoint, listed) if listed else [DONE]
+    if bad:
+        logger.warning(
+            "%s is not what was written, or is gone: the checkpoint is passed over", checkpoint / bad[0]
+        )
+    return not bad
 
 
 def save_checkpoint(folder: Path, progress: Progress, module: nn.Module, states: dict[str, Any]) -> Path:
@@ -57,6 +70,7 @@ def save_checkpoint(folder: Path, progress: Progress, module: nn.Module, states:
         torch.save(states, partial / _OPTIMISER)
         state = {"step": progress.step, "settings": progress.settings, "log": progress.log}
         (partial / _STATE).write_text(json.dumps(state))
+        (partial / DONE).write_text(json.dumps({"files": hashes_of(partial)}))
     for stale in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
         if stale != target:
             shutil.rmtree(stale)

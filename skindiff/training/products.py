@@ -9,6 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from skindiff.files import replacing_folder, write_atomically
+from skindiff.manifest import record
 from skindiff.study import Study
 
 RECORD = "trained_on.json"
@@ -31,6 +32,7 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
             shutil.copytree(
                 source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy, dirs_exist_ok=True
             )
+        record(target.parent, target.name)
     accelerator.wait_for_everyone()
     return target
 
