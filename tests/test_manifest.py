@@ -4,13 +4,19 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
 
+from skindiff.classification.feature_store import FeatureStore
+from skindiff.corpora.cache import pixels, resize_to_cache
+from skindiff.corpora.image_table import ImageTable
+from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import RunFolderError
 from skindiff.manifest import DONE, MANIFEST, changed, hashes_of, record, refuse_damaged
+from skindiff.measures.backbones import load_backbone
 from skindiff.runs import RunFolder
 from skindiff.study import RunConfig
 from skindiff.training.checkpoints import Progress, newest_checkpoint, save_checkpoint
@@ -139,3 +145,28 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: Callable, n
     }
     damage(checkpoint / name)
     assert newest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "dataset_info.json", "state.json", DONE])
+def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: Callable, name: str) -> None:
+    table = load_phantom(PhantomConfig(3, 32, ["nodule"], {"I": 2}, repeat_share=0.0))
+    cached = resize_to_cache(table, 16, tmp_path)
+    before, folder = pixels(cached.dataset), tmp_path / cached.fingerprint
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damage(folder / name)
+    again = resize_to_cache(table, 16, tmp_path)
+    assert np.array_equal(pixels(again.dataset), before)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_features_are_computed_again(tmp_path: Path, damage: Callable) -> None:
+    backbone = load_backbone("lite0", image_size=32)
+    shapes = np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3)
+    table = ImageTable(shapes, np.array([0, 0]), ("I", "I"), ("a",))
+    before = FeatureStore(tmp_path, backbone)(table)
+    for file in tmp_path.rglob("*.npz"):
+        damage(file)
+    assert np.array_equal(FeatureStore(tmp_path, backbone)(table), before)
+    assert np.array_equal(FeatureStore(tmp_path, backbone)(table), before)

@@ -1,6 +1,7 @@
 """Features of images, computed once per image and view, and shared by all arms, splits and seeds of a run."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from skindiff.measures.backbones import Backbone
 from skindiff.progress import progress
 from skindiff.training.augmentation import Augment, Augmenter, working_size
 
+logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float32]
 _SHARD = 512
 """Images whose features are kept in one file: what an interruption can lose."""
@@ -62,8 +64,13 @@ class FeatureStore:
         """Read the files that another process, or an earlier one, has written."""
         for file in sorted(self.folder.glob("*.npz")):
             if file.name not in self._read:
-                with np.load(file, allow_pickle=False) as stored:
-                    self._known |= dict(zip(stored["keys"].tolist(), stored["features"], strict=True))
+                try:
+                    with np.load(file, allow_pickle=False) as stored:
+                        self._known |= dict(zip(stored["keys"].tolist(), stored["features"], strict=True))
+                # Its checksum, or nearly anything that reading it meets.
+                except Exception as error:
+                    logger.warning("%s is damaged (%s): its features are computed again", file, error)
+                    file.unlink(missing_ok=True)
                 self._read.add(file.name)
 
     def _compute(

@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,8 @@ from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import ConfigError, CorpusError, RunFolderError
+from skindiff.manifest import DONE, changed, hashes_of, read_list
 from skindiff.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,8 @@ def resize_to_cache(
     An image is turned by its EXIF orientation, converted to RGB and resized with Lanczos resampling. The
     result lies in ``cache_dir/<fingerprint>``, where :func:`datasets.load_from_disk` can read it; a second
     call with the same image bytes, columns and settings reads it back, wherever the files have moved. It
-    appears there complete or not at all, also when several processes build it at once.
+    appears there complete or not at all, also when several processes build it at once, and one that is
+    damaged is made again.
 
     Args:
         dataset: a corpus with ``image`` (files, bytes or PIL images) and ``image_id``; order is kept.
@@ -72,6 +75,7 @@ def resize_to_cache(
     with ThreadPoolExecutor() as pool:
         fingerprint = _fingerprint(dataset, size, crop, pool)
         folder = Path(cache_dir) / fingerprint
+        _remove_damaged(folder)
         if not folder.is_dir():
             try:
                 folder.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +89,19 @@ def resize_to_cache(
         (image_id, reason) for image_id, reason in json.loads((folder / QUARANTINE_FILE).read_text())
     ]
     return CachedCorpus(load_from_disk(str(folder)), quarantined, fingerprint)
+
+
+def _remove_damaged(folder: Path) -> None:
+    """Remove a cache of which a file is gone or not what was written, so that it is made again."""
+    if not folder.is_dir():
+        return
+    try:
+        listed = read_list(folder / DONE)
+    except RunFolderError:
+        listed = {}
+    if bad := changed(folder, listed) if listed else [DONE]:
+        logger.warning("%s is damaged or gone: the images are resized again", folder / bad[0])
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pixels(dataset: Dataset, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -191,6 +208,7 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
         built = Path(temporary) / "built"
         Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(str(built))
         (built / QUARANTINE_FILE).write_text(json.dumps(quarantined, indent=1))
+        (built / DONE).write_text(json.dumps({"files": hashes_of(built)}))
         try:
             built.rename(folder)
         except OSError:

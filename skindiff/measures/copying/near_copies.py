@@ -7,16 +7,16 @@ most of it, not a proof of anonymity.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset, Image
 from numpy.typing import NDArray
 
-from skindiff.errors import SynthesisError
+from skindiff.errors import RunFolderError, SynthesisError
 from skindiff.files import write_atomically
 from skindiff.measures.copying.nearest import NONE, Found, Known
 from skindiff.measures.copying.rows import NearCopiesSummary, Percentiles
@@ -111,8 +111,8 @@ class NearCopies:
 
     def save(self, folder: Path) -> Path:
         """Write ``near_copies.json`` into the data set's folder; it names sources, so it stays there."""
-        path = folder / REPORT_FILE
-        write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+        path, content = folder / REPORT_FILE, asdict(self)
+        write_atomically(path, json.dumps({**content, "sha256": _digest(content)}, indent=1) + "\n")
         return path
 
 
@@ -121,14 +121,30 @@ def load_near_copies(folder: Path) -> NearCopies | None:
 
     Reports that do not name their measure were made by one that took crops for something new. Those that do
     not say where their threshold comes from have the default one or one that was set on held-out images.
+
+    Raises:
+        RunFolderError: it is not what was written: what is left out of a push would follow from it.
     """
     path = folder / REPORT_FILE
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if "measure" not in content:
+    if not path.is_file():
         return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        digest = content.pop("sha256", None)
+        damaged = digest is not None and digest != _digest(content)
+        if "measure" not in content and not damaged:
+            return None
+    except (ValueError, AttributeError, TypeError):
+        damaged = True
+    if damaged:
+        raise RunFolderError(f"{path} is not what was written; delete it, and look for copies again")
     source = "default" if content["threshold"] in (THRESHOLD, FEATURES_THRESHOLD) else "held-out"
     former = {"threshold_source": source, "held_out_groups": None}
     return NearCopies(**{**former, **content, "rows": [Nearest(**row) for row in content["rows"]]})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def between_groups(known: Known, pixels: NDArray[np.uint8]) -> Percentiles:

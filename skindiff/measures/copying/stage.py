@@ -8,9 +8,10 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from skindiff.errors import RunFolderError
 from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
-from skindiff.measures.copying.near_copies import load_near_copies
+from skindiff.measures.copying.near_copies import NearCopies, load_near_copies
 from skindiff.measures.copying.rows import CopyingContent, CopyingRow
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
@@ -69,10 +70,18 @@ def find_copies(
             _write(found, stage.folder)
         stage.finish()
     report = load_near_copies(stage.folder)
-    if accelerator.is_main_process and report is not None and report != load_near_copies(synthetic.folder):
+    if accelerator.is_main_process and report is not None and report != _saved(synthetic.folder):
         report.save(synthetic.folder)
     content: CopyingContent = json.loads((stage.folder / COPYING_FILE).read_text(encoding="utf-8"))
     return {"images": name, "seed": study.seed, **content}
+
+
+def _saved(folder: Path) -> NearCopies | None:
+    """Return what lies with the images; None where it is damaged, as it is written again."""
+    try:
+        return load_near_copies(folder)
+    except RunFolderError:
+        return None
 
 
 def _write(found: Memorisation, folder: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
     assert load_near_copies(tmp_path) == report
     (folder,) = (tmp_path / "run" / "stages").iterdir()
     assert (folder / stage.PAIRS_FILE).read_text().splitlines()[1].startswith("d0,,,photo-4,patient-2,")
-    assert asdict(CONFIG) == json.loads((folder / "done.json").read_text())["config"]
+    assert asdict(CONFIG) == json.loads((folder / "done.json").read_text())["inputs"]["config"]
     assert "photo-" not in (folder / stage.COPYING_FILE).read_text()
 
     name, caption, draw = closest_pairs_picture("txt2img ti+lora", report, generated, training)

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from skindiff.errors import SynthesisError
+from skindiff.errors import RunFolderError, SynthesisError
 from skindiff.measures.copying.memorisation import near_copies
 from skindiff.measures.copying.near_copies import REPORT_FILE, fingerprint, load_near_copies
 from skindiff.measures.copying.threshold import THRESHOLD
@@ -53,7 +53,7 @@ def test_copies_are_found_with_the_group_they_show(sources: Dataset, tmp_path: P
 def test_a_report_of_the_former_measure_is_none(sources: Dataset, tmp_path: Path) -> None:
     path = near_copies(drawn([photograph(0)], [None]), sources).save(tmp_path)
     content = json.loads(path.read_text())
-    del content["measure"]
+    del content["measure"], content["sha256"]
     (tmp_path / REPORT_FILE).write_text(json.dumps(content))
     assert load_near_copies(tmp_path) is None
 
@@ -88,3 +88,13 @@ def test_the_sources_must_be_those_it_was_drawn_from(sources: Dataset) -> None:
         near_copies(drawn([photograph(0)], ["elsewhere"]), sources)
     with pytest.raises(SynthesisError, match="sources: there are none"):
         near_copies(drawn([photograph(0)], [None]), sources.select([]))
+
+
+def test_a_damaged_report_is_not_believed(sources: Dataset, tmp_path: Path) -> None:
+    path = near_copies(drawn([photograph(0)], [None]), sources).save(tmp_path)
+    content = path.read_text()
+    assert load_near_copies(tmp_path) is not None
+    for damaged in (content.replace("0.", "0.0", 1), content[:-9], "", "[1, 2]", '{"sha256": "0"}'):
+        path.write_text(damaged)
+        with pytest.raises(RunFolderError, match=r"near_copies.json is not what was written"):
+            load_near_copies(tmp_path)
