@@ -1,7 +1,7 @@
 """The command ``skindiff``: it finds the command that was named; heavy imports happen inside the commands.
 
-Exit status: 0 when all went well, 2 after an error that the user can mend (one line), 130 when interrupted,
-1 after any other error.
+Exit status: 0 when all went well, 2 after an error that the user can mend (one line), 130 when interrupted
+and 143 when ended by SIGTERM (one line), 1 after any other error.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from importlib import import_module
 
 from skindiff import __version__
 from skindiff.commands import COMMANDS
+from skindiff.commands.signals import Terminated, ending_in_words, status_of
 from skindiff.commands.terminal import complain
 from skindiff.errors import SkindiffError
 from skindiff.plugins import load_plugins
@@ -36,17 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"error: {words[0]!r} is no command; choose from {', '.join(COMMANDS)}")
         return 2
     try:
-        load_plugins(words[1:])  # left in place: the processes that a command starts import them too
-        status: int = import_module(f"skindiff.commands.{words[0]}").main(words[1:])
+        with ending_in_words():
+            load_plugins(words[1:])  # left in place: the processes that a command starts import them too
+            status: int = import_module(f"skindiff.commands.{words[0]}").main(words[1:])
     except SkindiffError as error:
         complain(f"error: {error}")
         return 2
     except ChildProcessError as error:  # its own process has nothing more to say
         complain(f"error: {error}")
         return 1
-    except KeyboardInterrupt:
-        complain("interrupted; continue by the same command with --resume")
-        return 130
+    except (KeyboardInterrupt, Terminated) as ending:
+        return status_of(ending)
     return status
 
 

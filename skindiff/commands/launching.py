@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from skindiff.commands.signals import INTERRUPTED, TERMINATED, Terminated, status_of
 from skindiff.errors import ConfigError
 
 IN_PROCESS = "SKINDIFF_IN_PROCESS"
@@ -115,6 +116,7 @@ def launch(words: Sequence[str]) -> int:
         ConfigError: Accelerate refuses the settings, or a process was killed.
     """
     from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     arguments = launch_command_parser().parse_args(list(words))
@@ -124,6 +126,11 @@ def launch(words: Sequence[str]) -> int:
         return _status(error.returncode)
     except ChildFailedError as error:
         return _status(error.get_first_failure()[1].exitcode)
+    except SignalException as error:
+        stopped = Terminated() if error.sigval == signal.SIGTERM else KeyboardInterrupt()
+        return status_of(stopped, said=True)
+    except (KeyboardInterrupt, Terminated) as ending:
+        return status_of(ending, said=True)
     except ValueError as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -135,4 +142,4 @@ def launch(words: Sequence[str]) -> int:
 def _status(code: int) -> int:
     if code < 0:
         raise ChildProcessError(f"killed by {signal.Signals(-code).name} (out of memory?); go on by --resume")
-    return code if code in (0, 2, 130) else 1
+    return code if code in (0, 2, INTERRUPTED, TERMINATED) else 1

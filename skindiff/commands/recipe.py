@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skindiff.commands.report import show
+from skindiff.commands.signals import Terminated, ending_in_words, status_of
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.config import ConfigT, parse_config
 from skindiff.corpora.registry import shows_patients
@@ -22,10 +23,13 @@ def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], fil
         file: of the recipe.
     """
     try:
-        report = main(parse_config(config_class, default=Path(file).with_suffix("") / "smoke.yaml"))
+        with ending_in_words():
+            report = main(parse_config(config_class, default=Path(file).with_suffix("") / "smoke.yaml"))
     except SkindiffError as error:
         complain(f"error: {error}")
         sys.exit(2)
+    except (KeyboardInterrupt, Terminated) as ending:
+        sys.exit(status_of(ending))
     if int(os.environ.get("RANK", "0")) == 0:
         say()
         show(report.parent)
