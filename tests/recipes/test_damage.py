@@ -17,7 +17,7 @@ from skindiff.training.gan_config import DCGANConfig
 from tests.recipes.tiny_class_study import tiny_corpus, tiny_experiment, tiny_loop, tiny_synthesis
 
 KINDS = ("flip", "cut", "empty", "gone", "zeros", "other")
-IN_CI, IN_ALL = 8, 60
+IN_CI, IN_ALL = 2, 60
 
 
 @pytest.fixture(scope="module")
