@@ -1,5 +1,7 @@
 """Backbones of the Hub: safetensors of timm alone, at a commit that is said."""
 
+import pytest
+
 from tests.hub.conftest import Client
 from tests.hub.server import Hub
 
@@ -38,6 +40,7 @@ LOAD = """
 """
 
 
+@pytest.mark.slow
 def test_safetensors_come_at_a_commit_and_pickles_not_at_all(hub: Hub, client: Client) -> None:
     client.succeed(PUSH)
     repository = hub.repositories.find("model", "me/safe")

@@ -180,6 +180,7 @@ def test_resume_repeats_nothing(copied: FitzLoraConfig, counts: Counts) -> None:
     assert reported(copied.output_dir) == report
 
 
+@pytest.mark.slow
 def test_a_changed_setting_repeats_what_hangs_on_it(copied: FitzLoraConfig, counts: Counts) -> None:
     before = times(stage_files(copied.output_dir))
     lora = replace(copied.generator.lora, rank=3)
@@ -190,6 +191,7 @@ def test_a_changed_setting_repeats_what_hangs_on_it(copied: FitzLoraConfig, coun
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_another_strategy_shares_what_was_learnt(copied: FitzLoraConfig, counts: Counts) -> None:
     both = ["img2img ti+lora", "img2img ti"]
     main(replace(copied, resume=True, strategies=both))

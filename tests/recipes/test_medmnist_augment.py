@@ -70,6 +70,7 @@ def test_the_joint_vae_redraws_every_training_image(study: MedMNISTAugmentConfig
     assert planned == {"cvae_conv": 6, "attention_gan": 6, "joint_vae": train}
 
 
+@pytest.mark.slow
 def test_resume_repeats_nothing(study: MedMNISTAugmentConfig) -> None:
     before, text = stage_times(study.output_dir), (Path(study.output_dir) / "report.md").read_bytes()
     main(replace(study, resume=True))

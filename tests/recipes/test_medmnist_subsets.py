@@ -80,6 +80,7 @@ def test_the_autoencoder_shows_what_it_redrew(study: MedMNISTSubsetsConfig) -> N
     assert (Path(study.output_dir) / "pictures" / "samples-fc_autoencoder.png").is_file()
 
 
+@pytest.mark.slow
 def test_resume_repeats_nothing_and_a_further_seed_adds_only_its_own(study: MedMNISTSubsetsConfig) -> None:
     before = stage_times(study.output_dir)
     main(replace(study, resume=True))
