@@ -60,7 +60,12 @@ class RunLock:
         about = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%H:%M")}
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(about).encode(), 0)
-        self._flock(self._descriptor, "LOCK_SH")
+        try:
+            self._flock(self._descriptor, "LOCK_SH")
+        except BlockingIOError:  # another run came in between
+            os.close(self._descriptor)
+            self._descriptor = None
+            raise self._in_use({}) from None
         _held[self.file] = self
         atexit.register(self.release)
         threading.Thread(target=self._touch, daemon=True, name="run lock").start()

@@ -131,8 +131,9 @@ class Experiment:
         ]
 
     def holds(self, synthetic: Unmade) -> bool:
-        """Return whether everything that would be trained on these images is recorded."""
-        return all(self._lookup(job) is not None for job in self._jobs(synthetic))
+        """Return whether everything that these images are needed for is recorded."""
+        needy = [job for job in self._jobs(synthetic) if job.synthetic or job.beside]
+        return all(self._lookup(job) is not None for job in needy)
 
     def _lookup(self, job: Job) -> list[tuple[Cell, BestEpoch | None]] | None:
         return self.recorded.find(self.study, record_of(self.study, self.config, job))

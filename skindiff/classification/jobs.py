@@ -23,6 +23,7 @@ class Job:
     Attributes:
         kept: the synthetic rows that a filter keeps; None where there is no filter.
         pass_rows: see :func:`~skindiff.classification.fine_tuning.train_classifier`.
+        beside: the images that the number of steps goes by, where it is not the arm's own.
     """
 
     arm: Arm
@@ -33,6 +34,7 @@ class Job:
     synthetic: Synthetic | Unmade | None
     kept: list[int] | None = None
     pass_rows: int | None = None
+    beside: Synthetic | Unmade | None = None
 
     @property
     def curve(self) -> str:
@@ -79,12 +81,13 @@ def jobs_of(
             continue
         drawn = synthetic if arm.needs_synthetic else None
         kept = _kept(study, config, arm, synthetic) if synthetic is not None and arm.kept else None
-        rows = _all_rows(study, synthetic) if equal_steps and synthetic is not None else None
+        beside = synthetic if equal_steps and _is_smaller(arm) else None
+        rows = None if beside is None else _all_rows(study, beside)
         jobs += [
             Job(
                 arm, ratio, architecture,
                 arm.settings(config.settings_of(architecture), config.geometric_augment),
-                seed, drawn, kept, rows if _is_smaller(arm) else None,
+                seed, drawn, kept, rows, beside,
             )
             for ratio in _ratios(config, arm)
             for architecture in config.architectures

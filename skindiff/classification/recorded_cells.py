@@ -18,6 +18,7 @@ import pandas as pd
 
 from skindiff import __version__
 from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.jobs import Job, inputs_of
 from skindiff.classification.rows import BestEpoch
@@ -47,15 +48,18 @@ def record_of(study: Study, config: ExperimentConfig, job: Job) -> str:
 
     It follows from settings alone, before any generator is trained.
     """
-    if job.synthetic is not None and not job.synthetic.made_with:
+    if any(images is not None and not images.made_with for images in (job.synthetic, job.beside)):
         return ""
     inputs = inputs_of(study, config, job)
     if job.synthetic is not None:
         inputs["synthetic"] = job.synthetic.made_with
     if job.kept is not None:
-        inputs["kept"] = [config.filters, config.settings_of(config.architectures[0])]
-    if job.pass_rows is not None:
-        inputs["pass_rows"] = "the largest arm"
+        judge = config.architectures[0]
+        inputs["kept"] = [config.filters, judge, config.settings_of(judge)]
+    if job.beside is not None:
+        inputs["pass_rows"] = job.beside.made_with
+    if isinstance(job.config, ClassifierConfig) and job.config.weights is not None:
+        inputs["weights"] = hashlib.sha256(Path(job.config.weights).read_bytes()).hexdigest()
     version = __version__.rpartition(".")[0]
     return fingerprint({**inputs, "data": study.corpus.fingerprint, "version": version})
 

@@ -9,8 +9,11 @@ import pytest
 from accelerate import Accelerator
 
 from skindiff.classification.experiment import Experiment
-from skindiff.classification.recorded_cells import RecordedCells, hashed, write_cells
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.jobs import jobs_of
+from skindiff.classification.recorded_cells import RecordedCells, hashed, record_of, write_cells
 from skindiff.errors import RunFolderError
+from skindiff.synthesis.strategies import Unmade
 from tests.classification.engine import SMALL, SPREAD, drawn_from, make_corpus, make_experiment, make_split
 
 
@@ -59,6 +62,39 @@ def test_what_decides_a_cell_is_in_its_fingerprint(what: str, trained, tmp_path:
     expected = {"images": 2, "order": len(cells)}.get(what, 0)  # the arm of real images has none
     assert len(experiment.taken) == expected
     assert len(found) == len(cells)
+
+
+def test_steps_that_go_by_other_images_are_in_the_fingerprint(trained, tmp_path: Path) -> None:
+    _, _, _, images, _ = trained
+    config = replace(SMALL, arms=["real", "real+syn"], classifier=replace(SMALL.classifier, epochs=1))
+    study, records = again(trained, tmp_path).study, []
+    for made_with in ("ten images", "twenty images", ""):
+        jobs = jobs_of(study, config, replace(images, made_with=made_with), equal_steps=True)
+        assert jobs[0].arm.name == "real"
+        records.append(record_of(study, config, jobs[0]))
+    assert len(set(records)) == 3
+    assert records[-1] == ""
+    (own,) = jobs_of(study, config, None, equal_steps=False)
+    assert record_of(study, config, own) not in records
+
+
+def test_the_classifier_of_a_filter_and_the_weights_of_a_start_are_in_the_fingerprint(
+    trained, tmp_path: Path
+) -> None:
+    study, records = again(trained, tmp_path / "run").study, set()
+    unmade = Unmade("img2img", "tiny", "settings")
+    for judges in (["probe:lite0"], ["probe:bundled", "probe:lite0"]):
+        config = ExperimentConfig(arms=["real+syn:agreement"], architectures=judges)
+        job = jobs_of(study, config, unmade, equal_steps=False)[-1]
+        assert job.architecture == "probe:lite0"
+        records.add(record_of(study, config, job))
+    assert len(records) == 2
+    config = replace(SMALL, classifier=replace(SMALL.classifier, weights=str(tmp_path / "start.safetensors")))
+    for content in (b"one", b"two"):
+        (tmp_path / "start.safetensors").write_bytes(content)
+        (job,) = jobs_of(study, config, None, equal_steps=False)
+        records.add(record_of(study, config, job))
+    assert len(records) == 4
 
 
 def test_a_file_holds_no_image_name_and_is_the_same_for_the_same_cells(trained, tmp_path: Path) -> None:
