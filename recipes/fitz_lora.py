@@ -98,9 +98,11 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
     """Return what does so for every generator and strategy, where it is needed."""
     found = []
     for name, trainings, drawing in config.generators():
-        base = model_revision(trainings.model, trainings.revision)
+        made_with = {
+            "base": model_revision(trainings.model, trainings.revision),  # wherever it lies
+            "words": trainings.textual_inversion, "lora": trainings.lora, "drawing": drawing,
+        }  # fmt: skip
         for strategy in config.strategies:
-            made_with = {"base": base, **vars(trainings), "drawing": drawing, "strategy": strategy}
             make = partial(transferred, study, trainings, drawing, strategy)
             found.append(Promised(strategy, made_with, make, name))
     return found
