@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -67,6 +68,12 @@ def test_a_tracker_that_does_not_exist_is_named() -> None:
     ) as caught:
         start_accelerator(trackers=["wandbb"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_tracker_that_is_not_installed_is_refused() -> None:
+    absent = next(name for name in ("aim", "swanlab", "comet_ml") if importlib.util.find_spec(name) is None)
+    with pytest.raises(ConfigError, match=rf"trackers: {absent} is not installed.*pip install {absent}"):
+        start_accelerator(trackers=[absent])
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,16 @@ class ClassifierConfig:
         if self.pretrained and self.weights is not None:
             raise ConfigError(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
         self.loop.validate(f"{path}loop.")
-        refuse_impossible(architecture_of(self, ("a", "b")), self.weights, path, pretrained=self.pretrained)
+        network = architecture_of(self, ("a", "b"))
+        refuse_impossible(network, self.weights, path, pretrained=self.pretrained)
+        learns_one_by_one = (
+            self.loop.batch_size == 1 and self.trainable == "all" and self.preset != "published"
+        )
+        if learns_one_by_one and has_batch_norm(network):
+            raise ConfigError(
+                f"{path}loop.batch_size is 1, and {self.architecture} has batch norm, which measures "
+                "a spread over rows: set it to at least 2"
+            )
 
 
 _ADDED = ("channels", "epochs", "selection")
@@ -180,7 +189,7 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
     parts = processes * config.loop.gradient_accumulation_steps
     if PAPER_BATCH % parts:
         raise ConfigError(
-            f"preset is paper, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
+            f"preset is published, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
             "gradient_accumulation_steps x processes to a power of two"
         )
     loop = replace(

@@ -32,7 +32,12 @@ from skindiff.training.checkpoints import (
     save_checkpoint,
 )
 from skindiff.training.loop import Log, LoopConfig, MicroBatch, micro_batches
-from skindiff.training.preparation import build_optimiser, refuse_sharding, trainable_parameters
+from skindiff.training.preparation import (
+    build_optimiser,
+    refuse_batches_of_one,
+    refuse_sharding,
+    trainable_parameters,
+)
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import learning_rate_factor
 
@@ -153,6 +158,8 @@ class _Match:
         betas: tuple[float, float],
     ) -> None:
         refuse_sharding(accelerator)
+        for player in (generator, discriminator):
+            refuse_batches_of_one(player.module, config, player.name)
         if accelerator.scaler is not None:
             raise TrainingError(
                 f"{name}: mixed_precision is fp16, whose loss scale two players cannot share: use bf16 or no"

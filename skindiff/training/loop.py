@@ -30,7 +30,7 @@ from skindiff.training.checkpoints import (
     save_checkpoint,
 )
 from skindiff.training.preparation import build_optimiser as _optimiser
-from skindiff.training.preparation import refuse_sharding, trainable_parameters
+from skindiff.training.preparation import refuse_batches_of_one, refuse_sharding, trainable_parameters
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import Schedule, learning_rate_factor
 from skindiff.training.single_process import Worker
@@ -297,6 +297,7 @@ class _Run:
         self, accelerator: Worker, config: LoopConfig, module: nn.Module, folder: Path, name: str
     ) -> None:
         refuse_sharding(accelerator)
+        refuse_batches_of_one(module, config, name)
         self.accelerator, self.config, self.module = accelerator, config, module
         self.folder, self.name = folder, name
         self.parameters = trainable_parameters(module, name)
