@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
 from skindiff.files import at_home
+from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
 
@@ -75,6 +76,7 @@ def parse_config(
     values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
     config = config_class(**values)
     config.validate()
+    note_given(config, given, read if named else ())
     return config
 
 

@@ -214,7 +214,8 @@ class _Match:
     def play(self, sampler: Sampler) -> None:
         """Take the discriminator's turns and the generator's one, and keep the outcome on the device."""
         config = self.config
-        factor = learning_rate_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
+        at = min(self.step + config.schedule_lead, config.steps)
+        factor = learning_rate_factor(config.lr_schedule, at, config.steps, config.warmup_steps)
         for player in self.players:
             for group in player.optimiser.param_groups:
                 group["lr"] = self.peak * factor * player.rate

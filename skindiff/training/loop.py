@@ -168,6 +168,12 @@ class LoopConfig:
         return {**settings, "global_batch": self.global_batch(processes)}
 
 
+def idle_of_loop(epochs: int | None = None) -> dict[str, str]:
+    """Return the settings of a loop that a training overrules whose seed is given to it beside them."""
+    seed = {"loop.seed": "the training is given its seed, that of the split or of the command"}
+    return seed | ({"loop.steps": "they follow from epochs"} if epochs else {})
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """What one process sees in one micro-step.

@@ -270,9 +270,9 @@ def test_weights_in_half_precision_are_refused(accelerator, tmp_path):
 def test_batch_norm_on_one_row_at_a_time_is_refused(accelerator, tmp_path):
     module = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     one = replace(FAST, batch_size=1)
-    with pytest.raises(ConfigError, match="batch_size is 1 .* has batch norm"):
+    with pytest.raises(ConfigError, match=r"batch_size is 1 .* has batch norm"):
         run_toy(accelerator, one, tmp_path, module)
-    with pytest.raises(ConfigError, match="batch_size is 1 .* has batch norm"):
+    with pytest.raises(ConfigError, match=r"batch_size is 1 .* has batch norm"):
         run_toy(accelerator, replace(one, batch_size=4, global_batch_size=1), tmp_path, module)
     assert not any(tmp_path.iterdir())
 
