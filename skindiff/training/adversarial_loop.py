@@ -29,6 +29,7 @@ from skindiff.training.checkpoints import (
     newest_checkpoint,
     read_progress,
     refuse_other_settings,
+    remove_checkpoints,
     save_checkpoint,
 )
 from skindiff.training.loop import Log, LoopConfig, MicroBatch, micro_batches
@@ -205,6 +206,9 @@ class _Match:
             for player in self.players:
                 player.optimiser.load_state_dict(states["optimisers"][player.name])
             logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:  # a kill may have left a part of an older one
+            remove_checkpoints(self.folder, but=checkpoint)
         if self.config.ema_decay:
             self.ema = moving_average(self.generator.parameters, self.config.ema_decay)
             if checkpoint is not None:

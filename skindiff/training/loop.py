@@ -27,6 +27,7 @@ from skindiff.training.checkpoints import (
     newest_checkpoint,
     read_progress,
     refuse_other_settings,
+    remove_checkpoints,
     save_checkpoint,
 )
 from skindiff.training.preparation import build_optimiser as _optimiser
@@ -334,6 +335,9 @@ class _Run:
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(states["scaler"])
             logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:  # a kill may have left a part of an older one
+            remove_checkpoints(self.folder, but=checkpoint)
         if self.config.ema_decay:
             self.ema = moving_average(self.parameters, self.config.ema_decay)
             if checkpoint is not None:

@@ -198,6 +198,10 @@ def test_half_written_checkpoints_are_passed_over(accelerator, tmp_path):
     run_toy(accelerator, FAST, tmp_path, fresh)
     assert same(whole, fresh)
     assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["checkpoint-12"]
+    (tmp_path / "checkpoint-8").mkdir()  # as a kill leaves it while the last one has made it superfluous
+    (tmp_path / "checkpoint-8" / "done.json").write_text("{}")
+    run_toy(accelerator, FAST, tmp_path, Toy())
+    assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["checkpoint-12"]
     remove_checkpoints(tmp_path)
     assert newest_checkpoint(tmp_path) is None
 
