@@ -110,8 +110,10 @@ def load_checkpoint(checkpoint: Path, module: nn.Module) -> dict[str, Any]:
 
 
 def remove_checkpoints(folder: Path, but: Path | None = None) -> None:
-    """Remove the checkpoints in ``folder`` and what is left of others: all, for a caller that has written what
-    the training was for, or all but one."""
+    """Remove the checkpoints in ``folder`` and what is left of others, all or all but one.
+
+    All are superfluous once the caller has written what the training was for.
+    """
     for path in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
         if path != but:
             shutil.rmtree(path)
