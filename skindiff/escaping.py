@@ -5,15 +5,16 @@ A terminal obeys control characters, a page Markdown and HTML, a spreadsheet for
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Any
 
 _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2028\u2029\u2066\u2067\u2068\u2069")
 """They reverse or break what a line shows."""
-_MARKUP = re.compile(r"[\\`*\[\]|~$!]|(?<![^\W_])_|_(?![^\W_])")
+_MARKUP = re.compile(r"[\\`*|~$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 """What begins or ends markup inside a line; an underscore inside a word does not."""
-_LINE_START = re.compile(r"^(\s*)([#+\-=]|\d{1,9}(?=[.)]))")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+_BLOCK = re.compile(r"^(\s*)(?:(\d{1,9})(?=[.)](?:\s|$))|(?=>|#{1,6}(?:\s|$)|[+-](?:\s|$)|[=-]+\s*$))")
+"""What makes a line a quotation, a heading or a list."""
 _CODE = re.compile(r"(?<![\\`])`([^`\n]+)`(?!`)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -28,22 +29,29 @@ def visible(text: str) -> str:
 
 def markdown(name: object) -> str:
     """Return a name as Markdown that shows it letter by letter, in a line, a table or a heading."""
-    text = "".join(_spelled(sign) if _orders(sign) else sign for sign in str(name))
-    text = _MARKUP.sub(lambda sign: f"\\{sign[0]}", _ENTITY.sub("&amp;", text))
-    text = text.replace("<", "&lt;").replace(">", "&gt;")
-    return _LINE_START.sub(lambda start: f"{start[1]}{_entity(start[2])}", text)
+    text = _escaped(_one_line(name))
+    # Whatever follows: the last sign may not be the first half of a link or a tag.
+    return re.sub(r"\]$", r"\\]", re.sub("<$", "&lt;", text))
 
 
-def prose(sentence: str) -> str:
-    """Return a sentence of ours that holds names as Markdown: only its code (in backticks) stays markup."""
-    parts = list(_parts(" ".join(sentence.split("\n"))))
-    return "".join(f"`{code(text)}`" if inside else markdown(text) for inside, text in parts)
+def prose(sentence: str, *, in_table: bool = False) -> str:
+    """Return a sentence of ours that holds names as Markdown: only code (in backticks) stays markup.
+
+    Args:
+        sentence: on one line.
+        in_table: it is a cell, which an upright stroke would end inside code too.
+    """
+    text, parts, end = _one_line(sentence), [], 0
+    for found in _CODE.finditer(text):
+        inside = found[0].replace("|", "\\|") if in_table else found[0]
+        parts += [_escaped(text[end : found.start()]), inside]
+        end = found.end()
+    return "".join([*parts, _escaped(text[end:])])
 
 
 def code(name: object) -> str:
     """Return a name as it can stand between single backticks, on one line."""
-    text = "".join(_spelled(sign) if _orders(sign) else sign for sign in str(name))
-    return text.replace("`", "'")
+    return _one_line(name).replace("`", "'")
 
 
 def fenced(text: str, language: str) -> str:
@@ -76,16 +84,11 @@ def _spelled(sign: str) -> str:
     return sign.encode("unicode_escape", "surrogatepass").decode()
 
 
-def _entity(start: str) -> str:
-    """Return the start of a line that would open a heading or a list as no start of one."""
-    return f"\\{start}" if not start.isdigit() else f"&#{ord(start[0])};{start[1:]}"
+def _one_line(text: object) -> str:
+    return "".join(_spelled(sign) if _orders(sign) else sign for sign in str(text))
 
 
-def _parts(text: str) -> Iterator[tuple[bool, str]]:
-    """Yield the pieces of a line, and whether each stands between backticks."""
-    end = 0
-    for found in _CODE.finditer(text):
-        yield False, text[end : found.start()]
-        yield True, found[1]
-        end = found.end()
-    yield False, text[end:]
+def _escaped(text: str) -> str:
+    text = _MARKUP.sub(lambda sign: f"\\{sign[0]}", _ENTITY.sub("&amp;", text))
+    text = _TAG.sub("&lt;", text)
+    return _BLOCK.sub(lambda start: f"{start[1]}{start[2] or ''}\\", text)
