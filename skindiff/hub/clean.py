@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,57 @@ from PIL import Image
 from skindiff.errors import HubError
 from skindiff.hub.client import redacted
 
-_FOLDERS = re.compile(
-    r"(?<![\w.~/:\\])(?:~|\.{1,2}(?=[/\\])|/(?=\w)|[A-Za-z]:\\)[^\s'\"`,;()]*[/\\](?=[^\s'\"`,;()/\\])"
+_ROOT = (
+    r"(?:(?!(?:https?|hf)://)[A-Za-z][A-Za-z0-9+.-]+://+|file:/*"  # of any address but those of the web
+    r"|~[\w.-]*[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]|\\\\(?=[\w.?])|\$\{?\w+\}?[/\\]|%\w+%[/\\]"
+    r"|[\w-][\w.@-]*:/(?=[\w.~])|/{1,2}(?=[\w.~$]))"
 )
-"""The folders of an absolute or upward path, up to its last part; addresses of the web do not match."""
+"""How a path of this or another machine begins: at a root, a home, a drive, a share, a host, or above."""
+_WHOLE = re.compile(rf"\s*(?:{_ROOT}|~[\w.-]*\s*$|\.\.\s*$|/+\s*$|[\w-][\w.@-]*:/\s*$)", re.IGNORECASE)
+_INSIDE = re.compile(
+    rf"(?<![\w.~/:<\\$%])(?:{_ROOT}(?:(?!\s-)[^\n'\"`,;()<>|])*[/\\]|(?!/){_ROOT})(?=[^\s'\"`,;()/\\<>|])",
+    re.IGNORECASE,
+)
+"""The folders of a path amid other words, up to its last part; a space ends none that a separator follows."""
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 
 
 def without_folders(text: str) -> str:
-    """Return ``text`` with every path of this machine cut to its last part, and without tokens."""
-    return redacted(_FOLDERS.sub("", text))
+    """Return ``text`` with paths of this machine cut to their last part, and without tokens or logins.
+
+    A text that begins as a path does is one path to its end, whatever is in it; other texts may hold paths.
+    """
+    text = _LOGIN.sub("", text)
+    if "\n" not in text.strip() and _WHOLE.match(text):
+        return redacted(_last_part(text))
+    return redacted(_INSIDE.sub("", text))
+
+
+def _last_part(path: str) -> str:
+    """Return what follows the last separator, "" where nothing does."""
+    parts = [part for part in re.split(r"[/\\]", path.strip()) if part.strip()]
+    nothing_below = len(parts) < 2 and _WHOLE.fullmatch(path)
+    return "" if not parts or nothing_below or parts[-1] in (".", "..") else parts[-1].strip()
+
+
+def without_folders_in_words(line: str) -> str:
+    """Return a line of a shell with the path in each of its words cut; any other line as a text."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return without_folders(line)
+    cut = []
+    for word in words:
+        name, sign, value = word.partition("=")
+        setting = sign and re.fullmatch(r"-{0,2}[\w.]+", name)
+        cut.append(f"{name}={without_folders(value)}" if setting else without_folders(word))
+    return shlex.join(cut)
 
 
 def shareable(value: Any) -> Any:
-    """Return nested plain values with :func:`without_folders` applied to every string."""
+    """Return nested plain values with :func:`without_folders` applied to every string, names of keys too."""
     if isinstance(value, Mapping):
-        return {key: shareable(part) for key, part in value.items()}
+        return {shareable(key): shareable(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [shareable(part) for part in value]
     return without_folders(value) if isinstance(value, str) else value

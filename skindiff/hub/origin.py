@@ -1,6 +1,7 @@
 """Where an artefact comes from: what its licence is judged by, and what its card tells of it."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import yaml
 
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
-from skindiff.hub.clean import own_file, shareable, without_folders
+from skindiff.hub.clean import own_file, shareable, without_folders_in_words
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.renamed import with_new_names
 from skindiff.report.content import ReportContent
@@ -97,7 +98,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         terms=terms,
         licence=licence,
         report=report,
-        commands=tuple(without_folders(command) for command in commands),
+        commands=tuple(without_folders_in_words(command) for command in commands),
         base_model=origin.base_model,
         skin_types=dict(origin.skin_types),
     )
@@ -149,4 +150,5 @@ def _commands(report: ReportContent) -> list[str]:
     recipe = report.get("recipe")
     if recipe == "evaluate":  # a command, not a recipe
         return ["skindiff evaluate --config config.yaml"]
-    return [f"accelerate launch recipes/{recipe}.py --config config.yaml"] if recipe else []
+    script = shlex.quote(f"recipes/{recipe}.py")
+    return [f"accelerate launch {script} --config config.yaml"] if recipe else []
