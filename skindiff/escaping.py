@@ -29,7 +29,7 @@ def visible(text: str) -> str:
 
 def markdown(name: object) -> str:
     """Return a name as Markdown that shows it letter by letter, in a line, a table or a heading."""
-    text = _escaped(_one_line(name))
+    text = _no_block(_escaped(_one_line(name)))
     # Whatever follows: the last sign may not be the first half of a link or a tag.
     return re.sub(r"\]$", r"\\]", re.sub("<$", "&lt;", text))
 
@@ -46,7 +46,8 @@ def prose(sentence: str, *, in_table: bool = False) -> str:
         inside = found[0].replace("|", "\\|") if in_table else found[0]
         parts += [_escaped(text[end : found.start()]), inside]
         end = found.end()
-    return "".join([*parts, _escaped(text[end:])])
+    line = "".join([*parts, _escaped(text[end:])])
+    return line if in_table else _no_block(line)
 
 
 def code(name: object) -> str:
@@ -90,5 +91,8 @@ def _one_line(text: object) -> str:
 
 def _escaped(text: str) -> str:
     text = _MARKUP.sub(lambda sign: f"\\{sign[0]}", _ENTITY.sub("&amp;", text))
-    text = _TAG.sub("&lt;", text)
+    return _TAG.sub("&lt;", text)
+
+
+def _no_block(text: str) -> str:
     return _BLOCK.sub(lambda start: f"{start[1]}{start[2] or ''}\\", text)

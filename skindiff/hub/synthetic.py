@@ -16,11 +16,14 @@ from datasets import ClassLabel, Dataset, Image
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
+from skindiff.escaping import code, markdown, prose
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
-from skindiff.hub.clean import clean_png, own_file, without_folders
+from skindiff.hub.clean import clean_png, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words
+from skindiff.hub.leaving import files_of
 from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.staging import staged
 from skindiff.hub.usage import dataset_usage
 from skindiff.measures.copying.memorisation import near_copies
 from skindiff.measures.copying.near_copies import (
@@ -81,14 +84,13 @@ def push_synthetic(
     refuse_bad_id(repo_id)
     folder = Path(folder)
     reason = in_words(override)
-    for path in (*folder.glob("synthetic-*.parquet"), *folder.glob(REPORT_FILE)):
-        own_file(folder, path.name)
-    drawn = load_synthetic(folder)
-    _refuse_unknown_columns(drawn)
     facts = find_facts(origin, folder, licence)
-    drawn, report = _past_the_gate(drawn, folder, (sources, held_out), reason, leave_out_copies)
-    aliases = Aliases(keep=_ids_may_leave(facts))
-    with tempfile.TemporaryDirectory() as place:
+    with staged(folder, files_of("synthetic")) as own, tempfile.TemporaryDirectory() as place:
+        drawn = load_synthetic(own)
+        _refuse_unknown_columns(drawn)
+        report = _near_copy_report(drawn, own, folder, sources, held_out)
+        drawn, report = _past_the_gate(drawn, report, reason, leave_out_copies)
+        aliases = Aliases(keep=_ids_may_leave(facts))
         files = _files(drawn, aliases, report, Path(place))
         files["README.md"] = _readme(repo_id, drawn, facts, report, reason)
         return push_files(
@@ -126,7 +128,7 @@ class Aliases:
             "image_id": image_id,
             "source_id": self.of("source", row["source_id"]),
             "group_id": self.of("group", row["group_id"]),
-            "generator": without_folders(row["generator"]),
+            "generator": model_name(row["generator"]),
             "image": {"bytes": clean_png(row["image"]["bytes"]), "path": f"{stem}.png"},
         }
 
@@ -146,14 +148,9 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
 
 
 def _past_the_gate(
-    drawn: Dataset,
-    folder: Path,
-    real: tuple[Dataset | None, Dataset | None],
-    reason: str | None,
-    leave_out_copies: bool,
+    drawn: Dataset, report: NearCopies | None, reason: str | None, leave_out_copies: bool
 ) -> tuple[Dataset, NearCopies | None]:
-    """Return what may leave, with the report on near copies that it needs."""
-    report = _near_copy_report(drawn, folder, *real)
+    """Return what may leave, with its part of the report on near copies."""
     if report is None or not report.copies:
         return drawn, report
     if leave_out_copies:
@@ -175,18 +172,18 @@ def _files(drawn: Dataset, aliases: Aliases, report: NearCopies | None, folder: 
 
 
 def _near_copy_report(
-    drawn: Dataset, folder: Path, sources: Dataset | None, held_out: Dataset | None
+    drawn: Dataset, own: Path, home: Path, sources: Dataset | None, held_out: Dataset | None
 ) -> NearCopies | None:
-    """Return the report that images made from others need, None where none were."""
+    """Return the report that images made from others need, None where none were; a new one goes home."""
     if all(source is None for source in drawn["source_id"]):
         return None
-    saved = load_near_copies(folder)
+    saved = load_near_copies(own)
     speaks = saved is not None and saved.fingerprint == fingerprint(drawn)
     if saved is not None and speaks and (sources is None or saved.threshold_source == "held-out"):
         return saved
     if sources is not None:
         report = near_copies(drawn, sources, held_out)
-        report.save(folder)
+        report.save(home)
         return report
     if saved is None:
         raise HubError(
@@ -280,12 +277,13 @@ def _readme(
 def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None) -> Card:
     label = drawn.features["label"]
     assert isinstance(label, ClassLabel)
-    generators = sorted({without_folders(name) for name in set(drawn["generator"])})
+    generators = sorted({model_name(name) for name in set(drawn["generator"])})
     redrawn = "made from real ones" if report is not None else "generated"
+    classes, makers = (", ".join(names) for names in (map(markdown, label.names), map(_coded, generators)))
     return Card(
         title=repo_id.split("/")[1],
-        what=f"{len(drawn)} synthetic images of {', '.join(label.names)}, {redrawn} by "
-        f"{', '.join(f'`{name}`' for name in generators)}. Every row says how it was made and from what.",
+        what=f"{len(drawn)} synthetic images of {classes}, {redrawn} by {makers}. Every row says how it was "
+        "made and from what.",
         usage=dataset_usage(repo_id),
         results=eval_results(facts.report),
         coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
@@ -297,6 +295,10 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
         base_model=facts.base_model or generators[0].partition("+")[0],
         sections=[_copies_section(report, reason)] if report is not None else (),
     )
+
+
+def _coded(name: str) -> str:
+    return f"`{code(name)}`"
 
 
 def _counts(drawn: Dataset, names: list[str]) -> str:
@@ -319,7 +321,7 @@ def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:
         f"another group. Measure: {found['measure']}. By row: `{REPORT_FILE}`."
     ]
     if reason and report.copies:
-        lines += ["", f"Near copies are included because: {reason}"]
+        lines += ["", f"Near copies are included because: {prose(reason)}"]
     return "Near copies of sources", "\n".join(lines)
 
 

@@ -199,5 +199,9 @@ _PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     ),
     SPLITS: _splits,
     COST: lambda content: cost_table(content["cost"]),
-    READING: lambda content: ["\n".join(f"- {prose(note)}" for note in [*content["notes"], _TERMS, _HOW])],
+    READING: lambda content: [
+        "\n".join(
+            f"- {prose(note)}" for note in [*content.get("reading", ()), *content["notes"], _TERMS, _HOW]
+        )
+    ],
 }

@@ -9,7 +9,6 @@ from PIL import Image
 from skindiff.errors import HubError
 from skindiff.hub.clean import (
     clean_png,
-    clean_yaml,
     shareable,
     without_folders,
     without_folders_in_words,
@@ -84,16 +83,6 @@ def test_roots_and_logins_leave_nothing() -> None:
     assert without_folders("https://alice:word@example.org/a") == "https://example.org/a"
     kept = ("~5 mm", "3/4", "1. x", "me/base@main+ab12", "hf-hub:timm/x", "probe:resnet18", "a: b", "±1 / 2")
     assert [without_folders(text) for text in kept] == list(kept)
-
-
-def test_yaml_keeps_its_settings(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(
-        "corpus:\n  data_dir: /home/alice/photos\n  sizes: [1, 2.5, null]\n"
-    )
-    assert (
-        clean_yaml(tmp_path / "config.yaml")
-        == b"corpus:\n  data_dir: photos\n  sizes:\n  - 1\n  - 2.5\n  - null\n"
-    )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

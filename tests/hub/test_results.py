@@ -75,6 +75,7 @@ def run_folder(folder: Path, corpus: str = "fitzpatrick17k") -> Path:
         ],
         "results": [result],
         "notes": ["Two seeds are few."],
+        "reading": ["1 image has no row in smith.csv (such as smith/1.jpg)"],
     }
     (folder / "report.json").write_text(json.dumps(report))
     text = "# Does it help?\n\n![Samples.](pictures/samples.png)\n\n![Curves.](pictures/training.png)\n"
