@@ -4,7 +4,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def push_synthetic(
         _refuse_unknown_columns(drawn)
         report = _near_copy_report(drawn, own, folder, sources, held_out)
         drawn, report = _past_the_gate(drawn, report, reason, leave_out_copies)
-        aliases = Aliases(keep=_ids_may_leave(facts))
+        public = (name.rpartition("/")[2] for name in facts.corpora if name.partition("/")[0] in CORPORA)
+        aliases = Aliases(keep=_ids_may_leave(facts), corpora=frozenset(public))
         files = _files(drawn, aliases, report, Path(place))
         files["README.md"] = _readme(repo_id, drawn, facts, report, reason)
         return push_files(
@@ -107,9 +108,9 @@ def push_synthetic(
 class Aliases:
     """Numbers in place of ids, in the order of their first appearance; nothing of an id is in its number."""
 
-    def __init__(self, keep: bool) -> None:
-        """Leave ids as they are where ``keep``."""
-        self.keep = keep
+    def __init__(self, keep: bool, corpora: Set[str] = frozenset()) -> None:
+        """Leave ids as they are where ``keep``, and the names of public corpora."""
+        self.keep, self.corpora = keep, corpora
         self._numbers: dict[str, dict[str, str]] = {"image": {}, "source": {}, "group": {}}
 
     def of(self, kind: str, name: str | None) -> str | None:
@@ -120,9 +121,13 @@ class Aliases:
         return known.setdefault(name, f"{kind}-{len(known):06d}")
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row of a data set with its ids replaced, and its image bare."""
+        """Return a row of a data set with its ids replaced, and its image bare.
+
+        A corpus of one's own is called by its folder; it leaves without that name.
+        """
         image_id = self.of("image", row["image_id"])
         stem = re.sub(r"[^\w.-]+", "-", str(image_id))
+        own = not self.keep and row.get("corpus", "imagefolder") not in self.corpora
         return {
             **row,
             "image_id": image_id,
@@ -130,6 +135,7 @@ class Aliases:
             "group_id": self.of("group", row["group_id"]),
             "generator": model_name(row["generator"]),
             "image": {"bytes": clean_png(row["image"]["bytes"]), "path": f"{stem}.png"},
+            **({"corpus": "imagefolder"} if own and "corpus" in row else {}),
         }
 
 
