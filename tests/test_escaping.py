@@ -1,12 +1,23 @@
 """Names chosen by strangers: shown letter by letter, and taken for orders by nothing that reads them."""
 
+import csv
 import html
+import io
 import re
+import zipfile
+from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from markdown_it import MarkdownIt
 
 from skindiff.commands.terminal import complain, say, suggest
+from skindiff.corpora.audit import AuditRow, write_audit
+from skindiff.corpora.table import LoadedCorpus, read_csv
+from skindiff.demo.downloads import zip_bytes
+from skindiff.demo.drawing import Picture
 from skindiff.escaping import code, fenced, markdown, prose, python_string, spreadsheet, visible
 from skindiff.report.study_section import markdown_table
 
@@ -101,3 +112,21 @@ def test_a_cell_for_people_is_no_formula() -> None:
         "eczema",
         "a=b",
     ]
+
+
+def test_tables_for_people_hold_no_formulas_and_those_read_back_are_exact(tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://x","y")'
+    LoadedCorpus(Dataset.from_dict({}), [], [(formula, "-1 is no image")], []).write_lists(tmp_path)
+    (_, row) = csv.reader(io.StringIO((tmp_path / "quarantined.csv").read_text(), newline=""))
+    assert row == [f"'{formula}", "'-1 is no image"]
+    pictures = [
+        Picture(np.zeros((2, 2, 3), np.uint8), {"image_id": "a", "prompt": formula, "seed": -3}, -1.5)
+    ]
+    with zipfile.ZipFile(io.BytesIO(zip_bytes(pictures))) as archive:
+        (row,) = csv.DictReader(io.StringIO(archive.read("provenance.csv").decode()))
+        assert (row["prompt"], row["seed"], row["ita_degrees"]) == (f"'{formula}", "-3", "-1.5")
+        exact = pq.read_table(io.BytesIO(archive.read("provenance.parquet"))).to_pylist()
+        assert exact[0]["prompt"] == formula
+    audit = tmp_path / "audit.csv"
+    write_audit([AuditRow(formula, "ok", "-group", "")], audit)
+    assert read_csv(audit, "audit_csv", ("image_id",))[0]["image_id"] == formula
