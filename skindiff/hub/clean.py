@@ -34,10 +34,14 @@ def without_folders(text: str) -> str:
 
     A text that begins as a path does is one path to its end, whatever is in it; other texts may hold paths.
     """
+    return redacted(_cut(text))
+
+
+def _cut(text: str) -> str:
     text = _LOGIN.sub("", text)
     if "\n" not in text.strip() and _WHOLE.match(text):
-        return redacted(_last_part(text))
-    return redacted(_INSIDE.sub("", text))
+        return _last_part(text)
+    return _INSIDE.sub("", text)
 
 
 def _last_part(path: str) -> str:
@@ -57,8 +61,8 @@ def without_folders_in_words(line: str) -> str:
     for word in words:
         name, sign, value = word.partition("=")
         setting = sign and re.fullmatch(r"-{0,2}[\w.]+", name)
-        cut.append(f"{name}={without_folders(value)}" if setting else without_folders(word))
-    return shlex.join(cut)
+        cut.append(f"{name}={_cut(value)}" if setting else _cut(word))
+    return redacted(shlex.join(cut))
 
 
 def shareable(value: Any) -> Any:

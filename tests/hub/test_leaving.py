@@ -1,5 +1,6 @@
 """The table of what may leave: every setting, field and file is decided in it."""
 
+import re
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -8,7 +9,15 @@ import pytest
 
 from skindiff.api.comparison import ComparisonConfig
 from skindiff.api.evaluation import EvaluationConfig
-from skindiff.hub.leaving import LEAVES, SETTINGS, STAY, files_of, shared_report, shared_settings
+from skindiff.hub.leaving import (
+    LEAVES,
+    NUMBER_PICTURES,
+    SETTINGS,
+    STAY,
+    files_of,
+    shared_report,
+    shared_settings,
+)
 from skindiff.report.write import report_content
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.lora import LoRAConfig
@@ -90,3 +99,14 @@ def test_patterns_of_a_pipeline_are_those_of_its_components() -> None:
     assert {"unet/config.json", "vae/config.json"} <= set(found)
     assert not any("*/" in pattern for pattern in found)
     assert files_of("run") == list(LEAVES["run"])
+
+
+def test_the_page_for_people_names_all_that_leaves() -> None:
+    page = (REPOSITORY / "docs" / "privacy.md").read_text(encoding="utf-8")
+    rows = page.partition("## What may leave")[2].partition("A Space gets")[0]
+    named = set(re.findall("`([^`]*[.*][^`]*)`", rows)) - {"README.md"}
+    assert {pattern for files in LEAVES.values() for pattern in files} == {
+        name for name in named if not name.startswith(("skindiff/", "../"))
+    }
+    for name in (*STAY, *NUMBER_PICTURES):
+        assert f"`{name}`" in page
