@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 import yaml
@@ -34,19 +35,20 @@ CLASSES = ("lentigo zqclass", "naevus zqclass")
 TOKEN = "<skindiff-lentigo-zqclass>"
 
 
-def photographs(folder: Path) -> Path:
+def photographs(folder: Path, images: int = 2) -> Path:
     """A corpus of one's own: names of patients in folders, files, columns, groups, EXIF and comments."""
     rows = []
     for code, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
-        for number in range(2):
-            image = Pillow.new("RGB", (24, 24), (180, 120 + 40 * code, 100 + 10 * number))
+        for number in range(images):
+            noise = np.random.default_rng([code, number]).integers(-30, 30, (32, 32, 3))
+            image = Pillow.fromarray((np.array([180, 120 + 40 * code, 110]) + noise).astype(np.uint8))
             exif = image.getexif()
             exif[0x010E] = f"{MARK} description"
             exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 22.0, 33.0), 0x1D: f"{MARK}:gps"})
-            file = f"{MARK}-patient-{code}{number}.jpg"
+            file = f"{MARK}-patient-{code}{number:02}.jpg"
             image.save(folder / name / file, exif=exif, comment=f"{MARK} comment".encode())
-            rows.append(f"{name}/{file},V,{MARK}-group-{code}{number},{MARK} note")
+            rows.append(f"{name}/{file},{('II', 'V')[number % 2]},{MARK}-group-{code}{number},{MARK} note")
     (folder / f"{MARK}-list.xlsx").write_bytes(b"x")
     (folder / "metadata.csv").write_text(
         "\n".join([f"file_name,skin_type,group_id,{MARK}_column", *rows, f"{MARK}-lost.jpg,V,g,"]) + "\n"

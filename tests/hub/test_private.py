@@ -74,6 +74,53 @@ def test_nothing_private_is_in_a_space(made: Path, tmp_path: Path) -> None:
     assert not any("samples" in name for name in files)
 
 
+STUDY = f"""
+    from pathlib import Path
+    import skindiff
+    from skindiff.hub.origin import Origin
+    from skindiff.demo.config import DemoConfig
+    from skindiff.demo.space import write_space
+
+    corpus = skindiff.load_corpus("{planted.MARK} photographs", image_size=32)
+    split = skindiff.make_split(corpus, "fractions")
+    small = {{"steps": 2, "batch_size": 2}}
+    words = skindiff.train_textual_inversion(corpus, split, "bundled", output_dir="words", **small)
+    lora = skindiff.train_lora(corpus, split, words, output_dir="lora", **small)
+    made = skindiff.transfer(lora, corpus, split, targets=["V"], strength=0.5, steps=4, output_dir="set")
+    skindiff.evaluate(
+        corpus, split, made, output_dir="study", bootstrap_replicates=100, include_images=True
+    )
+    for log in (Path("lora/logs/run.txt"), Path("study/wandb/run.txt")):
+        log.parent.mkdir(exist_ok=True)
+        log.write_text("{planted.MARK}")
+    for name in ("lora", "set", "study"):
+        options = dict(origin=Origin(["imagefolder"], corpus_licence="cc-by-4.0"), licence="cc-by-4.0")
+        if name == "set":
+            options["override"] = "all who are shown agreed to it"
+        skindiff.push(made if name == "set" else name, f"me/{{name}}", **options)
+    write_space("space", DemoConfig(generators=["lora"], runs=["study"]))
+"""
+
+
+@pytest.mark.slow
+def test_nothing_private_arrives_of_a_whole_study(hub: Hub, client: Client) -> None:
+    corpus = planted.photographs(client.folder / f"{planted.MARK} photographs", images=14)
+    client.succeed(STUDY)
+    arrived = {}
+    for kind, name in (("model", "lora"), ("dataset", "set"), ("dataset", "study")):
+        arrived |= {f"{name}/{path}": content for path, content in hub.files(kind, f"me/{name}").items()}
+    space = client.folder / "space"
+    for path in space.rglob("*"):
+        if path.is_file() and not path.is_relative_to(space / "skindiff"):
+            arrived[path.relative_to(client.folder).as_posix()] = path.read_bytes()
+    assert planted.found_in(arrived) == []
+    assert "set/data/train-00000-of-00001.parquet" in arrived
+    assert planted.found_in(arrived, "zqclass")
+    at_home = [path for path in client.folder.rglob("*.json") if planted.MARK.encode() in path.read_bytes()]
+    assert len(at_home) > 2  # the words were there to be found
+    assert corpus.is_dir()
+
+
 def test_the_search_finds_what_is_hidden(made: Path) -> None:
     private = {
         path.relative_to(made).as_posix(): path.read_bytes()
