@@ -61,8 +61,8 @@ def push_run(
             "report.json": facts.report_bytes,
             **report_files(own, all_pictures=shown),
         }
-        texts = [content.decode() for name, content in files.items() if name.startswith("report.")]
-        refuse_file_names(folder, texts)
+        texts = [files[name] for name in ("report.json", "report.md")]
+        refuse_file_names(folder, [text.decode() for text in texts if isinstance(text, bytes)])
         card = _card(repo_id.split("/")[1], repo_id, facts, reason)
         files["README.md"] = dataset_card(card, facts, tags=["results"], viewer=False)
         return push_files(

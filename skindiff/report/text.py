@@ -138,7 +138,7 @@ def answer(content: ReportContent) -> str:
     by = f" ({markdown(first['strategy'])})" if first["strategy"] else ""
     words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}
     word = words.get(first["verdict"], "This study cannot say")
-    why = f" ({prose(first['why'])})" if first.get("why") else ""
+    why = f" ({prose(reason)})" if (reason := first.get("why")) else ""
     arm, reference = code(first["arm"]), code(first["reference"])
     return (
         f"Do synthetic images help? **{word}**{why}: `{arm}`{by} against `{reference}` has "
