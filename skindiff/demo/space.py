@@ -1,6 +1,5 @@
 """The demo as a folder that a Space of the Hub runs as it is."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -22,7 +21,7 @@ from skindiff.hub.clean import model_name
 from skindiff.hub.client import Content
 from skindiff.hub.leaving import files_of
 from skindiff.hub.push import adapter_files, pipeline_components, pipeline_files
-from skindiff.hub.results import report_files
+from skindiff.hub.results import report_files, report_of
 from skindiff.hub.staging import staged
 
 _PACKAGE = (".py", ".typed", ".yaml", ".json", ".safetensors", ".css", ".jinja")
@@ -166,9 +165,7 @@ def _copied_runs(folder: Path, runs: list[str]) -> list[str]:
 
 def _shows_nobody(run: Path) -> bool:
     """Whether a report says that no patient is on its pictures."""
-    if not (run / "report.json").is_file():
-        return False
-    corpus = json.loads((run / "report.json").read_text(encoding="utf-8")).get("corpus")
+    corpus = report_of(run).get("corpus")
     return isinstance(corpus, dict) and not shows_patients(corpus.get("name"))
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
-from skindiff.hub.clean import without_folders_in_words
+from skindiff.hub.clean import model_name, without_folders, without_folders_in_words
 from skindiff.hub.leaving import shared_report
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.hub.staging import read_own
@@ -94,7 +94,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         )
     report = _report(run) if run else {}
     trained_on = _corpus_of_run(run, report) if run else None
-    corpora = tuple(origin.corpora) or ((trained_on,) if trained_on else ())
+    corpora = tuple(map(without_folders, origin.corpora)) or ((trained_on,) if trained_on else ())
     if not corpora:
         raise HubError(
             f"corpora: {artefact.name} lies in no run that would tell what it learnt from; give "
@@ -114,7 +114,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         licence=licence,
         report=report,
         commands=tuple(without_folders_in_words(command) for command in commands),
-        base_model=origin.base_model,
+        base_model=origin.base_model and model_name(origin.base_model),
         skin_types=dict(origin.skin_types),
     )
 

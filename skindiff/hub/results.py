@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -107,11 +108,23 @@ def _settings(own: Path) -> bytes:
     return yaml.safe_dump(shared_settings(read), sort_keys=False, allow_unicode=True).encode()
 
 
+def report_of(own: Path) -> dict[str, Any]:
+    """Return the whole ``report.json`` of a staged run, nothing where there is none.
+
+    Raises:
+        HubError: it is no report.
+    """
+    path = own / "report.json"
+    try:
+        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
+
+
 def _without_reading(own: Path) -> str:
     """Return the text of a report without the lines on what was read of the corpus, which name files."""
     text = (own / "report.md").read_text(encoding="utf-8")
-    path = own / "report.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content = report_of(own)
     told = content.get("reading", content.get("notes", ()))
     lines = {f"- {said}" for note in told for said in (note, prose(note))}
     return "\n".join(line for line in text.split("\n") if line not in lines)

@@ -20,7 +20,10 @@ PUSH = f"""
     from skindiff.hub.origin import Origin
 
     command = "skindiff train lora --data_dir '/home/{planted.MARK}/my {planted.MARK}/photos'"
-    origin = Origin(["imagefolder"], corpus_licence="cc-by-4.0", commands=[command], run="run")
+    origin = Origin(
+        ["imagefolder", "/home/{planted.MARK}/more"], corpus_licence="cc-by-4.0", commands=[command],
+        run="run", base_model="~/{planted.MARK} models/base@ab12",
+    )
     for kind in {KINDS}:
         options = {{"sources": None}} if kind == "synthetic" else {{}}
         from skindiff.hub.artefact import push_artefact
