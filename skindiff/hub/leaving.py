@@ -81,6 +81,12 @@ STAY = frozenset(
 """Settings that say where images lie and what their tables call them: whoever runs it again has their own."""
 
 
+_NO_NOTES = (
+    "The notes of this report are left out: it is of a version that had names of files among them. Its run "
+    "has them, and its report made again by --resume can be shared with its notes."
+)
+
+
 def shared_settings(value: Any) -> Any:
     """Return nested settings without the words of any that is not in :data:`SETTINGS`."""
     if not isinstance(value, Mapping):
@@ -100,12 +106,12 @@ def shared_report(content: Mapping[str, Any]) -> ReportContent:
     """Return a report with the fields that reports have, and of these without what may name files.
 
     Sentences on what was read of the corpus (``reading``) stay: they name files and columns. A report of a
-    version that had them among its notes keeps no notes.
+    version that had them among its notes keeps no notes, and says so.
     """
     known = shareable(_known({**content, "config": {}}, ReportContent))
     known.pop("reading", None)
     if "notes" in known and "reading" not in content:
-        known["notes"] = []
+        known["notes"] = [_NO_NOTES] if content["notes"] else []
     if "config" in content:
         known["config"] = shared_settings(content["config"])
     return cast(ReportContent, {name: known[name] for name in content if name in known})
