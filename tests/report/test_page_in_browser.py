@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from skindiff.report.write import write_report
+from tests.report.test_hostile_names import SHOWN, write_hostile
 from tests.report.test_write import small_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra test)")
@@ -70,3 +71,16 @@ def test_it_can_be_read(browser: playwright.Browser, page_file: Path, width: int
     assert found["wide"] or width == 1280
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     context.close()
+
+
+def test_names_that_are_markup_do_nothing(browser: playwright.Browser, tmp_path: Path) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((write_hostile(tmp_path) / "report.html").as_uri())
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert page.evaluate("document.querySelectorAll('script, main a').length") == 0
+    text = page.evaluate("document.body.textContent")
+    assert all(name in text for name in SHOWN)
+    page.close()
