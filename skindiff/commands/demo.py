@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from skindiff.commands.settings import parse_command
-from skindiff.commands.terminal import say, suggest
+from skindiff.commands.signals import INTERRUPTED, TERMINATED, Terminated
+from skindiff.commands.terminal import complain, say, suggest
 from skindiff.demo.config import DemoConfig
 from skindiff.errors import ConfigError
 
@@ -34,12 +35,17 @@ def main(words: Sequence[str]) -> int:
         say(f"Space: {folder}")
         suggest(["hf", "upload", "OWNER/NAME", str(folder), "--repo-type", "space"])
         return 0
-    app = launch_demo(config, wait=False)
-    say(f"the demo is at {app.local_url} (ctrl-c stops it)")
     try:
-        app.block_thread()
+        app = launch_demo(config, wait=False)
+        say(f"the demo is at {app.local_url} (ctrl-c stops it)")
+        try:
+            app.block_thread()
+        finally:
+            app.close(verbose=False)
     except KeyboardInterrupt:
-        return 130
-    finally:
-        app.close(verbose=False)
+        complain("interrupted; all uploads are deleted")
+        return INTERRUPTED
+    except Terminated:
+        complain("ended by SIGTERM; all uploads are deleted")
+        return TERMINATED
     return 0

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 import skindiff
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import short_names
+from skindiff.demo.hosts import ANY_HOST
 from skindiff.errors import RunFolderError
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import clean_png, clean_text, own_file
@@ -19,6 +20,9 @@ from skindiff.hub.clean import clean_png, clean_text, own_file
 _KEPT = (".json", ".safetensors", ".txt", ".yaml", ".csv")
 _APP = '''"""The demo of skindiff. For research and teaching; not for clinical use."""
 
+from contextlib import suppress
+
+from skindiff.commands.signals import Terminated, ending_in_words
 from skindiff.demo.app import launch_demo
 from skindiff.demo.config import DemoConfig
 
@@ -27,7 +31,8 @@ CONFIG = DemoConfig(
 )
 
 if __name__ == "__main__":
-    launch_demo(CONFIG)
+    with suppress(KeyboardInterrupt, Terminated), ending_in_words():
+        launch_demo(CONFIG)
 '''
 _README = """
 # skindiff
@@ -48,7 +53,8 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
 
     Args:
         folder: new or empty.
-        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's.
+        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's,
+            which answers everyone: it is public, and has no network of its own to protect.
         title: of the Space.
 
     Raises:
@@ -72,6 +78,7 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
         open_choice=False,
         open_browser=False,
         host="0.0.0.0",
+        allowed_hosts=[ANY_HOST],
         port=7860,
         login_file=None,
     )

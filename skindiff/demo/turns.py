@@ -1,0 +1,104 @@
+"""The queue of the demo: each session in turn, a few requests of each, and none that nobody waits for."""
+
+import random
+import time
+from collections import Counter
+from typing import Any
+
+from gradio.queueing import Event, Queue
+from gradio.server_messages import EventMessage, ProcessCompletedMessage
+
+from skindiff.demo.listeners import Listeners
+
+UNHEARD_SECONDS = 5.0
+"""How long a request waits for somebody to listen to its answer."""
+_GONE = "Nobody listened to the answer of this request, so it was dropped. Please send it again."
+_RECORDED = 100
+_SESSIONS = 2000
+
+
+class TurnQueue(Queue):
+    """Gradio's queue, in which sessions take turns.
+
+    A request has its turn when somebody listens to its answer. If nobody has for :data:`UNHEARD_SECONDS`, it
+    is dropped: who queues requests and leaves keeps nobody waiting.
+
+    Args:
+        listeners: who listens.
+        per_session: requests of one session that may wait.
+        options: of Gradio's queue.
+    """
+
+    def __init__(self, *, listeners: Listeners, per_session: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.listeners, self.per_session = listeners, per_session
+        # Each finished request has Gradio summarise all that are recorded.
+        self.ANALYTICS_MAX_EVENTS = _RECORDED
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        """Take a request, or say why it is not taken."""
+        for line in self.event_queue_per_concurrency_id.values():
+            self._drop_unheard(line.queue)
+        waiting = sum(
+            event.session_hash == body.session_hash
+            for line in self.event_queue_per_concurrency_id.values()
+            for event in line.queue
+        )
+        if waiting >= self.per_session:
+            words = (
+                f"{waiting} requests of this page are waiting, and no more may. Wait for one or cancel it."
+            )
+            return False, words, "queue_full"
+        self._forget()
+        taken, name, state = await super().push(body, request, username)
+        event = self.event_ids_to_events.get(str(name)) if taken else None
+        if event is not None:
+            line = self.event_queue_per_concurrency_id[event.concurrency_id]
+            line.queue[:] = in_turns(line.queue)
+            self.broadcast_estimations(event.concurrency_id)
+        return taken, name, state
+
+    def get_events(self) -> tuple[list[Event], bool, str] | None:
+        """Return the request whose turn it is, if one can be worked on."""
+        lines = list(self.event_queue_per_concurrency_id.items())
+        random.shuffle(lines)
+        for name, line in lines:
+            self._drop_unheard(line.queue)
+            if line.concurrency_limit is not None and line.current_concurrency >= line.concurrency_limit:
+                continue
+            for event in line.queue:
+                if self.listeners.waits(event._id, event.session_hash):
+                    line.queue.remove(event)
+                    return [event], False, name
+        return None
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """Send a message to who waits for an event, if the session is still there."""
+        if event.session_hash in self.pending_messages_per_session:
+            super().send_message(event, event_message)
+
+    def _drop_unheard(self, waiting: list[Event]) -> None:
+        late = time.monotonic() - UNHEARD_SECONDS
+        for event in list(waiting):
+            if event.enqueue_time < late and not self.listeners.waits(event._id, event.session_hash):
+                waiting.remove(event)
+                self.event_ids_to_events.pop(event._id, None)
+                words: dict[str, Any] = {"error": _GONE, "visible": True, "duration": 15, "title": "Dropped"}
+                self.send_message(event, ProcessCompletedMessage(output=words, success=False))
+
+    def _forget(self) -> None:
+        """Forget sessions whose messages nobody has fetched, which Gradio keeps for good."""
+        if len(self.pending_event_ids_session) > _SESSIONS:
+            for session in list(self.pending_event_ids_session):
+                if session not in self.pending_messages_per_session:
+                    del self.pending_event_ids_session[session]
+
+
+def in_turns(waiting: list[Event]) -> list[Event]:
+    """Return requests with the first of each session first, then the second of each, and so on."""
+    before: Counter[str] = Counter()
+    order = []
+    for event in waiting:
+        order.append(before[event.session_hash])
+        before[event.session_hash] += 1
+    return [event for _, event in sorted(zip(order, waiting, strict=True), key=lambda pair: pair[0])]
