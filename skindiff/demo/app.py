@@ -14,6 +14,7 @@ import gradio as gr
 import torch
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
+from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 from starlette.responses import PlainTextResponse
 
@@ -52,7 +53,8 @@ class DemoApp(gr.Blocks):
         """Answer a request; an error that nobody expected goes into the log, the visitor reads a sentence."""
         try:
             found: dict[str, Any] = await super().process_api(*args, **more)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False  # it is the visitor who reads it
             raise
         except Exception as error:
             logger.exception("a request failed")
@@ -200,7 +202,15 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
     )
     app.app = app.server_app = served.routes[-1].app
     app._queue.set_server_app(app.app)
-    for kind in (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OSError):
+    for kind in (
+        FnIndexInferError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+    ):
         app.app.add_exception_handler(kind, _not_understood)
     return Guard(served, doors, app.files, app.listeners, max_bytes=max_bytes + _OVERHEAD)
 
