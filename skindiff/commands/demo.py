@@ -1,5 +1,6 @@
 """``skindiff demo``: the page in the browser, or the folder of a Space that shows it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -35,6 +36,7 @@ def main(words: Sequence[str]) -> int:
         say(f"Space: {folder}")
         suggest(["hf", "upload", "OWNER/NAME", str(folder), "--repo-type", "space"])
         return 0
+    app = None
     try:
         app = launch_demo(config, wait=False)
         say(f"the demo is at {app.local_url} (ctrl-c stops it)")
@@ -42,10 +44,11 @@ def main(words: Sequence[str]) -> int:
             app.block_thread()
         finally:
             app.close(verbose=False)
-    except KeyboardInterrupt:
-        complain("interrupted; all uploads are deleted")
-        return INTERRUPTED
-    except Terminated:
-        complain("ended by SIGTERM; all uploads are deleted")
-        return TERMINATED
+    except (KeyboardInterrupt, Terminated) as ending:
+        terminated = isinstance(ending, Terminated)
+        complain(f"{'ended by SIGTERM' if terminated else 'interrupted'}; all uploads are deleted")
+        status = TERMINATED if terminated else INTERRUPTED
+        if app is not None and not app.is_idle:
+            os._exit(status)  # Python aborts where a thread is still inside of PyTorch
+        return status
     return 0

@@ -23,6 +23,7 @@ from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.events import DemoEvents, refusal
 from skindiff.demo.files import APP, SessionFiles, Uploads
+from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.guard import Guard
 from skindiff.demo.hosts import Doors
 from skindiff.demo.listeners import Listeners
@@ -37,17 +38,28 @@ _EXAMPLES = (("II", "ring"), ("III", "plaque"), ("V", "nodule"))
 _EXAMPLE_SIZE = 128
 _SESSIONS = 200
 _SWEEP_SECONDS = 60
+_CLOSING_SECONDS = 5.0
 _OVERHEAD = 100_000
 """Bytes of a request besides the file that it brings."""
 _BROKEN = "The demo could not do this; its log says why. Please try something else."
 
 
 class DemoApp(gr.Blocks):
-    """The app; ``folder`` holds what visitors upload and see, and goes when the app is closed."""
+    """The app.
+
+    Attributes:
+        folder: what visitors upload and see; it goes when the app is closed.
+        files: the record of that folder.
+        listeners: who waits for answers.
+        cache: the generators.
+        is_idle: after :meth:`close`, whether the batch at work has ended too.
+    """
 
     folder: Path
     files: SessionFiles
     listeners: Listeners
+    cache: GeneratorCache
+    is_idle = True
 
     async def process_api(self, *args: Any, **more: Any) -> dict[str, Any]:
         """Answer a request; an error that nobody expected goes into the log, the visitor reads a sentence."""
@@ -81,6 +93,7 @@ class DemoApp(gr.Blocks):
         """Stop serving and delete all files of the sessions."""
         self.files.close()
         super().close(verbose)
+        self.is_idle = self.cache.close(_CLOSING_SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -121,7 +134,7 @@ def build_app(config: DemoConfig) -> DemoApp:
     events = DemoEvents(config, files)
     age = config.keep_minutes * 60
     with DemoApp(title="skindiff", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, age)) as app:
-        app.folder, app.files, app.listeners = folder, files, listeners
+        app.folder, app.files, app.listeners, app.cache = folder, files, listeners, events.cache
         weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
         app.upload_file_set = Uploads(files)
         app.temp_file_sets.append(app.upload_file_set)

@@ -13,6 +13,7 @@ class App:
 
     local_url = "http://127.0.0.1:1/"
     closed = False
+    is_idle = True
 
     def block_thread(self) -> None:
         raise KeyboardInterrupt
