@@ -1,7 +1,8 @@
 """The demo in a real Chromium: Debian's, through Playwright."""
 
+from __future__ import annotations
+
 import re
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,30 +10,11 @@ from pathlib import Path
 import pytest
 
 from skindiff.demo.app import DemoApp
+from tests.browser import playwright
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra demo)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 PATIENCE = 120_000
 """How long a step may take on a machine that has other things to do, in milliseconds."""
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
 
 
 @pytest.fixture
