@@ -1,14 +1,14 @@
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest.mark.expression import Expression
 
-from tests.browser import playwright
+from tests.browser import FLAGS, chromium, playwright
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Workers share the cores: with a thread each they do not wait for one another.
@@ -31,15 +31,6 @@ DESELECTED = {
     "slow": "what takes minutes: python -m pytest -m slow",
     "gpu": "what needs an accelerator: python -m pytest -m gpu",
 }
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def _absent(reason: str, requirement: str = REAL_DATA) -> None:
@@ -63,9 +54,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     said = [f"{count} tests {what}" for what, count in lines.items()]
     if config.option.markexpr:
         chosen = Expression.compile(config.option.markexpr)
-        said += [
-            what for name, what in DESELECTED.items() if not chosen.evaluate(lambda one, **_: one == name)
-        ]
+        for name, what in DESELECTED.items():
+            said += [] if chosen.evaluate(partial(_is, name)) else [what]
     if said:
         terminalreporter.section("not tested")
         for line in said:
@@ -77,12 +67,11 @@ def browser() -> Iterator[Any]:
     """A Chromium, Debian's, through Playwright."""
     if playwright is None:
         _absent(PLAYWRIGHT, BROWSER)
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(filter(None, map(shutil.which, names)), None)
-    if chromium is None:
+    path = chromium()
+    if path is None:
         _absent(CHROMIUM, BROWSER)
     with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        found = started.chromium.launch(executable_path=path, args=list(FLAGS))
         yield found
         found.close()
 
