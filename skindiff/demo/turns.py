@@ -20,8 +20,9 @@ _SESSIONS = 2000
 class TurnQueue(Queue):
     """Gradio's queue, in which sessions take turns.
 
-    A request has its turn when somebody listens to its answer. If nobody has for :data:`UNHEARD_SECONDS`, it
-    is dropped: who queues requests and leaves keeps nobody waiting.
+    A request has its turn when somebody listens to its answer. If nobody has for :data:`UNHEARD_SECONDS`, or
+    if half of the queue is of this kind, it is dropped: who queues requests and leaves keeps nobody waiting,
+    and keeps nobody out.
 
     Args:
         listeners: who listens.
@@ -37,18 +38,16 @@ class TurnQueue(Queue):
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Take a request, or say why it is not taken."""
-        for line in self.event_queue_per_concurrency_id.values():
-            self._drop_unheard(line.queue)
-        waiting = sum(
-            event.session_hash == body.session_hash
-            for line in self.event_queue_per_concurrency_id.values()
-            for event in line.queue
-        )
+        lines = [line.queue for line in self.event_queue_per_concurrency_id.values()]
+        for line in lines:
+            self._drop_unheard(line)
+        waiting = sum(event.session_hash == body.session_hash for line in lines for event in line)
         if waiting >= self.per_session:
             words = (
                 f"{waiting} requests of this page are waiting, and no more may. Wait for one or cancel it."
             )
             return False, words, "queue_full"
+        self._make_room(lines)
         self._forget()
         taken, name, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(str(name)) if taken else None
@@ -67,7 +66,7 @@ class TurnQueue(Queue):
             if line.concurrency_limit is not None and line.current_concurrency >= line.concurrency_limit:
                 continue
             for event in line.queue:
-                if self.listeners.waits(event._id, event.session_hash):
+                if self._is_heard(event):
                     line.queue.remove(event)
                     return [event], False, name
         return None
@@ -77,14 +76,27 @@ class TurnQueue(Queue):
         if event.session_hash in self.pending_messages_per_session:
             super().send_message(event, event_message)
 
+    def _is_heard(self, event: Event) -> bool:
+        return self.listeners.waits(event._id, event.session_hash)
+
     def _drop_unheard(self, waiting: list[Event]) -> None:
         late = time.monotonic() - UNHEARD_SECONDS
         for event in list(waiting):
-            if event.enqueue_time < late and not self.listeners.waits(event._id, event.session_hash):
-                waiting.remove(event)
-                self.event_ids_to_events.pop(event._id, None)
-                words: dict[str, Any] = {"error": _GONE, "visible": True, "duration": 15, "title": "Dropped"}
-                self.send_message(event, ProcessCompletedMessage(output=words, success=False))
+            if event.enqueue_time < late and not self._is_heard(event):
+                self._drop(waiting, event)
+
+    def _make_room(self, lines: list[list[Event]]) -> None:
+        unheard = [(event, line) for line in lines for event in line if not self._is_heard(event)]
+        unheard.sort(key=lambda pair: pair[0].enqueue_time)
+        most = max(1, (self.max_size or 1) // 2)
+        for event, line in unheard[: max(0, 1 + len(unheard) - most)]:
+            self._drop(line, event)
+
+    def _drop(self, waiting: list[Event], event: Event) -> None:
+        waiting.remove(event)
+        self.event_ids_to_events.pop(event._id, None)
+        words: dict[str, Any] = {"error": _GONE, "visible": True, "duration": 15, "title": "Dropped"}
+        self.send_message(event, ProcessCompletedMessage(output=words, success=False))
 
     def _forget(self) -> None:
         """Forget sessions whose messages nobody has fetched, which Gradio keeps for good."""
