@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.responses import PlainTextResponse
@@ -100,11 +100,17 @@ class Guard:
             await self._quietly(scope, receive, send)
 
     async def _quietly(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let no error reach the server, which would print it; the client has had its answer."""
+        """Let no error reach the server, which would print all of it; the client has had its answer."""
+
+        async def framed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = self.doors.frames
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
-        except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            await self.app(scope, receive, framed)
+        except Exception as error:
+            logger.warning("%s %r failed: %r", scope["method"], scope["path"][:200], error)
 
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge the attempts of an address one after another, and let a wrong one wait."""

@@ -54,6 +54,12 @@ class Doors:
         self.names = [name for name in allowed if name != ANY_HOST]
         self._places = [place for place in map(Place.read, self.names) if place is not None]
 
+    @property
+    def frames(self) -> str:
+        """The policy by which a browser shows the demo inside of other pages: those of the same names."""
+        names = ["*"] if self.any else [f"{one.name}:*" for one in self._places if ":" not in one.name]
+        return f"frame-ancestors 'self' {' '.join(names)}"
+
     def refusal(
         self, hosts: Sequence[str], origins: Sequence[str], site: str | None = None, mode: str | None = None
     ) -> str | None:

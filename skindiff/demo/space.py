@@ -12,7 +12,6 @@ from packaging.requirements import Requirement
 import skindiff
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import short_names
-from skindiff.demo.hosts import ANY_HOST
 from skindiff.errors import RunFolderError
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import clean_png, clean_text, own_file
@@ -78,7 +77,7 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
         open_choice=False,
         open_browser=False,
         host="0.0.0.0",
-        allowed_hosts=[ANY_HOST],
+        allowed_hosts=["*"],
         port=7860,
         login_file=None,
     )

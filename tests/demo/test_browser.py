@@ -242,6 +242,17 @@ def test_a_page_of_another_origin_gets_nothing(
     assert set(demo.folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize(("name", "shown"), [("localhost", True), ("elsewhere.example", False)])
+def test_only_pages_of_allowed_names_have_the_demo_in_a_frame(
+    demo: DemoApp, foreign: int, name: str, shown: bool, own_browser: Callable[..., playwright.Browser]
+) -> None:
+    page = own_browser(f"--host-resolver-rules=MAP {name} 127.0.0.1").new_page()
+    page.goto(f"http://{name}:{foreign}/")
+    page.set_content(f"<iframe src={demo.local_url}></iframe>", wait_until="load")
+    inside = page.locator("iframe").content_frame.locator("gradio-app")
+    playwright.expect(inside).to_have_count(int(shown), timeout=PATIENCE)
+
+
 def test_a_name_that_turns_into_this_machine_gets_nothing(
     demo: DemoApp, own_browser: Callable[..., playwright.Browser]
 ) -> None:

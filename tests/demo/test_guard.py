@@ -143,6 +143,8 @@ def test_the_page_itself_and_programs_are_answered(demo: DemoApp) -> None:
     ):
         assert answer(demo, "GET", "/", [("Host", own), *headers]).status == 200
         assert answer(demo, "POST", "/gradio_api/upload", [("Host", own), *headers], UPLOAD).status == 200
+    policy = answer(demo, "GET", "/", [("Host", own)]).getheader("Content-Security-Policy")
+    assert policy == "frame-ancestors 'self' localhost:* 127.0.0.1:*"
     client = Client(demo.local_url, verbose=False)
     assert "/draw" in client.view_api(return_format="dict")["named_endpoints"]
     client.close()
