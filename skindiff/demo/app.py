@@ -39,8 +39,6 @@ _EXAMPLE_SIZE = 128
 _SESSIONS = 200
 _SWEEP_SECONDS = 60
 _CLOSING_SECONDS = 5.0
-_OVERHEAD = 100_000
-"""Bytes of a request besides the file that it brings."""
 _BROKEN = "The demo could not do this; its log says why. Please try something else."
 
 
@@ -150,14 +148,14 @@ def build_app(config: DemoConfig) -> DemoApp:
         app.unload(events.goodbye)
     app.state_session_capacity = _SESSIONS
     # Without open_api no request can bypass the queue.
-    app.queue(max_size=config.queue_size, default_concurrency_limit=1, api_open=False)
+    app.queue(default_concurrency_limit=1, api_open=False)
     app._queue = TurnQueue(
         listeners=listeners,
         per_session=config.queue_per_session,
         live_updates=True,
         concurrency_count=app.max_threads,
         update_intervals=1,
-        max_size=config.queue_size,
+        most=config.queue_size,
         blocks=app,
         default_concurrency_limit=1,
     )
@@ -225,7 +223,7 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
         OSError,
     ):
         app.app.add_exception_handler(kind, _not_understood)
-    return Guard(served, doors, app.files, app.listeners, max_bytes=max_bytes + _OVERHEAD)
+    return Guard(served, doors, app.files, app.listeners, max_upload=max_bytes)
 
 
 async def _not_understood(request: Request, error: Exception) -> PlainTextResponse:

@@ -22,6 +22,8 @@ from skindiff.demo.listeners import Listeners
 LOGIN_SECONDS = 1.0
 """What a wrong password costs; the next attempt from the same address waits for it."""
 _LOGINS_WAITING = 8
+_BESIDES = 100_000
+"""Bytes of a request besides the file that it brings."""
 _API = "/gradio_api"
 _FILE = f"{_API}/file="
 _SERVED = re.compile(
@@ -43,14 +45,14 @@ class Guard:
         doors: who is answered.
         files: they learn when an upload has ended.
         listeners: kept up to date.
-        max_bytes: largest body of a request.
+        max_upload: largest file, in bytes.
     """
 
     def __init__(
-        self, app: ASGIApp, doors: Doors, files: SessionFiles, listeners: Listeners, *, max_bytes: int
+        self, app: ASGIApp, doors: Doors, files: SessionFiles, listeners: Listeners, *, max_upload: int
     ) -> None:
         self.app, self.doors, self.files, self.listeners = app, doors, files, listeners
-        self.max_bytes = max_bytes
+        self.max_upload = max_upload
         self._logins: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._at_login: Counter[str] = Counter()
 
@@ -136,6 +138,7 @@ class Guard:
     def _measured(self, scope: Scope, receive: Receive) -> Receive:
         """Return ``receive`` which ends a body that is too large, or that does not come to its end."""
         upload = scope["path"].rstrip("/") == f"{_API}/upload"
+        most = _BESIDES + (self.max_upload if upload else 0)
         got, whole = 0, False
 
         def end(status: int, words: str) -> Exception:
@@ -154,9 +157,9 @@ class Guard:
                 return message
             got += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if got > self.max_bytes:
+            if got > most:
                 whole = True
-                raise end(413, f"The request exceeds the maximum allowed size of {self.max_bytes} bytes.")
+                raise end(413, f"The request exceeds the maximum allowed size of {most} bytes.")
             return message
 
         return measured

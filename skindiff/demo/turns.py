@@ -13,6 +13,8 @@ from skindiff.demo.listeners import Listeners
 UNHEARD_SECONDS = 5.0
 """How long a request waits for somebody to listen to its answer."""
 _GONE = "Nobody listened to the answer of this request, so it was dropped. Please send it again."
+_FULL = "The queue is full. Please try again later."
+_UNHEARD = 256
 _RECORDED = 100
 _SESSIONS = 2000
 
@@ -20,19 +22,20 @@ _SESSIONS = 2000
 class TurnQueue(Queue):
     """Gradio's queue, in which sessions take turns.
 
-    A request has its turn when somebody listens to its answer. If nobody has for :data:`UNHEARD_SECONDS`, or
-    if half of the queue is of this kind, it is dropped: who queues requests and leaves keeps nobody waiting,
-    and keeps nobody out.
+    A request has its turn when somebody listens to its answer, and has a place in the queue only then. If
+    nobody has for :data:`UNHEARD_SECONDS`, it is dropped: who queues requests and leaves keeps nobody
+    waiting, and keeps nobody out.
 
     Args:
         listeners: who listens.
+        most: requests that may wait.
         per_session: requests of one session that may wait.
         options: of Gradio's queue.
     """
 
-    def __init__(self, *, listeners: Listeners, per_session: int, **options: Any) -> None:
-        super().__init__(**options)
-        self.listeners, self.per_session = listeners, per_session
+    def __init__(self, *, listeners: Listeners, most: int, per_session: int, **options: Any) -> None:
+        super().__init__(max_size=None, **options)
+        self.listeners, self.most, self.per_session = listeners, most, per_session
         # Each finished request has Gradio summarise all that are recorded.
         self.ANALYTICS_MAX_EVENTS = _RECORDED
 
@@ -47,7 +50,12 @@ class TurnQueue(Queue):
                 f"{waiting} requests of this page are waiting, and no more may. Wait for one or cancel it."
             )
             return False, words, "queue_full"
-        self._make_room(lines)
+        if self._make_room(lines) >= self.most:
+            return (
+                False,
+                f"The queue is full: {self.most} requests are waiting. Try again later.",
+                "queue_full",
+            )
         self._forget()
         taken, name, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(str(name)) if taken else None
@@ -85,18 +93,23 @@ class TurnQueue(Queue):
             if event.enqueue_time < late and not self._is_heard(event):
                 self._drop(waiting, event)
 
-    def _make_room(self, lines: list[list[Event]]) -> None:
-        unheard = [(event, line) for line in lines for event in line if not self._is_heard(event)]
-        unheard.sort(key=lambda pair: pair[0].enqueue_time)
-        most = max(1, (self.max_size or 1) // 2)
-        for event, line in unheard[: max(0, 1 + len(unheard) - most)]:
+    def _make_room(self, lines: list[list[Event]]) -> int:
+        """Drop the oldest of too many that nobody listens to, the newest of too many others; count these."""
+        events = [(line, event) for line in lines for event in line]
+        events.sort(key=lambda pair: pair[1].enqueue_time)
+        heard = [pair for pair in events if self._is_heard(pair[1])]
+        unheard = [pair for pair in events if not self._is_heard(pair[1])]
+        for line, event in unheard[: max(0, 1 + len(unheard) - _UNHEARD)]:
             self._drop(line, event)
+        for line, event in heard[self.most :]:
+            self._drop(line, event, _FULL)
+        return len(heard)
 
-    def _drop(self, waiting: list[Event], event: Event) -> None:
+    def _drop(self, waiting: list[Event], event: Event, words: str = _GONE) -> None:
         waiting.remove(event)
         self.event_ids_to_events.pop(event._id, None)
-        words: dict[str, Any] = {"error": _GONE, "visible": True, "duration": 15, "title": "Dropped"}
-        self.send_message(event, ProcessCompletedMessage(output=words, success=False))
+        said: dict[str, Any] = {"error": words, "visible": True, "duration": 15, "title": "Not taken"}
+        self.send_message(event, ProcessCompletedMessage(output=said, success=False))
 
     def _forget(self) -> None:
         """Forget sessions whose messages nobody has fetched, which Gradio keeps for good."""

@@ -23,7 +23,7 @@ from skindiff.demo.drawing import DrawRequest, draw
 from skindiff.demo.generator_cache import GeneratorCache
 from tests.demo.test_hostile import WRONG, is_sentence, said
 
-POLITE = ("queue is full", "try again", "too many")
+POLITE = ("queue is full", "try again later")
 
 
 def expected(generators: list[str], seeds: range) -> dict[int, np.ndarray]:
