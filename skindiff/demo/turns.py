@@ -16,7 +16,7 @@ _GONE = "Nobody listened to the answer of this request, so it was dropped. Pleas
 _FULL = "The queue is full. Please try again later."
 _UNHEARD = 256
 _RECORDED = 100
-_SESSIONS = 2000
+_SESSIONS = 1000
 
 
 class TurnQueue(Queue):
@@ -46,16 +46,9 @@ class TurnQueue(Queue):
             self._drop_unheard(line)
         waiting = sum(event.session_hash == body.session_hash for line in lines for event in line)
         if waiting >= self.per_session:
-            words = (
-                f"{waiting} requests of this page are waiting, and no more may. Wait for one or cancel it."
-            )
-            return False, words, "queue_full"
+            return False, f"{waiting} requests of this page are waiting, and no more may.", "queue_full"
         if self._make_room(lines) >= self.most:
-            return (
-                False,
-                f"The queue is full: {self.most} requests are waiting. Try again later.",
-                "queue_full",
-            )
+            return False, _FULL, "queue_full"
         self._forget()
         taken, name, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(str(name)) if taken else None
@@ -112,11 +105,16 @@ class TurnQueue(Queue):
         self.send_message(event, ProcessCompletedMessage(output=said, success=False))
 
     def _forget(self) -> None:
-        """Forget sessions whose messages nobody has fetched, which Gradio keeps for good."""
-        if len(self.pending_event_ids_session) > _SESSIONS:
-            for session in list(self.pending_event_ids_session):
-                if session not in self.pending_messages_per_session:
-                    del self.pending_event_ids_session[session]
+        """Forget sessions that nobody listens to, before Gradio forgets the oldest, whoever listens."""
+        if len(self.pending_messages_per_session) < _SESSIONS:
+            return
+        busy = {event.session_hash for event in self.event_ids_to_events.values()}
+        for session in list(self.pending_messages_per_session):
+            if session not in busy and not self.listeners.waits(session):
+                del self.pending_messages_per_session[session]
+        for session in list(self.pending_event_ids_session):
+            if session not in self.pending_messages_per_session:
+                del self.pending_event_ids_session[session]
 
 
 def in_turns(waiting: list[Event]) -> list[Event]:

@@ -178,6 +178,17 @@ def test_who_queues_much_and_leaves_keeps_nobody_waiting(
     assert "so it was dropped" in web.get(f"gradio_api/call/draw/{names[-1]}").text
 
 
+def test_sessions_that_nobody_listens_to_are_forgotten(
+    demo: DemoApp, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "UNHEARD_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "_SESSIONS", 20)
+    for _ in range(60):
+        assert web.post("gradio_api/call/draw", json={"data": GOOD}).status_code == 200
+    assert len(demo._queue.pending_messages_per_session) <= 22
+    assert len(demo._queue.pending_event_ids_session) <= 22
+
+
 @pytest.mark.usefixtures("hurry")
 def test_a_session_has_few_requests_waiting(web: httpx.Client) -> None:
     body = {"data": GOOD, "session_hash": "greedy"}
