@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from gradio.queueing import Event, Queue
-from gradio.server_messages import EventMessage, ProcessCompletedMessage
+from gradio.server_messages import EstimationMessage, EventMessage, ProcessCompletedMessage
 
 from skindiff.demo.listeners import Listeners
 
@@ -73,8 +73,13 @@ class TurnQueue(Queue):
         return None
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
-        """Send a message to who waits for an event, if the session is still there."""
-        if event.session_hash in self.pending_messages_per_session:
+        """Send a message to who waits for an event, if the session is still there.
+
+        Where a request stands is told to who listens alone: unread, it would pile up.
+        """
+        if event.session_hash not in self.pending_messages_per_session:
+            return
+        if not isinstance(event_message, EstimationMessage) or self._is_heard(event):
             super().send_message(event, event_message)
 
     def _is_heard(self, event: Event) -> bool:
