@@ -176,9 +176,9 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
     logins = config.logins("demo.")
     app = build_app(config)
     try:
-        app.server = Server(_guarded(app, config, logins), config.host, config.port)
-        app.server.start(open_browser=config.open_browser)
-        app.local_url = app.server.url
+        server = Server(_guarded(app, config, logins), config.host, config.port)
+        app.server, app.local_url = server, server.url  # type: ignore[assignment]
+        server.start(open_browser=config.open_browser)
         logger.info("the demo is at %s", app.local_url)
         if wait:
             app.block_thread()
@@ -211,7 +211,8 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
         theme=theme.theme(),
         css=theme.CSS,
     )
-    app.app = app.server_app = served.routes[-1].app
+    mounted: Any = served.routes[-1]
+    app.app = app.server_app = mounted.app
     app._queue.set_server_app(app.app)
     for kind in (
         FnIndexInferError,

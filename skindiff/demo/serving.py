@@ -63,6 +63,8 @@ class Server(uvicorn.Server):
         self._thread.start()
         while not self.started and self._thread.is_alive():
             time.sleep(0.01)
+        if not self.started:
+            raise RuntimeError("the server of the demo has ended while it started")
         if open_browser:
             webbrowser.open(self.url)
 

@@ -53,8 +53,8 @@ class TurnQueue(Queue):
         taken, name, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(str(name)) if taken else None
         if event is not None:
-            line = self.event_queue_per_concurrency_id[event.concurrency_id]
-            line.queue[:] = in_turns(line.queue)
+            place = self.event_queue_per_concurrency_id[event.concurrency_id]
+            place.queue[:] = in_turns(place.queue)
             self.broadcast_estimations(event.concurrency_id)
         return taken, name, state
 
