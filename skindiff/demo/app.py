@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import weakref
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class DemoApp(gr.Blocks):
         try:
             found: dict[str, Any] = await super().process_api(*args, **more)
         except gr.Error as error:
-            error.print_exception = False  # it is the visitor who reads it
+            error.print_exception = False  # it is the visitor who reads it,
+            error.message = escape(str(error.message), quote=False)  # and as HTML, where names could be tags
             raise
         except Exception as error:
             logger.exception("a request failed")

@@ -279,13 +279,32 @@ def test_names_of_classes_are_shown_as_text(browser: playwright.Browser, tmp_pat
     build_ddpm(tiny_ddpm_config(), HOSTILE).save_pretrained(generator)
     run = tmp_path / "runs" / "<i>run<_i>"
     write_report(run, hostile_report())
-    config = DemoConfig(generators=[str(generator)], runs=[str(run)], port=None, open_choice=False, threads=1)
+    config = DemoConfig(
+        generators=[str(generator)],
+        runs=[str(run)],
+        port=None,
+        open_choice=False,
+        threads=1,
+        conditions=list(HOSTILE),
+    )
     app = launch_demo(config, wait=False)
     context = browser.new_context(viewport=LAPTOP)
     told: list[str] = []
     context.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
     page = opened(context, app)
-    page.get_by_label("Skin type").first.fill("any")
+    condition = page.get_by_label("Condition").and_(page.locator(":visible"))
+    condition.click()
+    offered = page.locator("ul[role=listbox] li").all_inner_texts()
+    assert [name.removeprefix("✓").strip() for name in offered] == list(HOSTILE)
+    condition.fill(other := "<b>no</b> <img src=x onerror=alert(2)>")
+    condition.press("Enter")
+    skin_type = page.get_by_label("Skin type").and_(page.locator(":visible"))
+    skin_type.fill("any")
+    skin_type.press("Enter")
+    button(page, "Generate").click()
+    refused = page.get_by_test_id("toast-text")
+    playwright.expect(refused).to_contain_text("is no class of")
+    assert [name for name in (other, *HOSTILE) if name not in refused.inner_text()] == []
     go_to(page, "Report")
     page.locator("#report h1").wait_for()
     shown = page.locator("#report").inner_text()
