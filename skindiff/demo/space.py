@@ -29,6 +29,9 @@ _PACKAGE = (".py", ".typed", ".yaml", ".json", ".safetensors", ".css", ".jinja")
 _NOT_COPIED = ("__pycache__", "recipes", "accelerate_configs")
 _APP = '''"""The demo of skindiff. For research and teaching; not for clinical use."""
 
+from contextlib import suppress
+
+from skindiff.commands.signals import Terminated, ending_in_words
 from skindiff.demo.app import launch_demo
 from skindiff.demo.config import DemoConfig
 
@@ -37,7 +40,8 @@ CONFIG = DemoConfig(
 )
 
 if __name__ == "__main__":
-    launch_demo(CONFIG)
+    with suppress(KeyboardInterrupt, Terminated), ending_in_words():
+        launch_demo(CONFIG)
 '''
 _README = """
 # skindiff
@@ -58,7 +62,8 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
 
     Args:
         folder: new or empty.
-        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's.
+        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's,
+            which answers everyone: it is public, and has no network of its own to protect.
         title: of the Space.
 
     Raises:
@@ -87,6 +92,7 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
         open_choice=False,
         open_browser=False,
         host="0.0.0.0",
+        allowed_hosts=["*"],
         port=7860,
         login_file=None,
     )

@@ -56,6 +56,10 @@ def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
     assert '<div class="sd-scroll"><table>' in page
     with pytest.raises(RunFolderError, match=r"no readable report\.md"):
         report_page(tmp_path)
+    (tmp_path / "secret.txt").write_text("private")
+    (tmp_path / "report.md").symlink_to(tmp_path / "secret.txt")  # as a stranger's run may have it
+    with pytest.raises(RunFolderError, match=r"no readable report\.md of its own"):
+        report_page(tmp_path)
 
 
 def test_the_scale_of_tones_and_the_line():
