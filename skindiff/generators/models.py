@@ -36,7 +36,7 @@ def model_folder(model: str) -> Path | None:
     Raises:
         GeneratorError: when ``model`` is neither a folder that exists nor shaped like a Hub id.
     """
-    if Path(model).is_dir():
+    if is_folder(model):
         return Path(model)
     if model in BUNDLED_NAMES:
         bundled = Path(str(files("skindiff").joinpath("assets", BUNDLED_MODEL)))
@@ -47,12 +47,20 @@ def model_folder(model: str) -> Path | None:
             )
         return bundled
     owner, _, name = model.partition("@")[0].partition("/")
-    if owner in ("", ".", "..", "~") or name == "" or "/" in name:
+    if owner in ("", ".", "..", "~") or name == "" or "/" in name or len(model) > 300:
         raise GeneratorError(
-            f"model {model!r}: no such folder: give a folder that holds model_index.json, 'bundled', or a "
-            f"Hub id such as {DEFAULT_MODEL}"
+            f"model {model[:200]!r}: no such folder: give a folder that holds model_index.json, 'bundled' or "
+            f"a Hub id such as {DEFAULT_MODEL}"
         )
     return None
+
+
+def is_folder(word: str) -> bool:
+    """Return whether a word is the path of a folder; one that can be no path is none."""
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):  # too long, or a NUL in it
+        return False
 
 
 def split_revision(model: str, revision: str | None = None) -> tuple[str, str | None]:

@@ -5,13 +5,13 @@ commit with a generated card. Nothing else of a folder leaves than what is named
 in :mod:`skindiff.hub.synthetic`, run folders in :mod:`skindiff.hub.results`.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from skindiff.classification.cells import PREFIX
 from skindiff.errors import HubError
+from skindiff.foreign import Malformed, refuse_unlike
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
 from skindiff.hub.clean import clean_text, clean_yaml, own_file, shareable
@@ -33,6 +33,14 @@ _GENERATOR_LIMITS = (
     "It learnt from few images and may repeat them; compare its images with them before sharing any.",
     "The skin type that a prompt asks for is matched approximately; measure it.",
 )
+
+
+class _OwnIndex(TypedDict):
+    """What is read of the index of a class-conditional generator."""
+
+    class_names: list[str]
+    image_size: int
+    channels: int
 
 
 def push_adapter(
@@ -214,7 +222,7 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
         prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
-        terminal_snr=bool(adapter.config.get("lora", {}).get("zero_terminal_snr")),
+        terminal_snr=bool((adapter.config.get("lora") or {}).get("zero_terminal_snr")),
     )
     return Card(
         title=repo_id.split("/")[1],
@@ -258,10 +266,10 @@ def _kind(architecture: "Architecture") -> str:
 
 def _pipeline_files(folder: Path) -> dict[str, Content]:
     """Return the index of a pipeline and the files of the components that it names."""
-    from skindiff.generators.models import INDEX
+    from skindiff.generators.models import INDEX, read_index
 
     files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = read_index(folder / INDEX, str(folder))
     components = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
     for path in sorted(path for name in components for path in (folder / name).rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -277,7 +285,7 @@ def _pipeline_files(folder: Path) -> dict[str, Content]:
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
     from skindiff.generators.families import family_of_pipeline, imported
-    from skindiff.generators.models import INDEX
+    from skindiff.generators.models import INDEX, read_index
 
     family = family_of_pipeline(name)
     if family is None:
@@ -285,7 +293,11 @@ def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
             f"folder: {folder} holds a {name}, which skindiff does not know; give one of its own kinds"
         )
     kind = imported(family.pipeline)
-    index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = read_index(folder / INDEX, str(folder))
+    try:
+        refuse_unlike(index, _OwnIndex, INDEX)
+    except Malformed as error:
+        raise HubError(f"folder: {folder} holds no whole {name} ({error}); save it again") from error
     names: Sequence[str] = index["class_names"]
     size, channels = index["image_size"], index["channels"]
     verb = "reconstructs images" if kind.needs_images else "generates images"

@@ -65,9 +65,7 @@ class StableDiffusion(Architecture):
             "the U-Net's in_channels": unet.in_channels == unet.out_channels == vae.latent_channels,
             "the U-Net's cross_attention_dim": unet.cross_attention_dim == encoder.hidden_size,
             "the autoencoder's scaling_factor": _is_scale(vae.scaling_factor),
-            "the tokenizer's model_max_length": 2
-            <= words.model_max_length
-            <= encoder.max_position_embeddings,
+            "the tokenizer's model_max_length": 2 <= words.model_max_length <= most,
             "the tokenizer's vocabulary": 2 <= len(words) <= encoder.vocab_size,
         }
         if wrong := [part for part, fit in fits.items() if not fit]:
