@@ -11,6 +11,7 @@ from typing import Any
 
 from skindiff.errors import RunFolderError
 from skindiff.files import write_atomically
+from skindiff.foreign import read_json
 
 DONE, MANIFEST = "done.json", "files.json"
 STAGES, CONFIG_FILE = "stages", "config.yaml"
@@ -68,7 +69,7 @@ def read_list(file: Path) -> dict[str, list[Any]]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
         files = found.get("files", {}) if file.name == DONE else found
         if all(isinstance(size, int) and isinstance(digest, str) for size, digest in files.values()):
             return dict(files)
