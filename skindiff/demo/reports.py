@@ -7,6 +7,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from skindiff.errors import RunFolderError
+from skindiff.foreign import Malformed, read_text
 
 REPORT = "report.md"
 _IMAGE = re.compile(r'<img src="([^"]*)"')
@@ -22,8 +23,8 @@ def report_page(folder: Path) -> str:
     """
     path = folder / REPORT
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except Malformed as error:
         raise RunFolderError(
             f"run {folder.name!r} has no readable {REPORT}; finish it, or choose another"
         ) from error

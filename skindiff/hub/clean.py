@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from skindiff.errors import HubError
+from skindiff.foreign import Malformed, read_text, read_yaml, refuse_unlike
 from skindiff.hub.client import redacted
 
 _FOLDERS = re.compile(
@@ -56,12 +57,20 @@ def own_file(folder: Path, name: str) -> Path:
 
 def clean_text(path: Path) -> bytes:
     """Return a text file without paths of this machine."""
-    return without_folders(path.read_text(encoding="utf-8")).encode()
+    try:
+        return without_folders(read_text(path)).encode()
+    except Malformed as error:
+        raise HubError(f"{path.name} cannot be read ({error}); make it again") from error
 
 
 def clean_yaml(path: Path, **settings: Any) -> bytes:
     """Return a YAML file of plain values without paths of this machine, with ``settings`` in their place."""
-    content = shareable({**yaml.safe_load(path.read_text(encoding="utf-8")), **settings})
+    try:
+        found = read_yaml(path)
+        refuse_unlike(found, dict[str, Any], "what it holds")
+    except Malformed as error:
+        raise HubError(f"{path.name} cannot be read ({error}); make it again") from error
+    content = shareable({**found, **settings})
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -75,7 +84,8 @@ def clean_png(image: bytes | Path) -> bytes:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             mode = opened.mode if opened.mode in ("L", "RGB", "RGBA") else "RGB"
             pixels = opened.convert(mode)
-    except OSError as error:
+    # A damaged file can make a decoder raise nearly anything.
+    except Exception as error:
         raise HubError(
             "an image cannot be decoded, so it is not known what it holds; make it again"
         ) from error

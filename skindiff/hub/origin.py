@@ -1,19 +1,16 @@
 """Where an artefact comes from: what its licence is judged by, and what its card tells of it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
+from skindiff.foreign import Malformed, read_json, read_yaml
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
-from skindiff.renamed import with_new_names
 from skindiff.report.content import ReportContent
-from skindiff.report.read import current
+from skindiff.report.read import checked_report
 
 
 @dataclass
@@ -128,21 +125,24 @@ def _report(run: Path) -> ReportContent:
     if not path.is_file():
         return {}
     try:
-        read = json.loads(own_file(run, path.name).read_text(encoding="utf-8"))
-        content: ReportContent = shareable(current(with_new_names(read, str(path))))
+        content: ReportContent = shareable(checked_report(read_json(own_file(run, path.name)), str(path)))
         return content
-    except (ValueError, TypeError, AttributeError) as error:
-        raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
+    except Malformed as error:
+        raise HubError(f"run: {path} cannot be read ({error}); run the study again with --resume") from error
 
 
 def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
-    config = report.get("config") or yaml.safe_load(own_file(run, "config.yaml").read_text(encoding="utf-8"))
+    try:
+        config = report.get("config") or read_yaml(own_file(run, "config.yaml"))
+    except Malformed as error:
+        raise HubError(f"run: {run / 'config.yaml'} cannot be read ({error})") from error
     corpus = config.get("corpus") if isinstance(config, dict) else None
     if not isinstance(corpus, dict) or not corpus.get("name"):
         return None
     name = str(corpus["name"])
     setting = CORPORA[name].licence_by if name in CORPORA else None
-    return f"{name}/{(corpus.get(name) or {}).get(setting, '')}".rstrip("/") if setting else name
+    own = corpus.get(name)
+    return f"{name}/{own.get(setting, '') if isinstance(own, dict) else ''}".rstrip("/") if setting else name
 
 
 def _commands(report: ReportContent) -> list[str]:

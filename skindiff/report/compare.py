@@ -100,7 +100,7 @@ def _corpus(run: Run) -> str:
 
 
 def _classifier(run: Run) -> str:
-    kinds = {(row["architecture"], row["optimiser_steps"]) for row in run.content["results"]}
+    kinds = {(row["architecture"], row.get("optimiser_steps") or 0) for row in run.content["results"]}
     return ", ".join(f"{name}, {steps} steps" if steps else name for name, steps in sorted(kinds)) or _NONE
 
 
