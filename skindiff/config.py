@@ -12,7 +12,9 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
+from skindiff.files import at_home
 from skindiff.foreign import Malformed, read_yaml, refuse_unlike
+from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
 
@@ -68,11 +70,10 @@ def parse_config(
             imported.
         RunFolderError: the run that is to go on used a plugin that is not loaded.
     """
-    given = load_plugins(sys.argv[1:] if arguments is None else arguments)
-    if long := [word for word in given if len(word) > _LONGEST_WORD or "\0" in word]:
-        raise ConfigError(
-            f"{long[0][:40]!r}... has {len(long[0]):,} characters, or a NUL; give a shorter word"
-        )
+    words = load_plugins(sys.argv[1:] if arguments is None else arguments)
+    if long := [word for word in words if len(word) > _LONGEST_WORD or "\0" in word]:
+        raise ConfigError(f"{long[0][:40]!r}: {len(long[0]):,} characters, or a NUL; give a shorter word")
+    given = [_word_at_home(word) for word in words]
     _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     known = _current(config_class)
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
@@ -93,6 +94,8 @@ def parse_config(
             _refuse_files(content, known)
         given = _switches(given, known)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
+        for name, value in list(parsed.items()):
+            parsed[name] = at_home(value)
         settings = parser.instantiate_classes(parsed)
     except ConfigError:
         raise
@@ -102,6 +105,7 @@ def parse_config(
     config = config_class(**values)
     _refuse_strange(config)
     config.validate()
+    note_given(config, given, read if named else ())
     return config
 
 
@@ -124,7 +128,7 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, as_group=False)
     try:
-        parsed = parser.parse_object(_merged(config, changes))
+        parsed = parser.parse_object(at_home(_merged(config, changes)))
         settings = parser.instantiate_classes(parsed)
     except Exception as error:  # as in parse_config
         raise ConfigError(_one_line(str(error), kind)) from error
@@ -201,7 +205,7 @@ def _refuse_missing_plugins(words: Sequence[str], default: Path, output_dir: str
     refuse_missing_plugins(config.parent)
     content = _content(config)
     own = content.get("output_dir") if isinstance(content, dict) else None
-    folder = [own or output_dir, *_values(words, "--output_dir")][-1]
+    folder = [at_home(own) or output_dir, *_values(words, "--output_dir")][-1]
     if "--resume" in words and folder:
         refuse_missing_plugins(Path(folder))
 
@@ -214,6 +218,12 @@ def _values(words: Sequence[str], flag: str) -> list[str]:
         for word, value in following
         if word == flag or word.startswith(f"{flag}=")
     ]
+
+
+def _word_at_home(word: str) -> str:
+    """Return a word of the command line with a ``~`` as the user's home, after ``--name=`` too."""
+    name, is_setting, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{name}{is_setting}{at_home(value)}"
 
 
 def _content(file: str | Path) -> Any:

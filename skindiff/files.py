@@ -5,9 +5,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PARTIAL = ".partial"
 """How the (hidden) name ends while something is being written: no pattern for a kind of file takes it in."""
+
+
+def at_home(value: Any) -> Any:
+    """Return a path, or settings that hold paths, with a leading ``~`` as the user's home.
+
+    Variables such as ``$HOME`` stay as they are: the settings of a stranger could carry a secret away.
+    """
+    if isinstance(value, str | Path):
+        text = str(value)
+        return type(value)(os.path.expanduser(text)) if text == "~" or text.startswith("~/") else value
+    if isinstance(value, dict):
+        return {key: at_home(part) for key, part in value.items()}
+    return [at_home(part) for part in value] if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

@@ -105,6 +105,14 @@ def start_accelerator(
         raise ConfigError(
             f"trackers: {list(trackers)} cannot be started ({error}); install them or leave them out"
         ) from error
+    # Accelerate passes over a tracker that is not installed.
+    started = {str(kind) for kind in accelerator.log_with}
+    missing = [name for name in dict.fromkeys(trackers) if name not in (*started, "all")]
+    if missing:
+        raise ConfigError(
+            f"trackers: {', '.join(missing)} is not installed, so nothing would be logged; install it "
+            f"(pip install {' '.join(missing)}) or leave it out"
+        )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
         raise ConfigError(

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ class RunFolder:
         accelerator: all processes call this together; the main one writes.
         resume: go on with the run that is there.
         overwrite: delete the run that is there first (only what a run writes).
+        products: names that this kind of run puts at the top of the folder besides those of every run.
 
     Raises:
         ConfigError: both ``resume`` and ``overwrite`` are asked for.
@@ -89,9 +90,18 @@ class RunFolder:
     """
 
     def __init__(
-        self, output_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, overwrite: bool
+        self,
+        output_dir: str,
+        config: Any,
+        accelerator: Accelerator,
+        *,
+        resume: bool,
+        overwrite: bool,
+        products: Sequence[str] = (),
     ) -> None:
         self.path, self.config, self.accelerator = Path(output_dir), config, accelerator
+        self.notes: list[str] = []
+        self._products = tuple(products)
         self._started = time.perf_counter()
         self._made: dict[Any, Any] = {}
         check_resume(resume, overwrite)
@@ -117,7 +127,7 @@ class RunFolder:
         if accelerator.is_main_process:
             with self._writing():
                 if overwrite:
-                    self._clear(_OURS)
+                    self._clear((*self._products, *_OURS))
                 self._discard_damaged()
                 write_atomically(self.path / VERSION_FILE, f"{__version__}\n")
                 if plugins:
@@ -156,6 +166,11 @@ class RunFolder:
         """Seconds since this call began."""
         return time.perf_counter() - self._started
 
+    def note(self, said: str) -> None:
+        """Warn of something on the console, and keep it for the report."""
+        logger.warning(said)
+        self.notes.append(said)
+
     def end(self) -> None:
         """Wait until every process is done, end the trackers, and give the folder up."""
         self.accelerator.wait_for_everyone()
@@ -177,7 +192,7 @@ class RunFolder:
             yield
         except SkindiffError:
             if self._new and self.accelerator.is_main_process:
-                self._clear(tuple(name for name in _OURS if name != _CACHE))
+                self._clear((*self._products, *(name for name in _OURS if name != _CACHE)))
                 self.release()
                 with contextlib.suppress(OSError):  # where the cache, or something else, is in it
                     self.path.rmdir()

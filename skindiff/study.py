@@ -4,7 +4,6 @@ Here are the settings that every recipe and every command on a corpus begins wit
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from datasets import Dataset
 from skindiff.config import check_resume, validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import Split
+from skindiff.idle_settings import without_effect
 from skindiff.launch import start_accelerator
 from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
@@ -112,14 +112,12 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
     """
     accelerator = start_accelerator(config.threads, getattr(config, "trackers", ()), config.output_dir)
     kept = config if settings is None else settings
-    run = RunFolder(config.output_dir, kept, accelerator, resume=config.resume, overwrite=config.overwrite)
-    if config.overwrite and accelerator.is_main_process:
-        for path in (run.path / name for name in products):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    accelerator.wait_for_everyone()
+    run = RunFolder(
+        config.output_dir, kept, accelerator,
+        resume=config.resume, overwrite=config.overwrite, products=products,
+    )  # fmt: skip
+    for said in without_effect(config):
+        run.note(said)
     accelerator.init_trackers("skindiff")
     return run
 

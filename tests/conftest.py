@@ -6,6 +6,8 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Workers share the cores: with a thread each they do not wait for one another.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Threads of the processes that tests start would spin while they wait, at the cost of the other workers.
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

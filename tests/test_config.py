@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skindiff.config import parse_config, save_config
+from skindiff.config import parse_config, save_config, with_changes
 from skindiff.errors import ConfigError
 
 
@@ -43,6 +43,22 @@ def test_the_command_line_overrides_yaml_overrides_the_class(default: Path) -> N
     other = default.with_name("other.yaml")
     other.write_text("name: other\n")
     assert parse_config(Outer, ["--config", str(other)], default=default) == Outer(name="other")
+
+
+def test_a_leading_tilde_is_the_home_in_every_setting_and_variables_stay(
+    default: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    other = tmp_path / "other.yaml"
+    other.write_text("name: ~/images\n")
+    assert parse_config(Outer, ["--config", "~/other.yaml"], default=default).name == f"{tmp_path}/images"
+    assert parse_config(Outer, ["--config=~/other.yaml"], default=default).name == f"{tmp_path}/images"
+    assert parse_config(Outer, ["--name=~/runs"], default=default).name == f"{tmp_path}/runs"
+    assert parse_config(Outer, ["--name", "~"], default=default).name == str(tmp_path)
+    assert with_changes(Outer(), {"name": "~/runs"}).name == f"{tmp_path}/runs"
+    for text in ("$HOME/runs", "${HF_TOKEN}", "a~/b", "~other/b"):
+        assert parse_config(Outer, ["--name", text], default=default).name == text
 
 
 def test_what_was_saved_reads_back_equal(default: Path, tmp_path: Path) -> None:

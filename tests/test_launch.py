@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import subprocess
 import sys
@@ -46,19 +47,20 @@ def test_no_threads_is_an_error(threads: int) -> None:
         start_accelerator(threads)
 
 
-@pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
-def test_a_tracker_of_the_extra_keeps_its_log_on_this_machine(tracker: str, tmp_path: Path) -> None:
-    pytest.importorskip(tracker)
+def test_trackers_of_the_extra_keep_their_logs_on_this_machine(tmp_path: Path) -> None:
+    for tracker in ("tensorboard", "trackio"):
+        pytest.importorskip(tracker)
     code = (
         "from skindiff.launch import start_accelerator as start\n"
-        f"accelerator = start(1, [{tracker!r}], {str(tmp_path)!r})\n"
+        f"accelerator = start(1, ['tensorboard', 'trackio'], {str(tmp_path)!r})\n"
         "accelerator.init_trackers('skindiff')\n"
         "accelerator.log({'loss': 1.0}, step=1)\n"
         "accelerator.end_training()\n"
     )
-    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "logs")}
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "logs" / "trackio")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
-    assert any(path.is_file() for path in (tmp_path / "logs").rglob("*"))
+    for tracker in ("skindiff", "trackio"):  # TensorBoard's folder has the project's name
+        assert any(path.is_file() for path in (tmp_path / "logs" / tracker).rglob("*"))
 
 
 def test_a_tracker_that_does_not_exist_is_named() -> None:
@@ -67,6 +69,12 @@ def test_a_tracker_that_does_not_exist_is_named() -> None:
     ) as caught:
         start_accelerator(trackers=["wandbb"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_tracker_that_is_not_installed_is_refused() -> None:
+    absent = next(name for name in ("aim", "swanlab", "comet_ml") if importlib.util.find_spec(name) is None)
+    with pytest.raises(ConfigError, match=rf"trackers: {absent} is not installed.*pip install {absent}"):
+        start_accelerator(trackers=[absent])
 
 
 def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

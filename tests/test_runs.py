@@ -1,6 +1,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from accelerate import Accelerator
@@ -22,7 +23,7 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=True)
 
 
-def claim(folder: Path, accelerator: Accelerator, **flags: bool) -> RunFolder:
+def claim(folder: Path, accelerator: Accelerator, **flags: Any) -> RunFolder:
     return RunFolder(str(folder), Config(), accelerator, **({"resume": False, "overwrite": False} | flags))
 
 
@@ -142,6 +143,11 @@ def test_an_error_of_the_user_gives_a_new_folder_back(tmp_path: Path, accelerato
             raise CorpusError("data_dir: no such folder")
 
     fail(claim(tmp_path / "new", accelerator))
+    assert not (tmp_path / "new").exists()
+    run = claim(tmp_path / "new", accelerator, products=("corpus.yaml", "data"))
+    (run.path / "corpus.yaml").write_text("name: phantom\n")
+    (run.path / "data").mkdir()
+    fail(run)  # what one kind of run puts there goes too, so that the same command can be given again
     assert not (tmp_path / "new").exists()
     (tmp_path / "cached" / "cache").mkdir(parents=True)
     fail(claim(tmp_path / "cached", accelerator))  # what was computed for the corpus may be used again

@@ -10,6 +10,7 @@ from typing import Any
 from skindiff.config import ConfigT, with_changes
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
+from skindiff.files import at_home
 from skindiff.launch import undisturbed
 from skindiff.runs import RunFolder
 from skindiff.study import RunConfig, Study, open_run
@@ -75,7 +76,7 @@ class Home:
 
     def __init__(self, output_dir: str | Path | None = None) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="skindiff-") if output_dir is None else None
-        self.path = Path(self._temporary.name if self._temporary else str(output_dir))
+        self.path = Path(self._temporary.name if self._temporary else at_home(str(output_dir)))
 
 
 def study_of(run: RunFolder, corpus: Corpus, split: Split | None, seed: int | None = None) -> Study:

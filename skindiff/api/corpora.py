@@ -17,6 +17,7 @@ from skindiff.corpora.registry import (
 )
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, CorpusError
+from skindiff.files import at_home
 from skindiff.launch import undisturbed
 
 _FOLDER = "imagefolder"
@@ -33,7 +34,7 @@ def read_image(path: str | Path) -> Image.Image:
         CorpusError: there is no such file, or it is no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(at_home(path)) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError) as error:
         raise CorpusError(f"path: {path} cannot be read as an image ({error}); check the file") from error
@@ -66,7 +67,7 @@ def load_corpus(
         ConfigError: a setting that does not exist or cannot work.
         CorpusError: there is no such corpus, or nothing in it can be used.
     """
-    name = str(source)
+    name = str(at_home(source))
     if name not in CORPORA:
         settings, name = {"data_dir": name, **settings}, _FOLDER
     entry = find_corpus(name, "source")

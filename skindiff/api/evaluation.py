@@ -24,6 +24,7 @@ from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
+from skindiff.files import at_home
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.copying.near_copies import load_near_copies
 from skindiff.measures.copying.stage import find_copies as search
@@ -81,7 +82,7 @@ class EvaluationReport:
 
     def save(self, folder: str | Path) -> Path:
         """Copy the report and its pictures into a folder, and return the path of ``report.html``."""
-        target = Path(folder)
+        target = Path(at_home(folder))
         shutil.copytree(self.folder / "pictures", target / "pictures", dirs_exist_ok=True)
         for name in ("report.json", "report.md", "report.html", CONFIG_FILE):
             shutil.copyfile(self.folder / name, target / name)
@@ -285,5 +286,5 @@ def compare(
         ConfigError, RunFolderError: there are fewer than two, or one is not finished.
     """
     home = Home(output)
-    write_comparison(home.path, read_runs([Path(run) for run in runs]), list(metrics))
+    write_comparison(home.path, read_runs([Path(at_home(run)) for run in runs]), list(metrics))
     return (home.path / TEXT_FILE).read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from skindiff.classification.networks import DESCRIPTION_FILE, load_classifier
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
+from skindiff.files import at_home
 from skindiff.generators.adapter import read_adapter
 from skindiff.generators.families import find_family
 from skindiff.generators.models import DEFAULT_MODEL
@@ -51,6 +52,7 @@ def load(source: str | Path, revision: str | None = None) -> Any:
         GeneratorError: there is no such generator, it is of an architecture not known here, an adapter was
             trained on a model that is not to be found, or a file is missing or does not fit the rest.
     """
+    source = at_home(source)
     for folder in (Path(source), Path(source) / CLASSIFIER):
         if (folder / DESCRIPTION_FILE).is_file():
             return load_classifier(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import ConfigError
+from skindiff.files import at_home
 from skindiff.hub.artefact import find_artefact, push_artefact
 from skindiff.hub.client import Pushed
 from skindiff.hub.origin import Origin
@@ -51,7 +52,7 @@ def push(
 def _folder(artefact: Any, place: Path) -> tuple[str, dict[str, Any]]:
     """Return the folder of an artefact, written now if it is in memory alone, and what is known of it."""
     if isinstance(artefact, str | Path):
-        return str(artefact), {}
+        return at_home(str(artefact)), {}
     # What follows loads torch, and the push of a folder need not.
     from skindiff.api.evaluation import EvaluationReport
     from skindiff.api.generators import generator_of

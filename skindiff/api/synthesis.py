@@ -15,6 +15,7 @@ from skindiff.api.generators import generator_of, place_of
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
+from skindiff.files import at_home
 from skindiff.generators.resolve import Generator, Place
 from skindiff.manifest import record
 from skindiff.runs import RunFolder
@@ -107,7 +108,7 @@ class SyntheticDataset:
         Raises:
             SynthesisError: the folder holds something already.
         """
-        target = Path(folder)
+        target = Path(at_home(folder))
         if target.exists() and any(target.iterdir()):
             raise SynthesisError(f"folder: {target} is not empty; name a new one")
         shutil.copytree(self.folder, target / DATA, dirs_exist_ok=True)

@@ -21,6 +21,7 @@ from skindiff.classification.provenance import (
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
+from skindiff.files import at_home
 from skindiff.study import Study
 from skindiff.synthesis.requests import DATA
 from skindiff.synthesis.rows import SynthesisSummary
@@ -140,6 +141,7 @@ def shards_folder(place: str | Path) -> Path:
     Raises:
         SynthesisError: neither holds any.
     """
+    place = at_home(place)
     for folder in (Path(place) / DATA, Path(place)):
         if any(folder.glob("synthetic-*.parquet")):
             return folder

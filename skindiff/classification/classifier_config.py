@@ -9,7 +9,7 @@ from skindiff.classification.networks import Architecture, Head, has_batch_norm,
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop import LoopConfig, idle_of_loop
 from skindiff.training.samplers import epoch_sizes
 
 PAPER_BATCH = 256
@@ -94,9 +94,43 @@ class ClassifierConfig:
         if self.pretrained and self.weights is not None:
             raise ConfigError(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
         self.loop.validate(f"{path}loop.")
-        refuse_impossible(architecture_of(self, ("a", "b")), self.weights, path, pretrained=self.pretrained)
+        network = architecture_of(self, ("a", "b"))
+        refuse_impossible(network, self.weights, path, pretrained=self.pretrained)
+        learns_one_by_one = (
+            self.loop.batch_size == 1 and self.trainable == "all" and self.preset != "published"
+        )
+        if learns_one_by_one and has_batch_norm(network):
+            raise ConfigError(
+                f"{path}loop.batch_size is 1, and {self.architecture} has batch norm, which measures "
+                "a spread over rows: set it to at least 2"
+            )
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings that the preset, the epochs or the trainings decide."""
+        found = idle_of_loop()
+        if self.preset == "published":
+            names = [*_PUBLISHED, "dropout", "trainable", "epochs", "selection"]
+            names += [f"loop.{name}" for name in (*_PUBLISHED_LOOP, "batch_size", *_COUNTED, "schedule_lead")]
+            return found | dict.fromkeys(names, "preset published has its own")
+        found["published_epochs"] = "preset is grouped"
+        if self.epochs is not None:
+            found |= {f"loop.{name}": "it follows from epochs" for name in _COUNTED}
+        return found
 
 
+_PUBLISHED = {"augment": "published", "colour_jitter": 0.0, "balance": "class", "head": "published"}
+_PUBLISHED_LOOP = {
+    "learning_rate": 1e-3,
+    "scale_lr": False,
+    "lr_schedule": "step_third",
+    "warmup_steps": 0,
+    "optimiser": "adam",
+    "weight_decay": 0.0,
+    "max_grad_norm": 0.0,
+    "ema_decay": 0.0,
+}
+"""Of Wang et al. 2024, scripts/train_classifier.py."""
+_COUNTED = ("steps", "validate_every")
 _ADDED = ("channels", "epochs", "selection")
 """Settings added after the first runs: a stage is keyed by them only where they are used."""
 
@@ -180,32 +214,18 @@ def published_settings(config: ClassifierConfig, rows: int, processes: int) -> C
     parts = processes * config.loop.gradient_accumulation_steps
     if PAPER_BATCH % parts:
         raise ConfigError(
-            f"preset is paper, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
+            f"preset is published, whose batch of {PAPER_BATCH} cannot be cut into {parts} parts: set "
             "gradient_accumulation_steps x processes to a power of two"
         )
-    loop = replace(
-        config.loop,
-        batch_size=PAPER_BATCH // parts,
-        learning_rate=1e-3,
-        scale_lr=False,
-        lr_schedule="step_third",
-        warmup_steps=0,
-        optimiser="adam",
-        weight_decay=0.0,
-        max_grad_norm=0.0,
-        ema_decay=0.0,
-    )
+    own_loop: dict[str, Any] = {**_PUBLISHED_LOOP, "batch_size": PAPER_BATCH // parts}
+    loop = replace(config.loop, **own_loop)
     vgg = config.architecture.startswith("vgg")
-    found = replace(
-        config,
-        augment="published",
-        colour_jitter=0.0,
-        balance="class",
-        head="published",
-        dropout=0.5 if vgg else 0.0,
-        trainable="head" if vgg else "all",
-        loop=loop,
-    )
+    own: dict[str, Any] = {
+        **_PUBLISHED,
+        "dropout": 0.5 if vgg else 0.0,
+        "trainable": "head" if vgg else "all",
+    }
+    found = replace(config, loop=loop, **own)
     per_epoch = len(pass_sizes(found, rows, processes))
     steps = config.published_epochs * per_epoch
     counted = replace(loop, steps=steps, validate_every=per_epoch, schedule_lead=per_epoch)

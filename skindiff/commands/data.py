@@ -34,7 +34,7 @@ def open_study(config: CorpusSettings, *products: str) -> Study:
         config: of the run, the corpus and its parts.
         products: names in the folder that this command makes, which ``--overwrite`` deletes with the run.
     """
-    return prepare_study(config, open_run(config, *products))
+    return prepare_study(config, open_run(config, CORPUS_FILE, SPLIT_FILE, *products))
 
 
 def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:

@@ -15,8 +15,6 @@ from skindiff.config import check_seeds
 from skindiff.errors import ConfigError
 from skindiff.report.measurements import MeasuredConfig
 
-_PRODUCTS = ("corpus.yaml", "split.yaml")
-
 
 @dataclass
 class EvaluateCommand(CorpusSettings, MeasuredConfig):
@@ -76,7 +74,7 @@ def _settings(words: list[str]) -> EvaluateCommand:
 
 def _evaluate(words: list[str]) -> int:
     config = _settings(words)
-    study = open_study(config, *_PRODUCTS)
+    study = open_study(config)
     cuts = [replace(config.split, seed=seed) for seed in config.split_seeds or []]
     splits = [cut.split(study.corpus.dataset) for cut in cuts] or [study.split]
     evaluate(

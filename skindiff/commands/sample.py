@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from skindiff.api.same_data import CORPUS_FILE
+from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
 from skindiff.api.synthesis import SyntheticDataset, generate, transfer
 from skindiff.commands.data import CorpusSettings, prepare_study, same_data
 from skindiff.commands.grid import GRID, draw_samples_of
@@ -15,6 +15,7 @@ from skindiff.corpora.registry import Corpus
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.generators.resolve import Generator, find_generator, load_generator
+from skindiff.idle_settings import without_effect
 from skindiff.runs import RunFolder
 from skindiff.study import open_run
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
@@ -77,6 +78,20 @@ class SampleCommand(CorpusSettings):
         if self.mode == "transfer" and self.classes is not None:
             raise ConfigError(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
+    def idle(self) -> dict[str, str]:
+        """Return the settings that the mode and other settings overrule."""
+        mode: Mode = "img2img" if self.mode == "transfer" else "txt2img"
+        own = replace(self.synthesis, mode=mode).idle()
+        found = {f"synthesis.{name}": reason for name, reason in own.items()}
+        found |= dict.fromkeys(("synthesis.mode", "synthesis.strategy"), "mode and generator decide it")
+        if self.mode == "transfer":
+            found["class_synthesis"] = "mode is transfer"
+        if self.mode == "classes" or self.skin_types:
+            found["synthesis.targets"] = "skin_types says which types are generated"
+        if self.images:
+            found["synthesis.images_per_source"] = "images says how many"
+        return found
+
 
 def main(words: Sequence[str]) -> int:
     """Generate images, in as many processes as asked for."""
@@ -89,7 +104,7 @@ def _settings(words: list[str]) -> SampleCommand:
 
 def _sample(words: list[str]) -> int:
     config = _settings(words)
-    run = open_run(config, DATA, GRID, RECORD)
+    run = open_run(config, DATA, GRID, RECORD, CORPUS_FILE, SPLIT_FILE)
     with run.withdrawn_on_error():
         place = find_generator(config.generator, config.revision, config.base_model)
         if config.base_model and not place.adapter:
@@ -141,6 +156,13 @@ def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> S
         settings = _without(own, *(("budget", "table") if counted else ()))
         needed = generator.pipeline.needs_images or (needs_sources(generator, own) and not counted)
         corpus = _part(config, run) if needed else None
+        idle = {"synthesis": f"{config.generator} is a {generator.pipeline.family}, drawn by class_synthesis"}
+    else:
+        idle = {"class_synthesis": f"{config.generator} is drawn by synthesis"}
+    if corpus is None:
+        idle |= dict.fromkeys(("corpus", "split", "part"), "no image of a corpus is used")
+    for said in without_effect(config, idle):
+        run.note(said)
     return generate(
         generator.pipeline, config.classes, config.skin_types, images, config.seed, corpus, None, run,
         **settings,

@@ -1,6 +1,6 @@
 """The protocols of splits, by name."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from datasets import Dataset
@@ -43,6 +43,11 @@ class PartsConfig:
         """Raise a ConfigError on the first setting that cannot work."""
         if self.protocol in ("fractions", "scenario", "few_shot", "subset"):
             getattr(self, self.protocol).validate(f"{path}{self.protocol}.")
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of other protocols, which change nothing."""
+        others = {item.name for item in fields(self)} - {"protocol", "seed", self.protocol}
+        return dict.fromkeys(others, f"the protocol is {self.protocol}")
 
     def split(self, corpus: Dataset) -> Split:
         """Return the rows of each part.

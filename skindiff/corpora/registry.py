@@ -132,6 +132,10 @@ class CorpusConfig(_CommonSettings):
             raise ConfigError(f"{path}{self.name}.{needed} is not given: {hint}")
         self.own.validate(f"{path}{self.name}.")
 
+    def idle(self) -> dict[str, str]:
+        """Return the settings of other corpora, which change nothing."""
+        return {name: f"corpus.name is {self.name}" for name in CORPORA if name != self.name}
+
     @property
     def own(self) -> Any:
         """The chosen corpus' own settings; None where it needs some and none are given."""

@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from skindiff.errors import GeneratorError
+from skindiff.files import at_home
 from skindiff.foreign import Malformed, read_yaml
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
@@ -118,7 +119,7 @@ def find_generator(word: str, revision: str | None = None, base_model: str | Non
     Raises:
         GeneratorError: there is no such generator, or an adapter does not say what it belongs on.
     """
-    model, revision = split_revision(word, revision)
+    model, revision = split_revision(at_home(word), revision)
     folder = model_folder(model)
     artefact = _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
     if artefact is None:

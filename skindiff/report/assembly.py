@@ -98,7 +98,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
     }
     corpus, name = results.corpus, config["corpus"]["name"]
     published = about.published
-    own = [*corpus.warnings, *_notes(results, name), *results.measured.notes()]
+    own = [*results.run.notes, *corpus.warnings, *_notes(results, name), *results.measured.notes()]
     return Report(
         recipe=about.recipe,
         title=about.title,

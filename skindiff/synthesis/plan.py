@@ -17,6 +17,7 @@ from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
+from skindiff.synthesis.tone import PROTOTYPE_TONES
 
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
@@ -122,6 +123,20 @@ class SynthesisConfig:
                 raise ConfigError(
                     f"{path}{name}: {size} pixels cannot be generated; use a multiple of 8, or null"
                 )
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings that change nothing in this mode and by this move of the tone."""
+        kept = "offset_noise" if self.mode == "txt2img" else self.tone
+        found = {}
+        if self.mode == "txt2img":
+            found = dict.fromkeys(("strength", "detail"), "there is no source to transfer")
+        if self.mode == "txt2img" and self.tone not in ("none", kept):
+            found["tone"] = "without a source the prompt and offset_noise alone move the tone"
+        if self.tone not in PROTOTYPE_TONES or "tone" in found:
+            found["tone_subject"] = f"tone {self.tone} asks the generator for no tones"
+        if self.tone == "none" or "tone" in found:
+            found["tone_strength"] = "nothing but the prompt moves the tone"
+        return found
 
 
 def published_settings(**overrides: Any) -> SynthesisConfig:

@@ -29,10 +29,16 @@ from skindiff.training.checkpoints import (
     newest_checkpoint,
     read_progress,
     refuse_other_settings,
+    remove_checkpoints,
     save_checkpoint,
 )
 from skindiff.training.loop import Log, LoopConfig, MicroBatch, micro_batches
-from skindiff.training.preparation import build_optimiser, refuse_sharding, trainable_parameters
+from skindiff.training.preparation import (
+    build_optimiser,
+    refuse_batches_of_one,
+    refuse_sharding,
+    trainable_parameters,
+)
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import learning_rate_factor
 
@@ -153,6 +159,8 @@ class _Match:
         betas: tuple[float, float],
     ) -> None:
         refuse_sharding(accelerator)
+        for player in (generator, discriminator):
+            refuse_batches_of_one(player.module, config, player.name)
         if accelerator.scaler is not None:
             raise TrainingError(
                 f"{name}: mixed_precision is fp16, whose loss scale two players cannot share: use bf16 or no"
@@ -198,6 +206,9 @@ class _Match:
             for player in self.players:
                 player.optimiser.load_state_dict(states["optimisers"][player.name])
             logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:  # a kill may have left a part of an older one
+            remove_checkpoints(self.folder, but=checkpoint)
         if self.config.ema_decay:
             self.ema = moving_average(self.generator.parameters, self.config.ema_decay)
             if checkpoint is not None:
@@ -207,7 +218,8 @@ class _Match:
     def play(self, sampler: Sampler) -> None:
         """Take the discriminator's turns and the generator's one, and keep the outcome on the device."""
         config = self.config
-        factor = learning_rate_factor(config.lr_schedule, self.step, config.steps, config.warmup_steps)
+        at = min(self.step + config.schedule_lead, config.steps)
+        factor = learning_rate_factor(config.lr_schedule, at, config.steps, config.warmup_steps)
         for player in self.players:
             for group in player.optimiser.param_groups:
                 group["lr"] = self.peak * factor * player.rate

@@ -71,9 +71,7 @@ def save_checkpoint(folder: Path, progress: Progress, module: nn.Module, states:
         state = {"step": progress.step, "settings": progress.settings, "log": progress.log}
         (partial / _STATE).write_text(json.dumps(state))
         (partial / DONE).write_text(json.dumps({"files": hashes_of(partial)}))
-    for stale in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
-        if stale != target:
-            shutil.rmtree(stale)
+    remove_checkpoints(folder, but=target)
     return target
 
 
@@ -111,10 +109,14 @@ def load_checkpoint(checkpoint: Path, module: nn.Module) -> dict[str, Any]:
     return states
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove every checkpoint in ``folder``: for a caller that has written what the training was for."""
+def remove_checkpoints(folder: Path, but: Path | None = None) -> None:
+    """Remove the checkpoints in ``folder`` and what is left of others, all or all but one.
+
+    All are superfluous once the caller has written what the training was for.
+    """
     for path in (*folder.glob(f"{_PREFIX}*"), *folder.glob(f".{_PREFIX}*{PARTIAL}")):
-        shutil.rmtree(path)
+        if path != but:
+            shutil.rmtree(path)
 
 
 def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -31,7 +31,7 @@ from skindiff.training.generator_data import (
     table_fingerprint,
 )
 from skindiff.training.latents import LatentMoments
-from skindiff.training.loop import LoopConfig, MicroBatch, train
+from skindiff.training.loop import LoopConfig, MicroBatch, idle_of_loop, train
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 from skindiff.training.validation_loss import FixedNoiseLoss
 
@@ -92,6 +92,10 @@ class DDPMConfig:
     """Pairs of image and timestep of the loss on fixed noise that validations log; 0 switches it off."""
     loop: LoopConfig = field(default_factory=_loop_defaults)
     """Steps, batch, rates, moving average; its seed is the one given to train_ddpm."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of the loop that the training overrules."""
+        return idle_of_loop()
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""

@@ -23,7 +23,7 @@ from skindiff.generators.fully_connected_gan import (
     FullyConnectedGenerator,
 )
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop import LoopConfig, idle_of_loop
 
 Objective = Literal["non_saturating", "minimax", "hinge"]
 
@@ -86,6 +86,10 @@ class GANConfig:
             seen = loop.global_batch(processes) * self.discriminator_steps
             loop = replace(loop, steps=math.ceil(self.epochs * rows / seen))
         return replace(self, loop=loop)
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of the loop that the training overrules."""
+        return idle_of_loop(self.epochs)
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""

@@ -27,10 +27,11 @@ from skindiff.training.checkpoints import (
     newest_checkpoint,
     read_progress,
     refuse_other_settings,
+    remove_checkpoints,
     save_checkpoint,
 )
 from skindiff.training.preparation import build_optimiser as _optimiser
-from skindiff.training.preparation import refuse_sharding, trainable_parameters
+from skindiff.training.preparation import refuse_batches_of_one, refuse_sharding, trainable_parameters
 from skindiff.training.samplers import Sampler
 from skindiff.training.schedules import Schedule, learning_rate_factor
 from skindiff.training.single_process import Worker
@@ -168,6 +169,12 @@ class LoopConfig:
         return {**settings, "global_batch": self.global_batch(processes)}
 
 
+def idle_of_loop(epochs: int | None = None) -> dict[str, str]:
+    """Return the settings of a loop that a training overrules whose seed is given to it beside them."""
+    seed = {"loop.seed": "the training is given its seed, that of the split or of the command"}
+    return seed | ({"loop.steps": "they follow from epochs"} if epochs else {})
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """What one process sees in one micro-step.
@@ -297,6 +304,7 @@ class _Run:
         self, accelerator: Worker, config: LoopConfig, module: nn.Module, folder: Path, name: str
     ) -> None:
         refuse_sharding(accelerator)
+        refuse_batches_of_one(module, config, name)
         self.accelerator, self.config, self.module = accelerator, config, module
         self.folder, self.name = folder, name
         self.parameters = trainable_parameters(module, name)
@@ -327,6 +335,9 @@ class _Run:
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(states["scaler"])
             logger.info("%s: resuming after step %d from %s", self.name, self.step, checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:  # a kill may have left a part of an older one
+            remove_checkpoints(self.folder, but=checkpoint)
         if self.config.ema_decay:
             self.ema = moving_average(self.parameters, self.config.ema_decay)
             if checkpoint is not None:

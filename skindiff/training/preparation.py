@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import DistributedType
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.training.single_process import Worker
@@ -44,6 +45,16 @@ def trainable_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
                 "precision from Accelerate (--mixed_precision bf16)"
             )
     return parameters
+
+
+def refuse_batches_of_one(module: nn.Module, config: LoopConfig, name: str) -> None:
+    """Raise a :class:`ConfigError` if batch norm would have to learn from one row at a time."""
+    learning = [part for part in module.train().modules() if isinstance(part, _BatchNorm) and part.training]
+    if config.batch_size == 1 and learning:
+        raise ConfigError(
+            f"batch_size is 1 in each process and micro-step, and {name} has batch norm, which measures a "
+            "spread over the rows: set it to at least 2"
+        )
 
 
 def build_optimiser(

@@ -15,7 +15,7 @@ import torch
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.grid_sizes import conv_grid, start_grid
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop import LoopConfig, idle_of_loop
 
 
 def _adam(steps: int, batch_size: int) -> LoopConfig:
@@ -53,6 +53,10 @@ class VAEConfig:
     """Steps, batch, rates; its seed is the one given to train_vae."""
     family: str = ""
     """Set by the family's own config."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of the loop that the training overrules."""
+        return idle_of_loop(self.epochs)
 
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""

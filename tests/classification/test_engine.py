@@ -300,6 +300,7 @@ def test_copies_across_the_split_and_unequal_steps_are_flagged(corpus: Dataset, 
     assert "real+syn 700" in third
 
 
+@pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
 def test_two_processes_train_the_cells_of_one(tmp_path: Path) -> None:
     alone = run_spread(tmp_path / "one", Accelerator(cpu=True))
     command = [

@@ -98,12 +98,13 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
         *words, "--output_dir", work / "evaluate", "--copying.planted", "2", "--copying.false_flags", "0.5",
         "--copying.confidence", "0.5", "--fidelity.features.network", "test_resnet",
         "--fidelity.features.weights", "random", "--fidelity.features.image_size", "32",
-        "--fidelity.neighbours", "1", "--fidelity.replicates", "100",
+        "--fidelity.neighbours", "1", "--fidelity.replicates", "100", "--split.few_shot.shots", "3",
     )  # fmt: skip
     content = json.loads((work / "evaluate" / "report.json").read_text())
     assert {row["arm"] for row in content["results"]} == {"real", "real+syn"}
     assert len(content["results"]) == 4
     assert content["skin_tone"] is not None
+    assert content["notes"][0] == "split.few_shot.shots (3) changes nothing: the protocol is fractions"
     assert not any("not recorded" in note for note in content["notes"])
     (copying,) = content["copying"]
     taught = json.loads((folder / "trained_on.json").read_text())["image_ids"]
@@ -123,8 +124,12 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
     assert "recall" in table
     assert "auroc" not in table
     capsys.readouterr()
-    run_command(*words, "--split.seed", "7", "--output_dir", work / "leak", status=2)
-    assert "this split validates or tests on" in capsys.readouterr().err
+    for again in (
+        (),
+        ("--overwrite", "true"),
+    ):  # what failed leaves nothing that the same command is refused for
+        run_command(*words, "--split.seed", "7", "--output_dir", work / "leak", *again, status=2)
+        assert "this split validates or tests on" in capsys.readouterr().err
 
 
 def test_a_classifier_on_both(work: Path, transfer_run: Made, run_command: Run) -> None:

@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 
 from recipes.ham_fewshot import HamFewShotConfig, main
-from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.errors import SkindiffError
 from skindiff.report.read import read_report
-from skindiff.training.from_scratch import FromScratchConfig
-from skindiff.training.gan_config import DCGANConfig
-from tests.recipes.tiny_class_study import tiny_corpus, tiny_experiment, tiny_loop, tiny_synthesis
+from tests.recipes.tiny_class_study import tiny_fewshot
 
 KINDS = ("flip", "cut", "empty", "gone", "zeros", "other")
 IN_CI, IN_ALL = 2, 60
@@ -22,19 +19,7 @@ IN_CI, IN_ALL = 2, 60
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> HamFewShotConfig:
-    config = HamFewShotConfig(
-        output_dir=str(tmp_path_factory.mktemp("damage") / "run"),
-        threads=1,
-        corpus=tiny_corpus(32),
-        split=FewShotConfig(shots=4, validation_fraction=0.3, test_fraction=0.7),
-        split_seeds=[0],
-        families=["dcgan"],
-        generator=FromScratchConfig(
-            dcgan=DCGANConfig(image_size=32, width=8, diversity_images=2, loop=tiny_loop())
-        ),
-        synthesis=tiny_synthesis(budget="table", table={"nodule": 3}),
-        experiment=tiny_experiment(32, ["real", "real+syn"]),
-    )
+    config = tiny_fewshot(tmp_path_factory.mktemp("damage") / "run")
     main(config)
     return config
 

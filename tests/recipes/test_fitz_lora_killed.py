@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from skindiff.manifest import DONE
 from tests.conftest import REPOSITORY
 from tests.recipes.tiny_study import MOMENTS, reported, stage_files
 
+KINDS = (".safetensors", ".parquet", ".npz", ".csv", ".yaml")
 
-def assert_equal_runs(first: str, second: str) -> None:
+
+def assert_equal_runs(first: str, second: str, kinds: Sequence[str] = KINDS) -> None:
     files, others = stage_files(first), stage_files(second)
     assert list(files) == list(others)
     compared = [name for name in files if not name.endswith("summary.json")]
     endings = {Path(name).suffix for name in compared}
-    assert {".safetensors", ".parquet", ".npz", ".csv", ".yaml"} <= endings
+    assert set(kinds) <= endings
     for name in compared:
         if name.endswith(DONE):
             assert lasting(files[name]) == lasting(others[name]), name

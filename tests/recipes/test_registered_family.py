@@ -22,7 +22,7 @@ RECIPES = {
     "medmnist_subsets": "MedMNISTSubsetsConfig",
     "medmnist_augment": "MedMNISTAugmentConfig",
 }
-SLOW = ("ham_cdcgan", "medmnist_augment")
+SLOW = ("ham_cdcgan", "medmnist_subsets", "medmnist_augment")
 """Recipes whose settings are read as those of the others are."""
 every_recipe = pytest.mark.parametrize(
     "recipe", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECIPES]

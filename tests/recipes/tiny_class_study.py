@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recipes.ham_fewshot import HamFewShotConfig
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.corpora.few_shot import FewShotConfig
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.measures.features import FeatureConfig
 from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
+from skindiff.training.from_scratch import FromScratchConfig
+from skindiff.training.gan_config import DCGANConfig
 from skindiff.training.loop import LoopConfig
 
 CLASSES = ["nodule", "ring"]
@@ -42,6 +46,23 @@ def tiny_experiment(side: int, arms: Sequence[str], **settings: Any) -> Experime
         classifier=classifier,
         bootstrap_replicates=100,
         **settings,
+    )
+
+
+def tiny_fewshot(folder: Path) -> HamFewShotConfig:
+    """One split, one GAN, two arms."""
+    return HamFewShotConfig(
+        output_dir=str(folder),
+        threads=1,
+        corpus=tiny_corpus(32),
+        split=FewShotConfig(shots=4, validation_fraction=0.3, test_fraction=0.7),
+        split_seeds=[0],
+        families=["dcgan"],
+        generator=FromScratchConfig(
+            dcgan=DCGANConfig(image_size=32, width=8, diversity_images=2, loop=tiny_loop())
+        ),
+        synthesis=tiny_synthesis(budget="table", table={"nodule": 3}),
+        experiment=tiny_experiment(32, ["real", "real+syn"]),
     )
 
 

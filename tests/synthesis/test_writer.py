@@ -143,6 +143,7 @@ def test_processes_share_the_shards_without_changing_them(
     assert _shards(tmp_path / "two") == _shards(tmp_path / "one")
 
 
+@pytest.mark.slow  # tests/recipes/test_fitz_lora_killed.py kills a synthesis, too
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert _run(tmp_path / "cut", "--kill_at_shard", "1") == -9
     assert len(_shards(tmp_path / "cut")) == 1

@@ -198,6 +198,10 @@ def test_half_written_checkpoints_are_passed_over(accelerator, tmp_path):
     run_toy(accelerator, FAST, tmp_path, fresh)
     assert same(whole, fresh)
     assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["checkpoint-12"]
+    (tmp_path / "checkpoint-8").mkdir()  # as a kill leaves it while the last one has made it superfluous
+    (tmp_path / "checkpoint-8" / "done.json").write_text("{}")
+    run_toy(accelerator, FAST, tmp_path, Toy())
+    assert [path.name for path in tmp_path.iterdir() if path.name != "whole"] == ["checkpoint-12"]
     remove_checkpoints(tmp_path)
     assert newest_checkpoint(tmp_path) is None
 
@@ -265,6 +269,16 @@ def test_weights_in_half_precision_are_refused(accelerator, tmp_path):
         run_toy(accelerator, FAST, tmp_path, Toy().to(torch.bfloat16))
     with pytest.raises(TrainingError, match="no parameter"):
         run_toy(accelerator, FAST, tmp_path, Toy().requires_grad_(False))
+
+
+def test_batch_norm_on_one_row_at_a_time_is_refused(accelerator, tmp_path):
+    module = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    one = replace(FAST, batch_size=1)
+    with pytest.raises(ConfigError, match=r"batch_size is 1 .* has batch norm"):
+        run_toy(accelerator, one, tmp_path, module)
+    with pytest.raises(ConfigError, match=r"batch_size is 1 .* has batch norm"):
+        run_toy(accelerator, replace(one, batch_size=4, global_batch_size=1), tmp_path, module)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_sampler_must_fill_the_global_batch(accelerator, tmp_path):

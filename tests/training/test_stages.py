@@ -43,6 +43,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
 
 
+@pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
 def test_two_processes_follow_one(whole: Adapter, tmp_path: Path) -> None:
     assert launch(tmp_path, "--batch_size", "2", launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
