@@ -11,6 +11,11 @@ PARTIAL = ".partial"
 """How the (hidden) name ends while something is being written: no pattern for a kind of file takes it in."""
 
 
+def real_path(path: Path) -> Path:
+    """Return a path without links; unlike :meth:`~pathlib.Path.resolve` it takes a loop of them as it is."""
+    return Path(os.path.realpath(path))
+
+
 def at_home(value: Any) -> Any:
     """Return a path, or settings that hold paths, with a leading ``~`` as the user's home.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import RunFolderError
-from skindiff.files import write_atomically
+from skindiff.files import real_path, write_atomically
 from skindiff.foreign import read_json
 
 DONE, MANIFEST = "done.json", "files.json"
@@ -84,7 +84,7 @@ def refuse_damaged(path: Path) -> None:
     Raises:
         RunFolderError: a file is gone, or is not what the run wrote.
     """
-    place = path.resolve()
+    place = real_path(path)
     for folder in list(place.parents)[:_DEEP] if place.is_file() else [place, *place.parents][:_DEEP]:
         lists = {folder / DONE: folder.parent.name == STAGES, folder / MANIFEST: _is_run(folder)}
         for file, ours in lists.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
+from skindiff.files import real_path
 from skindiff.foreign import Malformed, read_json, read_yaml
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
@@ -112,7 +113,7 @@ def _terms(corpus: str, own_licence: str | None) -> CorpusTerms:
 
 def _run_around(artefact: Path) -> Path | None:
     """Return the run folder that an artefact is, or lies in."""
-    artefact = artefact.resolve()
+    artefact = real_path(artefact)
     for folder in (artefact, *artefact.parents):
         whole = (folder / "report.json").is_file() or (folder / "stages").is_dir()
         if whole and (folder / "config.yaml").is_file():

@@ -10,7 +10,7 @@ from skindiff.classification.rows import METRICS
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
-from skindiff.files import write_atomically
+from skindiff.files import real_path, write_atomically
 from skindiff.report.content import ReportContent
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
@@ -58,7 +58,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     if len(folders) < 2:
         raise ConfigError("runs: name at least two folders of finished runs")
-    places = [folder.resolve() for folder in folders]
+    places = [real_path(folder) for folder in folders]
     if len(set(places)) < len(places):
         raise ConfigError(f"runs: {', '.join(map(str, folders))} names a folder twice; name each once")
     return [
