@@ -13,7 +13,8 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
 from skindiff.files import at_home
-from skindiff.foreign import Malformed, read_yaml, refuse_unlike
+from skindiff.foreign import Malformed, refuse_unlike
+from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names

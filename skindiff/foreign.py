@@ -1,7 +1,8 @@
-"""Text files that others wrote, JSON and YAML: read in bounded time and memory, and checked for their shape.
+"""Text files that others wrote: read in bounded time and memory, and checked for their shape.
 
-Every reader of such files comes through here. What goes wrong is a :class:`Malformed`, whose one line has a
-place in the file and never any of its content: the file may be one that a stranger's settings point at.
+Every reader of JSON comes through here, and of YAML through :mod:`skindiff.foreign_yaml`. What goes wrong is
+a :class:`Malformed`, whose one line has a place in the file and never any of its content: the file may be one
+that a stranger's settings point at.
 """
 
 import functools
@@ -23,15 +24,10 @@ from typing import (
     is_typeddict,
 )
 
-import yaml
-
-MOST_JSON, MOST_YAML = 2**26, 2**17
-"""Bytes of a file: a report of a large study has some ten MB, a tokenizer's vocabulary five; settings have a
-few thousand, and YAML takes a second for 60 thousand."""
+MOST_JSON = 2**26
+"""Bytes of a file: a report of a large study has some ten MB, a tokenizer's vocabulary five."""
 MOST_DEPTH = 60
-MOST_VALUES = 100_000
-"""Values of a YAML file with its aliases written out, which can be far more than the file has bytes."""
-_LONGEST_NUMBER = 400
+LONGEST_NUMBER = 400
 """Characters; turning text into whole numbers takes time that grows with the square."""
 
 
@@ -84,64 +80,22 @@ def parse_json(text: str) -> Any:
         raise Malformed(f"no JSON at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise Malformed(f"nested deeper than {MOST_DEPTH} levels") from None
-    _refuse_strange(content, len(text))
+    refuse_strange(content, len(text))
     return content
-
-
-def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file of plain values.
-
-    Raises:
-        Malformed: see :func:`read_text`; it is no YAML, has tags of other things than plain values, is nested
-            too deeply, contains itself, or grows beyond measure by its aliases.
-    """
-    return parse_yaml(read_text(path, MOST_YAML))
-
-
-def parse_yaml(text: str) -> Any:
-    """Return the content of YAML text (see :func:`read_yaml`)."""
-    if len(text) > MOST_YAML:
-        raise Malformed(f"it has more than the {MOST_YAML:,} characters that are read")
-    try:
-        content = yaml.load(text, _PlainLoader)
-    except Malformed:
-        raise
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise Malformed(f"no YAML of plain values{where}") from None
-    # PyYAML lets through whatever the makers of dates, numbers and truths raise.
-    except Exception:
-        raise Malformed("no YAML of plain values") from None
-    _refuse_strange(content, MOST_VALUES)
-    return content
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Refuses nesting and long numbers before they cost anything."""
-
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self._depth += 1
-        if self._depth > MOST_DEPTH:
-            raise Malformed(f"nested deeper than {MOST_DEPTH} levels")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        plain = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
-        if plain and len(node.value) > _LONGEST_NUMBER:
-            raise Malformed(f"a number of {len(node.value)} characters at line {node.start_mark.line + 1}")
-        return node
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > LONGEST_NUMBER:
         raise Malformed(f"a number of {len(digits)} digits")
     return int(digits)
 
 
-def _refuse_strange(content: Any, most: int) -> None:
-    """Refuse what is nested too deeply, of too many values, not finite, or no text that can be written."""
+def refuse_strange(content: Any, most: int) -> None:
+    """Refuse what is nested too deeply, of too many values, not finite, or no text that can be written.
+
+    Raises:
+        Malformed: it is.
+    """
     left: list[Iterator[Any]] = [iter((content,))]
     count = 0
     while left:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skindiff.errors import ConfigError
-from skindiff.foreign import Malformed, parse_yaml
+from skindiff.foreign import Malformed
+from skindiff.foreign_yaml import parse_yaml
 
 SINCE = "0.2.0"
 _PRESET = {"clean": "grouped", "paper": "published"}

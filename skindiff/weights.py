@@ -1,7 +1,6 @@
 """Weights in safetensors that others wrote: checked before anything is allocated, and finite once loaded."""
 
 import contextlib
-import errno
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +14,6 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from skindiff.foreign import Malformed, parse_json
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where nothing more can be written."""
 
 
 @dataclass(frozen=True)
@@ -131,16 +127,6 @@ def parameters_at_most(numbers: int, part: str) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-
-
-def disk_is_full(error: BaseException) -> bool:
-    """Return whether an error, or what it came from, says that nothing more can be written."""
-    while error.__cause__ is not None and not isinstance(error, OSError):
-        error = error.__cause__
-    if isinstance(error, OSError):
-        return error.errno in FULL
-    # safetensors writes in Rust and keeps the number of the error in words alone.
-    return isinstance(error, SafetensorError) and any(f"os error {number})" in str(error) for number in FULL)
 
 
 def metadata_json(header: Header, name: str) -> Any:

@@ -16,7 +16,7 @@ from skindiff.commands.launching import (
 from skindiff.commands.settings import first_comment
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
-from skindiff.foreign import read_yaml
+from skindiff.foreign_yaml import read_yaml
 
 _HOMES = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
 _DEFAULT = "smoke"

@@ -5,6 +5,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from skindiff.files import disk_is_full
+
 
 def say(text: str = "") -> None:
     """Print a line, from the main process alone."""
@@ -16,6 +18,14 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """Print a line on the standard error."""
     sys.stderr.write(f"{text}\n")
+
+
+def complain_of_full_disk(error: Exception) -> int:
+    """Say in one line that the disk is full and return the exit status; any other error is raised again."""
+    if not disk_is_full(error):
+        raise error
+    complain("error: output_dir: the disk is full; free some space and go on by --resume, nothing is lost")
+    return 2
 
 
 def suggest(*commands: Sequence[str]) -> None:

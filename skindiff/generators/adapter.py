@@ -21,7 +21,8 @@ from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
-from skindiff.foreign import Malformed, read_json, read_text, read_yaml, refuse_unlike
+from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
+from skindiff.foreign_yaml import read_yaml
 from skindiff.generators.models import first_words, quiet_loading
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import (

@@ -10,7 +10,8 @@ from huggingface_hub import hf_hub_download, snapshot_download
 
 from skindiff.errors import GeneratorError
 from skindiff.files import at_home
-from skindiff.foreign import Malformed, read_yaml
+from skindiff.foreign import Malformed
+from skindiff.foreign_yaml import read_yaml
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class

@@ -10,7 +10,8 @@ import yaml
 from PIL import Image
 
 from skindiff.errors import HubError
-from skindiff.foreign import Malformed, read_text, read_yaml, refuse_unlike
+from skindiff.foreign import Malformed, read_text, refuse_unlike
+from skindiff.foreign_yaml import read_yaml
 from skindiff.hub.client import redacted
 
 _FOLDERS = re.compile(

@@ -7,7 +7,8 @@ from pathlib import Path
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
 from skindiff.files import real_path
-from skindiff.foreign import Malformed, read_json, read_yaml
+from skindiff.foreign import Malformed, read_json
+from skindiff.foreign_yaml import read_yaml
 from skindiff.hub.clean import own_file, shareable, without_folders
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.report.content import ReportContent

@@ -1,7 +1,6 @@
 """Writing a plan's images into Parquet shards: each one whole or absent, so that a killed run continues."""
 
 import copy
-import errno
 import hashlib
 import io
 import json
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from skindiff.errors import SynthesisError
-from skindiff.files import write_atomically
+from skindiff.files import disk_is_full, write_atomically
 from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.foreign_tables import read_parquet
 from skindiff.manifest import refuse_damaged
@@ -39,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
 _METADATA_KEY = b"skindiff"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RowDrawer(Protocol[RowT_contra]):
@@ -318,7 +316,7 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
     try:
         write_atomically(path, content, durable=True)
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if disk_is_full(error):
             need = len(content) / 2**20
             raise SynthesisError(
                 f"output folder {path.parent} is full: {path.name} needs {need:.2f} MiB (about "
