@@ -10,7 +10,6 @@ from typing import Any
 import diffusers.utils.logging as diffusers_logging
 import transformers.utils.logging as transformers_logging
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -22,8 +21,9 @@ BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
 
 INDEX = "model_index.json"
-HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
-"""What the client of the Hub raises for a file that cannot be had."""
+HUB_ERRORS = (Exception,)
+"""What the client of the Hub raises for a file that cannot be had: beside its own errors it lets through
+those of its network, of what the Hub answers, and of threads."""
 
 
 def model_folder(model: str) -> Path | None:
