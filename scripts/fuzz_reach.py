@@ -1,8 +1,8 @@
-"""Shows what the fuzzer of ``tests/fuzz`` reaches: puts known faults back, and sees which it finds in a minute.
+"""Shows what the fuzzer of ``tests/fuzz`` reaches: puts known faults back, and sees which a minute finds.
 
-A fault is a patch that takes one check away. The fuzzer then gets the share of a minute that it has in CI for the
-kinds of input that can reach the fault, from three fixed seeds; a fault counts as found by a seed where there is
-any finding, in processes of their own that end with the budget. Without a patch nothing may be found.
+A fault is a patch that takes one check away. The fuzzer then gets the share of a minute that it has in CI for
+the kinds of input that can reach the fault, from three fixed seeds, in processes that end with the budget; a
+fault counts as found by a seed where there is any finding. Without a patch nothing may be found.
 
     python scripts/fuzz_reach.py                    # all faults: about ten minutes
     python scripts/fuzz_reach.py --fault "NaN weights" --seeds 1
@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,7 @@ from tests.fuzz.kinds import KINDS
 SEEDS = (1, 2, 3)
 BUDGET = 60.0
 """Seconds of all kinds together, as in CI."""
+Ready = tuple[Kind, Attempt]
 _GRACE = 25.0
 """Seconds after the budget until a process that does not end counts as a hang."""
 
@@ -50,7 +51,7 @@ class Fault:
 
 
 def swap(modules: str, **new: Any) -> Callable[[], None]:
-    """Return a patch that gives names in modules of skindiff (or in a class, ``module:Class``) other values."""
+    """Return a patch that gives names in modules of skindiff (or in a class, ``module:Class``) new values."""
 
     def patch() -> None:
         for place in modules.split():
@@ -193,7 +194,8 @@ FAULTS = (
     Fault("counts that cannot be meant", ("settings",), swap("config", _MOST=_HUGE, _MOST_OF={})),
     Fault("a count below zero", ("settings",), _counts_below_zero),
     Fault("a pipe or a device is read as text", ("settings", "tables", "models"), swap(
-        "foreign foreign_yaml corpora.table generators.adapter hub.clean demo.reports", read_text=_plain_text)),
+        "foreign foreign_yaml corpora.table generators.adapter hub.clean demo.reports",
+        read_text=_plain_text)),
     Fault("a table that is quoted", ("tables",), _columns_quoted),
     Fault("a pipe among the images is opened", ("pictures", "tables"), swap(
         "corpora.table corpora.audit", why_not_opened=nothing)),
@@ -233,50 +235,45 @@ def found(fault: Fault | None, kind: Kind, attempt: Attempt, seed: int, seconds:
     return result
 
 
+def by_seed(fault: Fault, ready: Mapping[str, Ready], seeds: Sequence[int], share: float) -> list[str | None]:
+    """Return what each seed finds, in the kinds of input that can reach a fault, one after another."""
+    return [
+        next((one for name in fault.kinds if (one := found(fault, *ready[name], seed, share))), None)
+        for seed in seeds
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try all faults; the status says whether nine in ten are found and nothing without them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--fault", help="only this one")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--seconds", type=float, default=BUDGET, help="budget of all kinds together")
     options = parser.parse_args(arguments)
-    share = options.seconds / len(KINDS)
+    share, seeds = options.seconds / len(KINDS), options.seeds
     torch.set_num_threads(1)
     wanted = [fault for fault in FAULTS if options.fault in (None, fault.name)]
     used = {kind for fault in wanted for kind in fault.kinds}
-    hits = 0
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as place:
         ready = {
             kind.name: (kind, kind.prepare(Path(place, kind.name))) for kind in KINDS if kind.name in used
         }
-        clean = [found(None, *ready[name], SEEDS[0], share) for name in ready]
-        print(f"without a fault: {sum(one is not None for one in clean)} findings in {len(clean)} kinds")
+        clean = [one for name in ready if (one := found(None, *ready[name], SEEDS[0], share))]
+        print(f"without a fault: {len(clean)} findings in {len(ready)} kinds")
         for fault in wanted:
-            by_seed = []
-            for seed in options.seeds:
-                said = next(
-                    (one for name in fault.kinds if (one := found(fault, *ready[name], seed, share))), None
-                )
-                by_seed.append(said)
-            hits += sum(one is not None for one in by_seed)
-            missed += [
-                f"{fault.name}, seed {seed}"
-                for seed, one in zip(options.seeds, by_seed, strict=True)
-                if not one
-            ]
-            count = sum(one is not None for one in by_seed)
-            example = next((one for one in by_seed if one), "nothing")
-            print(f"{count} of {len(by_seed)} seeds: {fault.name}: {example[:110]}", flush=True)
-    total = len(wanted) * len(options.seeds)
-    print(
-        f"found: {hits} of {total} ({100 * hits / total:.0f}%), {len(wanted)} faults from {len(options.seeds)} seeds"
-    )
-    for one in missed:
-        print(f"missed: {one}")
-    return int(hits < 0.9 * total or any(clean))
+            said = by_seed(fault, ready, seeds, share)
+            missed += [f"{fault.name}, seed {seed}" for seed, one in zip(seeds, said, strict=True) if not one]
+            hits = list(filter(None, said))
+            print(
+                f"{len(hits)} of {len(said)} seeds: {fault.name}: {(*hits, 'nothing')[0][:110]}", flush=True
+            )
+    total = len(wanted) * len(seeds)
+    share_found = 1 - len(missed) / total
+    print(f"found: {total - len(missed)} of {total} ({share_found:.0%}), {len(wanted)} faults")
+    for name in missed:
+        print(f"missed: {name}")
+    return int(share_found < 0.9 or bool(clean))
 
 
 if __name__ == "__main__":

@@ -79,35 +79,42 @@ def models(folder: Path) -> Attempt:
     honest = {"sd": save_tiny_pipeline(folder / "sd"), "ddpm": folder / "ddpm"}
     tiny_ddpm().save_pretrained(honest["ddpm"])
     secret = _secret(folder / "secret")
-    settings: list[tuple[str, Any]] = [
-        ("quantization_config", {"load_in_4bit": True}),
-        ("num_train_timesteps", 10**12),
-        ("num_train_timesteps", 10**8),
-        ("layers_per_block", 10**6),
-        ("hidden_size", 10**6),
-        ("num_hidden_layers", 10**6),
-        ("sample_size", 10**6),
-        ("in_channels", 10**6),
-        ("block_out_channels", [10**6, 10**6]),
-        ("block_out_channels", [3200, 2400]),
-        ("scaling_factor", float("nan")),
-        ("model_max_length", 10**30),
-        ("image_size", 10**6),
-    ]
+    settings: dict[str, list[tuple[str, Any]]] = {
+        "config.json": [
+            ("quantization_config", {"load_in_4bit": True}),
+            ("quantization_config", {"quant_method": "fp8"}),
+            ("layers_per_block", 10**6),
+            ("hidden_size", 10**6),
+            ("num_hidden_layers", 10**6),
+            ("sample_size", 10**6),
+            ("in_channels", 10**6),
+            ("block_out_channels", [3200, 2400]),
+            ("block_out_channels", [-16, -24]),
+            ("scaling_factor", 0),
+        ],
+        "scheduler_config.json": [("num_train_timesteps", 10**12), ("num_train_timesteps", 3 * 10**8)],
+        "tokenizer_config.json": [("model_max_length", 10**30), ("model_max_length", "x")],
+        "model_index.json": [("image_size", 10**6), ("class_names", 7), ("unet", ["x", "y"])],
+    }
 
     def attempt(rng: random.Random) -> None:
         name = rng.choice(list(honest))
         theirs = Copies(honest[name], folder / "theirs").fresh()
         how = ""
-        file = rng.choice([path for path in sorted(theirs.rglob("*")) if path.is_file()])
+        files = [path for path in sorted(theirs.rglob("*")) if path.is_file()]
+        kind = rng.choice(sorted({path.name for path in files}))
+        file = rng.choice([path for path in files if path.name == kind])
         if rng.random() < 0.1:
             no_file(rng, file, secret)
         elif file.suffix == ".safetensors":
             how = weights(rng, file)
         else:
-            file.write_bytes(json_text(rng, json.loads(file.read_text()), settings))
+            found = json.loads(file.read_text())
+            file.write_bytes(json_text(rng, found, settings.get(file.name, ())))
         pipeline = skindiff.load(theirs)
         _refuse_broken(pipeline.components, how)
+        if pipeline.scheduler.config.num_train_timesteps > 10**6:
+            raise Believed("more timesteps than anybody has")
         for path in theirs.rglob("config.json"):
             with contextlib.suppress(ValueError, AttributeError):
                 if json.loads(path.read_text()).get("quantization_config"):

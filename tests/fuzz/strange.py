@@ -72,7 +72,7 @@ def changed(rng: random.Random, content: Any, extra: Sequence[tuple[str, Any]] =
     """Return content with one to three strange parts; ``extra`` are names with values to set at the top."""
     content = copy.deepcopy(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        if extra and isinstance(content, dict) and rng.random() < 0.4:
+        if extra and isinstance(content, dict) and rng.random() < 0.5:
             name, new = rng.choice(list(extra))
             content[name] = new
             continue

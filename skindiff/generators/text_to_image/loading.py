@@ -77,7 +77,12 @@ def load_pipeline(
     architecture = check_text_to_image(model, revision)
     name, revision = split_revision(model, revision)
     pipeline = load_checked(architecture.generates, name, revision, dtype=dtype, **architecture.loading)
-    architecture.refuse_unfit(pipeline, f"model {model!r}")
+    try:
+        architecture.refuse_unfit(pipeline, f"model {model!r}")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise GeneratorError(
+            f"model {model!r} has settings of another kind ({error}): get it again"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     for module in architecture.networks(pipeline):
         module.eval().requires_grad_(False)
