@@ -12,7 +12,7 @@ from importlib import import_module
 from skindiff import __version__
 from skindiff.commands import COMMANDS
 from skindiff.commands.signals import Terminated, ending_in_words, status_of
-from skindiff.commands.terminal import complain
+from skindiff.commands.terminal import complain, complain_of_full_disk
 from skindiff.errors import SkindiffError
 from skindiff.plugins import load_plugins
 
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, Terminated) as ending:
         return status_of(ending)
+    except Exception as error:
+        return complain_of_full_disk(error)
     return status
 
 

@@ -13,6 +13,8 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from skindiff.errors import ConfigError
 from skindiff.files import at_home
+from skindiff.foreign import Malformed, refuse_unlike
+from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
@@ -28,6 +30,23 @@ class Config(Protocol):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+
+_MOST = 10**9
+"""Of any number but seeds, where what a setting counts says no more."""
+_MOST_OF = {
+    **dict.fromkeys(("rank", "threads", "workers", "timesteps"), 10**4),
+    **dict.fromkeys(("image_size", "shorter_side", "width", "decoder_width", "widths", "latent_size"), 10**4),
+    **dict.fromkeys(("latent_dim", "continuous_dim", "discrete_dim"), 10**5),
+    **dict.fromkeys(("images", "images_per_source", "images_per_class", "per_class", "total"), 10**6),
+    **dict.fromkeys(
+        ("replicates", "bootstrap_replicates", "planted", "diversity_images", "batch_size"), 10**6
+    ),
+    "blocks": 100,
+}
+"""By the last part of a setting's name: beyond it memory or years would be asked for, by mistake."""
+_LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
+"""Characters of a setting (of a path, as the system has it), and of a word on the command line."""
+_LONGEST_MESSAGE = 500
 
 
 def parse_config(
@@ -52,7 +71,10 @@ def parse_config(
             imported.
         RunFolderError: the run that is to go on used a plugin that is not loaded.
     """
-    given = [_word_at_home(word) for word in load_plugins(sys.argv[1:] if arguments is None else arguments)]
+    words = load_plugins(sys.argv[1:] if arguments is None else arguments)
+    if long := [word for word in words if len(word) > _LONGEST_WORD or "\0" in word]:
+        raise ConfigError(f"{long[0][:40]!r}: {len(long[0]):,} characters, or a NUL; give a shorter word")
+    given = [_word_at_home(word) for word in words]
     _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     known = _current(config_class)
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
@@ -60,10 +82,17 @@ def parse_config(
     parser.add_class_arguments(known, as_group=False)
     try:
         named = _values(given, "--config")
-        read = [content for file in [*named] or [str(default)] if isinstance(content := _content(file), dict)]
+        read = [_settings_of(file) for file in named or [str(default)]]
+        for group in _groups(known):
+            parts = [
+                _settings_of(file, group) for file in _values(given, f"--{group}") if Path(file).exists()
+            ]
+            for content in parts:
+                _refuse_files(content, known, f"{group}.")
         refuse_old_names(given, read, list(setting_types(known)))
         for content in read:
             _refuse_empty_unknown(content, known)
+            _refuse_files(content, known)
         given = _switches(given, known)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         for name, value in list(parsed.items()):
@@ -75,6 +104,7 @@ def parse_config(
         raise ConfigError(_one_line(str(error), known)) from error
     values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
     config = config_class(**values)
+    _refuse_strange(config)
     config.validate()
     note_given(config, given, read if named else ())
     return config
@@ -104,6 +134,7 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     except Exception as error:  # as in parse_config
         raise ConfigError(_one_line(str(error), kind)) from error
     changed = kind(**{item.name: settings[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+    _refuse_strange(changed)
     changed.validate()
     return changed
 
@@ -198,9 +229,68 @@ def _word_at_home(word: str) -> str:
 
 def _content(file: str | Path) -> Any:
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return read_yaml(Path(file))
+    except Malformed:
         return None  # said when the settings are read
+
+
+def _settings_of(file: str, setting: str = "config") -> dict[str, Any]:
+    """Return the content of a settings file, which names no other settings file.
+
+    Raises:
+        ConfigError: it cannot be read; the message has nothing of what is in it.
+    """
+    try:
+        content = read_yaml(Path(file))
+        refuse_unlike({} if content is None else content, dict[str, Any], "what it holds")
+    except Malformed as error:
+        raise ConfigError(f"{setting}: {file} cannot be read as settings: {error}") from error
+    if setting == "config" and content and "config" in content:
+        raise ConfigError(f"config: {file} names another settings file; give that by --config too")
+    return content or {}
+
+
+def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "") -> None:
+    """Refuse a file in the place of a part of the settings: the parser would open it, whatever it is."""
+    groups = _groups(config_class)
+    for name, value in content.items():
+        full = f"{prefix}{name}"
+        if full in groups and isinstance(value, str):
+            raise ConfigError(
+                f"{full}: a settings file names no other file; write what is in it, or give --{full} FILE"
+            )
+        if isinstance(value, Mapping):
+            _refuse_files(value, config_class, f"{full}.")
+
+
+def _groups(config_class: type) -> set[str]:
+    """Return the dotted names of what holds settings itself."""
+    names = [name.split(".") for name in setting_types(config_class)]
+    return {".".join(parts[:number]) for parts in names for number in range(1, len(parts))}
+
+
+def _refuse_strange(config: Any, path: str = "") -> None:
+    """Refuse numbers that no setting can mean, and text that is no word and no path."""
+    for item in fields(config):
+        value, name = getattr(config, item.name), f"{path}{item.name}"
+        if is_dataclass(value):
+            _refuse_strange(value, f"{name}.")
+        else:
+            _refuse_strange_value(value, name)
+
+
+def _refuse_strange_value(value: Any, name: str) -> None:
+    if isinstance(value, (list, tuple, dict)):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            _refuse_strange_value(part, name)
+    elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_TEXT):
+        raise ConfigError(f"{name}: {len(value):,} characters, or a NUL among them; give a shorter text")
+    elif isinstance(value, (int, float)) and "seed" not in name:
+        most = _MOST_OF.get(name.rpartition(".")[2], _MOST)
+        if most < abs(value) < float("inf"):
+            raise ConfigError(f"{name}: {value:g} is beyond the {most:,} that can be meant; give fewer")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(f"{name}: a seed has at most 63 bits")
 
 
 def _switches(words: list[str], config_class: type) -> list[str]:
@@ -226,7 +316,9 @@ def _one_line(message: str, config_class: type) -> str:
         )
     if name is not None and name.split(".")[-1] == "plugin":
         return f"{name}: a settings file imports no code; type --plugin MODULE on the command line"
-    return message if name is None else _no_such_setting(name, config_class)
+    if name is not None:
+        return _no_such_setting(name, config_class)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
 
 
 def _no_such_setting(name: str, config_class: type) -> str:

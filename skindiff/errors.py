@@ -1,8 +1,19 @@
 """The errors that a user can mend; each message names the setting, its value and the way out in one line."""
 
+_LONGEST, _END = 1000, 300
+
 
 class SkindiffError(Exception):
-    """Base of every error that skindiff raises on purpose; recipes print it as one line and exit with 2."""
+    """Base of every error that skindiff raises on purpose; recipes print it as one line and exit with 2.
+
+    Args:
+        message: what is wrong and the way out. Line breaks, half characters, and the middle of what is far
+            too long come from names and values that others chose, and are left out.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = " ".join(str(message).splitlines()).encode("utf-8", "replace").decode()
+        super().__init__(text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]}[...]{text[-_END:]}")
 
 
 class ConfigError(SkindiffError):

@@ -1,14 +1,25 @@
 """Files and folders that appear in one piece: a reader sees the old content or the new one."""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where nothing more can be written."""
+_NUMBERS = "|".join(map(str, FULL))
+_FULL_IN_WORDS = re.compile(rf"os error ({_NUMBERS})\)|inline_container.cc:\d+\] . unexpected pos")
 PARTIAL = ".partial"
 """How the (hidden) name ends while something is being written: no pattern for a kind of file takes it in."""
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without links; unlike :meth:`~pathlib.Path.resolve` it takes a loop of them as it is."""
+    return Path(os.path.realpath(path))
 
 
 def at_home(value: Any) -> Any:
@@ -22,6 +33,19 @@ def at_home(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: at_home(part) for key, part in value.items()}
     return [at_home(part) for part in value] if isinstance(value, list) else value
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Return whether an error, or one that it followed, says that nothing more can be written."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in FULL:
+            return True
+        # safetensors writes in Rust and torch in C++: the number of the error is in their words, or nowhere.
+        if type(found).__name__ in ("SafetensorError", "RuntimeError") and _FULL_IN_WORDS.search(str(found)):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
 
 
 @contextlib.contextmanager

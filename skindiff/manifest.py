@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from skindiff.errors import RunFolderError
-from skindiff.files import write_atomically
+from skindiff.files import real_path, write_atomically
+from skindiff.foreign import read_json
 
 DONE, MANIFEST = "done.json", "files.json"
 STAGES, CONFIG_FILE = "stages", "config.yaml"
@@ -68,7 +69,7 @@ def read_list(file: Path) -> dict[str, list[Any]]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
         files = found.get("files", {}) if file.name == DONE else found
         if all(isinstance(size, int) and isinstance(digest, str) for size, digest in files.values()):
             return dict(files)
@@ -87,7 +88,7 @@ def refuse_damaged(path: Path, copy: Path | None = None) -> None:
     Raises:
         RunFolderError: a file is gone, or is not what the run wrote.
     """
-    place = path.resolve()
+    place = real_path(path)
     for folder in list(place.parents)[:_DEEP] if place.is_file() else [place, *place.parents][:_DEEP]:
         lists = {folder / DONE: folder.parent.name == STAGES, folder / MANIFEST: _is_run(folder)}
         for file, ours in lists.items():

@@ -6,12 +6,12 @@ folder, report or file of the Hub. The words of the command line go to every pro
 """
 
 import importlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from skindiff.errors import ConfigError, RunFolderError
+from skindiff.foreign import Malformed, read_json, refuse_unlike
 
 GROUP = "skindiff.plugins"
 """Group of the entry points of installed plugins."""
@@ -73,7 +73,13 @@ def refuse_missing_plugins(folder: Path) -> list[str]:
         RunFolderError: one of them is not there.
     """
     file = folder / PLUGINS_FILE
-    used: list[str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    try:
+        used: list[str] = read_json(file) if file.is_file() else []
+        refuse_unlike(used, list[str], PLUGINS_FILE)
+    except Malformed as error:
+        raise RunFolderError(
+            f"plugin: {file} cannot be read ({error}); replace the run by --overwrite"
+        ) from error
     for name in used:
         if name not in _loaded:
             raise RunFolderError(

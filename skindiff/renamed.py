@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from skindiff.errors import ConfigError
+from skindiff.foreign import Malformed
+from skindiff.foreign_yaml import parse_yaml
 
 SINCE = "0.2.0"
 _PRESET = {"clean": "grouped", "paper": "published"}
@@ -96,8 +96,8 @@ def _typed(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 def _read(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except Malformed:
         return text
 
 

@@ -10,9 +10,11 @@ from tests.test_scripts import load_script
 
 
 def write_run(folder: Path, preset: str, accuracy: float) -> str:
-    row = {"arm": "real", "preset": preset, "accuracy": accuracy}
-    parts = ("recipe", "title", "config", "corpus", "splits", "verdicts", "notes", "summary")
-    content: dict[str, Any] = {**{part: [] for part in parts}, "results": [row]}
+    row: dict[str, Any] = {"arm": "real", "preset": preset, "accuracy": accuracy}
+    row |= dict.fromkeys(("scenario", "test_group", "architecture"), "one")
+    row |= dict.fromkeys(("generator", "strategy", "ratio", "train_seed"))
+    content: dict[str, Any] = {"recipe": "one", "title": "One", "config": {}, "corpus": {}, "results": [row]}
+    content |= {part: [] for part in ("splits", "verdicts", "notes", "summary")}
     folder.mkdir()
     (folder / "report.json").write_text(json.dumps(content))
     return str(folder)
@@ -31,5 +33,5 @@ def test_a_renamed_value_is_equal_and_another_score_is_not(
     new = write_run(tmp_path / "new", "grouped", accuracy)
     monkeypatch.setattr("sys.argv", ["compare_runs.py", old, new])
     assert script.main() == status
-    said = "1 of 3 values changed; .0.accuracy 0.5 -> 0.6" if status else "equal (1)"
+    said = "1 of 10 values changed; .0.accuracy 0.5 -> 0.6" if status else "equal ("
     assert f"results: {said}" in capsys.readouterr().out

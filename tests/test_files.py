@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from skindiff.files import PARTIAL, replacing, replacing_folder, write_atomically
+from skindiff.files import PARTIAL, disk_is_full, replacing, replacing_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -59,3 +62,24 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert names(folder) == ["two"]
     with replacing_folder(folder) as partial:
         assert names(partial) == [], "what a failure left is not taken for new"
+
+
+def test_a_full_disk_is_known_from_what_each_library_makes_of_it(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    tensor = torch.zeros(100_000)
+    writes = [
+        lambda: save_file({"a": tensor}, tmp_path / "a.safetensors"),
+        lambda: torch.save({"a": tensor}, tmp_path / "a.pt"),
+        lambda: (tmp_path / "a").write_bytes(bytes(100_000)),
+        lambda: write_atomically(tmp_path / "b", bytes(100_000)),
+    ]
+    for write in writes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+        try:
+            with pytest.raises(Exception) as error:  # of each library its own
+                write()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert disk_is_full(error.value)
+    assert not disk_is_full(RuntimeError("CUDA error"))
+    assert not disk_is_full(FileNotFoundError(2, "no such file"))

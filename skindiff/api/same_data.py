@@ -4,8 +4,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from skindiff.config import parse_config, validate_parts
 from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
@@ -37,10 +35,10 @@ def corpus_of_run(folder: Path) -> tuple[Corpus, Split] | None:
     files = {"corpus": folder / CORPUS_FILE, "split": folder / SPLIT_FILE}
     if not all(file.is_file() for file in files.values()):
         return None
-    settings = {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in files.items()}
     with tempfile.TemporaryDirectory() as place:
-        nested = Path(place) / "nested.yaml"
-        nested.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        config = parse_config(_Parts, [], default=nested)
+        nothing = Path(place) / "nothing.yaml"
+        nothing.write_text("{}\n", encoding="utf-8")
+        given = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+        config = parse_config(_Parts, given, default=nothing)
     corpus = prepare_corpus(config.corpus, folder)
     return corpus, config.split.split(corpus.dataset)

@@ -1,10 +1,9 @@
 """A cell: one classifier's predictions on one test set, and how it is kept on disk between stages."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from skindiff.classification.rows import CellColumns, SeriesColumns
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
+from skindiff.foreign import parse_json, refuse_unlike
+from skindiff.foreign_tables import open_arrays
 
 REAL = "real"
 """The arm of the real training images alone, which every other is compared with."""
@@ -138,6 +139,15 @@ def save_cell(cell: Cell, path: Path) -> None:
         )
 
 
+class _About(TypedDict):
+    """What a file of a cell says of it."""
+
+    key: dict[str, Any]
+    class_names: list[str]
+    optimiser_steps: int
+    record: NotRequired[str]
+
+
 def load_cell(path: Path) -> Cell:
     """Read what :func:`save_cell` wrote.
 
@@ -145,8 +155,9 @@ def load_cell(path: Path) -> Cell:
         RunFolderError: the file is missing or is no cell.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"]))
+        with open_arrays(path) as stored:
+            about = parse_json(str(stored["about"]))
+            refuse_unlike(about, _About, "about")
             return Cell(
                 key=CellKey(**about["key"]),
                 class_names=tuple(about["class_names"]),
@@ -158,6 +169,6 @@ def load_cell(path: Path) -> Cell:
                 optimiser_steps=about["optimiser_steps"],
                 record=about.get("record", ""),
             )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError) as error:
         reason = f"{path.name}: no readable predictions ({error}); delete the file and run again"
         raise RunFolderError(reason) from error

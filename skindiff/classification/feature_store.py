@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skindiff.corpora.image_table import ImageTable
 from skindiff.files import replacing
+from skindiff.foreign_tables import open_arrays
 from skindiff.measures.backbones import Backbone
 from skindiff.progress import progress
 from skindiff.training.augmentation import Augment, Augmenter, working_size
@@ -65,7 +66,7 @@ class FeatureStore:
         for file in sorted(self.folder.glob("*.npz")):
             if file.name not in self._read:
                 try:
-                    with np.load(file, allow_pickle=False) as stored:
+                    with open_arrays(file) as stored:
                         self._known |= dict(zip(stored["keys"].tolist(), stored["features"], strict=True))
                 # Its checksum, or nearly anything that reading it meets.
                 except Exception as error:

@@ -79,7 +79,7 @@ def filter_scores(
             np.save(written, scores)
             write_atomically(stage.folder / SCORES_FILE, written.getvalue())
         stage.finish()
-    found: FloatArray = np.load(stage.folder / SCORES_FILE)
+    found: FloatArray = np.load(stage.folder / SCORES_FILE, allow_pickle=False)
     return found
 
 

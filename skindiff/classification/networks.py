@@ -3,10 +3,10 @@
 import difflib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from datasets import Dataset
 from PIL import Image as PILImage
 from PIL import ImageOps
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from timm.layers import PatchEmbed
 from torch import nn
 from torch.nn import functional
@@ -24,11 +24,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
 from skindiff.errors import ConfigError
+from skindiff.foreign import Malformed, read_json, refuse_unlike
+from skindiff.generators.class_conditional import MOST_PIXELS
 from skindiff.manifest import refuse_damaged
 from skindiff.measures import lite0
 from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment, centre_images, working_size
+from skindiff.weights import parameters_at_most, read_header, read_tensors
 
 Head = Literal["linear", "published"]
 
@@ -203,13 +206,53 @@ def load_classifier(folder: Path) -> SkinClassifier:
     for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} holds no {name}: give a folder written by skindiff's classifiers")
-    read = json.loads((folder / DESCRIPTION_FILE).read_text())
-    description = with_new_names(read, DESCRIPTION_FILE)
-    description["class_names"] = tuple(description["class_names"])
-    architecture = Architecture(**description)
-    model = SkinClassifier(_create(architecture, False, {}), architecture)
-    model.network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    try:
+        read = read_json(folder / DESCRIPTION_FILE)
+        refuse_unlike(read, dict[str, Any], DESCRIPTION_FILE)
+        description = with_new_names(read, DESCRIPTION_FILE)
+        refuse_unlike(description, _Description, DESCRIPTION_FILE)
+        if unknown := description.keys() - {item.name for item in fields(Architecture)}:
+            raise Malformed(f"{DESCRIPTION_FILE} has {len(unknown)} settings that a classifier has not")
+        architecture = Architecture(**{**description, "class_names": tuple(description["class_names"])})
+        _refuse_strange(architecture)
+        refuse_impossible(architecture, None)
+        weights = read_header(folder / WEIGHTS_FILE).numbers
+        with torch.device("meta"), parameters_at_most(weights, "the classifier"):
+            _create(architecture, False, {})
+        model = SkinClassifier(_create(architecture, False, {}), architecture)
+        model.network.load_state_dict(read_tensors(folder / WEIGHTS_FILE))
+    except (Malformed, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"{folder} holds no whole classifier ({reason}): get it again, or train it again"
+        ) from error
     return model.eval()
+
+
+class _Description(TypedDict):
+    """What a classifier's description says."""
+
+    name: str
+    image_size: int
+    class_names: list[str]
+    head: NotRequired[Head]
+    dropout: NotRequired[float]
+    augment: NotRequired[Augment]
+    channels: NotRequired[int]
+    corpus_size: NotRequired[int | None]
+
+
+def _refuse_strange(architecture: Architecture) -> None:
+    sizes = [architecture.image_size, *([architecture.corpus_size] if architecture.corpus_size else [])]
+    names = architecture.class_names
+    if not all(1 <= size <= MOST_PIXELS for size in sizes):
+        raise Malformed(f"its image size is none from 1 to {MOST_PIXELS}")
+    if architecture.channels not in (1, 3):
+        raise Malformed("its channels are neither 1 nor 3")
+    if not 0 <= architecture.dropout < 1:
+        raise Malformed("its dropout is outside 0 to below 1")
+    if not names or len(set(names)) < len(names):
+        raise Malformed("its class_names name none, or one twice")
 
 
 def refuse_impossible(

@@ -24,6 +24,8 @@ from skindiff.classification.jobs import Job, inputs_of
 from skindiff.classification.rows import BestEpoch
 from skindiff.errors import RunFolderError
 from skindiff.files import replacing
+from skindiff.foreign import Malformed
+from skindiff.foreign_tables import read_parquet
 from skindiff.study import Study
 
 Recorded = Literal["take", "only", "ignore"]
@@ -166,6 +168,6 @@ def write_cells(file: Path, cells: Sequence[tuple[Cell, BestEpoch | None]]) -> i
 
 def _read(file: Path) -> list[dict[str, Any]]:
     try:
-        return cast(list[dict[str, Any]], pd.read_parquet(file).to_dict("records"))
-    except (OSError, ValueError) as error:
+        return cast(list[dict[str, Any]], read_parquet(file).to_pandas().to_dict("records"))
+    except Malformed as error:
         raise RunFolderError(f"{file} holds no recorded cells ({error}); restore or delete it") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skindiff.commands.report import show
 from skindiff.commands.signals import Terminated, ending_in_words, status_of
-from skindiff.commands.terminal import complain, say, suggest
+from skindiff.commands.terminal import complain, complain_of_full_disk, say, suggest
 from skindiff.config import ConfigT, parse_config
 from skindiff.corpora.registry import shows_patients
 from skindiff.errors import SkindiffError
@@ -30,6 +30,8 @@ def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], fil
         sys.exit(2)
     except (KeyboardInterrupt, Terminated) as ending:
         sys.exit(status_of(ending))
+    except Exception as error:
+        sys.exit(complain_of_full_disk(error))
     if int(os.environ.get("RANK", "0")) == 0:
         say()
         show(report.parent)

@@ -55,7 +55,8 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     content = read_report(folder)
     say(f"{content['title']}  ({content['recipe']})")
     corpus = content["corpus"]
-    say(f"corpus {corpus['name']}: {corpus['images']} images of {corpus['groups']} groups\n")
+    counts = [f"{corpus[name]} {name}" for name in ("images", "groups") if name in corpus]
+    say(f"corpus {corpus.get('name', '')}: {' of '.join(counts)}\n")
     verdicts = content["verdicts"]
     asked = [one for one in verdicts if one.get("role") in ("primary", "then")] or verdicts
     for verdict in asked:

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from skindiff.commands.launching import (
     PACKAGE,
     accelerate_config,
@@ -18,6 +16,7 @@ from skindiff.commands.launching import (
 from skindiff.commands.settings import first_comment
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
+from skindiff.foreign_yaml import read_yaml
 
 _HOMES = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
 _DEFAULT = "smoke"
@@ -88,8 +87,8 @@ def _output_dir(script: Path, words: list[str]) -> str | None:
     if folder := value("--output_dir"):
         return folder
     file = Path(value("--config") or str(_configs(script)[_DEFAULT]))
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return str(content["output_dir"]) if "output_dir" in content else None
+    content = read_yaml(file)
+    return str(content["output_dir"]) if "output_dir" in (content or {}) else None
 
 
 def _help() -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from skindiff.escaping import visible
+from skindiff.files import disk_is_full
 
 
 def say(text: str = "") -> None:
@@ -18,6 +19,14 @@ def say(text: str = "") -> None:
 def complain(text: str) -> None:
     """Print a line on the standard error, as :func:`say` does."""
     sys.stderr.write(f"{visible(text)}\n")
+
+
+def complain_of_full_disk(error: Exception) -> int:
+    """Say in one line that the disk is full and return the exit status; any other error is raised again."""
+    if not disk_is_full(error):
+        raise error
+    complain("error: output_dir: the disk is full; free some space and go on by --resume, nothing is lost")
+    return 2
 
 
 def suggest(*commands: Sequence[str]) -> None:

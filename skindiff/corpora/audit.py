@@ -27,6 +27,7 @@ from skindiff.corpora.near_duplicates import (
     find_matches,
     workers,
 )
+from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import replacing, write_atomically
@@ -105,10 +106,14 @@ def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path
         CorpusError: a file cannot be opened.
     """
     config.validate()
-    contents = _hash_files(paths, workers(config.near_duplicates))
-    files = {contents[image_id]: path for image_id, path in paths.items()}
+    unopened = {image_id: reason for image_id, path in paths.items() if (reason := why_not_opened(path))}
+    opened = {image_id: path for image_id, path in paths.items() if image_id not in unopened}
+    contents = _hash_files(opened, workers(config.near_duplicates))
+    files = {contents[image_id]: path for image_id, path in opened.items()}
     findings = _cached_findings(files, config, cache_dir)
-    rows = _rows(contents, findings, config)
+    found = {row.image_id: row for row in _rows(contents, findings, config)}
+    found |= {name: AuditRow(name, "undecodable", name, reason) for name, reason in unopened.items()}
+    rows = [found[image_id] for image_id in paths]
     sizes = Counter(Counter(row.group_id for row in rows).values())
     logger.info("audit: statuses %s", dict(Counter(row.status for row in rows)))
     logger.info("audit: groups by number of images %s", dict(sorted(sizes.items())))

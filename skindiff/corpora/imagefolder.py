@@ -33,6 +33,7 @@ from skindiff.corpora.table import (
     table_warnings,
 )
 from skindiff.errors import ConfigError, CorpusError
+from skindiff.files import real_path
 
 METADATA_FILE = "metadata.csv"
 COLUMNS = ("file_name", "skin_type", "group_id")
@@ -107,7 +108,7 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
     facts: dict[str, dict[str, str]] = {}
     table = Path(config.metadata) if config.metadata is not None else folder / METADATA_FILE
     tables = [table, *([Path(config.audit_csv)] if config.audit_csv else [])]
-    warnings = _unused_files(folder, {path.resolve() for path in tables})
+    warnings = _unused_files(folder, {real_path(path) for path in tables})
     if config.metadata is not None or table.exists():
         known = [f"{name}/{file.name}" for name, paths in files.items() for file in paths]
         facts, missing, columns = _read_metadata(table, known)
@@ -125,7 +126,7 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
     return assemble(
         rows,
         class_names,
-        folder.resolve().name,
+        real_path(folder).name,
         missing=missing,
         audit_csv=config.audit_csv,
         warnings=warnings,
@@ -153,7 +154,7 @@ def _unused_files(folder: Path, used: Collection[Path]) -> list[str]:
     """Return warnings about what lies among the images and is not read."""
     places = [folder, *_visible(folder, folders=True)]
     files = [path for place in places for path in _visible(place) if path not in places]
-    tables = [path for path in files if path.suffix.lower() in _TABLES and path.resolve() not in used]
+    tables = [path for path in files if path.suffix.lower() in _TABLES and real_path(path) not in used]
     found = [
         f"{path.relative_to(folder)} is not used: skin types and patients are read from {METADATA_FILE}, or "
         f"from the table that the setting metadata names, with the columns {', '.join(COLUMNS)}"

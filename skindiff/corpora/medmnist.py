@@ -17,8 +17,6 @@ import io
 import math
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +32,8 @@ from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError, SplitError
+from skindiff.foreign import Malformed
+from skindiff.foreign_tables import Arrays, open_arrays
 from skindiff.progress import progress
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")
@@ -114,15 +114,14 @@ def load_medmnist(config: MedMNISTConfig) -> LoadedCorpus:
     columns: dict[str, list[Any]] = {"image": [], "label": [], "image_id": []}
     sizes: list[int] = []
     try:
-        with np.load(file) as archive:
+        with open_arrays(file) as archive:
             for part in PARTS:
                 images, labels = _read_part(archive, part, config, len(names), file)
                 sizes.append(len(images))
                 columns["image"] += _encode(images, f"reading {file.name}, {part}")
                 columns["label"] += labels.tolist()
                 columns["image_id"] += [f"{config.dataset}-{part}-{row:05d}" for row in range(len(images))]
-    # A file that is no archive, a pickle, a damaged zip or a truncated member each fails in its own way.
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Malformed as error:
         raise CorpusError(
             f"data_dir: {file} cannot be read as an archive of arrays ({error}); fetch it again"
         ) from error
@@ -303,13 +302,13 @@ def _archive(config: MedMNISTConfig, record: Mapping[str, Any]) -> Path:
 
 
 def _read_part(
-    archive: Any, part: str, config: MedMNISTConfig, classes: int, file: Path
+    archive: Arrays, part: str, config: MedMNISTConfig, classes: int, file: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (n, size, size) or (n, size, size, 3) uint8 images and (n,) labels of one part, checked."""
     for key in (f"{part}_images", f"{part}_labels"):
-        if key not in archive.files:
+        if key not in archive:
             raise CorpusError(
-                f"data_dir: {file} has no array {key!r} (it has {', '.join(archive.files) or 'none'}); "
+                f"data_dir: {file} has no array {key!r} (it has {', '.join(archive)[:200] or 'none'}); "
                 "give an archive of MedMNIST"
             )
     images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]

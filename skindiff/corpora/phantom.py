@@ -58,6 +58,9 @@ class PhantomConfig:
             raise ConfigError(
                 f"{path}images_per_class: unknown skin type {types[0]!r}; use I, II, III, IV, V or VI"
             )
+        if negative := [name for name, count in self.images_per_class.items() if count < 0]:
+            count = self.images_per_class[negative[0]]
+            raise ConfigError(f"{path}images_per_class: {count} of {negative[0]} is below 0; give 0 or more")
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         if not 0 <= self.repeat_share <= 0.5:

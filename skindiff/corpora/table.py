@@ -1,6 +1,9 @@
 """What a corpus declares of itself, what its loader gives back, and how loaders read csv files."""
 
 import csv
+import errno
+import io
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +15,11 @@ from datasets import Dataset
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import CorpusError
 from skindiff.escaping import spreadsheet
+from skindiff.foreign import Malformed, read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_MOST_TABLE = 2**28
+"""Bytes of a csv file: a million rows have a hundred million."""
 KEPT_STATUSES = ("ok", "duplicate")
 """Statuses of the audit whose images stay in the corpus; all others are quarantined."""
 
@@ -93,6 +99,17 @@ class ImageRow:
     """Patient or lesion, None where it is not known: the image is then a group of its own."""
 
 
+def why_not_opened(file: Path) -> str | None:
+    """Return why an image is left alone, None for a file or for nothing at all; links are followed."""
+    try:
+        kind = file.stat().st_mode
+    except OSError as error:
+        if not file.is_symlink():
+            return None
+        return "a link that leads to itself" if error.errno == errno.ELOOP else "a link that leads nowhere"
+    return None if stat.S_ISREG(kind) else "no regular file, but a folder, a pipe or a device"
+
+
 def assemble(
     rows: Sequence[ImageRow],
     class_names: Sequence[str],
@@ -107,10 +124,13 @@ def assemble(
     Raises:
         CorpusError: no row is left, the audit cannot be read, or it does not cover the images.
     """
-    quarantined: list[tuple[str, str]] = []
+    reasons = {row.image_id: reason for row in rows if (reason := why_not_opened(row.file))}
+    quarantined = list(reasons.items())
+    rows = [row for row in rows if row.image_id not in reasons]
     groups = _own_groups(rows)
     if audit_csv is not None:
-        rows, groups, quarantined = _apply_audit(rows, audit_csv)
+        rows, groups, unfit = _apply_audit(rows, audit_csv)
+        quarantined += unfit
     if not rows:
         raise CorpusError(
             f"data_dir: no image of {corpus} is left ({len(missing)} missing, {len(quarantined)} unfit); "
@@ -223,20 +243,18 @@ def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str,
         CorpusError: the file cannot be read or has no such column.
     """
     try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, restval="")
-            names = [name.strip() for name in reader.fieldnames or ()]
-            for column in columns:
-                if column not in names:
-                    raise CorpusError(
-                        f"{setting}: {file} has no column {column!r} (it has {', '.join(names) or 'none'}); "
-                        "rename the column in the csv or give another file"
-                    )
-            reader.fieldnames = names
-            return [{name: row[name].strip() for name in names} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CorpusError(f"{setting}: cannot read {file} ({reason}); give the path of a csv file") from error
+        reader = csv.DictReader(io.StringIO(read_text(file, _MOST_TABLE), newline=""), restval="")
+        names = [name.strip() for name in reader.fieldnames or ()]
+        for column in columns:
+            if column not in names:
+                raise CorpusError(
+                    f"{setting}: {file} has no column {column!r} among the {len(names)} that it has; "
+                    "rename the column in the csv or give another file"
+                )
+        reader.fieldnames = names
+        return [{name: row[name].strip() for name in names} for row in reader]
+    except (Malformed, csv.Error) as error:
+        raise CorpusError(f"{setting}: cannot read {file} ({error}); give the path of a csv file") from error
 
 
 def read_skin_type(cell: str, setting: str, image_id: str) -> str | None:

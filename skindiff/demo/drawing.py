@@ -277,7 +277,7 @@ def _source(image_id: str, condition: str, pixels: Pixels | None = None) -> Data
 
 def _condition(words: str) -> str:
     words = " ".join(words.split())
-    if not words or len(words) > _LONGEST_CONDITION:
+    if not words.isprintable() or not 0 < len(words) <= _LONGEST_CONDITION:
         raise GeneratorError(
             f"condition: give one in 1 to {_LONGEST_CONDITION} characters, such as red patch"
         )
@@ -310,4 +310,4 @@ def _check(config: DemoConfig, steps: int, guidance_scale: float, seed: int, cou
         ("images", count, 1, max(config.max_images, len(SKIN_TYPES))),
     ):
         if not least <= value <= most:
-            raise SynthesisError(f"{name}: {value:g} is outside {least} to {most}")
+            raise SynthesisError(f"{name}: {str(value)[:20]} is outside {least} to {most}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from skindiff.errors import HubError, RunFolderError
+from skindiff.files import real_path
 from skindiff.hub.staging import read_own
 
 REPORT = "report.md"
@@ -34,7 +35,7 @@ def report_page(folder: Path) -> str:
 
 
 def _inlined(folder: Path, target: str) -> str:
-    path = (folder / target).resolve()
-    if path.suffix != ".png" or not path.is_relative_to(folder.resolve()) or not path.is_file():
+    path = real_path(folder / target)
+    if path.suffix != ".png" or not path.is_relative_to(real_path(folder)) or not path.is_file():
         return ""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -10,21 +10,31 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import torch
 import yaml
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import get_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
-from skindiff.generators.models import quiet_loading
+from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
+from skindiff.foreign_yaml import read_yaml
+from skindiff.generators.models import first_words, quiet_loading
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.generators.tokens import TokenMap, add_tokens, set_tokenizer, text_home, token_ids
+from skindiff.generators.tokens import (
+    MOST_VECTORS,
+    TokenMap,
+    add_tokens,
+    is_placeholder,
+    set_tokenizer,
+    text_home,
+    token_ids,
+)
+from skindiff.weights import metadata_json, read_header, read_tensors
 
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
@@ -32,7 +42,28 @@ ADAPTER_NAME = "skindiff"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 TOKENS_FILE = "tokens.json"
 """What is in every folder of an adapter, and nowhere else."""
+_HALVES = ("lora_A", "lora_B")
+"""An update is the product of two matrices."""
+_LONGEST = 100
+"""Characters of an initialiser."""
 _EMBEDDINGS, _CONFIG, _LOG = "learned_embeds", "config.yaml", "training_log.csv"
+
+
+class _Entry(TypedDict):
+    """What ``tokens.json`` says of a condition."""
+
+    token: str
+    vectors: int
+    initialiser: str
+
+
+class _Config(TypedDict, total=False):
+    """What is read of ``config.yaml``."""
+
+    base_model: str | None
+    base_class: str
+    textual_inversion: dict[str, Any] | None
+    lora: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -114,19 +145,39 @@ def read_adapter(folder: Path) -> Adapter:
         GeneratorError: ``folder`` is not a complete adapter.
     """
     try:
-        entries = json.loads((folder / TOKENS_FILE).read_text(encoding="utf-8"))
-        config = yaml.safe_load((folder / _CONFIG).read_text(encoding="utf-8"))
-        with (folder / _LOG).open(newline="", encoding="utf-8") as stream:
-            log = [_typed(row) for row in csv.DictReader(stream)]
-        tokens = TokenMap({condition: entry["token"] for condition, entry in entries.items()})
-        for entry in entries.values():
-            tokens = replace(tokens, vectors=entry["vectors"], initialiser=entry["initialiser"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        entries = read_json(folder / TOKENS_FILE)
+        refuse_unlike(entries, dict[str, _Entry], TOKENS_FILE)
+        config = read_yaml(folder / _CONFIG)
+        refuse_unlike(config, _Config, _CONFIG)
+        if not config.get("base_class", "StableDiffusionPipeline").isidentifier():  # it goes into snippets
+            raise Malformed(f"{_CONFIG} has a base_class that is no name")
+        text = read_text(folder / _LOG)
+        log = [_typed(row) for row in csv.DictReader(text.splitlines(), strict=True)]
+        tokens = _token_map(entries)
+    except (ValueError, TypeError, csv.Error) as error:
+        reason = error if isinstance(error, Malformed) else f"{_LOG} is no log"
         raise GeneratorError(
-            f"adapter {str(folder)!r} cannot be read ({type(error).__name__}): give the adapter folder of a "
-            "finished training"
+            f"adapter {str(folder)!r} cannot be read ({reason}): give the adapter folder of a finished "
+            "training"
         ) from error
     return Adapter(folder, tokens, config, log, (folder / LORA_FILE).is_file())
+
+
+def _token_map(entries: Mapping[str, "_Entry"]) -> TokenMap:
+    """Return what an adapter's own file says of its tokens.
+
+    Raises:
+        Malformed: a token is none that skindiff names, two are one, or they disagree.
+    """
+    names = [entry["token"] for entry in entries.values()]
+    if len(set(names)) < len(names) or not all(map(is_placeholder, names)):
+        raise Malformed(f"{TOKENS_FILE} has a token that is no <word>, or one twice")
+    about = {(entry["vectors"], entry["initialiser"]) for entry in entries.values()}
+    if len(about) > 1 or not all(1 <= vectors <= MOST_VECTORS for vectors, _ in about):
+        raise Malformed(f"{TOKENS_FILE} has vectors that are not 1 to {MOST_VECTORS}, the same for all")
+    if any(len(initialiser) > _LONGEST for _, initialiser in about):
+        raise Malformed(f"{TOKENS_FILE} has an initialiser of more than {_LONGEST} characters")
+    return TokenMap(dict(zip(entries, names, strict=True)), *next(iter(about), ()))
 
 
 def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapter:
@@ -152,15 +203,16 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
     with torch.no_grad():
         for condition, rows in ids.items():
             weight[rows] = embeddings[condition].to(weight)
-    if adapter.config.get("lora", {}).get("zero_terminal_snr"):
+    if (adapter.config.get("lora") or {}).get("zero_terminal_snr"):
         use_zero_terminal_snr(pipeline)
     if adapter.has_lora:
         try:
             _load_lora(pipeline, adapter.folder, fuse)
-        except (RuntimeError, ValueError, SafetensorError) as error:
+        # Beside its own errors PEFT lets through nearly anything that strange settings can raise.
+        except Exception as error:
             _restore(pipeline, before)
             raise GeneratorError(
-                f"adapter {str(folder)!r} does not fit this model ({str(error).strip().splitlines()[0]}): "
+                f"adapter {str(folder)!r} does not fit this model ({first_words(error)}): "
                 f"load it into its own base model, {adapter.config.get('base_model')}"
             ) from error
     return replace(adapter, fused=fuse and adapter.has_lora, before=before)
@@ -254,7 +306,35 @@ def _metadata(module: Any) -> dict[str, Any]:
     return {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
 
 
+def _refuse_strange_lora(path: Path) -> None:
+    """Refuse a LoRA with weights that are not finite, or whose settings ask for more than they hold.
+
+    Raises:
+        Malformed: see there.
+    """
+    header = read_header(path)
+    settings = metadata_json(header, LORA_ADAPTER_METADATA_KEY)
+    refuse_unlike(settings or {}, dict[str, Any], "its settings")
+    halves = {kind: {name.replace(kind, "") for name in header.shapes if kind in name} for kind in _HALVES}
+    if halves[_HALVES[0]] != halves[_HALVES[1]]:
+        raise Malformed("half of an update is missing")
+    widest = max((max(shape, default=0) for shape in header.shapes.values()), default=0)
+    for name, value in (settings or {}).items():
+        kind = name.rpartition(".")[2]
+        for one in value.values() if isinstance(value, dict) and kind.endswith("_pattern") else [value]:
+            if kind in ("r", "rank_pattern") and not (type(one) is int and 1 <= one <= widest):
+                raise Malformed("its settings have a rank that its weights have not")
+            if kind in ("lora_alpha", "alpha_pattern") and not _is_scale(one):
+                raise Malformed("its settings have an alpha that is no number from 0 to a million")
+    read_tensors(path)
+
+
+def _is_scale(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 10**6
+
+
 def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
+    _refuse_strange_lora(folder / LORA_FILE)
     with quiet_loading():
         pipeline.load_lora_weights(
             str(folder),
@@ -279,10 +359,11 @@ def _read_embeddings(adapter: Adapter, pipeline: Any) -> dict[str, torch.Tensor]
     for condition, token in adapter.tokens.tokens.items():
         path = adapter.folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors"
         try:
-            embedding = load_file(path)[token]
-        except (OSError, KeyError, SafetensorError) as error:
+            embedding = read_tensors(path)[token]
+        except (KeyError, Malformed) as error:
+            reason = error if isinstance(error, Malformed) else "it lacks its token"
             raise GeneratorError(
-                f"adapter file {str(path)!r} cannot be read: train the tokens again"
+                f"adapter file {str(path)!r} cannot be read ({reason}): train the tokens again"
             ) from error
         if tuple(embedding.shape) != expected:
             raise GeneratorError(

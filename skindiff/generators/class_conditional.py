@@ -11,6 +11,8 @@ from huggingface_hub import snapshot_download
 from skindiff.errors import GeneratorError
 
 OutputType = Literal["pil", "np", "pt"]
+MOST_PIXELS = 4096
+"""Height and width of an image, of the largest networks that generate whole ones."""
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -31,7 +33,17 @@ class ClassConditionalPipeline(DiffusionPipeline):
     needs_images: bool = False
 
     def _register(self, class_names: Sequence[str], image_size: int, channels: int) -> None:
-        """Keep the classes in the order of their codes, the side in pixels, and 1 (grey) or 3 channels."""
+        """Keep the classes in the order of their codes, the side in pixels, and 1 (grey) or 3 channels.
+
+        Raises:
+            GeneratorError: one of them cannot be meant.
+        """
+        if not all(isinstance(name, str) for name in class_names) or len(set(class_names)) < len(class_names):
+            raise GeneratorError("class_names: give words, each once")
+        if type(image_size) is not int or not 1 <= image_size <= MOST_PIXELS:
+            raise GeneratorError(f"image_size: {str(image_size)[:40]} is no whole number up to {MOST_PIXELS}")
+        if channels not in (1, 3):
+            raise GeneratorError(f"channels: {str(channels)[:40]} is neither 1 (grey) nor 3")
         self.register_to_config(class_names=list(class_names), image_size=image_size, channels=channels)
 
     @classmethod

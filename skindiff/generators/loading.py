@@ -6,13 +6,8 @@ from diffusers import DiffusionPipeline
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.families import FAMILIES, family_of_pipeline, imported
-from skindiff.generators.models import (
-    first_words,
-    model_folder,
-    pipeline_class_name,
-    quiet_loading,
-    split_revision,
-)
+from skindiff.generators.foreign_folder import load_checked
+from skindiff.generators.models import pipeline_class_name, split_revision
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, load_pipeline
 
 
@@ -44,22 +39,8 @@ def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
             f"model {model!r} is a {name or 'pipeline without a class name'}, which skindiff does not know; "
             f"give one of {', '.join(known)}, or load its plugin first"
         )
-    kind = imported(family.pipeline)
     place, revision = split_revision(model, revision)
-    folder = model_folder(place)
-    try:
-        with quiet_loading():
-            pipeline = kind.from_pretrained(
-                str(folder or place),
-                revision=revision,
-                use_safetensors=True,
-                local_files_only=folder is not None,
-            )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise GeneratorError(
-            f"model {model!r} cannot be loaded ({first_words(error)}): check that it is complete, as "
-            "save_pretrained wrote it, in safetensors"
-        ) from error
+    pipeline = load_checked(imported(family.pipeline), place, revision)
     pipeline.set_progress_bar_config(disable=True)
     for module in pipeline.components.values():
         if hasattr(module, "requires_grad_"):

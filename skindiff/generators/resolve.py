@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from skindiff.errors import GeneratorError
 from skindiff.files import at_home
+from skindiff.foreign import Malformed
+from skindiff.foreign_yaml import read_yaml
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
@@ -18,6 +19,7 @@ from skindiff.generators.models import (
     BUNDLED_MODEL,
     HUB_ERRORS,
     INDEX,
+    is_folder,
     model_folder,
     model_revision,
     not_found,
@@ -225,6 +227,9 @@ def _model_of_run(settings: Path) -> str | None:
     """Return the folder that the settings of a training name as its model, if it is there."""
     if not settings.is_file():
         return None
-    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    try:
+        content = read_yaml(settings)
+    except Malformed as error:
+        raise GeneratorError(f"base_model: {settings} cannot be read ({error}); give --base_model") from error
     model = content.get("model") if isinstance(content, dict) else None
-    return model if isinstance(model, str) and Path(model).is_dir() else None
+    return model if isinstance(model, str) and is_folder(model) else None

@@ -13,6 +13,9 @@ from transformers import CLIPTokenizer
 from skindiff.errors import GeneratorError
 from skindiff.generators.text_to_image.loading import architecture_of
 
+MOST_VECTORS = 64
+"""Rows of a placeholder; a prompt has 77 places for all its words."""
+
 
 @dataclass(frozen=True)
 class TokenMap:
@@ -53,14 +56,19 @@ def placeholder_for(condition: str) -> str:
     return f"<skindiff-{slug}>"
 
 
+def is_placeholder(word: str) -> bool:
+    """Return whether a word can be a placeholder: its name becomes a file's."""
+    return re.fullmatch(r"<[\w-][\w.-]{0,100}>", word) is not None
+
+
 def make_token_map(conditions: Sequence[str], vectors: int = 1, initialiser: str = "skin") -> TokenMap:
     """Name the placeholders of ``conditions``.
 
     Raises:
         GeneratorError: two conditions would share a placeholder, or ``vectors`` is below 1.
     """
-    if vectors < 1:
-        raise GeneratorError(f"vectors is {vectors}: give each condition at least 1")
+    if not 1 <= vectors <= MOST_VECTORS:
+        raise GeneratorError(f"vectors is {vectors}: give each condition at least 1, at most {MOST_VECTORS}")
     tokens: dict[str, str] = {}
     for condition in conditions:
         token = placeholder_for(condition)

@@ -1,6 +1,5 @@
 """What a folder holds that can be pushed, and the push of each kind."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, get_args
 
 from skindiff.errors import ConfigError
 from skindiff.escaping import visible
+from skindiff.foreign import parse_json
 from skindiff.hub.client import Pushed
 from skindiff.hub.leaving import Kind
 from skindiff.hub.staging import read_own
@@ -78,7 +78,7 @@ def class_words(kind: Kind, folder: str) -> list[str]:
         return []
     mark = {"adapter": "tokens.json", "pipeline": "model_index.json", "classifier": "classifier.json"}
     try:
-        read = json.loads(read_own(place, mark.get(kind, "report.json")))
+        read = parse_json(read_own(place, mark.get(kind, "report.json")).decode("utf-8"))
         if kind == "run":
             rows = read.get("results", ())
             return list(dict.fromkeys(name for row in rows for name in row.get("per_class_f1", ())))

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from skindiff.errors import HubError
+from skindiff.foreign import parse_json
 from skindiff.hub.client import redacted
 
 _ROOT = (
@@ -91,7 +92,7 @@ def clean_json(content: bytes) -> bytes:
 
     The bytes of one that holds neither stay as they are.
     """
-    read = json.loads(content)
+    read = parse_json(content.decode("utf-8"))
     clean = shareable(read)
     if isinstance(clean, dict):
         clean = {name: part for name, part in clean.items() if name not in _LOADED_FROM}
@@ -108,7 +109,8 @@ def clean_png(image: bytes | Path) -> bytes:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             mode = opened.mode if opened.mode in ("L", "RGB", "RGBA") else "RGB"
             pixels = opened.convert(mode)
-    except OSError as error:
+    # A damaged file can make a decoder raise nearly anything.
+    except Exception as error:
         raise HubError(
             "an image cannot be decoded, so it is not known what it holds; make it again"
         ) from error

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
+from skindiff.files import real_path
+from skindiff.foreign import parse_json
+from skindiff.foreign_yaml import parse_yaml
 from skindiff.hub.clean import model_name, without_folders, without_folders_in_words
 from skindiff.hub.leaving import shared_report
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
 from skindiff.hub.staging import read_own
 from skindiff.manifest import refuse_damaged
-from skindiff.renamed import with_new_names
 from skindiff.report.content import ReportContent
-from skindiff.report.read import current
+from skindiff.report.read import checked_report
 
 
 @dataclass
@@ -131,7 +131,7 @@ def _terms(corpus: str, own_licence: str | None) -> CorpusTerms:
 
 def _run_around(artefact: Path) -> Path | None:
     """Return the run folder that an artefact is, or lies in."""
-    artefact = artefact.resolve()
+    artefact = real_path(artefact)
     for folder in (artefact, *artefact.parents):
         whole = (folder / "report.json").is_file() or (folder / "stages").is_dir()
         if whole and (folder / "config.yaml").is_file():
@@ -145,20 +145,24 @@ def _report(run: Path) -> ReportContent:
         return {}
     refuse_damaged(path)
     try:
-        read = json.loads(read_own(run, path.name))
-        return shared_report(cast(dict[str, Any], current(with_new_names(read, str(path)))))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
+        read = parse_json(read_own(run, path.name).decode("utf-8"))
+        return shared_report(cast(dict[str, Any], checked_report(read, str(path))))
+    except ValueError as error:
+        raise HubError(f"run: {path} cannot be read ({error}); run the study again with --resume") from error
 
 
 def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
-    config = report.get("config") or yaml.safe_load(read_own(run, "config.yaml"))
+    try:
+        config = report.get("config") or parse_yaml(read_own(run, "config.yaml").decode("utf-8"))
+    except ValueError as error:
+        raise HubError(f"run: {run / 'config.yaml'} cannot be read ({error})") from error
     corpus = config.get("corpus") if isinstance(config, dict) else None
     if not isinstance(corpus, dict) or not corpus.get("name"):
         return None
     name = str(corpus["name"])
     setting = CORPORA[name].licence_by if name in CORPORA else None
-    return f"{name}/{(corpus.get(name) or {}).get(setting, '')}".rstrip("/") if setting else name
+    own = corpus.get(name)
+    return f"{name}/{own.get(setting, '') if isinstance(own, dict) else ''}".rstrip("/") if setting else name
 
 
 def _commands(report: ReportContent) -> list[str]:

@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import yaml
 
 from skindiff.classification.cells import PREFIX
 from skindiff.errors import HubError
 from skindiff.escaping import markdown
+from skindiff.foreign import Malformed, parse_json, refuse_unlike
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
 from skindiff.hub.clean import clean_json, model_name
@@ -41,6 +42,14 @@ _GENERATOR_LIMITS = (
     "It learnt from few images and may repeat them; compare its images with them before sharing any.",
     "The skin type that a prompt asks for is matched approximately; measure it.",
 )
+
+
+class _OwnIndex(TypedDict):
+    """What is read of the index of a class-conditional generator."""
+
+    class_names: list[str]
+    image_size: int
+    channels: int
 
 
 def push_adapter(
@@ -209,8 +218,6 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     learnt += ["a LoRA"] if adapter.has_lora else []
     # Adapters of before 0.2.0 do not say it: there was one class.
     base_class = str(adapter.config.get("base_class", "StableDiffusionPipeline"))
-    if not base_class.isidentifier():
-        raise HubError(f"base_class: {base_class!r} is no class of diffusers; train the adapter again")
     lines = usage.adapter_usage(
         repo_id,
         base,
@@ -218,7 +225,7 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
         prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
-        terminal_snr=bool(adapter.config.get("lora", {}).get("zero_terminal_snr")),
+        terminal_snr=bool((adapter.config.get("lora") or {}).get("zero_terminal_snr")),
     )
     return Card(
         title=repo_id.split("/")[1],
@@ -338,7 +345,7 @@ def pipeline_components(folder: Path) -> list[str]:
     from skindiff.generators.models import INDEX
 
     try:
-        index = dict(json.loads(read_own(folder, INDEX)))
+        index = dict(parse_json(read_own(folder, INDEX).decode("utf-8")))
     except (ValueError, TypeError) as error:
         raise HubError(f"folder: {INDEX} of {folder} cannot be read; save the pipeline again") from error
     names = [name for name, kind in index.items() if isinstance(kind, list) and kind[:1] != [None]]
@@ -350,7 +357,7 @@ def pipeline_components(folder: Path) -> list[str]:
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     """Return what a pipeline of ours is, and how to use it."""
     from skindiff.generators.families import family_of_pipeline, imported
-    from skindiff.generators.models import INDEX
+    from skindiff.generators.models import INDEX, read_index
 
     family = family_of_pipeline(name)
     if family is None:
@@ -358,7 +365,11 @@ def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
             f"folder: {folder} holds a {name}, which skindiff does not know; give one of its own kinds"
         )
     kind = imported(family.pipeline)
-    index: Mapping[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    index = read_index(folder / INDEX, str(folder))
+    try:
+        refuse_unlike(index, _OwnIndex, INDEX)
+    except Malformed as error:
+        raise HubError(f"folder: {folder} holds no whole {name} ({error}); save it again") from error
     names: Sequence[str] = index["class_names"]
     size, channels = index["image_size"], index["channels"]
     verb = "reconstructs images" if kind.needs_images else "generates images"

@@ -1,6 +1,5 @@
 """Pushing the results of a run: what may be read by anyone, without what it was computed from."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import yaml
 
 from skindiff.errors import HubError
 from skindiff.escaping import markdown, prose
+from skindiff.foreign import read_json
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results
 from skindiff.hub.clean import clean_png, clean_text
@@ -116,7 +116,7 @@ def report_of(own: Path) -> dict[str, Any]:
     """
     path = own / "report.json"
     try:
-        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+        return dict(read_json(path)) if path.is_file() else {}
     except (ValueError, TypeError) as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
 

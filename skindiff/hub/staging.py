@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from skindiff.errors import HubError, SkindiffError
+from skindiff.foreign import parse_json
 from skindiff.hub.clean import shareable
 from skindiff.manifest import refuse_damaged
 
@@ -82,10 +83,10 @@ def bare_weights(path: Path) -> None:
         if length > _LARGEST_HEADER:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again")
         try:
-            header: dict[str, Any] = dict(json.loads(stream.read(length)))
+            header: dict[str, Any] = dict(parse_json(stream.read(length).decode("utf-8")))
+            metadata: dict[str, Any] = dict(header.get("__metadata__") or {})
         except (ValueError, TypeError) as error:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again") from error
-        metadata = header.get("__metadata__") or {}
         kept = {name: text for name, text in metadata.items() if (name, text) == ("format", "pt")}
         if _LORA_METADATA in metadata:
             kept[_LORA_METADATA] = _bare_lora(metadata[_LORA_METADATA])
@@ -103,7 +104,7 @@ def bare_weights(path: Path) -> None:
 
 def _bare_lora(text: str) -> str:
     try:
-        settings = dict(json.loads(text))
+        settings = dict(parse_json(text))
     except (ValueError, TypeError):
         return "{}"
     kept = {name: _numbers(part, name.rpartition(".")[2] in _LORA_WORDS) for name, part in settings.items()}

@@ -16,6 +16,7 @@ from skindiff.classification.networks import (
     load_classifier,
 )
 from skindiff.errors import HubError
+from skindiff.files import real_path
 from skindiff.hub.clean import clean_json, shareable
 from skindiff.hub.client import Content
 
@@ -51,7 +52,7 @@ def read_classifier(folder: Path) -> SkinClassifier:
     """Return the classifier whose repository :func:`classifier_files` made, in evaluation mode."""
     with tempfile.TemporaryDirectory() as place:
         for name, ours in ((WEIGHTS, WEIGHTS_FILE), (DESCRIPTION_FILE, DESCRIPTION_FILE)):
-            (Path(place) / ours).symlink_to((folder / name).resolve())
+            (Path(place) / ours).symlink_to(real_path(folder / name))
         return load_classifier(Path(place))
 
 

@@ -11,7 +11,7 @@ from skindiff.errors import ConfigError
 from skindiff.escaping import prose
 from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
-from skindiff.files import write_atomically
+from skindiff.files import real_path, write_atomically
 from skindiff.report.content import ReportContent
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
@@ -59,7 +59,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     if len(folders) < 2:
         raise ConfigError("runs: name at least two folders of finished runs")
-    places = [folder.resolve() for folder in folders]
+    places = [real_path(folder) for folder in folders]
     if len(set(places)) < len(places):
         raise ConfigError(f"runs: {', '.join(map(str, folders))} names a folder twice; name each once")
     return [
@@ -101,7 +101,7 @@ def _corpus(run: Run) -> str:
 
 
 def _classifier(run: Run) -> str:
-    kinds = {(row["architecture"], row["optimiser_steps"]) for row in run.content["results"]}
+    kinds = {(row["architecture"], row.get("optimiser_steps") or 0) for row in run.content["results"]}
     return ", ".join(f"{name}, {steps} steps" if steps else name for name, steps in sorted(kinds)) or _NONE
 
 

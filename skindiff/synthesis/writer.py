@@ -1,7 +1,6 @@
 """Writing a plan's images into Parquet shards: each one whole or absent, so that a killed run continues."""
 
 import copy
-import errno
 import hashlib
 import io
 import json
@@ -19,12 +18,14 @@ import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from datasets import Dataset, Features, concatenate_datasets
+from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from skindiff.errors import SynthesisError
-from skindiff.files import write_atomically
+from skindiff.files import disk_is_full, write_atomically
+from skindiff.foreign import Malformed, read_json, refuse_unlike
+from skindiff.foreign_tables import read_parquet
 from skindiff.manifest import refuse_damaged
 from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 
 PLAN_FILE, SUMMARY_FILE, PROTOTYPES_FILE = "plan.json", "summary.json", "tone_prototypes.safetensors"
 _METADATA_KEY = b"skindiff"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RowDrawer(Protocol[RowT_contra]):
@@ -164,8 +164,18 @@ def write_rows(
 
 def load_summary(folder: Path) -> SynthesisSummary:
     """Return what :func:`write_rows` left beside the shards."""
-    summary: SynthesisSummary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    try:
+        summary: SynthesisSummary = read_json(folder / SUMMARY_FILE)
+        refuse_unlike(summary, SynthesisSummary, SUMMARY_FILE)
+    except Malformed as error:
+        raise SynthesisError(
+            f"{folder / SUMMARY_FILE} cannot be read ({error}): run the synthesis again with --resume"
+        ) from error
     return summary
+
+
+_READ = ("image", "label", "image_id", "generator")
+"""Columns without which a synthetic data set is none."""
 
 
 def load_synthetic(folder: Path) -> Dataset:
@@ -183,17 +193,30 @@ def load_synthetic(folder: Path) -> Dataset:
     paths = sorted(folder.glob("synthetic-*-of-*.parquet"))
     if not paths:
         raise SynthesisError(f"{folder} holds no synthetic images: run the synthesis first")
-    expected = int(paths[0].stem.rsplit("-", 1)[1])
+    digits = paths[0].stem.rsplit("-", 1)[1]
+    expected = int(digits) if digits.isdecimal() and len(digits) < 10 else -1
     if len(paths) != expected:
         raise SynthesisError(
             f"{folder} holds {len(paths)} of {expected} shards: run the synthesis again with "
             "--resume to finish it"
         )
-    tables = [pq.read_table(path) for path in paths]
-    features = Features.from_arrow_schema(tables[0].schema)
-    return concatenate_datasets(
-        [Dataset(table.replace_schema_metadata(features.arrow_schema.metadata)) for table in tables]
-    )
+    try:
+        tables = [read_parquet(path) for path in paths]
+        features = Features.from_arrow_schema(tables[0].schema)
+        if missing := [name for name in _READ if name not in features]:
+            raise Malformed(f"no column {missing[0]}")
+        if not isinstance(features["label"], ClassLabel) or not isinstance(features["image"], Image):
+            raise Malformed("its labels are no classes, or its images none")
+        return concatenate_datasets(
+            [Dataset(table.replace_schema_metadata(features.arrow_schema.metadata)) for table in tables]
+        )
+    # What datasets makes of a strange schema can fail in any way.
+    except Exception as error:
+        reason = error if isinstance(error, Malformed) else type(error).__name__
+        raise SynthesisError(
+            f"{folder} holds no readable synthetic images ({reason}): get them again, or run the synthesis "
+            "again"
+        ) from error
 
 
 def load_prototypes(folder: Path) -> TonePrototypes | None:
@@ -293,7 +316,7 @@ def _write_file(path: Path, content: bytes, shards_left: int = 1) -> None:
     try:
         write_atomically(path, content, durable=True)
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if disk_is_full(error):
             need = len(content) / 2**20
             raise SynthesisError(
                 f"output folder {path.parent} is full: {path.name} needs {need:.2f} MiB (about "

@@ -170,7 +170,7 @@ def test_images_reach_the_cache(folder, tmp_path):
         (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpg, .jpeg, .png\)"),
         (
             lambda root: write_metadata(root / "metadata.csv", header=("name",)),
-            "no column 'file_name' .it has name",
+            "no column 'file_name' among the",
         ),
         (
             lambda root: write_metadata(root / "metadata.csv", ("1.jpg", "V", "")),

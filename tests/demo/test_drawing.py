@@ -80,12 +80,16 @@ def test_what_cannot_be_drawn_is_said(cache: GeneratorCache, generators: list[st
     good = DrawRequest("tiny", "eczema", steps=2, count=1)
     for wrong, said in (
         (replace(good, steps=500), "steps: 500 is outside 1 to 50"),
+        (replace(good, seed=10**400), "seed: 1000"),
         (replace(good, guidance_scale=float("nan")), "guidance"),
         (replace(good, count=0), "images: 0"),
         (replace(good, seed=-1), "seed"),
     ):
         with pytest.raises(SynthesisError, match=said):
             drawn(cache, wrong)
+    for words in ("", "\ud800", "a\0b", "x" * 10**5):
+        with pytest.raises(GeneratorError, match="condition: give one in"):
+            drawn(cache, replace(good, condition=words))
     with pytest.raises(GeneratorError, match="no learned token"):
         drawn(cache, replace(good, condition="<skindiff-x>"))
     with pytest.raises(GeneratorError, match="no such folder"):

@@ -54,6 +54,8 @@ def _summary(arm: str, mean: float | None, delta: float | None) -> dict[str, obj
     return {
         **key,
         **series,
+        **dict.fromkeys(("chance", "reference")),
+        **dict.fromkeys(("cells", "groups", "images"), 3),
         "mean": mean,
         "delta": delta,
         **(ends if mean is not None else dict.fromkeys(ends)),
@@ -70,12 +72,15 @@ def run_folder(folder: Path, corpus: str = "fitzpatrick17k") -> Path:
     config |= {"split": {"scenario": "iii", "majority_types": ["I", "II"], "minority_types": ["V"]}}
     (folder / "config.yaml").write_text(yaml.safe_dump({**config, "output_dir": "/home/alice/run"}))
     result = {**_summary("real", 0.5, None), "per_skin_type_recall": {"V": 0.25, "VI": None}}
+    result |= {"train_seed": 0}
+    verdict = {**_summary("real+syn", 0.625, 0.125), "reference": "real", "verdict": "cannot tell"}
+    verdict |= {"sentence": "real+syn cannot be told from real"}
     report = {
         "recipe": "fitz_lora",
         "title": "Does it help?",
         "config": config,
         "corpus": {"name": corpus},
-        "verdicts": [{"sentence": "real+syn cannot be told from real"}],
+        "verdicts": [verdict],
         "summary": [
             _summary("real", 0.5, None),
             _summary("real+syn", 0.625, 0.125),

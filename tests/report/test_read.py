@@ -37,8 +37,8 @@ def test_a_report_of_schema_1_has_a_row_for_each_reference(tmp_path: Path) -> No
         "verdict": "helps",
         "sentence": "It helps.",
     }
-    content = dict.fromkeys(("recipe", "title", "config", "corpus", "splits", "results", "notes"))
-    content |= {"summary": [real, syn], "verdicts": [verdict]}
+    content = {"recipe": "fitz_lora", "title": "Old", "config": {}, "corpus": {}}
+    content |= {"splits": [], "results": [], "notes": [], "summary": [real, syn], "verdicts": [verdict]}
     (tmp_path / "report.json").write_text(json.dumps(content))
     read = read_report(tmp_path)
     rows = [(row["arm"], row["reference"], row["delta"], row["role"]) for row in read["summary"]]

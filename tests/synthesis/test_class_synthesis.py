@@ -106,7 +106,7 @@ def test_a_killed_drawing_goes_on_to_the_same_bytes_and_processes_share_it(
     with monkeypatch.context() as patch:
         patch.setattr(Accelerator, "num_processes", 2)
         patch.setattr(Accelerator, "process_index", 1)
-        patch.setattr(writer, "_summarise", lambda shards, timings: {"drawn": 1})
+        patch.setattr(writer, "_summarise", lambda shards, timings: {"planned": 1, "drawn": 1})
         pipeline = load(tmp_path / "ddpm")
         plan = make_class_plan(sources(), CONFIG, seed=1, family="ddpm", generator=whole.generator)
         _write(plan, tmp_path / "second", ClassDrawer(pipeline), 2)

@@ -134,7 +134,7 @@ def test_processes_share_the_shards_without_changing_them(
     with monkeypatch.context() as patch:
         patch.setattr(Accelerator, "num_processes", 2)
         patch.setattr(Accelerator, "process_index", 1)
-        patch.setattr(writer, "_summarise", lambda shards, timings: {"drawn": 1})
+        patch.setattr(writer, "_summarise", lambda shards, timings: {"planned": 1, "drawn": 1})
         _write(tmp_path / "two", accelerator=accelerator)
         assert [name[:15] for name in _shards(tmp_path / "two")] == ["synthetic-00001"]
         patch.setattr(Accelerator, "process_index", 0)

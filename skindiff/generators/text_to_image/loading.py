@@ -5,14 +5,8 @@ from typing import Any
 import torch
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.models import (
-    DEFAULT_MODEL,
-    first_words,
-    model_folder,
-    pipeline_class_name,
-    quiet_loading,
-    split_revision,
-)
+from skindiff.generators.foreign_folder import load_checked
+from skindiff.generators.models import DEFAULT_MODEL, pipeline_class_name, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 
@@ -82,26 +76,13 @@ def load_pipeline(
     """
     architecture = check_text_to_image(model, revision)
     name, revision = split_revision(model, revision)
-    folder = model_folder(name)
-    kind: Any = architecture.generates
+    pipeline = load_checked(architecture.generates, name, revision, dtype=dtype, **architecture.loading)
     try:
-        with quiet_loading():
-            pipeline = kind.from_pretrained(
-                str(folder or name),
-                revision=revision,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=folder is not None,
-                **architecture.loading,
-            )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        way_out = (
-            "check that the folder is a complete pipeline saved with save_pretrained in safetensors"
-            if folder is not None
-            else "check the id and the network, or give the folder of a downloaded copy"
-        )
-        raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error
-    architecture.refuse_unfit(pipeline, f"model {model!r}")
+        architecture.refuse_unfit(pipeline, f"model {model!r}")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise GeneratorError(
+            f"model {model!r} has settings of another kind ({error}): get it again"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     for module in architecture.networks(pipeline):
         module.eval().requires_grad_(False)

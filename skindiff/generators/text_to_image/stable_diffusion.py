@@ -36,6 +36,10 @@ class PromptedUNet(nn.Module):
         return prediction
 
 
+def _is_scale(value: object) -> bool:
+    return isinstance(value, (int, float)) and value > 0
+
+
 class StableDiffusion(Architecture):
     """Stable Diffusion 1.x and 2.x; the safety checker, which takes diseased skin for nudity, is left out."""
 
@@ -50,8 +54,23 @@ class StableDiffusion(Architecture):
 
         Plain diffusers' pipeline scales latents and nothing else, so that a model trained with a shift would
         be sampled from without it. The shift belongs to architectures whose pipeline applies it.
+
+        Neither fit sizes of networks that differ, and a tokenizer that gives more than the encoder takes.
         """
-        shift = pipeline.vae.config.shift_factor
+        unet, vae = pipeline.unet.config, pipeline.vae.config
+        words, encoder = pipeline.tokenizer, pipeline.text_encoder.config
+        most = encoder.max_position_embeddings
+        fits = {
+            "the U-Net's sample_size": isinstance(unet.sample_size, int),
+            "the U-Net's in_channels": unet.in_channels == unet.out_channels == vae.latent_channels,
+            "the U-Net's cross_attention_dim": unet.cross_attention_dim == encoder.hidden_size,
+            "the autoencoder's scaling_factor": _is_scale(vae.scaling_factor),
+            "the tokenizer's model_max_length": 2 <= words.model_max_length <= most,
+            "the tokenizer's vocabulary": 2 <= len(words) <= encoder.vocab_size,
+        }
+        if wrong := [part for part, fit in fits.items() if not fit]:
+            raise GeneratorError(f"{name}: {wrong[0]} does not fit the rest: get it again")
+        shift = vae.shift_factor
         if shift:
             raise GeneratorError(
                 f"{name}: its autoencoder has a shift_factor of {shift:g}, which {self.name} does not apply: "

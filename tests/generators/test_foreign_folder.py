@@ -1,0 +1,163 @@
+"""Folders of pipelines that a stranger made: one line each, in bounded time and memory."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import skindiff
+from skindiff.errors import GeneratorError
+from tests.tiny import save_tiny_pipeline
+from tests.tiny_generators import tiny_ddpm
+
+UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
+Change = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    save_tiny_pipeline(folder / "sd")
+    tiny_ddpm().save_pretrained(folder / "ddpm")
+    return folder
+
+
+def setting(file: str, **values: Any) -> Change:
+    def change(folder: Path) -> None:
+        path = folder / file
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+def text(file: str, content: str | bytes) -> Change:
+    raw = content.encode() if isinstance(content, str) else content
+    return lambda folder: (folder / file).write_bytes(raw)
+
+
+def tensors(file: str, change: Callable[[dict[str, torch.Tensor]], object]) -> Change:
+    def rewrite(folder: Path) -> None:
+        kept = load_file(folder / file)
+        change(kept)
+        save_file(kept, folder / file, metadata={"format": "pt"})
+
+    return rewrite
+
+
+def with_value(value: float) -> Callable[[dict[str, torch.Tensor]], object]:
+    return lambda kept: next(iter(kept.values())).view(-1)[:1].fill_(value)
+
+
+DEEP = "[" * 100_000
+INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
+BOTH: dict[str, tuple[Change, str]] = {
+    "deep index": (text(INDEX, DEEP), "nested deeper"),
+    "index is a list": (text(INDEX, "[]"), "model_index.json"),
+    "index is bytes": (text(INDEX, b"\xff\xfe"), "no UTF-8"),
+    "deep settings": (text("unet/config.json", '{"a":' * 100_000), "nested deeper"),
+    "settings are a list": (text("unet/config.json", "[1]"), "no mapping"),
+    "class is a list": (setting(INDEX, unet=["diffusers", ["x"]]), r"\w"),
+    "part is a word": (setting(INDEX, unet="x"), r"\w"),
+    "no such class": (setting(INDEX, unet=["diffusers", "Nothing"]), "cannot be loaded"),
+    "no such library": (setting(INDEX, unet=["nothing", "UNet2DModel"]), "cannot be loaded"),
+    "huge widths": (setting("unet/config.json", block_out_channels=[10**6, 10**6]), "cannot be loaded"),
+    "huge depth": (setting("unet/config.json", layers_per_block=10**6), "more weights than"),
+    "negative widths": (setting("unet/config.json", block_out_channels=[-16, -24]), "cannot be loaded"),
+    "wide beyond numbers": (setting("unet/config.json", block_out_channels=[10**18, 32]), "beyond"),
+    "widths are words": (setting("unet/config.json", block_out_channels="x"), "cannot be loaded"),
+    "huge image": (setting("unet/config.json", sample_size=10**6), "sample_size"),
+    "negative image": (setting("unet/config.json", sample_size=-8), "sample_size"),
+    "no image": (setting("unet/config.json", sample_size=None), r"\w"),
+    "huge kernels": (setting("unet/config.json", in_channels=10**6), "more weights than|sample_size"),
+    "many timesteps": (setting(SCHEDULER, num_train_timesteps=10**12), "num_train_timesteps"),
+    "negative timesteps": (setting(SCHEDULER, num_train_timesteps=-5), "num_train_timesteps"),
+    "no timesteps": (setting(SCHEDULER, num_train_timesteps=0), "num_train_timesteps"),
+    "timesteps are words": (setting(SCHEDULER, num_train_timesteps="x"), "num_train_timesteps"),
+    "beta is not a number": (text(SCHEDULER, '{"beta_end": NaN}'), "not finite"),
+    "many betas": (setting(SCHEDULER, trained_betas=[0.1] * 100_001), "trained_betas"),
+    "quantised": (setting("unet/config.json", quantization_config={"load_in_4bit": True}), "quantization"),
+    "no weights": (lambda folder: (folder / UNET).unlink(), "cannot be loaded"),
+    "weights are a folder": (lambda folder: ((folder / UNET).unlink(), (folder / UNET).mkdir()), r"\w"),
+    "empty weights": (text(UNET, b""), "no readable safetensors"),
+    "torn weights": (
+        lambda folder: (folder / UNET).write_bytes((folder / UNET).read_bytes()[:9000]),
+        "no readable safetensors",
+    ),
+    "a header beyond the file": (text(UNET, b"\xff" * 8 + b"{}"), "no readable safetensors"),
+    "a tensor is missing": (tensors(UNET, lambda kept: kept.popitem()), "more weights than"),
+    "all tensors are missing": (tensors(UNET, dict.clear), "more weights than"),
+    "NaN": (tensors(UNET, with_value(float("nan"))), "holds NaN or infinite"),
+    "infinite": (tensors(UNET, with_value(float("-inf"))), "holds NaN or infinite"),
+    "no safetensors in the index": (
+        text("unet/diffusion_pytorch_model.safetensors.index.json", DEEP),
+        "nested deeper",
+    ),
+}  # fmt: skip
+OF_TEXT: dict[str, tuple[Change, str]] = {
+    "wide text": (setting("text_encoder/config.json", hidden_size=10**6), "more weights than"),
+    "negative text": (setting("text_encoder/config.json", hidden_size=-16), "cannot be loaded"),
+    "quantised text": (
+        setting("text_encoder/config.json", quantization_config={"quant_method": "fp8"}),
+        "quantization",
+    ),
+    "text without weights": (tensors(TEXT, lambda kept: kept.popitem()), "more weights than"),
+    "text NaN": (tensors(TEXT, with_value(float("nan"))), "text_encoder: .* NaN"),
+    "no tokenizer": (text("tokenizer/tokenizer.json", "{}"), "cannot be loaded"),
+    "deep tokenizer": (text("tokenizer/tokenizer.json", DEEP), "nested deeper"),
+    "another width of text": (setting("unet/config.json", cross_attention_dim=8), r"\w"),
+    "longest prompt": (setting("tokenizer/tokenizer_config.json", model_max_length=10**30), "tokenizer"),
+    "a prompt in words": (setting("tokenizer/tokenizer_config.json", model_max_length="x"), r"\w"),
+    "places in words": (setting("text_encoder/config.json", max_position_embeddings="x"), r"\w"),
+    "a shift in words": (setting("vae/config.json", shift_factor="x"), r"\w"),
+    "a class of 5,000 letters": (setting(INDEX, vae=["diffusers", "x" * 5000]), "cannot be loaded"),
+    "negative prompt": (setting("tokenizer/tokenizer_config.json", model_max_length=-1), "tokenizer"),
+    "scale is a word": (setting("vae/config.json", scaling_factor="x"), "scaling_factor"),
+    "no scale": (setting("vae/config.json", scaling_factor=0), "scaling_factor"),
+}
+OF_CLASSES: dict[str, tuple[Change, str]] = {
+    "huge images": (setting(INDEX, image_size=10**6), "image_size"),
+    "a size in words": (setting(INDEX, image_size="8"), "cannot be loaded"),
+    "channels": (setting(INDEX, channels=10**9), "channels"),
+    "no classes": (setting(INDEX, class_names=None), "cannot be loaded"),
+    "classes are numbers": (setting(INDEX, class_names=[1, 2]), "class_names"),
+    "one class twice": (setting(INDEX, class_names=["one", "one"]), "class_names"),
+}
+CASES = [(kind, *case) for kind in ("sd", "ddpm") for case in BOTH.items()]
+CASES += [("sd", *case) for case in OF_TEXT.items()] + [("ddpm", *case) for case in OF_CLASSES.items()]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(("kind", "name", "case"), CASES, ids=[f"{kind}, {name}" for kind, name, _ in CASES])
+def test_a_strangers_folder_is_refused_in_one_line(
+    made: Path, tmp_path: Path, kind: str, name: str, case: tuple[Change, str]
+) -> None:
+    change, says = case
+    folder = shutil.copytree(made / kind, tmp_path / "theirs")
+    change(folder)
+    with pytest.raises(GeneratorError, match=says) as error:
+        skindiff.load(folder)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1100
+
+
+def test_weights_of_other_precisions_beside_do_not_count(made: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made / "sd", tmp_path / "theirs")
+    shutil.copyfile(folder / UNET, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    skindiff.load(folder)
+    tensors(UNET, lambda kept: kept.popitem())(folder)
+    with pytest.raises(GeneratorError, match="more weights than"):
+        skindiff.load(folder)
+
+
+def test_a_folder_of_links_is_read_as_one_of_files(made: Path, tmp_path: Path) -> None:
+    for path in (made / "sd").rglob("*"):
+        if path.is_file():
+            link = tmp_path / "links" / path.relative_to(made / "sd")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    skindiff.load(tmp_path / "links")
