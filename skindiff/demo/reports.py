@@ -6,8 +6,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from skindiff.errors import HubError, RunFolderError
-from skindiff.hub.clean import own_file
+from skindiff.errors import RunFolderError
 
 REPORT = "report.md"
 _IMAGE = re.compile(r'<img src="([^"]*)"')
@@ -21,9 +20,12 @@ def report_page(folder: Path) -> str:
     Raises:
         RunFolderError: there is no report, or it is a link to one.
     """
+    path = folder / REPORT
     try:
-        text = own_file(folder, REPORT).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, HubError) as error:
+        if path.is_symlink():  # a stranger's run may have one to a file of this machine
+            raise OSError(f"{REPORT} is a link")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise RunFolderError(
             f"run {folder.name!r} has no readable {REPORT} of its own; finish it, or choose another"
         ) from error
