@@ -53,7 +53,7 @@ class _PlainLoader(yaml.SafeLoader):
             raise Malformed(f"nested deeper than {MOST_DEPTH} levels")
         node = super().compose_node(parent, index)
         self._depth -= 1
-        plain = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
-        if plain and len(node.value) > LONGEST_NUMBER:
+        typed = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
+        if typed and node is not None and len(node.value) > LONGEST_NUMBER:
             raise Malformed(f"a number of {len(node.value)} characters at line {node.start_mark.line + 1}")
         return node
