@@ -30,7 +30,12 @@ from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.study import Study, all_studies, opened
 from skindiff.synthesis.plan import SynthesisConfig
-from skindiff.synthesis.strategies import FurtherGenerator, GeneratorConfig, check_strategies
+from skindiff.synthesis.strategies import (
+    FurtherGenerator,
+    GeneratorConfig,
+    check_strategies,
+    idle_of_strategies,
+)
 
 TITLE = "Skin-type transfer: does it help the minority group?"
 
@@ -62,6 +67,10 @@ class FitzLoraConfig(ComparisonConfig):
         check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
         for name, further in self.further_generators.items():
             further.validate(f"{path}further_generators.{name}.")
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings that the strategies overrule, or have no use for."""
+        return idle_of_strategies(self.strategies)
 
     def generators(self) -> list[tuple[str | None, GeneratorConfig, SynthesisConfig]]:
         """Return the name (None for the first), trainings and synthesis settings of every generator."""

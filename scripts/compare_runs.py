@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skindiff.report.read import read_report
 
-LEFT_OUT = ("config", "environment", "timings", "notes", "title", "schema_version")
+LEFT_OUT = ("config", "environment", "timings", "notes", "reading", "title", "schema_version")
 MUST_HOLD = ("results", "summary", "verdicts", "splits", "detection", "fidelity", "copying", "images")
 
 

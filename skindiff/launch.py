@@ -16,6 +16,7 @@ from accelerate.utils import ProjectConfiguration
 from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from skindiff.errors import ConfigError
+from skindiff.escaping import visible
 
 QUIET = ("httpx", "huggingface_hub", "datasets", "fsspec", "timm")
 """Libraries that log too much at our level."""
@@ -25,6 +26,13 @@ def _without_rank(record: logging.LogRecord) -> bool:
     """Take the rank away that Accelerate's logger puts before what the main process alone says."""
     record.msg = str(record.msg).removeprefix("[RANK 0] ")
     return True
+
+
+class _Visible(logging.Formatter):
+    """Spells control characters out that a line carries in names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 @contextmanager
@@ -86,9 +94,8 @@ def start_accelerator(
     torch.set_num_threads(threads or max(1, cores // local))
     console = logging.StreamHandler()
     console.addFilter(_without_rank)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=[console]
-    )
+    console.setFormatter(_Visible("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[console])
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)

@@ -78,8 +78,12 @@ def read_list(file: Path) -> dict[str, list[Any]]:
     raise RunFolderError(f"{file} is damaged; --resume makes it again")
 
 
-def refuse_damaged(path: Path) -> None:
+def refuse_damaged(path: Path, copy: Path | None = None) -> None:
     """Check a file or folder of a run before it is read; one that no run has listed is taken as it is.
+
+    Args:
+        path: of the file or folder.
+        copy: of the folder or of some of its files, which are checked in their place.
 
     Raises:
         RunFolderError: a file is gone, or is not what the run wrote.
@@ -91,13 +95,15 @@ def refuse_damaged(path: Path) -> None:
             if ours and file.is_file():
                 below = "" if place == folder else place.relative_to(folder).as_posix()
                 listed = {
-                    name: entry
+                    name.removeprefix(below).lstrip("/"): entry
                     for name, entry in read_list(file).items()
                     if not below or name == below or name.startswith(f"{below}/")
                 }
-                if bad := changed(folder, listed):
+                if copy is not None:
+                    listed = {name: entry for name, entry in listed.items() if (copy / name).is_file()}
+                if bad := changed(place if copy is None else copy, listed):
                     raise RunFolderError(
-                        f"{folder / bad[0]} is not what its run wrote, or is gone; make it again by --resume "
+                        f"{place / bad[0]} is not what its run wrote, or is gone; make it again by --resume "
                         "of that run"
                     )
                 return

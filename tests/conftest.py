@@ -1,7 +1,14 @@
 import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from _pytest.mark.expression import Expression
+
+from tests.browser import FLAGS, chromium, playwright
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Workers share the cores: with a thread each they do not wait for one another.
@@ -12,10 +19,63 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def _absent(reason: str) -> None:
-    if os.environ.get("SKINDIFF_REQUIRE_REAL_DATA") == "1":
-        pytest.fail(f"SKINDIFF_REQUIRE_REAL_DATA=1, but {reason}")
+REAL_DATA, BROWSER = "SKINDIFF_REQUIRE_REAL_DATA", "SKINDIFF_REQUIRE_BROWSER"
+"""With 1 in the environment, what lacks these fails; otherwise it is skipped."""
+PLAYWRIGHT = "Playwright is not installed: pip install -c constraints.txt -e '.[test]'"
+CHROMIUM = "there is no Chromium: apt-get install -y chromium"
+UNTESTED = {
+    PLAYWRIGHT: "in a browser: pip install -c constraints.txt -e '.[test]'",
+    CHROMIUM: "in a browser: apt-get install -y chromium (Debian; or put a chromium on the PATH)",
+    "the folder ../shared": "on real photographs: put them into ../shared (CONTRIBUTING.md)",
+}
+"""What the end of a run says of tests that were skipped, by how the reason begins."""
+DESELECTED = {
+    "slow": "what takes minutes: python -m pytest -m slow",
+    "gpu": "what needs an accelerator: python -m pytest -m gpu",
+}
+
+
+def _absent(reason: str, requirement: str = REAL_DATA) -> None:
+    if os.environ.get(requirement) == "1":
+        pytest.fail(f"{requirement}=1, but {reason}")
     pytest.skip(reason)
+
+
+def _is(mark: str, name: str, **_: Any) -> bool:
+    return mark == name
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say at the end of a run what was not tested, and how to have it tested."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    found = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
+    lines: Counter[str] = Counter()
+    for reason, count in found.items():
+        known = next((said for start, said in UNTESTED.items() if reason.startswith(start)), None)
+        lines[known or f"for another reason: {reason}"] += count
+    said = [f"{count} tests {what}" for what, count in lines.items()]
+    if config.option.markexpr:
+        chosen = Expression.compile(config.option.markexpr)
+        for name, what in DESELECTED.items():
+            said += [] if chosen.evaluate(partial(_is, name)) else [what]
+    if said:
+        terminalreporter.section("not tested")
+        for line in said:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium, Debian's, through Playwright."""
+    if playwright is None:
+        _absent(PLAYWRIGHT, BROWSER)
+    path = chromium()
+    if path is None:
+        _absent(CHROMIUM, BROWSER)
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 import importlib
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -16,8 +15,13 @@ from skindiff.idle_settings import without_effect
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
-def _is_of(module: ModuleType, found: Any) -> bool:
-    return isinstance(found, type) and found.__module__ == module.__name__
+def _config_of(recipe: ModuleType) -> type:
+    (kind,) = [
+        found
+        for found in vars(recipe).values()
+        if isinstance(found, type) and found.__module__ == recipe.__name__
+    ]
+    return kind
 
 
 def _said(kind: type, default: str, *words: str) -> list[str]:
@@ -65,6 +69,24 @@ def test_what_changes_nothing_is_said(kind: type, default: str, words: str, said
     assert said in found
 
 
+@pytest.mark.parametrize(
+    ("recipe", "words", "said"),
+    [
+        ("fitz_lora", "--strategies [img2img_lora] --generator.textual_inversion.vectors 3", "has ti"),
+        ("fitz_lora", "--synthesis.mode txt2img", "strategies takes its place"),
+        ("ham_cdcgan", "--generator.ddpm.blocks 3", "families is ['sn_dcgan']"),
+        ("ham_cdcgan", "--generator.family dcgan", "families takes its place"),
+    ],
+)
+def test_what_a_recipe_overrules_is_said(recipe: str, words: str, said: str) -> None:
+    module = importlib.import_module(f"recipes.{recipe}")
+    given = [word.replace("_lora]", " lora]") for word in words.split()]
+    (found,) = without_effect(
+        parse_config(_config_of(module), given, default=RECIPES / recipe / "smoke.yaml")
+    )
+    assert said in found
+
+
 def test_defaults_and_what_has_an_effect_are_not_spoken_of(tmp_path: Path) -> None:
     assert _said(SampleCommand, "sample", "--mode", "transfer", "--synthesis.strength", "0.9") == []
     assert _said(SampleCommand, "sample", "--corpus.phantom.seed", "4", "--corpus.medmnist.size", "28") == []
@@ -79,8 +101,5 @@ def test_defaults_and_what_has_an_effect_are_not_spoken_of(tmp_path: Path) -> No
 )
 def test_no_config_of_a_recipe_has_a_setting_that_changes_nothing(file: Path) -> None:
     recipe = importlib.import_module(f"recipes.{file.parent.name}")
-    (kind,) = [
-        found for name, found in vars(recipe).items() if name.endswith("Config") and _is_of(recipe, found)
-    ]
     words = ["--config", str(file), "--corpus.imagefolder.data_dir", "x"][: 4 if "folder" in file.stem else 2]
-    assert without_effect(parse_config(kind, words, default=file)) == []
+    assert without_effect(parse_config(_config_of(recipe), words, default=file)) == []

@@ -41,6 +41,21 @@ def test_local_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> Non
         assert torch.get_num_threads() == threads
 
 
+def test_a_log_line_gives_the_terminal_no_orders() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import logging; from skindiff.launch import start_accelerator as start; start();"
+            "logging.getLogger('skindiff.x').info('class %s', '\\x1b]0;title\\x07')",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "class \\x1b]0;title\\x07" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_no_threads_is_an_error(threads: int) -> None:
     with pytest.raises(ConfigError, match=rf"threads: {threads} is below 1; give .* or null"):

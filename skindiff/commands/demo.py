@@ -1,10 +1,12 @@
 """``skindiff demo``: the page in the browser, or the folder of a Space that shows it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from skindiff.commands.settings import parse_command
-from skindiff.commands.terminal import say, suggest
+from skindiff.commands.signals import INTERRUPTED, TERMINATED, Terminated
+from skindiff.commands.terminal import complain, say, suggest
 from skindiff.demo.config import DemoConfig
 from skindiff.errors import ConfigError
 
@@ -34,12 +36,19 @@ def main(words: Sequence[str]) -> int:
         say(f"Space: {folder}")
         suggest(["hf", "upload", "OWNER/NAME", str(folder), "--repo-type", "space"])
         return 0
-    app = launch_demo(config, wait=False)
-    say(f"the demo is at {app.local_url} (ctrl-c stops it)")
+    app = None
     try:
-        app.block_thread()
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        app.close(verbose=False)
+        app = launch_demo(config, wait=False)
+        say(f"the demo is at {app.local_url} (ctrl-c stops it)")
+        try:
+            app.block_thread()
+        finally:
+            app.close(verbose=False)
+    except (KeyboardInterrupt, Terminated) as ending:
+        terminated = isinstance(ending, Terminated)
+        complain(f"{'ended by SIGTERM' if terminated else 'interrupted'}; all uploads are deleted")
+        status = TERMINATED if terminated else INTERRUPTED
+        if app is not None and not app.is_idle:
+            os._exit(status)  # Python aborts where a thread is still inside of PyTorch
+        return status
     return 0

@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
     pushed = push(
         config.artefact, config.repo_id, config.licence, config.public, kind=config.kind,
         override=config.override, leave_out_copies=config.leave_out_copies, arm=config.arm,
-        origin=config.origin,
+        origin=config.origin, tell=say,
     )  # fmt: skip
     seen = "anybody may see it" if pushed.private is False else "private"
     say(f"{kind} {folder} is at {pushed.url} ({seen}), commit {pushed.revision}")

@@ -66,7 +66,7 @@ def show(folder: Path, metrics: Sequence[str] = ("accuracy", "balanced_accuracy"
     for rows in populations(reference_rows(content["summary"])).values():
         say()
         say("\n".join(_scores(rows, metrics)))
-    for note in content["notes"]:
+    for note in [*content.get("reading", ()), *content["notes"]]:
         say(f"\nnote: {note}")
     say(f"\nreport: {folder / 'report.md'}")
     if (folder / "report.html").is_file():

@@ -5,19 +5,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from skindiff.escaping import visible
 from skindiff.files import disk_is_full
 
 
 def say(text: str = "") -> None:
-    """Print a line, from the main process alone."""
+    """Print a line, from the main process alone; control characters in names are spelled out."""
     if os.environ.get("RANK", "0") == "0":
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{visible(text)}\n")
         sys.stdout.flush()
 
 
 def complain(text: str) -> None:
-    """Print a line on the standard error."""
-    sys.stderr.write(f"{text}\n")
+    """Print a line on the standard error, as :func:`say` does."""
+    sys.stderr.write(f"{visible(text)}\n")
 
 
 def complain_of_full_disk(error: Exception) -> int:

@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import CorpusError
+from skindiff.escaping import spreadsheet
 from skindiff.foreign import Malformed, read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -47,13 +48,16 @@ class LoadedCorpus:
         return {image_id: Path(path.as_py()) for image_id, path in stored if path.is_valid}
 
     def write_lists(self, folder: Path) -> None:
-        """Write ``missing.txt`` (an id a line) and ``quarantined.csv`` (image_id, reason) into ``folder``."""
+        """Write ``missing.txt`` (an id a line) and ``quarantined.csv`` (image_id, reason) into ``folder``.
+
+        They are for people: what a spreadsheet would take for a formula is quoted.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "missing.txt").write_text("".join(f"{image_id}\n" for image_id in self.missing))
         with (folder / "quarantined.csv").open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("image_id", "reason"))
-            writer.writerows(self.quarantined)
+            writer.writerows(map(spreadsheet, row) for row in self.quarantined)
 
 
 @dataclass(frozen=True)

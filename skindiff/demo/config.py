@@ -1,9 +1,9 @@
 """Settings of the demo."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
+from skindiff.demo.hosts import ANY_HOST, Place, is_loopback
 from skindiff.errors import ConfigError
 
 _AT_LEAST_ONE = (
@@ -14,6 +14,7 @@ _AT_LEAST_ONE = (
     "keep_generators",
     "tone_draws",
     "queue_size",
+    "queue_per_session",
     "keep_minutes",
 )
 
@@ -38,6 +39,10 @@ class DemoConfig:
     """Folders of finished runs whose reports are shown."""
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback is reached from other machines."""
+    allowed_hosts: list[str] = field(default_factory=lambda: ["localhost", "127.0.0.1", "[::1]"])
+    """Names, with or without :PORT, that the demo answers to: a web page that reaches it by another name is
+    refused. Add that of a tunnel, notebook or proxy, and on another host the names of this machine; there
+    "*" answers to any name and any page."""
     port: int | None = 7860
     """Port to listen on, 1024 to 65535; null takes a free one."""
     login_file: str | None = None
@@ -63,6 +68,8 @@ class DemoConfig:
     """Generators held in memory; the one used longest ago makes room."""
     queue_size: int = 32
     """Requests that may wait; more are refused with a message."""
+    queue_per_session: int = 4
+    """Requests of one visitor that may wait; those of several visitors take turns."""
     keep_minutes: int = 60
     """How long a file of a session that is not closed is kept, in minutes."""
     threads: int | None = None
@@ -85,14 +92,32 @@ class DemoConfig:
             raise ConfigError(f"{path}port: {self.port} is outside 1024 to 65535; null takes a free one")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"{path}threads: {self.threads} is below 1; give a number of threads, or null")
-        if self.open_choice and not is_loopback(self.host):
-            raise ConfigError(
-                f"{path}open_choice: on {self.host} others could make this machine open its folders and "
-                "load any model; set it to false, or host to 127.0.0.1"
-            )
+        self._validate_hosts(path)
         for run in self.runs:
             if not (Path(run) / "report.md").is_file():
                 raise ConfigError(f"{path}runs: {run} has no report.md; give the folder of a finished run")
+
+    def _validate_hosts(self, path: str) -> None:
+        outside = [self.host] if not is_loopback(self.host) else []
+        for name in self.allowed_hosts:
+            place = Place.read(name)
+            if place is None and name != ANY_HOST:
+                raise ConfigError(f"{path}allowed_hosts: {name!r} is no name; give NAME or NAME:PORT")
+            if place is None and not outside:
+                raise ConfigError(
+                    f"{path}allowed_hosts: with '*' any web page could use the demo on {self.host}; name them"
+                )
+            outside += [] if place is not None and place.is_loopback else [name]
+        if outside == [self.host] or not self.allowed_hosts:
+            raise ConfigError(
+                f"{path}allowed_hosts: none is a name by which others reach {self.host}; give those of this "
+                "machine, or '*' for any"
+            )
+        if self.open_choice and outside:
+            raise ConfigError(
+                f"{path}open_choice: on {outside[0]} others could make this machine open its folders and "
+                "load any model; set it to false, or host to 127.0.0.1 and allowed_hosts to its default"
+            )
 
     def logins(self, path: str = "") -> list[tuple[str, str]] | None:
         """Return names and passwords, None where no login is asked for.
@@ -118,11 +143,3 @@ class DemoConfig:
         if not found:
             raise ConfigError(f"{path}login_file: {self.login_file} has no line; write one as NAME:PASSWORD")
         return found
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether ``host`` can be reached from this machine only."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from skindiff.demo.drawing import Picture
 from skindiff.demo.photographs import png_bytes
 from skindiff.errors import SynthesisError
+from skindiff.escaping import spreadsheet
 
 NOTICE = (
     "Synthetic images generated with skindiff, for research and teaching only. They show no diagnosis, were "
@@ -66,7 +67,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _columns(rows), restval="")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: spreadsheet(value) for name, value in row.items()} for row in rows)
     return text.getvalue().encode()
 
 

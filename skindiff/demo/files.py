@@ -1,9 +1,12 @@
 """The files of the demo: which session each belongs to, gone when the last of its sessions is."""
 
 import os
+import shutil
 import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gradio.processing_utils import hash_bytes
@@ -13,6 +16,9 @@ from skindiff.files import write_atomically
 
 APP = "app"
 """Holder of the files that every session may use."""
+_UNCLAIMED = 64
+"""Uploads that may wait to be claimed; then the oldest goes."""
+_TORN_SECONDS = 60
 
 
 class SessionFiles:
@@ -23,18 +29,35 @@ class SessionFiles:
 
     Args:
         folder: holds them all, and what visitors upload.
+
+    Attributes:
+        closed: the demo has ended; nothing is kept any more.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._holders: dict[Path, set[str]] = defaultdict(set)
         self._uploaded: Counter[Path] = Counter()
+        self._uploading = 0
         self._guard = threading.Lock()
+        self.closed = False
+
+    def close(self) -> None:
+        """Delete everything, and keep nothing from now on."""
+        with self._guard:
+            self.closed = True
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep(self, session: str, data: bytes, name: str) -> str:
-        """Write a file of a session and return its path, where Gradio serves it from without a copy."""
+        """Write a file of a session and return its path, where Gradio serves it from without a copy.
+
+        Raises:
+            PhotographError: the demo is being closed.
+        """
         path = self.folder / hash_bytes(data) / name
         with self._guard:
+            if self.closed:
+                raise PhotographError("This demo is being closed.")
             if not path.exists():
                 write_atomically(path, data)
             os.utime(path)  # Gradio deletes by age what no session has said goodbye to
@@ -44,7 +67,29 @@ class SessionFiles:
     def uploaded(self, paths: Iterable[str]) -> None:
         """Record uploads: each may be claimed by one session, the first that names it."""
         with self._guard:
-            self._uploaded.update(Path(path) for path in paths)
+            for path in map(Path, paths):
+                self._uploaded[path] = self._uploaded.pop(path, 0) + 1  # the newest is last
+            while len(self._uploaded) > _UNCLAIMED:
+                oldest = next(iter(self._uploaded))
+                del self._uploaded[oldest]
+                if oldest not in self._holders:
+                    self._delete(oldest)
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Delete, after an upload, what Gradio leaves of those that were torn off or belong to no field."""
+        with self._guard:
+            self._uploading += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._uploading -= 1
+                late = time.time() - (_TORN_SECONDS if self._uploading else -1)
+                for path in self.folder.glob("tmp*"):
+                    with suppress(OSError):
+                        if path.is_file() and path.stat().st_mtime < late:
+                            path.unlink()
 
     def has(self, path: str) -> bool:
         """Return whether a path is that of a file recorded here, of any session."""
@@ -65,6 +110,8 @@ class SessionFiles:
             if not self._uploaded[wanted]:
                 raise PhotographError(GONE)
             self._uploaded[wanted] -= 1
+            if not self._uploaded[wanted]:
+                del self._uploaded[wanted]
             self._holders[wanted].add(session)
             return wanted
 
@@ -88,8 +135,12 @@ class SessionFiles:
             del self._holders[path]
             if self._uploaded[path]:  # another visitor has sent the same file, and is about to claim it
                 return
-            path.unlink(missing_ok=True)
-            if path.parent != self.folder and not any(path.parent.iterdir()):
+            self._delete(path)
+
+    def _delete(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        if path.parent != self.folder:
+            with suppress(OSError):  # others lie beside it
                 path.parent.rmdir()
 
 

@@ -71,15 +71,29 @@ class GeneratorCache:
         self.offered = short_names(config.generators)
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._busy = threading.Lock()
+        self._closed = False
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """Wait until no other request computes, and compute alone.
 
         A cancelled request may still be inside its last batch when the next one starts.
+
+        Raises:
+            GeneratorError: the demo is being closed.
         """
         with self._busy:
+            if self._closed:
+                raise GeneratorError("this demo is being closed")
             yield
+
+    def close(self, seconds: float) -> bool:
+        """Let nothing more be computed, and return whether what is at work ends within ``seconds``."""
+        self._closed = True
+        ended = self._busy.acquire(timeout=seconds)
+        if ended:
+            self._busy.release()
+        return ended
 
     def generator(self, name: str) -> Loaded:
         """Return a generator, loading it if it is not in memory.
@@ -96,7 +110,7 @@ class GeneratorCache:
             raise GeneratorError(
                 f"generator {name!r} is not offered here; choose from {', '.join(self.offered)}"
             )
-        with self._busy:
+        with self.drawing():
             if name not in self._loaded:
                 found = self._load(self.offered.get(name, name))
                 while len(self._loaded) >= self.config.keep_generators:
@@ -115,7 +129,7 @@ class GeneratorCache:
             if skin_type in loaded.prototypes.colours:
                 continue
             yield skin_type
-            with self._busy:
+            with self.drawing():
                 own = estimate_prototypes(
                     loaded.base or loaded.generator.pipeline,
                     [skin_type],

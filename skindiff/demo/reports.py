@@ -6,9 +6,9 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from skindiff.errors import RunFolderError
+from skindiff.errors import HubError, RunFolderError
 from skindiff.files import real_path
-from skindiff.foreign import Malformed, read_text
+from skindiff.hub.staging import read_own
 
 REPORT = "report.md"
 _IMAGE = re.compile(r'<img src="([^"]*)"')
@@ -20,14 +20,13 @@ def report_page(folder: Path) -> str:
     HTML inside the report is shown as text. A picture is shown if it is a PNG that lies inside the folder.
 
     Raises:
-        RunFolderError: there is no report.
+        RunFolderError: there is no report, or it is a link to one.
     """
-    path = folder / REPORT
     try:
-        text = read_text(path)
-    except Malformed as error:
+        text = read_own(folder, REPORT).decode("utf-8")
+    except (OSError, UnicodeDecodeError, HubError) as error:
         raise RunFolderError(
-            f"run {folder.name!r} has no readable {REPORT}; finish it, or choose another"
+            f"run {folder.name!r} has no readable {REPORT} of its own; finish it, or choose another"
         ) from error
     page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     page = _IMAGE.sub(lambda found: f'<img loading="lazy" src="{_inlined(folder, found[1])}"', page)

@@ -1,6 +1,7 @@
 """The demo as a folder that a Space of the Hub runs as it is."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -10,15 +11,27 @@ import yaml
 from packaging.requirements import Requirement
 
 import skindiff
+from skindiff.corpora.registry import shows_patients
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import short_names
-from skindiff.errors import RunFolderError
+from skindiff.errors import ConfigError, RunFolderError
+from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.resolve import artefact_folder
-from skindiff.hub.clean import clean_png, clean_text, own_file
+from skindiff.hub.clean import model_name
+from skindiff.hub.client import Content
+from skindiff.hub.leaving import files_of
+from skindiff.hub.push import adapter_files, pipeline_components, pipeline_files
+from skindiff.hub.results import report_files, report_of
+from skindiff.hub.staging import staged
 
-_KEPT = (".json", ".safetensors", ".txt", ".yaml", ".csv")
+_PACKAGE = (".py", ".typed", ".yaml", ".json", ".safetensors", ".css", ".jinja")
+"""Kinds of files that the package consists of."""
+_NOT_COPIED = ("__pycache__", "recipes", "accelerate_configs")
 _APP = '''"""The demo of skindiff. For research and teaching; not for clinical use."""
 
+from contextlib import suppress
+
+from skindiff.commands.signals import Terminated, ending_in_words
 from skindiff.demo.app import launch_demo
 from skindiff.demo.config import DemoConfig
 
@@ -27,7 +40,8 @@ CONFIG = DemoConfig(
 )
 
 if __name__ == "__main__":
-    launch_demo(CONFIG)
+    with suppress(KeyboardInterrupt, Terminated), ending_in_words():
+        launch_demo(CONFIG)
 '''
 _README = """
 # skindiff
@@ -43,12 +57,13 @@ deleted when the page is closed.
 def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: str = "skindiff") -> Path:
     """Write a folder that is pushed to a Space as it is: app, requirements, card, this package.
 
-    Folders among ``generators`` and ``runs`` are copied into it. No other generators can be chosen,
-    because a Space is public.
+    Of folders among ``generators`` and ``runs`` that is copied into it which a push would send, without
+    pictures of photographs. No other generators can be chosen, because a Space is public.
 
     Args:
         folder: new or empty.
-        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's.
+        config: what the Space offers; the bundled pipeline if left out. Host, port and login are the Space's,
+            which answers everyone: it is public, and has no network of its own to protect.
         title: of the Space.
 
     Raises:
@@ -57,13 +72,18 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
     """
     folder, config = Path(folder), config or DemoConfig()
     config.validate("demo.")
+    if config.adapter_base and Path(config.adapter_base).is_dir():
+        raise ConfigError(
+            f"adapter_base: {config.adapter_base} is a folder, which a Space does not have; give the id of a "
+            "model of the Hub"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"folder: {folder} is not empty; give a new one for the Space")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(
         Path(skindiff.__file__).parent,
         folder / "skindiff",
-        ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "recipes", "accelerate_configs"),
+        ignore=_only_ours,
     )
     config = replace(
         config,
@@ -72,6 +92,7 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
         open_choice=False,
         open_browser=False,
         host="0.0.0.0",
+        allowed_hosts=["*"],
         port=7860,
         login_file=None,
     )
@@ -116,34 +137,58 @@ def _requirements() -> list[str]:
 
 
 def _copied_generators(folder: Path, generators: list[str]) -> list[str]:
+    """Copy of each generator what a push of it would send."""
     found = []
     for name, target in short_names(generators).items():
-        source = Path(target)
-        if not source.is_dir():
+        if not Path(target).is_dir():
             found.append(target)
             continue
-        source = artefact_folder(source)  # of a run, the corpus and its caches stay here
+        source = artefact_folder(Path(target))  # of a run, the corpus and its caches stay here
         place = Path("generators") / name
-        for path in sorted(source.rglob("*")):
-            if path.suffix in _KEPT:
-                path = own_file(source, path.relative_to(source).as_posix())
-                copy = folder / place / path.relative_to(source)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
+        if (source / TOKENS_FILE).exists():
+            with staged(source, files_of("adapter")) as own:
+                base = read_adapter(own).config.get("base_model")
+                _write(folder / place, adapter_files(own, base and model_name(str(base))))
+        else:
+            with staged(source, files_of("pipeline", pipeline_components(source))) as own:
+                _write(folder / place, pipeline_files(own))
         found.append(place.as_posix())
     return found
 
 
 def _copied_runs(folder: Path, runs: list[str]) -> list[str]:
-    """Copy reports with their pictures, without folders of this machine or metadata."""
+    """Copy reports with the pictures that a push would send; those of photographs stay here."""
     found = []
     for name, target in short_names(runs).items():
         place = Path("runs") / name
-        (folder / place / "pictures").mkdir(parents=True)
-        (folder / place / "report.md").write_bytes(clean_text(own_file(Path(target), "report.md")))
-        for picture in sorted((Path(target) / "pictures").glob("*.png")):
-            (folder / place / "pictures" / picture.name).write_bytes(
-                clean_png(own_file(Path(target), f"pictures/{picture.name}"))
-            )
+        with staged(Path(target), files_of("run")) as own:
+            if not (own / "report.md").is_file():
+                raise RunFolderError(f"runs: {target} has no report.md; give the folder of a finished run")
+            _write(folder / place, report_files(own, all_pictures=_shows_nobody(own)))
         found.append(place.as_posix())
     return found
+
+
+def _shows_nobody(run: Path) -> bool:
+    """Whether a report says that no patient is on its pictures."""
+    corpus = report_of(run).get("corpus")
+    return isinstance(corpus, dict) and not shows_patients(corpus.get("name"))
+
+
+def _write(folder: Path, files: Mapping[str, Content]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        else:
+            shutil.copyfile(content, folder / name)
+
+
+def _only_ours(folder: str, names: list[str]) -> set[str]:
+    """Return what of the package's folder is no part of it."""
+    paths = {name: Path(folder, name) for name in names}
+    return {
+        name
+        for name, path in paths.items()
+        if path.is_symlink() or name in _NOT_COPIED or not (path.is_dir() or path.suffix in _PACKAGE)
+    }

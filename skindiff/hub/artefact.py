@@ -1,12 +1,19 @@
 """What a folder holds that can be pushed, and the push of each kind."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from skindiff.errors import ConfigError
+from skindiff.escaping import visible
+from skindiff.foreign import parse_json
 from skindiff.hub.client import Pushed
+from skindiff.hub.leaving import Kind
+from skindiff.hub.staging import read_own
 
-Kind = Literal["adapter", "pipeline", "classifier", "synthetic", "run"]
+logger = logging.getLogger(__name__)
+
 _MARKS: tuple[tuple[Kind, str], ...] = (
     ("adapter", "tokens.json"),
     ("pipeline", "model_index.json"),
@@ -54,8 +61,46 @@ def find_artefact(artefact: str, kind: Kind | None = None) -> tuple[Kind, str]:
     )
 
 
+def class_words(kind: Kind, folder: str) -> list[str]:
+    """Return the names of classes that leave with an artefact: its user has chosen them, and publishes them.
+
+    Raises:
+        HubError: the file that holds them is a link, or absent.
+    """
+    place = Path(folder)
+    if kind == "synthetic":
+        import pyarrow.parquet as pq
+        from datasets import Features
+
+        shards = sorted(place.glob("synthetic-*.parquet"))
+        return list(Features.from_arrow_schema(pq.read_schema(shards[0]))["label"].names) if shards else []
+    if folder == "bundled":
+        return []
+    mark = {"adapter": "tokens.json", "pipeline": "model_index.json", "classifier": "classifier.json"}
+    try:
+        read = parse_json(read_own(place, mark.get(kind, "report.json")))
+        if kind == "run":
+            rows = read.get("results", ())
+            return list(dict.fromkeys(name for row in rows for name in row.get("per_class_f1", ())))
+        return list(map(str, read if kind == "adapter" else read.get("class_names", ())))
+    except (ValueError, TypeError, AttributeError):  # what is wrong with it, its push says
+        return []
+
+
+def _warn(text: str) -> None:
+    logger.warning("%s", visible(text))
+
+
 def push_artefact(
-    kind: Kind, folder: str, repo_id: str, *, licence: str, private: bool, origin: Any, **settings: Any
+    kind: Kind,
+    folder: str,
+    repo_id: str,
+    *,
+    licence: str,
+    private: bool,
+    origin: Any,
+    tell: Callable[[str], None] = _warn,
+    **settings: Any,
 ) -> Pushed:
     """Push what :func:`find_artefact` has found.
 
@@ -66,6 +111,7 @@ def push_artefact(
         licence: as the Hub names it.
         private: whether only the owner may see it.
         origin: where it comes from (:class:`~skindiff.hub.origin.Origin`).
+        tell: is told the class words that leave, before they do.
         settings: ``arm`` of a classifier, ``override`` of a run or a synthetic data set, and
             ``leave_out_copies``, ``sources`` and ``held_out`` of the latter.
 
@@ -86,5 +132,7 @@ def push_artefact(
         "synthetic": synthetic.push_synthetic,
     }
     own = {name: settings[name] for name in _TAKEN[kind] if name in settings}
+    if words := class_words(kind, folder):
+        tell(f"class words that leave with it: {', '.join(words)}")
     pushed: Pushed = functions[kind](folder, repo_id, licence=licence, origin=origin, private=private, **own)
     return pushed

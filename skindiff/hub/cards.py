@@ -12,6 +12,7 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
 from skindiff.classification.rows import METRICS, SeriesColumns
+from skindiff.escaping import code, fenced, markdown, prose
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.hub.origin import Facts
 from skindiff.report.content import ReportContent
@@ -32,7 +33,7 @@ class Card:
 
     Attributes:
         title: heading; the repository's name.
-        what: what the artefact is, in a sentence or two.
+        what: what the artefact is, in a sentence or two of Markdown.
         usage: Python that runs as it stands, once the repository can be read.
         results: scores with intervals.
         coverage: what is known of the skin types, in Markdown.
@@ -124,10 +125,8 @@ def coverage_text(facts: Facts) -> str:
     split = (facts.report.get("config") or {}).get("split") or {}
     if "scenario" in split:
         majority, minority = (", ".join(split.get(name, ())) for name in ("majority_types", "minority_types"))
-        lines += [
-            f"Split scenario ({split['scenario']}): majority types {majority}; minority types {minority}.",
-            "",
-        ]
+        told = f"Split scenario ({split['scenario']}): majority types {majority}; minority types {minority}."
+        lines += [prose(told), ""]
     recalls = _recall_by_type(facts.report)
     if recalls:
         rows = [(name, *(_percent(value) for value in values)) for name, values in recalls.items()]
@@ -151,17 +150,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
+        "| " + " | ".join(prose(str(cell), in_table=True) for cell in line) + " |" for line in lines
     )
 
 
 def _render(card: Card, facts: Facts, data: CardData) -> bytes:
     parts = [
-        f"# {card.title}",
+        f"# {markdown(card.title)}",
         card.what,
         _NOT_CLINICAL,
         "## Use",
-        f"```python\n{card.usage.strip()}\n```",
+        fenced(card.usage.strip(), "python"),
         "## Training data and licence",
         _data_text(facts),
         "## Measured",
@@ -170,7 +169,7 @@ def _render(card: Card, facts: Facts, data: CardData) -> bytes:
         card.coverage.strip(),
         *(text for heading, body in card.sections for text in (f"## {heading}", body.strip())),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in (*card.limits, _NOT_CLINICAL)),
+        "\n".join(f"- {prose(limit)}" for limit in (*card.limits, _NOT_CLINICAL)),
         "## How it was made",
         _making_text(card, facts),
     ]
@@ -179,7 +178,10 @@ def _render(card: Card, facts: Facts, data: CardData) -> bytes:
 
 
 def _data_text(facts: Facts) -> str:
-    lines = [f"- {terms.title}, licence `{terms.licence}`. Credit: {terms.credit}." for terms in facts.terms]
+    lines = [
+        f"- {markdown(terms.title)}, licence `{terms.licence}`. Credit: {terms.credit}."
+        for terms in facts.terms
+    ]
     return "\n".join([*lines, "", f"Licence of what is in this repository: `{facts.licence}`."])
 
 
@@ -210,13 +212,13 @@ def _results_text(results: Sequence[EvalResult]) -> str:
 def _making_text(card: Card, facts: Facts) -> str:
     lines = [f"Made with skindiff {__version__}."]
     if card.base_model:
-        model, _, revision = card.base_model.partition("@")
+        model, _, revision = code(card.base_model).partition("@")
         lines += [
             "",
             f"Base model: `{model}`, revision `{revision or 'main'}`; its own licence applies besides.",
         ]
     if facts.commands:
-        lines += ["", "```bash", *facts.commands, "```"]
+        lines += ["", fenced("\n".join(facts.commands), "bash")]
     settings = facts.report.get("config")
     if settings:
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).strip()
@@ -224,9 +226,15 @@ def _making_text(card: Card, facts: Facts) -> str:
             "",
             "<details><summary>config.yaml</summary>",
             "",
-            f"```yaml\n{text}\n```",
+            fenced(text, "yaml"),
             "",
             "</details>",
+        ]
+    if facts.report_sha256:
+        lines += [
+            "",
+            f"SHA-256 of the run's `report.json`: `{facts.report_sha256}`. It finds damage and careless "
+            "edits, not a forger.",
         ]
     if not facts.commands and not settings:
         lines += ["", "The commands were not recorded."]

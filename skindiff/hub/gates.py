@@ -35,7 +35,8 @@ def refuse_file_names(run: Path, texts: Sequence[str]) -> None:
         path = run / listing
         if path.is_file():
             lines = path.read_text(encoding="utf-8").splitlines()
-            names |= {re.split(r"[,\t]", line)[0].strip('"') for line in lines}
+            listed = {re.split(r"[,\t]", line)[0].strip('"') for line in lines}
+            names |= listed | {name.removeprefix("'") for name in listed}  # before what looks like a formula
     words = {word for text in texts for word in re.split(r"[\s\"'`|,()\[\]]+", text)}
     told = sorted((names & words) - {"", "image_id"})
     if told:

@@ -3,6 +3,8 @@
 Generators come by :func:`skindiff.load`; what is here are the other kinds, and the folder of an adapter.
 """
 
+import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("*.safetensors", "*.json", "*.yaml", "*.csv", "*.md", "*.png", "*.txt")
 """Only such files are fetched: no code, nothing pickled."""
+_REPORT_HASH = re.compile(r"SHA-256 of the run's `report\.json`: `([0-9a-f]{64})`")
 
 
 def load_adapter_folder(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
@@ -42,9 +45,21 @@ def load_adapter_folder(repo_id: str, *, revision: str | None = None, token: str
 
 
 def load_run(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
-    """Fetch the results of a run and return their folder (arguments and errors as above)."""
+    """Fetch the results of a run and return their folder (arguments and errors as above).
+
+    The report must be the one whose SHA-256 its card says, where it says one: this finds damage and careless
+    edits, and no forger.
+    """
     folder = _fetch(repo_id, "dataset", revision, token)
-    return _with(folder, repo_id, "report.json", "the results of a run")
+    _with(folder, repo_id, "report.json", "the results of a run")
+    card = folder / "README.md"
+    said = _REPORT_HASH.search(card.read_text(encoding="utf-8")) if card.is_file() else None
+    if said and hashlib.sha256((folder / "report.json").read_bytes()).hexdigest() != said[1]:
+        raise HubError(
+            f"repo_id: {repo_id}: report.json is not the one that the card was made from; ask for it to be "
+            "pushed again, or give an earlier revision"
+        )
+    return folder
 
 
 def load_classifier(

@@ -1,16 +1,23 @@
 """Where an artefact comes from: what its licence is judged by, and what its card tells of it."""
 
+import hashlib
+import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
 from skindiff.files import real_path
-from skindiff.foreign import Malformed, read_json
-from skindiff.foreign_yaml import read_yaml
-from skindiff.hub.clean import own_file, shareable, without_folders
+from skindiff.foreign import Malformed, parse_json
+from skindiff.foreign_yaml import parse_yaml
+from skindiff.hub.clean import model_name, without_folders, without_folders_in_words
+from skindiff.hub.leaving import shared_report
 from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
+from skindiff.hub.staging import read_own
+from skindiff.manifest import refuse_damaged
 from skindiff.report.content import ReportContent
 from skindiff.report.read import checked_report
 
@@ -43,7 +50,7 @@ class Facts:
         corpora: names of the corpora.
         terms: their terms, in the same order.
         licence: of the artefact; every corpus allows it.
-        report: content of the run's ``report.json``, without paths; empty where there is none.
+        report: content of the run's ``report.json`` as it may leave; empty where there is none.
         commands: that made it, without paths and tokens.
         base_model: as the user gave it.
         skin_types: training images by skin type.
@@ -56,6 +63,16 @@ class Facts:
     commands: tuple[str, ...]
     base_model: str | None
     skin_types: Mapping[str, int]
+
+    @property
+    def report_bytes(self) -> bytes:
+        """The run's ``report.json`` as it is pushed: where nothing has to stay, the very bytes of the run."""
+        return (json.dumps(self.report, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @property
+    def report_sha256(self) -> str:
+        """Hash of :attr:`report_bytes`, "" where there is no report."""
+        return hashlib.sha256(self.report_bytes).hexdigest() if self.report else ""
 
     @property
     def shows_nobody(self) -> bool:
@@ -77,7 +94,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         )
     report = _report(run) if run else {}
     trained_on = _corpus_of_run(run, report) if run else None
-    corpora = tuple(origin.corpora) or ((trained_on,) if trained_on else ())
+    corpora = tuple(map(without_folders, origin.corpora)) or ((trained_on,) if trained_on else ())
     if not corpora:
         raise HubError(
             f"corpora: {artefact.name} lies in no run that would tell what it learnt from; give "
@@ -96,8 +113,8 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         terms=terms,
         licence=licence,
         report=report,
-        commands=tuple(without_folders(command) for command in commands),
-        base_model=origin.base_model,
+        commands=tuple(without_folders_in_words(command) for command in commands),
+        base_model=origin.base_model and model_name(origin.base_model),
         skin_types=dict(origin.skin_types),
     )
 
@@ -126,16 +143,17 @@ def _report(run: Path) -> ReportContent:
     path = run / "report.json"
     if not path.is_file():
         return {}
+    refuse_damaged(path)
     try:
-        content: ReportContent = shareable(checked_report(read_json(own_file(run, path.name)), str(path)))
-        return content
+        read = checked_report(parse_json(read_own(run, path.name)), str(path))
+        return shared_report(cast(dict[str, Any], read))
     except Malformed as error:
         raise HubError(f"run: {path} cannot be read ({error}); run the study again with --resume") from error
 
 
 def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
     try:
-        config = report.get("config") or read_yaml(own_file(run, "config.yaml"))
+        config = report.get("config") or parse_yaml(read_own(run, "config.yaml"))
     except Malformed as error:
         raise HubError(f"run: {run / 'config.yaml'} cannot be read ({error})") from error
     corpus = config.get("corpus") if isinstance(config, dict) else None
@@ -151,4 +169,5 @@ def _commands(report: ReportContent) -> list[str]:
     recipe = report.get("recipe")
     if recipe == "evaluate":  # a command, not a recipe
         return ["skindiff evaluate --config config.yaml"]
-    return [f"accelerate launch recipes/{recipe}.py --config config.yaml"] if recipe else []
+    script = shlex.quote(f"recipes/{recipe}.py")
+    return [f"accelerate launch {script} --config config.yaml"] if recipe else []

@@ -5,25 +5,34 @@ commit with a generated card. Nothing else of a folder leaves than what is named
 in :mod:`skindiff.hub.synthetic`, run folders in :mod:`skindiff.hub.results`.
 """
 
-from collections.abc import Sequence
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import yaml
 
 from skindiff.classification.cells import PREFIX
 from skindiff.errors import HubError
-from skindiff.foreign import Malformed, refuse_unlike
+from skindiff.escaping import markdown
+from skindiff.foreign import Malformed, parse_json, refuse_unlike
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
-from skindiff.hub.clean import clean_text, clean_yaml, own_file, shareable
+from skindiff.hub.clean import clean_json, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
+from skindiff.hub.leaving import VOCABULARY, files_of, shared_settings
 from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.staging import read_own, staged
 
 if TYPE_CHECKING:
     from skindiff.classification.networks import Architecture
     from skindiff.generators.adapter import Adapter
 
-_WEIGHTS = (".safetensors",)
-_TEXTS = (".json", ".txt", ".model")
+_WEIGHTS = ".safetensors"
+_LOG_COLUMN = re.compile(r"[a-z0-9_]{1,60}")
 _OUR_NETWORKS = ("medmnist_cnn", "lesion_detector")
 """Those of :mod:`skindiff.classification.small_cnns`, which timm alone does not know."""
 
@@ -66,34 +75,24 @@ def push_adapter(
         HubError: a gate refuses it, or the Hub does not take it.
         GeneratorError: the folder holds no adapter.
     """
-    from skindiff.generators.adapter import LORA_FILE, embedding_files, read_adapter
+    from skindiff.generators.adapter import LORA_FILE, read_adapter
 
     refuse_bad_id(repo_id)
-    folder = Path(folder)
-    adapter = read_adapter(folder)
-    facts = find_facts(origin, folder, licence)
-    card = _adapter_card(repo_id, adapter, facts)
-    files: dict[str, Content] = {
-        name: own_file(folder, name)
-        for name in (f"learned_embeds/{Path(path).name}" for path in embedding_files(folder))
-    }
-    if adapter.has_lora:
-        files[LORA_FILE] = own_file(folder, LORA_FILE)
-    files |= {
-        "tokens.json": clean_text(own_file(folder, "tokens.json")),
-        "config.yaml": clean_yaml(own_file(folder, "config.yaml"), base_model=card.base_model),
-        "training_log.csv": own_file(folder, "training_log.csv"),
-        "README.md": model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"]),
-    }
-    return push_files(
-        files,
-        repo_id,
-        repo_type="model",
-        message="Push an adapter with skindiff",
-        private=private,
-        token=token,
-        owns=["learned_embeds/*.safetensors", LORA_FILE],
-    )
+    facts = find_facts(origin, Path(folder), licence)
+    with staged(Path(folder), files_of("adapter")) as own:
+        adapter = read_adapter(own)
+        card = _adapter_card(repo_id, adapter, facts)
+        files = adapter_files(own, card.base_model)
+        files["README.md"] = model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"])
+        return push_files(
+            files,
+            repo_id,
+            repo_type="model",
+            message="Push an adapter with skindiff",
+            private=private,
+            token=token,
+            owns=["learned_embeds/*.safetensors", LORA_FILE],
+        )
 
 
 def push_pipeline(
@@ -128,36 +127,37 @@ def push_pipeline(
     found = model_folder(str(folder))
     if found is None:
         raise HubError(f"folder: {folder} is no folder; give one that save_pretrained wrote, or bundled")
-    name = pipeline_class_name(str(found))
     facts = find_facts(origin, found, licence)
-    files = _pipeline_files(found)
-    architecture = architecture_named(name)
-    if architecture:
-        what = f"A pipeline of {architecture.name} for skin."
-        lines = usage.text_to_image_usage(repo_id, architecture.class_names[0])
-        task = "text-to-image"
-    else:
-        what, lines = _own_pipeline(found, name, repo_id)
-        task = "unconditional-image-generation"
-    card = Card(
-        title=repo_id.split("/")[1],
-        what=what,
-        usage=lines,
-        results=eval_results(facts.report),
-        coverage=coverage_text(facts),
-        limits=_GENERATOR_LIMITS,
-        base_model=facts.base_model,
-    )
-    files["README.md"] = model_card(card, facts, library="diffusers", task=task)
-    return push_files(
-        files,
-        repo_id,
-        repo_type="model",
-        message="Push a pipeline with skindiff",
-        private=private,
-        token=token,
-        owns=["*.safetensors", "*.safetensors.index.json"],
-    )
+    with staged(found, files_of("pipeline", pipeline_components(found))) as own:
+        files = pipeline_files(own)
+        name = pipeline_class_name(str(own))
+        architecture = architecture_named(name)
+        if architecture:
+            what = f"A pipeline of {architecture.name} for skin."
+            lines = usage.text_to_image_usage(repo_id, architecture.class_names[0])
+            task = "text-to-image"
+        else:
+            what, lines = _own_pipeline(own, name, repo_id)
+            task = "unconditional-image-generation"
+        card = Card(
+            title=repo_id.split("/")[1],
+            what=what,
+            usage=lines,
+            results=eval_results(facts.report),
+            coverage=coverage_text(facts),
+            limits=_GENERATOR_LIMITS,
+            base_model=facts.base_model,
+        )
+        files["README.md"] = model_card(card, facts, library="diffusers", task=task)
+        return push_files(
+            files,
+            repo_id,
+            repo_type="model",
+            message="Push a pipeline with skindiff",
+            private=private,
+            token=token,
+            owns=["*.safetensors", "*.safetensors.index.json"],
+        )
 
 
 def push_classifier(
@@ -189,36 +189,41 @@ def push_classifier(
     from skindiff.hub.timm_format import classifier_files
 
     refuse_bad_id(repo_id)
-    folder = Path(folder)
-    model = load_classifier(folder)
-    files = classifier_files(folder, model)
-    facts = find_facts(origin, folder, licence)
-    card = _classifier_card(repo_id, model.architecture, facts, arm)
-    files["README.md"] = model_card(card, facts, library="timm", task="image-classification", tags=["timm"])
-    return push_files(
-        files,
-        repo_id,
-        repo_type="model",
-        message="Push a classifier with skindiff",
-        private=private,
-        token=token,
-    )
+    facts = find_facts(origin, Path(folder), licence)
+    with staged(Path(folder), files_of("classifier")) as own:
+        model = load_classifier(own)
+        card = _classifier_card(repo_id, model.architecture, facts, arm)
+        files = classifier_files(own, model)
+        files["README.md"] = model_card(
+            card, facts, library="timm", task="image-classification", tags=["timm"]
+        )
+        return push_files(
+            files,
+            repo_id,
+            repo_type="model",
+            message="Push a classifier with skindiff",
+            private=private,
+            token=token,
+        )
 
 
 def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     from skindiff.generators.prompts import prompt_for
 
-    base = facts.base_model or str(shareable(adapter.config.get("base_model") or ""))
+    base = facts.base_model or model_name(str(adapter.config.get("base_model") or ""))
     if not base:
         raise HubError("base_model: the adapter does not say what it was trained on; give origin.base_model")
     conditions = list(adapter.tokens.tokens)
-    learnt = [f"tokens for {', '.join(conditions)}"] if conditions else []
+    learnt = [f"tokens for {', '.join(map(markdown, conditions))}"] if conditions else []
     learnt += ["a LoRA"] if adapter.has_lora else []
+    # Adapters of before 0.2.0 do not say it: there was one class.
+    base_class = str(adapter.config.get("base_class", "StableDiffusionPipeline"))
+    if not base_class.isidentifier():
+        raise HubError(f"base_class: {base_class!r} is no class of diffusers; train the adapter again")
     lines = usage.adapter_usage(
         repo_id,
         base,
-        # Adapters of before 0.2.0 do not say it: there was one class.
-        adapter.config.get("base_class", "StableDiffusionPipeline"),
+        base_class,
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
         prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
@@ -238,7 +243,8 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
 def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, arm: str | None) -> Card:
     name, side = architecture.name, architecture.image_size
     asked = name if architecture.corpus_size is None else f"{PREFIX}{name}"
-    classes = f"{len(architecture.class_names)} classes apart: {', '.join(architecture.class_names)}"
+    names = ", ".join(map(markdown, architecture.class_names))
+    classes = f"{len(architecture.class_names)} classes apart: {names}"
     return Card(
         title=repo_id.split("/")[1],
         what=f"A {_kind(architecture)} that tells {classes}. It sees images of {side} x {side} px.",
@@ -264,22 +270,90 @@ def _kind(architecture: "Architecture") -> str:
     return f"linear probe on a frozen {architecture.name}, fitted on images of {shown} enlarged,"
 
 
-def _pipeline_files(folder: Path) -> dict[str, Content]:
-    """Return the index of a pipeline and the files of the components that it names."""
-    from skindiff.generators.models import INDEX, read_index
+def adapter_files(own: Path, base_model: str | None) -> dict[str, Content]:
+    """Return the files of an adapter by their names in a repository.
 
-    files: dict[str, Content] = {INDEX: clean_text(own_file(folder, INDEX))}
-    index = read_index(folder / INDEX, str(folder))
-    components = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
-    for path in sorted(path for name in components for path in (folder / name).rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.name.startswith(".") or path.suffix not in (*_WEIGHTS, *_TEXTS):
-            continue
-        own = own_file(folder, name)
-        files[name] = own if path.suffix in _WEIGHTS else clean_text(own)
+    Args:
+        own: the staged folder.
+        base_model: as others call it.
+    """
+    from skindiff.generators.adapter import LORA_FILE, embedding_files, read_adapter
+
+    adapter = read_adapter(own)
+    words = {token.strip("<>") for token in adapter.tokens.tokens.values()}
+    files: dict[str, Content] = {
+        f"learned_embeds/{path.name}": path for path in map(Path, embedding_files(own)) if path.stem in words
+    }
+    if adapter.has_lora:
+        files[LORA_FILE] = own / LORA_FILE
+    tokens = adapter.tokens
+    entries = {
+        condition: {"token": token, "vectors": tokens.vectors, "initialiser": tokens.initialiser}
+        for condition, token in tokens.tokens.items()
+    }
+    settings = {**shared_settings(adapter.config), "base_model": base_model}
+    return files | {
+        "tokens.json": (json.dumps(entries, indent=2, ensure_ascii=False) + "\n").encode(),
+        "config.yaml": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode(),
+        "training_log.csv": _numbers_by_step(adapter.log),
+    }
+
+
+def _numbers_by_step(log: Sequence[Mapping[str, Any]]) -> bytes:
+    columns = list(dict.fromkeys(name for row in log for name in row))
+    strange = [name for name in columns if not _LOG_COLUMN.fullmatch(name)]
+    stages = {str(row.get("stage", "")) for row in log} - {"", "textual_inversion", "lora"}
+    if strange or stages:
+        raise HubError(
+            f"folder: training_log.csv holds {(strange or sorted(stages))[0]!r}, which no training writes; "
+            "take it out"
+        )
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(log)
+    return text.getvalue().encode()
+
+
+def pipeline_files(own: Path) -> dict[str, Content]:
+    """Return the files of a staged pipeline by their names in a repository.
+
+    Raises:
+        HubError: it has no weights in safetensors.
+    """
+    files: dict[str, Content] = {}
+    for path in sorted(path for path in own.rglob("*") if path.is_file()):
+        weights = path.suffix == _WEIGHTS
+        content = path if weights else path.read_bytes() if path.name in VOCABULARY else _clean(path)
+        files[path.relative_to(own).as_posix()] = content
     if not any(path.endswith(_WEIGHTS) for path in files):
-        raise HubError(f"folder: {folder} lacks weights in safetensors; save it by save_pretrained")
+        raise HubError(f"folder: {own} lacks weights in safetensors; save it by save_pretrained")
     return files
+
+
+def _clean(path: Path) -> bytes:
+    try:
+        return clean_json(path.read_bytes())
+    except ValueError as error:
+        raise HubError(f"folder: {path} is no JSON ({error}); save the pipeline again") from error
+
+
+def pipeline_components(folder: Path) -> list[str]:
+    """Return the folders of the components that a pipeline's index names.
+
+    Raises:
+        HubError: the index is a link, cannot be read, or names something else.
+    """
+    from skindiff.generators.models import INDEX
+
+    try:
+        index = dict(parse_json(read_own(folder, INDEX)))
+    except (ValueError, TypeError) as error:
+        raise HubError(f"folder: {INDEX} of {folder} cannot be read; save the pipeline again") from error
+    names = [name for name, kind in index.items() if isinstance(kind, list) and kind[:1] != [None]]
+    if odd := [name for name in names if not name.isidentifier()]:
+        raise HubError(f"folder: {INDEX} names the component {odd[0]!r}; save the pipeline again")
+    return names
 
 
 def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
@@ -302,6 +376,6 @@ def _own_pipeline(folder: Path, name: str, repo_id: str) -> tuple[str, str]:
     size, channels = index["image_size"], index["channels"]
     verb = "reconstructs images" if kind.needs_images else "generates images"
     what = f"A class-conditional generator ({family.name}) that {verb} of {size} x {size} px: "
-    what += f"{', '.join(names)}."
+    what += f"{', '.join(map(markdown, names))}."
     shape = (channels, size, size) if kind.needs_images else None
     return what, usage.pipeline_usage(repo_id, names, shape)

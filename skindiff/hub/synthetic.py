@@ -4,7 +4,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from datasets import ClassLabel, Dataset, Image
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
+from skindiff.escaping import code, markdown, prose
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
-from skindiff.hub.clean import clean_png, own_file, without_folders
+from skindiff.hub.clean import clean_png, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words
+from skindiff.hub.leaving import files_of
 from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.staging import staged
 from skindiff.hub.usage import dataset_usage
 from skindiff.measures.copying.memorisation import near_copies
 from skindiff.measures.copying.near_copies import (
@@ -81,14 +84,14 @@ def push_synthetic(
     refuse_bad_id(repo_id)
     folder = Path(folder)
     reason = in_words(override)
-    for path in (*folder.glob("synthetic-*.parquet"), *folder.glob(REPORT_FILE)):
-        own_file(folder, path.name)
-    drawn = load_synthetic(folder)
-    _refuse_unknown_columns(drawn)
     facts = find_facts(origin, folder, licence)
-    drawn, report = _past_the_gate(drawn, folder, (sources, held_out), reason, leave_out_copies)
-    aliases = Aliases(keep=_ids_may_leave(facts))
-    with tempfile.TemporaryDirectory() as place:
+    with staged(folder, files_of("synthetic")) as own, tempfile.TemporaryDirectory() as place:
+        drawn = load_synthetic(own)
+        _refuse_unknown_columns(drawn)
+        report = _near_copy_report(drawn, own, folder, sources, held_out)
+        drawn, report = _past_the_gate(drawn, report, reason, leave_out_copies)
+        public = (name.rpartition("/")[2] for name in facts.corpora if name.partition("/")[0] in CORPORA)
+        aliases = Aliases(keep=_ids_may_leave(facts), corpora=frozenset(public))
         files = _files(drawn, aliases, report, Path(place))
         files["README.md"] = _readme(repo_id, drawn, facts, report, reason)
         return push_files(
@@ -105,9 +108,9 @@ def push_synthetic(
 class Aliases:
     """Numbers in place of ids, in the order of their first appearance; nothing of an id is in its number."""
 
-    def __init__(self, keep: bool) -> None:
-        """Leave ids as they are where ``keep``."""
-        self.keep = keep
+    def __init__(self, keep: bool, corpora: Set[str] = frozenset()) -> None:
+        """Leave ids as they are where ``keep``, and the names of public corpora."""
+        self.keep, self.corpora = keep, corpora
         self._numbers: dict[str, dict[str, str]] = {"image": {}, "source": {}, "group": {}}
 
     def of(self, kind: str, name: str | None) -> str | None:
@@ -118,16 +121,21 @@ class Aliases:
         return known.setdefault(name, f"{kind}-{len(known):06d}")
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a row of a data set with its ids replaced, and its image bare."""
+        """Return a row of a data set with its ids replaced, and its image bare.
+
+        A corpus of one's own is called by its folder; it leaves without that name.
+        """
         image_id = self.of("image", row["image_id"])
         stem = re.sub(r"[^\w.-]+", "-", str(image_id))
+        own = not self.keep and row.get("corpus", "imagefolder") not in self.corpora
         return {
             **row,
             "image_id": image_id,
             "source_id": self.of("source", row["source_id"]),
             "group_id": self.of("group", row["group_id"]),
-            "generator": without_folders(row["generator"]),
+            "generator": model_name(row["generator"]),
             "image": {"bytes": clean_png(row["image"]["bytes"]), "path": f"{stem}.png"},
+            **({"corpus": "imagefolder"} if own and "corpus" in row else {}),
         }
 
 
@@ -146,14 +154,9 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
 
 
 def _past_the_gate(
-    drawn: Dataset,
-    folder: Path,
-    real: tuple[Dataset | None, Dataset | None],
-    reason: str | None,
-    leave_out_copies: bool,
+    drawn: Dataset, report: NearCopies | None, reason: str | None, leave_out_copies: bool
 ) -> tuple[Dataset, NearCopies | None]:
-    """Return what may leave, with the report on near copies that it needs."""
-    report = _near_copy_report(drawn, folder, *real)
+    """Return what may leave, with its part of the report on near copies."""
     if report is None or not report.copies:
         return drawn, report
     if leave_out_copies:
@@ -175,18 +178,18 @@ def _files(drawn: Dataset, aliases: Aliases, report: NearCopies | None, folder: 
 
 
 def _near_copy_report(
-    drawn: Dataset, folder: Path, sources: Dataset | None, held_out: Dataset | None
+    drawn: Dataset, own: Path, home: Path, sources: Dataset | None, held_out: Dataset | None
 ) -> NearCopies | None:
-    """Return the report that images made from others need, None where none were."""
+    """Return the report that images made from others need, None where none were; a new one goes home."""
     if all(source is None for source in drawn["source_id"]):
         return None
-    saved = load_near_copies(folder)
+    saved = load_near_copies(own)
     speaks = saved is not None and saved.fingerprint == fingerprint(drawn)
     if saved is not None and speaks and (sources is None or saved.threshold_source == "held-out"):
         return saved
     if sources is not None:
         report = near_copies(drawn, sources, held_out)
-        report.save(folder)
+        report.save(home)
         return report
     if saved is None:
         raise HubError(
@@ -280,12 +283,13 @@ def _readme(
 def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None) -> Card:
     label = drawn.features["label"]
     assert isinstance(label, ClassLabel)
-    generators = sorted({without_folders(name) for name in set(drawn["generator"])})
+    generators = sorted({model_name(name) for name in set(drawn["generator"])})
     redrawn = "made from real ones" if report is not None else "generated"
+    classes, makers = (", ".join(names) for names in (map(markdown, label.names), map(_coded, generators)))
     return Card(
         title=repo_id.split("/")[1],
-        what=f"{len(drawn)} synthetic images of {', '.join(label.names)}, {redrawn} by "
-        f"{', '.join(f'`{name}`' for name in generators)}. Every row says how it was made and from what.",
+        what=f"{len(drawn)} synthetic images of {classes}, {redrawn} by {makers}. Every row says how it was "
+        "made and from what.",
         usage=dataset_usage(repo_id),
         results=eval_results(facts.report),
         coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
@@ -297,6 +301,10 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
         base_model=facts.base_model or generators[0].partition("+")[0],
         sections=[_copies_section(report, reason)] if report is not None else (),
     )
+
+
+def _coded(name: str) -> str:
+    return f"`{code(name)}`"
 
 
 def _counts(drawn: Dataset, names: list[str]) -> str:
@@ -319,7 +327,7 @@ def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:
         f"another group. Measure: {found['measure']}. By row: `{REPORT_FILE}`."
     ]
     if reason and report.copies:
-        lines += ["", f"Near copies are included because: {reason}"]
+        lines += ["", f"Near copies are included because: {prose(reason)}"]
     return "Near copies of sources", "\n".join(lines)
 
 

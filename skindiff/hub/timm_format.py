@@ -1,6 +1,8 @@
 """A classifier as timm keeps its own on the Hub: ``config.json`` and ``model.safetensors``."""
 
+import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from skindiff.classification.networks import (
 )
 from skindiff.errors import HubError
 from skindiff.files import real_path
-from skindiff.hub.clean import own_file
+from skindiff.hub.clean import clean_json, shareable
 from skindiff.hub.client import Content
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -27,7 +29,7 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
     """Return the files of a classifier's repository by their names there.
 
     Args:
-        folder: that the classifier lies in.
+        folder: that the classifier lies in, staged.
         model: as it was loaded from there.
 
     Raises:
@@ -40,9 +42,9 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
             "build; train one with head: linear to push it"
         )
     return {
-        WEIGHTS: own_file(folder, WEIGHTS_FILE),
-        CONFIG: _timm_config(model),
-        DESCRIPTION_FILE: own_file(folder, DESCRIPTION_FILE),
+        WEIGHTS: folder / WEIGHTS_FILE,
+        CONFIG: clean_json(_timm_config(model)),
+        DESCRIPTION_FILE: f"{json.dumps(shareable(asdict(architecture)), indent=2)}\n".encode(),
     }
 
 

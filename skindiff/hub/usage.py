@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from skindiff.escaping import python_string
+
 
 def adapter_usage(
     repo_id: str,
@@ -18,14 +20,14 @@ def adapter_usage(
     if name == "tiny-skin-sd":
         lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
     elif "/" in name:
-        at = f', revision="{revision}"' if revision else ""
+        at = f", revision={python_string(revision)}" if revision else ""
         lines = [f"from diffusers import {base_class}", ""]
-        lines += [f'pipeline = {base_class}.from_pretrained("{name}"{at})']
+        lines += [f"pipeline = {base_class}.from_pretrained({python_string(name)}{at})"]
     else:
         lines = [
             "import skindiff",
             "",
-            f'pipeline = skindiff.load("{name}")  # a folder: it is not on the Hub',
+            f"pipeline = skindiff.load({python_string(name)})  # a folder: it is not on the Hub",
         ]
     if terminal_snr:
         settings = 'rescale_betas_zero_snr=True, timestep_spacing="trailing"'
@@ -35,11 +37,11 @@ def adapter_usage(
         ]
     files = [f"learned_embeds/{token.strip('<>')}.safetensors" for token in tokens]
     if files:
-        lines += [f"for name in {files!r}:".replace("'", '"')]
+        lines += [f"for name in [{', '.join(map(python_string, files))}]:"]
         lines += [f'    pipeline.load_textual_inversion("{repo_id}", weight_name=name)']
     if has_lora:
         lines += [f'pipeline.load_lora_weights("{repo_id}", weight_name="pytorch_lora_weights.safetensors")']
-    lines += [f'pipeline("{prompt}").images[0].save("drawn.png")']
+    lines += [f'pipeline({python_string(prompt)}).images[0].save("drawn.png")']
     return "\n".join(lines)
 
 
@@ -57,7 +59,7 @@ def text_to_image_usage(repo_id: str, class_name: str) -> str:
 
 def pipeline_usage(repo_id: str, class_names: Sequence[str], image_shape: Sequence[int] | None) -> str:
     """Return how skindiff generates with its own pipeline; ``image_shape`` where it reconstructs images."""
-    names = ", ".join(f'"{name}"' for name in class_names[:2])
+    names = ", ".join(map(python_string, class_names[:2]))
     shown = f", images=torch.zeros({min(2, len(class_names))}, *{tuple(image_shape)})" if image_shape else ""
     return "\n".join(
         [

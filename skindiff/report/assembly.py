@@ -98,7 +98,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
     }
     corpus, name = results.corpus, config["corpus"]["name"]
     published = about.published
-    own = [*results.run.notes, *corpus.warnings, *_notes(results, name), *results.measured.notes()]
+    own = [*_notes(results, name), *results.measured.notes()]
     return Report(
         recipe=about.recipe,
         title=about.title,
@@ -114,6 +114,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         samples=_samples(results),
         published=published,
         notes=[*own, *about.notes],
+        reading=[*results.run.notes, *corpus.warnings],
         study_sections=[
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),

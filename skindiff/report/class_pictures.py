@@ -21,6 +21,7 @@ Images = NDArray[np.uint8]
 REAL_COLUMNS, DRAWN_COLUMNS = 4, 8
 _TILE, _LARGEST, _GAP, _SEAM = 64, 128, 3, 14
 """Pixels: the least and the largest side of an image, between images, and between blocks."""
+_STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "text.parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def draw_grid(names: Sequence[str], blocks: Sequence[Block], path: Path) -> None
     names_wide = 0.25 + 0.07 * max(map(len, names))  # inches, at 8 points
     width = min(9.4 - names_wide, sheet.shape[1] / 65)
     size = (names_wide + width, width * len(sheet) / sheet.shape[1] + 0.55)
-    with style.context(["default", {"font.family": "DejaVu Sans", "font.size": 8}]):
+    with style.context(["default", _STYLE]):
         figure = Figure(figsize=size, dpi=130, layout="constrained")
         axes = figure.subplots()
         axes.imshow(sheet, interpolation="nearest")

@@ -1,6 +1,6 @@
 """The settings of every study of class-conditional generators."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig
@@ -22,6 +22,14 @@ class ClassStudyConfig(MeasuredConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of families that are not compared, and those that the study decides."""
+        others = [item.name for item in fields(self.generator) if item.name not in ("family", *self.families)]
+        found = dict.fromkeys((f"generator.{name}" for name in others), f"families is {self.families}")
+        found["generator.family"] = "families takes its place"
+        found["synthesis.output_size"] = "images are saved at the size of the corpus"
+        return found
 
     @property
     def drawing(self) -> ClassSynthesisConfig:

@@ -8,6 +8,7 @@ from typing import Any
 
 from skindiff.classification.rows import METRICS
 from skindiff.errors import ConfigError
+from skindiff.escaping import prose
 from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.files import real_path, write_atomically
@@ -256,20 +257,22 @@ def _change(content: ReportContent, row: SummaryRow | None) -> str:
 
 def compare_sections(runs: Sequence[Run], metrics: Sequence[str]) -> list[Section]:
     """Return the sections of ``compare.md``, without the picture."""
-    warnings = unpaired(runs)
+    warnings = [f"- {prose(one)}" for one in unpaired(runs)]
     paired = "The runs were tested on the same images, as far as their settings and counts tell."
     settings = settings_table(runs)
     scores = score_tables(runs, metrics)
     parts = [
-        paragraphs(f"**{title}**, in percent", *(markdown_table(*table) for table in tables if table[1]))
+        paragraphs(
+            f"**{prose(title)}**, in percent", *(markdown_table(*table) for table in tables if table[1])
+        )
         for title, *tables in scores
     ]
-    without = [run.name for run in runs if not run.content["summary"]]
+    without = ", ".join(run.name for run in runs if not run.content["summary"])
     sections = [
         Section("The runs", markdown_table(*facts(runs))),
-        Section("Can they be compared?", "\n".join(f"- {one}" for one in warnings) if warnings else paired),
+        Section("Can they be compared?", "\n".join(warnings) or paired),
         Section("Scores", paragraphs(_ABOUT, *parts) if parts else ""),
-        Section("Without scores", f"No classifier was compared in {', '.join(without)}." if without else ""),
+        Section("Without scores", prose(f"No classifier was compared in {without}.") if without else ""),
         Section(
             "Settings that differ",
             markdown_table(*settings) if settings[1] else "None that changes a result.",

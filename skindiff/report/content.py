@@ -149,6 +149,7 @@ class ReportContent(ExtraContent, total=False):
     primary: PrimaryContent | None
     confusions: list[ConfusionRow]
     notes: list[str]
+    reading: list[str]
     flags: list[str]
     fairness: FairnessContent
     skin_tone: ToneContent | None

@@ -8,6 +8,7 @@ from datasets import Dataset
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from skindiff.escaping import prose
 from skindiff.measures.copying.near_copies import NearCopies
 from skindiff.measures.copying.rows import CopyingRow, Share, ThresholdRow
 from skindiff.report.content import MeasuredContent
@@ -201,7 +202,9 @@ def _warnings(rows: Sequence[CopyingRow]) -> str:
     ]
     if not poor:
         return ""
-    return f"Under 95% of planted copies are found in {', '.join(poor)}: few near copies prove little there."
+    return prose(
+        f"Under 95% of planted copies are found in {', '.join(poor)}: few near copies prove little there."
+    )
 
 
 def _name(row: CopyingRow) -> str:

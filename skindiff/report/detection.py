@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from skindiff.evaluation.rows import DetectionRow
 from skindiff.report.published.fitzpatrick import Published
+from skindiff.report.study_section import markdown_table
 
 
 def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Published] = ()) -> str:
@@ -13,7 +14,7 @@ def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Publish
         "generator, class", "generated", "detected", "confidence", "held-out recall", "other classes",
         "share of recall", "paper, detected", "paper, confidence",
     ]  # fmt: skip
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    lines = []
     for row in rows:
         theirs = [printed.get((row["class_name"], metric), "") for metric in ("detection", "confidence")]
         shown = [
@@ -26,7 +27,7 @@ def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Publish
         other = row.get("others")
         others = "n/a" if other is None else f"{100 * other:.1f}"
         lines.append([name, str(row["images"]), shown[0], confidence, shown[1], others, shown[2], *theirs])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(headings, lines)
 
 
 def _interval(*values: float | None) -> str:

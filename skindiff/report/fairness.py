@@ -1,5 +1,6 @@
 """The section on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
 
+from skindiff.escaping import prose
 from skindiff.evaluation.fairness.rows import (
     FairnessArm,
     FairnessContent,
@@ -47,7 +48,7 @@ def _population(population: Population, content: FairnessContent, tested: str) -
         _by_class(population),
         _calibration(population),
     ]
-    return [f"**{where}**", _said(population), *tables]
+    return [f"**{prose(where)}**", _said(population), *tables]
 
 
 def _arms(population: Population) -> list[tuple[str, FairnessArm]]:
@@ -67,7 +68,7 @@ def _said(population: Population) -> str:
             word = call(change["delta_ci_low_corrected"], change["delta_ci_high_corrected"])
             if word != CANNOT_TELL:
                 says = f"{word} {group} against {arm['reference']}"
-                lines.append(f"- {name} {says}: {difference(change)} points of recall.")
+                lines.append(f"- {prose(f'{name} {says}: {difference(change)} points of recall.')}")
     if not least:
         return ""
     known = [one for one in least if one is not None]
@@ -132,7 +133,7 @@ def _gaps(population: Population, settings: FairnessSettings, tested: str) -> st
             if untested
             else f"one side has too few {tested}"
         )
-        return f"The gap between {sides[0]} and {sides[1]} is not shown: {why}."
+        return prose(f"The gap between {sides[0]} and {sides[1]} is not shown: {why}.")
     headings = [f"gap, {sides[0]} minus {sides[1]}, points", "gap", "change", "the gap"]
     return markdown_table(headings, lines)
 

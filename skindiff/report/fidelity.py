@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from skindiff.escaping import prose
 from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.report.study_section import StudySection, markdown_table
 
@@ -41,7 +42,7 @@ def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
         ]
         if lines:
             parts += [f"By {title}:", markdown_table(["images", "real / synthetic", *_SCORES], lines)]
-    parts.append(" ".join(dict.fromkeys(f"{row['warning']}." for row in rows if row["warning"])))
+    parts.append(" ".join(dict.fromkeys(prose(f"{row['warning']}.") for row in rows if row["warning"])))
     return StudySection("Fidelity", "\n\n".join(part for part in parts if part))
 
 

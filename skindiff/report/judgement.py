@@ -6,6 +6,7 @@ from typing import Literal
 from skindiff.classification.cells import REAL, is_probe
 from skindiff.classification.rows import METRICS, SplitRow
 from skindiff.corpora.registry import shows_patients
+from skindiff.escaping import prose
 from skindiff.evaluation.statistics.rows import (
     SERIES,
     Difference,
@@ -106,7 +107,7 @@ def verdict_text(content: ReportContent) -> list[str]:
     return [
         at_chance(content),
         markdown_table(headings, lines),
-        "\n".join(f"- {text}" for text in (*_shared(reasons, len(verdicts)), *change, *notes)),
+        "\n".join(f"- {prose(text)}" for text in (*_shared(reasons, len(verdicts)), *change, *notes)),
         _HOW_JUDGED if any(one.get("role") == "exploratory" for one in verdicts) else "",
     ]
 
@@ -147,9 +148,9 @@ def _least(found: Difference) -> str:
 def comparison_text(content: ReportContent) -> list[str]:
     """Return the flags; without any, what was checked and found in order."""
     if content["flags"]:
-        return ["\n".join(f"- {flag}" for flag in content["flags"])]
+        return ["\n".join(f"- {prose(flag)}" for flag in content["flags"])]
     checked = _checked(content["splits"], content["results"])
-    return ["No problem was found: " + "; ".join(checked) + "."] if checked else []
+    return [prose("No problem was found: " + "; ".join(checked) + ".")] if checked else []
 
 
 def _checked(splits: Sequence[SplitRow], results: Sequence[ResultRow]) -> list[str]:

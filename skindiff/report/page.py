@@ -124,7 +124,8 @@ def _markdown(folder: Path) -> MarkdownIt:
     markdown.add_render_rule("table_close", _table_close)
 
     def image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
-        return _figure(folder / str(tokens[place].attrs["src"]), tokens[place].content)
+        words = self.renderInlineAsText(tokens[place].children or [], options, env)
+        return _figure(folder / str(tokens[place].attrs["src"]), words)
 
     markdown.add_render_rule("image", image)
     return markdown

@@ -40,6 +40,7 @@ LINES = ("#0b7a75", "#e08e2b", "#a4589c", "#3b6fb6", "#8793a1", "#b5473c", "#5a8
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "text.parse_math": False,  # names are no formulas
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

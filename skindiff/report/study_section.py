@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skindiff.escaping import prose
 from skindiff.report.content import ReportContent
 
 Picture = tuple[str, str, Callable[[Path], None]]
@@ -36,7 +37,7 @@ StudySectionOf = Callable[[ReportContent], StudySection]
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first column is words and whose others are numbers."""
+    """Return a table whose first column is words and whose others are numbers; names in it are escaped."""
     rule = ["---"] + ["---:"] * (len(headings) - 1)
-    lines = [[cell.replace("|", "\\|") for cell in cells] for cells in (headings, *rows)]
+    lines = [[prose(cell, in_table=True) for cell in cells] for cells in (headings, *rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rule, *lines[1:]))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from skindiff.classification.rows import METRICS, SplitRow
+from skindiff.escaping import prose
 from skindiff.evaluation.statistics.rows import Difference, Mean, SummaryRow
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.skin.rows import Angles, LesionRow
@@ -80,7 +81,7 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
             f"{first['images']} test images of {first['groups']} groups over {first['cells']} runs per arm"
         )
         title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
-        parts.append(f"**{title}** ({about}), in percent")
+        parts.append(f"**{prose(title)}** ({about}), in percent")
         parts.append(markdown_table(["arm", *(METRICS[metric] for metric in _SHOWN)], lines))
         parts += [_difference_table(rows, judged), _clinical_table(rows)]
     return parts

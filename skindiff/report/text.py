@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
+from skindiff.escaping import code, markdown, prose
 from skindiff.evaluation.statistics.rows import SERIES, Verdict, agree
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
 from skindiff.report.content import ReportContent
@@ -87,10 +88,14 @@ def report_sections(
         found.append(Section(title, paragraphs(*parts, images(pictures.get(title, ())))))
         found += [section for section in study_sections if section.after == title]
     return [
-        replace(section, body=paragraphs(finding(section.title, content), section.body))
+        replace(section, body=paragraphs(_opening(section.title, content), section.body))
         for section in found
         if section.body
     ]
+
+
+def _opening(title: str, content: ReportContent) -> str:
+    return paragraphs(*(prose(part) for part in finding(title, content).split("\n\n")))
 
 
 def render_markdown(content: ReportContent, sections: Sequence[Section], first: Pictured = ()) -> str:
@@ -102,7 +107,7 @@ def render_markdown(content: ReportContent, sections: Sequence[Section], first: 
         first: the picture that stands with the answer, as (path from the report, caption).
     """
     bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
-    top = (f"# {content['title']}", answer(content), images(first), lead(content))
+    top = (f"# {markdown(content['title'])}", answer(content), images(first), lead(content))
     return paragraphs(*top, *bodies, CLOSING) + "\n"
 
 
@@ -113,7 +118,7 @@ def paragraphs(*parts: str) -> str:
 
 def images(pictures: Sequence[tuple[str, str]]) -> str:
     """Return the Markdown that shows pictures, given as (path from the report, caption)."""
-    return paragraphs(*(f"![{caption}]({path})" for path, caption in pictures))
+    return paragraphs(*(f"![{prose(caption)}]({path})" for path, caption in pictures))
 
 
 def answer(content: ReportContent) -> str:
@@ -127,17 +132,18 @@ def answer(content: ReportContent) -> str:
         one for one in content["verdicts"] if one["reference"] == REAL and one["arm"].startswith("real+syn")
     ]
     if not asked:
-        return finding("Detection", content)
+        return _opening("Detection", content)
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
     row = judged(content, first)
-    by = f" ({first['strategy']})" if first["strategy"] else ""
+    by = f" ({markdown(first['strategy'])})" if first["strategy"] else ""
     words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}
     word = words.get(first["verdict"], "This study cannot say")
-    why = f" ({first['why']})" if first.get("why") else ""
+    why = f" ({prose(reason)})" if (reason := first.get("why")) else ""
+    arm, reference = code(first["arm"]), code(first["reference"])
     return (
-        f"Do synthetic images help? **{word}**{why}: `{first['arm']}`{by} against `{first['reference']}` has "
+        f"Do synthetic images help? **{word}**{why}: `{arm}`{by} against `{reference}` has "
         f"{difference(row)} points of {METRICS[first['metric']]} on {row['images']} test images."
-        f"{_on_others(content, first)}"
+        f"{prose(_on_others(content, first))}"
     )
 
 
@@ -161,7 +167,8 @@ def lead(content: ReportContent) -> str:
 
 
 def _left_out(content: ReportContent, captions: Sequence[str]) -> str:
-    corpus = f"the corpus {content['corpus']['name']}" if "name" in content["corpus"] else "the corpus"
+    name = content["corpus"].get("name")
+    corpus = "the corpus" if name is None else f"the corpus {markdown(name)}"
     about = (
         f"Left out, since they show images of {corpus}, which can be of patients, or images generated from "
         "them:"
@@ -170,7 +177,7 @@ def _left_out(content: ReportContent, captions: Sequence[str]) -> str:
         "To have them in the report, run the same command again with `--resume --include_images true`. "
         "The folder then holds images of the corpus: be careful where you share it."
     )
-    return paragraphs(about, "\n".join(f"- {caption}" for caption in captions), how)
+    return paragraphs(about, "\n".join(f"- {prose(caption)}" for caption in captions), how)
 
 
 def _splits(content: ReportContent) -> list[str]:
@@ -192,5 +199,9 @@ _PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     ),
     SPLITS: _splits,
     COST: lambda content: cost_table(content["cost"]),
-    READING: lambda content: ["\n".join(f"- {note}" for note in [*content["notes"], _TERMS, _HOW])],
+    READING: lambda content: [
+        "\n".join(
+            f"- {prose(note)}" for note in [*content.get("reading", ()), *content["notes"], _TERMS, _HOW]
+        )
+    ],
 }

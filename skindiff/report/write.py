@@ -103,6 +103,8 @@ class Report:
         samples: lines of the sample grid.
         published: the paper's numbers to set beside ours.
         notes: sentences on how to read this study, in the order given.
+        reading: sentences on settings and on what was read of the corpus; they may name files, and are not
+            pushed.
         study_sections: sections that only this study has, or what makes one from ``report.json``;
             those with neither text nor pictures are left out.
         extra: further keys of ``report.json`` that a recipe adds (plain values).
@@ -125,6 +127,7 @@ class Report:
     samples: Sequence[SampleRow] = ()
     published: Sequence[Published] = ()
     notes: Sequence[str] = ()
+    reading: Sequence[str] = ()
     study_sections: Sequence[StudySection | StudySectionOf] = ()
     extra: ExtraContent = field(default_factory=ExtraContent)
     trainings: Mapping[str, int] = field(default_factory=dict)
@@ -204,6 +207,7 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
         "confusions": largest_confusions(confusion_groups(report.cells, summary)),
         "published": [cast(PublishedRow, row._asdict()) for row in report.published],
         "notes": list(report.notes),
+        "reading": list(report.reading),
         **report.extra,
         "cost": study_cost(results, report.extra.get("synthesis", ()), report.trainings),
         "environment": surroundings,

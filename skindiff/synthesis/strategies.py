@@ -5,6 +5,7 @@ with LoRA alone (``lora``) or both (``ti+lora``, the paper's method). Trainings 
 stages of the run, so each is done once for a split.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
         )
     if len(set(strategies)) < len(strategies):
         raise ConfigError(f"{path}: {strategies} names a strategy twice; name each once")
+
+
+def idle_of_strategies(strategies: Sequence[str]) -> dict[str, str]:
+    """Return the settings of a study that its strategies overrule, or have no use for."""
+    found = dict.fromkeys(("synthesis.mode", "synthesis.strategy"), "strategies takes its place")
+    learnt = {part for strategy in strategies for part in strategy.split()[-1].split("+")}
+    for part, setting in (("ti", "textual_inversion"), ("lora", "lora")):
+        if part not in learnt:
+            found[f"generator.{setting}"] = f"no strategy of {list(strategies)} has {part}"
+    return found
 
 
 @dataclass(frozen=True)

@@ -91,14 +91,15 @@ def encode_latents(
         return LatentMoments(tensors["mean"], tensors["std"], key)
     batch_size = batch_size or max(1, 2**19 // size**2)
     means, stds = [], []
-    starts = range(0, len(dataset), batch_size)
-    for start in progress(starts, desc="encoding images", unit="batch", disable=not show_progress):
-        images = dataset[start : start + batch_size]["image"]
-        pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
-        variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
-        moments = [architecture.encode_moments(pipeline, variant) for variant in variants]
-        means.append(architecture.scale(pipeline, torch.stack([mean for mean, _ in moments], dim=1)))
-        stds.append(architecture.scale(pipeline, torch.stack([std for _, std in moments], dim=1)))
+    with progress(desc="encoding", unit="image", total=len(dataset), disable=not show_progress) as bar:
+        for start in range(0, len(dataset), batch_size):
+            images = dataset[start : start + batch_size]["image"]
+            pixels = torch.from_numpy(np.stack([image_array(image, size) for image in images]))
+            variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
+            moments = [architecture.encode_moments(pipeline, variant) for variant in variants]
+            means.append(architecture.scale(pipeline, torch.stack([mean for mean, _ in moments], dim=1)))
+            stds.append(architecture.scale(pipeline, torch.stack([std for _, std in moments], dim=1)))
+            bar.update(len(images))
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds)}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise GeneratorError(

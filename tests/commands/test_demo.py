@@ -13,6 +13,7 @@ class App:
 
     local_url = "http://127.0.0.1:1/"
     closed = False
+    is_idle = True
 
     def block_thread(self) -> None:
         raise KeyboardInterrupt
@@ -29,9 +30,14 @@ def test_the_page_is_named_and_closed(
 
     app, seen = App(), []
     monkeypatch.setattr(page, "launch_demo", lambda config, wait: seen.append((config, wait)) or app)
-    said = run_command("demo", "--port", "7000", "--max_images", "3", status=130)
+    said = run_command(
+        "demo", "--port", "7000", "--max_images", "3", "--allowed_hosts+", "gate.example",
+        "--open_choice", "false", status=130,
+    )  # fmt: skip
     assert said == "the demo is at http://127.0.0.1:1/ (ctrl-c stops it)\n"
-    assert seen == [(DemoConfig(port=7000, max_images=3), False)]
+    names = [*DemoConfig().allowed_hosts, "gate.example"]
+    wanted = DemoConfig(port=7000, max_images=3, allowed_hosts=names, open_choice=False)
+    assert seen == [(wanted, False)]
     assert app.closed
 
 

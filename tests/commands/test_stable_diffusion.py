@@ -104,7 +104,7 @@ def test_evaluate_ends_in_a_report_and_refuses_a_leak(
     assert {row["arm"] for row in content["results"]} == {"real", "real+syn"}
     assert len(content["results"]) == 4
     assert content["skin_tone"] is not None
-    assert content["notes"][0] == "split.few_shot.shots (3) changes nothing: the protocol is fractions"
+    assert content["reading"][0] == "split.few_shot.shots (3) changes nothing: the protocol is fractions"
     assert not any("not recorded" in note for note in content["notes"])
     (copying,) = content["copying"]
     taught = json.loads((folder / "trained_on.json").read_text())["image_ids"]

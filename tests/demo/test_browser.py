@@ -1,38 +1,39 @@
 """The demo in a real Chromium: Debian's, through Playwright."""
 
+from __future__ import annotations
+
 import re
-import shutil
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from skindiff.demo.app import DemoApp
+from skindiff.demo.app import DemoApp, launch_demo
+from skindiff.demo.config import DemoConfig
+from skindiff.report.pictures import SampleRow
+from skindiff.report.write import Report, write_report
+from skindiff.training.ddpm import build_ddpm
+from tests.browser import FLAGS, chromium, playwright
+from tests.demo.conftest import phantom
+from tests.evaluation.made_up import make_cells
+from tests.report.test_write import small_report
+from tests.tiny_generators import tiny_ddpm_config
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra demo)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+HOSTILE = (
+    "<script>alert(1)<_script>",
+    "**bold** | pipe",
+    "[click](http:__x)",
+    "<img src=x onerror=alert(1)>",
+)
+"""Names of classes that a folder may have."""
 PATIENCE = 120_000
 """How long a step may take on a machine that has other things to do, in milliseconds."""
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -157,3 +158,157 @@ def test_every_page_fits_the_screen_and_nothing_comes_from_elsewhere(
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
+
+
+FOREIGN = """<!doctype html><title>elsewhere</title><script>
+const tries = async (where) => {
+  const form = new FormData();
+  form.append("files", new Blob(["x"]), "foreign.jpg");
+  const headers = {"Content-Type": "text/plain"}, body = '{"data": [], "session_hash": "x"}';
+  const ways = {
+    config: ["config", {}],
+    opaque: ["config", {mode: "no-cors"}],
+    upload: ["gradio_api/upload", {method: "POST", body: form}],
+    blind: ["gradio_api/upload", {method: "POST", body: form, mode: "no-cors"}],
+    join: ["gradio_api/queue/join", {method: "POST", headers, body, mode: "no-cors"}],
+    login: ["gradio_api/upload", {method: "POST", body: form, credentials: "include"}],
+  };
+  const found = {};
+  for (const [name, [path, options]] of Object.entries(ways))
+    found[name] = await fetch(where + path, options).then(
+      got => `${got.type} ${got.status}`, () => "refused");
+  found.image = await new Promise(done => {
+    const image = new Image();
+    image.onload = () => done("shown");
+    image.onerror = () => done("refused");
+    image.src = where + "favicon.ico";
+  });
+  return found;
+};
+</script>"""
+
+
+@pytest.fixture
+def own_browser(browser: playwright.Browser) -> Iterator[Callable[..., playwright.Browser]]:
+    """Opens a browser with flags of its own."""
+    opened = []
+
+    def launch(*flags: str) -> playwright.Browser:
+        found = browser.browser_type.launch(executable_path=chromium(), args=[*FLAGS, *flags])
+        opened.append(found)
+        return found
+
+    yield launch
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def foreign() -> Iterator[int]:
+    """The port of a page that is not the demo's, and wants to use it."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(FOREIGN.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "elsewhere.example"])
+def test_a_page_of_another_origin_gets_nothing(
+    demo: DemoApp, foreign: int, tmp_path: Path, name: str, own_browser: Callable[..., playwright.Browser]
+) -> None:
+    browser = own_browser(f"--host-resolver-rules=MAP {name} 127.0.0.1")
+    page = browser.new_page()
+    seen: dict[str, int] = {}
+    page.on("response", lambda got: seen.setdefault(got.url, got.status))
+    before = set(demo.folder.rglob("*"))
+    page.goto(f"http://{name}:{foreign}/")
+    found = page.evaluate("where => tries(where)", demo.local_url)
+    # A script learns nothing of what it may not read; "opaque 0" is an answer of any status.
+    assert {found[way] for way in ("config", "upload", "login", "image")} == {"refused"}
+    assert {found[way] for way in ("opaque", "blind", "join")} <= {"refused", "opaque 0"}
+    asked = {url: status for url, status in seen.items() if url.startswith(demo.local_url)}
+    assert set(asked.values()) == {403}
+    assert set(demo.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("name", "shown"), [("localhost", True), ("elsewhere.example", False)])
+def test_only_pages_of_allowed_names_have_the_demo_in_a_frame(
+    demo: DemoApp, foreign: int, name: str, shown: bool, own_browser: Callable[..., playwright.Browser]
+) -> None:
+    page = own_browser(f"--host-resolver-rules=MAP {name} 127.0.0.1").new_page()
+    page.goto(f"http://{name}:{foreign}/")
+    page.set_content(f"<iframe src={demo.local_url}></iframe>", wait_until="load")
+    inside = page.locator("iframe").content_frame.locator("gradio-app")
+    playwright.expect(inside).to_have_count(int(shown), timeout=PATIENCE)
+
+
+def test_a_name_that_turns_into_this_machine_gets_nothing(
+    demo: DemoApp, own_browser: Callable[..., playwright.Browser]
+) -> None:
+    browser = own_browser("--host-resolver-rules=MAP rebound.example 127.0.0.1")
+    page = browser.new_page()
+    port = urlsplit(demo.local_url).port
+    answer = page.goto(f"http://rebound.example:{port}/")
+    assert answer is not None
+    assert answer.status == 403
+    assert "does not answer to the name 'rebound.example" in page.inner_text("body")
+    found = page.evaluate("path => fetch(path).then(got => got.status)", "/gradio_api/info")
+    assert found == 403
+
+
+def hostile_report() -> Report:
+    """A report on classes of such names."""
+    cells = [replace(cell, class_names=HOSTILE) for cell in make_cells({"real": 1.0, "syn": 1.5}, images=40)]
+    samples = [SampleRow(name, phantom(), (phantom(),)) for name in HOSTILE]
+    return small_report(cells=cells, samples=samples, notes=list(HOSTILE))
+
+
+def test_names_of_classes_are_shown_as_text(browser: playwright.Browser, tmp_path: Path) -> None:
+    generator = tmp_path / "<b>ddpm<_b>"
+    build_ddpm(tiny_ddpm_config(), HOSTILE).save_pretrained(generator)
+    run = tmp_path / "runs" / "<i>run<_i>"
+    write_report(run, hostile_report())
+    config = DemoConfig(
+        generators=[str(generator)],
+        runs=[str(run)],
+        port=None,
+        open_choice=False,
+        threads=1,
+        conditions=list(HOSTILE),
+    )
+    app = launch_demo(config, wait=False)
+    context = browser.new_context(viewport=LAPTOP)
+    told: list[str] = []
+    context.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    page = opened(context, app)
+    condition = page.get_by_label("Condition").and_(page.locator(":visible"))
+    condition.click()
+    offered = page.locator("ul[role=listbox] li").all_inner_texts()
+    assert [name.removeprefix("✓").strip() for name in offered] == list(HOSTILE)
+    condition.fill(other := "<b>no</b> <img src=x onerror=alert(2)>")
+    condition.press("Enter")
+    skin_type = page.get_by_label("Skin type").and_(page.locator(":visible"))
+    skin_type.fill("any")
+    skin_type.press("Enter")
+    button(page, "Generate").click()
+    refused = page.get_by_test_id("toast-text")
+    playwright.expect(refused).to_contain_text("is no class of")
+    assert [name for name in (other, *HOSTILE) if name not in refused.inner_text()] == []
+    go_to(page, "Report")
+    page.locator("#report h1").wait_for()
+    shown = page.locator("#report").inner_text()
+    context.close()
+    app.close(verbose=False)
+    assert told == []
+    assert [name for name in HOSTILE if name not in shown] == []

@@ -56,6 +56,10 @@ def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
     assert '<div class="sd-scroll"><table>' in page
     with pytest.raises(RunFolderError, match=r"no readable report\.md"):
         report_page(tmp_path)
+    (tmp_path / "secret.txt").write_text("private")
+    (tmp_path / "report.md").symlink_to(tmp_path / "secret.txt")  # as a stranger's run may have it
+    with pytest.raises(RunFolderError, match=r"no readable report\.md of its own"):
+        report_page(tmp_path)
 
 
 def test_the_scale_of_tones_and_the_line():
@@ -73,9 +77,12 @@ def test_the_scale_of_tones_and_the_line():
 def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     run = write_run(tmp_path / "fitz")
     (run / "report.md").write_text("See /home/ann/secret/thing.png ![x](pictures/samples.png)")
-    place = write_space(
-        tmp_path / "space", DemoConfig(generators=["bundled", generators[0]], runs=[str(run)], port=None)
-    )
+    (run / "report.json").write_text('{"corpus": {"name": "phantom"}}')
+    patients = write_run(tmp_path / "patients")
+    (patients / "report.md").write_text("![x](pictures/samples.png) ![y](pictures/training.png)")
+    Image.new("RGB", (8, 8)).save(patients / "pictures" / "training.png")
+    offered = DemoConfig(generators=["bundled", generators[0]], runs=[str(run), str(patients)], port=None)
+    place = write_space(tmp_path / "space", offered)
     head = yaml.safe_load((place / "README.md").read_text().split("---")[1])
     assert (head["sdk"], head["app_file"]) == ("gradio", "app.py")
     assert "Not for clinical use" in (place / "README.md").read_text()
@@ -94,6 +101,7 @@ def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     assert (place / "generators" / "tiny" / "model_index.json").is_file()
     assert "secret" not in (place / "runs" / "fitz" / "report.md").read_text()
     assert Image.open(place / "runs" / "fitz" / "pictures" / "samples.png").size == (8, 8)
+    assert [path.name for path in (place / "runs" / "patients" / "pictures").iterdir()] == ["training.png"]
     assert not any(path.is_symlink() or path.name == "__pycache__" for path in place.rglob("*"))
     with pytest.raises(RunFolderError, match="not empty"):
         write_space(place)

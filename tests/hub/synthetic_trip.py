@@ -99,7 +99,7 @@ def check(hub: Hub, folder: Path, said: list[str]) -> None:
     for mine, theirs in zip(local, rows, strict=True):
         assert {key: theirs[key] for key in theirs if key not in IDS} == {
             key: value for key, value in mine.items() if key not in (*IDS, "image")
-        }
+        } | {"corpus": "imagefolder"}  # one's own, which is called by its folder at home
     assert [row["image_id"] for row in rows] == [f"image-{row:06d}" for row in range(12)]
     assert [row["source_id"] for row in rows] == [f"source-{row // 2:06d}" for row in range(12)]
     assert [row["group_id"] for row in rows] == [f"group-{row // 4:06d}" for row in range(12)]

@@ -1,4 +1,5 @@
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,12 @@ import pytest
 from PIL import Image
 
 from skindiff.errors import HubError
-from skindiff.hub.clean import clean_png, clean_yaml, without_folders
+from skindiff.hub.clean import (
+    clean_png,
+    shareable,
+    without_folders,
+    without_folders_in_words,
+)
 from skindiff.hub.gates import in_words, refuse_file_names
 
 
@@ -25,14 +31,58 @@ def test_folders_of_this_machine_and_tokens_are_cut_out(text: str, clean: str | 
     assert without_folders(text) == (text if clean is None else clean)
 
 
-def test_yaml_keeps_its_settings(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(
-        "corpus:\n  data_dir: /home/alice/photos\n  sizes: [1, 2.5, null]\n"
-    )
-    assert (
-        clean_yaml(tmp_path / "config.yaml")
-        == b"corpus:\n  data_dir: photos\n  sizes:\n  - 1\n  - 2.5\n  - null\n"
-    )
+PATHS = (
+    "/home/alice/my photos/set",
+    "/home/alice/photos, old/set/",
+    " /home/alice/set ",
+    "file:///home/alice/set",
+    "file:/home/al ice/set",
+    "C:/Users/alice/set",
+    "c:\\Users\\alice b\\set\\",
+    r"\\host-alice\share\set",
+    "//host-alice/share/set",
+    "host:/home/alice/set",
+    "alice@host:/photos/set",
+    "~/alice/set",
+    "~alice/set",
+    "$HOME/alice/set",
+    "${ALICE}/set",
+    r"%USERPROFILE%\alice\set",
+    "../alice/set",
+    "..\\alice\\set",
+    "smb://alice/photos/set",
+    "s3://alice bucket/set",
+    "/home/it's alice; (really)/set",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_value_that_is_a_path_is_cut_to_its_end(path: str) -> None:
+    assert without_folders(path) == "set"
+    assert shareable({"a": [{"b": path}], path: 1}) == {"a": [{"b": "set"}], "set": 1}
+    (word,) = shlex.split(without_folders_in_words(f"x {shlex.quote(path)}"))[1:]
+    assert word == "set"
+    assert "alice" not in without_folders_in_words(f"x --data_dir={shlex.quote(path)} y")
+
+
+@pytest.mark.parametrize("path", [path.strip() for path in PATHS if not set(path) & set(",;()'")])
+def test_a_path_amid_words_loses_its_folders(path: str) -> None:
+    for text in (
+        f"it lies in {path}",
+        f"data_dir: {path}\nnext: 1",
+        f'{{"a": "{path}"}}',
+        f"--config={path}",
+    ):
+        assert "alice" not in without_folders(text).lower()
+        assert "set" in without_folders(text)
+
+
+def test_roots_and_logins_leave_nothing() -> None:
+    for root in ("~", "~alice", "/", "C:\\", "..", "alice:/", "$ALICE/", "file:///"):
+        assert without_folders(root) == ""
+    assert without_folders("https://alice:word@example.org/a") == "https://example.org/a"
+    kept = ("~5 mm", "3/4", "1. x", "me/base@main+ab12", "hf-hub:timm/x", "probe:resnet18", "a: b", "±1 / 2")
+    assert [without_folders(text) for text in kept] == list(kept)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

@@ -1,5 +1,7 @@
 """Pushing files over HTTP: whole, private, patient, and in one line when it fails."""
 
+import random
+import signal
 import time
 from pathlib import Path
 
@@ -143,6 +145,30 @@ def test_a_push_that_is_killed_can_be_called_again(hub: Hub, client: Client, tmp
     client.succeed(PUSH)
     assert hub.files("model", "me/thing") == CONTENT
     assert hub.count("PUT", "^/storage/") == before + 1  # the file that had arrived was not sent again
+
+
+@pytest.mark.slow
+def test_twenty_deaths_of_a_push_leave_all_or_nothing(hub: Hub, client: Client) -> None:
+    client.succeed(PUSH)
+    whole = len(hub.requests)
+    chance, died = random.Random(5), 0
+    while died < 20:
+        name = f"thing{died}"
+        process = client.start(PUSH.replace("me/thing", f"me/{name}"))
+        last = len(hub.requests) + chance.randrange(1, whole + 1)
+        while len(hub.requests) < last and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(chance.random() * 0.02)
+        process.kill()
+        process.communicate()
+        died += process.returncode == -signal.SIGKILL
+        if name in [one.split("/")[1] for one in hub.repositories.names()]:
+            assert hub.files("model", f"me/{name}") in ({}, CONTENT)
+        client.succeed(PUSH.replace("me/thing", f"me/{name}"))
+        assert hub.files("model", f"me/{name}") == CONTENT
+        repository = hub.repositories.find("model", f"me/{name}")
+        assert repository is not None
+        assert [commit.message for commit in repository.commits] == ["initial commit", "one"]
 
 
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: Hub, client: Client) -> None:

@@ -5,9 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from accelerate import Accelerator
 
-from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.space import write_space
 from skindiff.errors import HubError
@@ -15,11 +13,8 @@ from skindiff.hub.origin import Origin
 from skindiff.hub.push import push_adapter, push_classifier, push_pipeline
 from skindiff.hub.results import push_run
 from skindiff.hub.synthetic import push_synthetic
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
-from skindiff.synthesis.writer import write_synthetic
-from tests.generators.test_adapter import train_both
+from tests.hub import planted
 from tests.hub.test_results import run_folder
-from tests.tiny import save_tiny_pipeline, tiny_corpus, tiny_pipeline
 
 PHANTOM = Origin(["phantom"])
 
@@ -27,18 +22,11 @@ PHANTOM = Origin(["phantom"])
 def make(kind: str, folder: Path) -> Path:
     if kind == "run":
         return run_folder(folder, "phantom")
-    if kind == "pipeline":
-        return save_tiny_pipeline(folder)
-    if kind == "adapter":
-        return train_both(folder.parent / "trained", vectors=1, text_encoder=False)[1].folder.rename(folder)
-    if kind == "classifier":
-        architecture = Architecture("resnet18", 32, ("one", "two"))
-        save_classifier(folder, build_classifier(architecture, pretrained=False, weights=None, seed=0))
-        return folder
-    config = SynthesisConfig(strategy="vanilla", images_per_source=1, steps=4, strength=0.5, batch_size=4)
-    plan = make_plan(tiny_corpus(), config, seed=1, generator="me/base@main")
-    write_synthetic(Accelerator(cpu=True), plan, tiny_pipeline(), tiny_corpus(), folder)
-    return folder
+    if kind == "synthetic":
+        return planted.synthetic(folder, planted.photographs(folder.parent / "photographs"))
+    return {"pipeline": planted.pipeline, "adapter": planted.adapter, "classifier": planted.classifier}[kind](
+        folder
+    )
 
 
 def push(kind: str, folder: Path) -> None:

@@ -36,6 +36,14 @@ LOAD = """
     text = open(hf_hub_download("me/run", "README.md", repo_type="dataset"), encoding="utf-8").read()
     open("card.py", "w").write(re.search("```python\\n(.*?)```", text, re.DOTALL)[1])
     print(sorted(path.name for path in runpy.run_path("card.py")["folder"].iterdir()))
+    from skindiff.errors import HubError
+    from skindiff.hub.client import push_files
+    from skindiff.hub.load import load_run
+    push_files({"report.json": b"{}"}, "me/run", repo_type="dataset", message="an edit")
+    try:
+        load_run("me/run")
+    except HubError as error:
+        print(error)
 """
 
 
@@ -80,6 +88,7 @@ def run_folder(folder: Path, corpus: str = "fitzpatrick17k") -> Path:
         ],
         "results": [result],
         "notes": ["Two seeds are few."],
+        "reading": ["1 image has no row in smith.csv (such as smith/1.jpg)"],
     }
     (folder / "report.json").write_text(json.dumps(report))
     text = "# Does it help?\n\n![Samples.](pictures/samples.png)\n\n![Curves.](pictures/training.png)\n"
@@ -100,7 +109,12 @@ def test_results_make_the_round_trip_and_leave_the_rest_at_home(hub: Hub, client
     assert said.strip().startswith("licence: 'apache-2.0' is forbidden by Fitzpatrick17k")
     assert loaded[0] == "real+syn cannot be told from real"
     assert loaded[1] == "['README.md', 'config.yaml', 'pictures', 'report.json', 'report.md']"
-    files = hub.files("dataset", "me/run")
+    assert "report.json is not the one that the card was made from" in loaded[2]
+    repository = hub.repositories.find("dataset", "me/run")
+    assert repository is not None
+    pushed = repository.commits[-2].files
+    files = {name: hub.repositories.blob(entry.sha256) for name, entry in pushed.items()}
+    assert f"`{pushed['report.json'].sha256}`" in files["README.md"].decode()
     assert sorted(files) == ["README.md", "config.yaml", "pictures/training.png", "report.json", "report.md"]
     assert not any(b"alice" in content or b"smith" in content for content in files.values())
     text = files["report.md"].decode()

@@ -1,18 +1,17 @@
 """The page in a real Chromium: Debian's, through Playwright."""
 
+from __future__ import annotations
+
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skindiff.report.write import write_report
+from tests.browser import playwright
+from tests.report.test_hostile_names import SHOWN, write_hostile
 from tests.report.test_write import small_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra test)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 READ = """() => {
   const luminance = colour => colour.match(/\\d+/g).slice(0, 3).map(Number)
     .map(part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
@@ -35,14 +34,6 @@ READ = """() => {
     wide: [...document.querySelectorAll('.scroll')].some(one => one.scrollWidth > one.clientWidth),
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +61,16 @@ def test_it_can_be_read(browser: playwright.Browser, page_file: Path, width: int
     assert found["wide"] or width == 1280
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     context.close()
+
+
+def test_names_that_are_markup_do_nothing(browser: playwright.Browser, tmp_path: Path) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((write_hostile(tmp_path) / "report.html").as_uri())
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert page.evaluate("document.querySelectorAll('script, main a').length") == 0
+    text = page.evaluate("document.body.textContent")
+    assert all(name in text for name in SHOWN)
+    page.close()

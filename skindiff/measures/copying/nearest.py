@@ -94,13 +94,14 @@ class KnownStructures:
         """Find the nearest known image of every picture; see :class:`Known`."""
         found = []
         chunks = _chunks(self.groups, own_groups, among, len(pictures))
-        for rows, hidden in progress(chunks, desc="near copies", unit="batch"):
-            rgb = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).to(self.rgb.device)
-            luminance = _luminance(rgb)
-            likeness = self.structures.similarities(luminance).cpu()
-            found.append(
-                [self._closest(rgb, luminance, likeness.masked_fill(mask, -torch.inf)) for mask in hidden]
-            )
+        with progress(desc="near copies", unit="image", total=len(pictures)) as bar:
+            for rows, hidden in chunks:
+                rgb = torch.from_numpy(pictures[rows]).permute(0, 3, 1, 2).to(self.rgb.device)
+                luminance = _luminance(rgb)
+                likeness = self.structures.similarities(luminance).cpu()
+                hiding = [likeness.masked_fill(mask, -torch.inf) for mask in hidden]
+                found.append([self._closest(rgb, luminance, left) for left in hiding])
+                bar.update(len(rgb))
         return _joined(found)
 
     def _closest(self, rgb: Tensor, luminance: Tensor, likeness: Tensor) -> tuple[Tensor, Tensor]:

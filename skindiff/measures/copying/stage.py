@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from skindiff.errors import RunFolderError
+from skindiff.escaping import spreadsheet
 from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
 from skindiff.measures.copying.near_copies import NearCopies, load_near_copies
@@ -92,5 +93,5 @@ def _write(found: Memorisation, folder: Path) -> None:
         table = io.StringIO()
         writer = csv.DictWriter(table, list(pairs[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(pairs)
+        writer.writerows({name: spreadsheet(value) for name, value in pair.items()} for pair in pairs)
         write_atomically(folder / PAIRS_FILE, table.getvalue())

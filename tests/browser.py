@@ -1,0 +1,26 @@
+"""The browser of the tests: Debian's Chromium, through Playwright."""
+
+import shutil
+
+try:
+    from playwright import sync_api as playwright
+except ImportError:  # the fixture ``browser`` of tests/conftest.py says so
+    playwright = None  # type: ignore[assignment]
+
+__all__ = ["FLAGS", "chromium", "playwright"]
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def chromium() -> str | None:
+    """Return the path of the browser, None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
