@@ -187,7 +187,6 @@ FAULTS = (
         "classification.networks", refuse_impossible=nothing, _refuse_strange=nothing)),
     Fault("a rank of 10^11 in a LoRA", ("adapters",), swap(
         "generators.adapter", _refuse_strange_lora=nothing)),
-    Fault("10^11 vectors of a token", ("adapters",), swap("generators.adapter", MOST_VECTORS=_HUGE)),
     Fault("config: /etc/passwd", ("settings",), swap("config", _settings_of=_any_settings)),
     Fault("NUL in a path", ("settings",), swap(
         "config", _refuse_strange_value=nothing, _LONGEST_WORD=_HUGE)),

@@ -57,8 +57,17 @@ def read_text(path: Path, most: int = MOST_JSON) -> str:
         raise Malformed("its path is none") from None
     if len(content) > most:
         raise Malformed(f"it has more than the {most:,} bytes that are read")
+    return decoded(content)
+
+
+def decoded(content: str | bytes) -> str:
+    """Return text, of bytes in UTF-8.
+
+    Raises:
+        Malformed: it is no UTF-8.
+    """
     try:
-        return content.decode("utf-8-sig")
+        return content if isinstance(content, str) else content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Malformed(f"it is no UTF-8 text, byte {error.start}") from None
 
@@ -72,16 +81,17 @@ def read_json(path: Path, most: int = MOST_JSON) -> Any:
     return parse_json(read_text(path, most))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(content: str | bytes) -> Any:
     """Return the content of JSON text (see :func:`read_json`)."""
+    text = decoded(content)
     try:
-        content = json.loads(text, parse_int=_whole)
+        found = json.loads(text, parse_int=_whole)
     except json.JSONDecodeError as error:
         raise Malformed(f"no JSON at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
         raise Malformed(f"nested deeper than {MOST_DEPTH} levels") from None
-    refuse_strange(content, len(text))
-    return content
+    refuse_strange(found, len(text))
+    return found
 
 
 def _whole(digits: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from skindiff.foreign import LONGEST_NUMBER, MOST_DEPTH, Malformed, read_text, refuse_strange
+from skindiff.foreign import LONGEST_NUMBER, MOST_DEPTH, Malformed, decoded, read_text, refuse_strange
 
 MOST_YAML = 2**17
 """Bytes of a file: settings have a few thousand, and reading takes a second for 60 thousand."""
@@ -23,8 +23,9 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(read_text(path, MOST_YAML))
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(given: str | bytes) -> Any:
     """Return the content of YAML text (see :func:`read_yaml`)."""
+    text = decoded(given)
     if len(text) > MOST_YAML:
         raise Malformed(f"it has more than the {MOST_YAML:,} characters that are read")
     try:
@@ -53,7 +54,7 @@ class _PlainLoader(yaml.SafeLoader):
             raise Malformed(f"nested deeper than {MOST_DEPTH} levels")
         node = super().compose_node(parent, index)
         self._depth -= 1
-        plain = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
-        if plain and len(node.value) > LONGEST_NUMBER:
+        typed = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
+        if typed and node is not None and len(node.value) > LONGEST_NUMBER:
             raise Malformed(f"a number of {len(node.value)} characters at line {node.start_mark.line + 1}")
         return node

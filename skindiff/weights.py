@@ -122,7 +122,7 @@ def parameters_at_most(numbers: int, part: str) -> Iterator[None]:
         if asked > numbers:
             raise Malformed(f"{part} asks for more weights than the {numbers:,} that its files hold")
 
-    hook = register_module_parameter_registration_hook(count)  # type: ignore[no-untyped-call]
+    hook = register_module_parameter_registration_hook(count)
     try:
         yield
     finally:

@@ -78,7 +78,7 @@ def class_words(kind: Kind, folder: str) -> list[str]:
         return []
     mark = {"adapter": "tokens.json", "pipeline": "model_index.json", "classifier": "classifier.json"}
     try:
-        read = parse_json(read_own(place, mark.get(kind, "report.json")).decode("utf-8"))
+        read = parse_json(read_own(place, mark.get(kind, "report.json")))
         if kind == "run":
             rows = read.get("results", ())
             return list(dict.fromkeys(name for row in rows for name in row.get("per_class_f1", ())))

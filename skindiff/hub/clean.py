@@ -92,7 +92,7 @@ def clean_json(content: bytes) -> bytes:
 
     The bytes of one that holds neither stay as they are.
     """
-    read = parse_json(content.decode("utf-8"))
+    read = parse_json(content)
     clean = shareable(read)
     if isinstance(clean, dict):
         clean = {name: part for name, part in clean.items() if name not in _LOADED_FROM}

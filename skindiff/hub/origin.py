@@ -11,7 +11,7 @@ from typing import Any, cast
 from skindiff.corpora.registry import CORPORA, shows_patients
 from skindiff.errors import HubError
 from skindiff.files import real_path
-from skindiff.foreign import parse_json
+from skindiff.foreign import Malformed, parse_json
 from skindiff.foreign_yaml import parse_yaml
 from skindiff.hub.clean import model_name, without_folders, without_folders_in_words
 from skindiff.hub.leaving import shared_report
@@ -145,16 +145,16 @@ def _report(run: Path) -> ReportContent:
         return {}
     refuse_damaged(path)
     try:
-        read = parse_json(read_own(run, path.name).decode("utf-8"))
-        return shared_report(cast(dict[str, Any], checked_report(read, str(path))))
-    except ValueError as error:
+        read = checked_report(parse_json(read_own(run, path.name)), str(path))
+        return shared_report(cast(dict[str, Any], read))
+    except Malformed as error:
         raise HubError(f"run: {path} cannot be read ({error}); run the study again with --resume") from error
 
 
 def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
     try:
-        config = report.get("config") or parse_yaml(read_own(run, "config.yaml").decode("utf-8"))
-    except ValueError as error:
+        config = report.get("config") or parse_yaml(read_own(run, "config.yaml"))
+    except Malformed as error:
         raise HubError(f"run: {run / 'config.yaml'} cannot be read ({error})") from error
     corpus = config.get("corpus") if isinstance(config, dict) else None
     if not isinstance(corpus, dict) or not corpus.get("name"):

@@ -218,6 +218,8 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     learnt += ["a LoRA"] if adapter.has_lora else []
     # Adapters of before 0.2.0 do not say it: there was one class.
     base_class = str(adapter.config.get("base_class", "StableDiffusionPipeline"))
+    if not base_class.isidentifier():
+        raise HubError(f"base_class: {base_class!r} is no class of diffusers; train the adapter again")
     lines = usage.adapter_usage(
         repo_id,
         base,
@@ -345,7 +347,7 @@ def pipeline_components(folder: Path) -> list[str]:
     from skindiff.generators.models import INDEX
 
     try:
-        index = dict(parse_json(read_own(folder, INDEX).decode("utf-8")))
+        index = dict(parse_json(read_own(folder, INDEX)))
     except (ValueError, TypeError) as error:
         raise HubError(f"folder: {INDEX} of {folder} cannot be read; save the pipeline again") from error
     names = [name for name, kind in index.items() if isinstance(kind, list) and kind[:1] != [None]]

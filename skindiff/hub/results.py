@@ -8,7 +8,8 @@ import yaml
 
 from skindiff.errors import HubError
 from skindiff.escaping import markdown, prose
-from skindiff.foreign import read_json
+from skindiff.foreign import parse_json
+from skindiff.foreign_yaml import parse_yaml
 from skindiff.hub import usage
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results
 from skindiff.hub.clean import clean_png, clean_text
@@ -102,7 +103,7 @@ def report_files(own: Path, *, all_pictures: bool) -> dict[str, Content]:
 
 def _settings(own: Path) -> bytes:
     try:
-        read = dict(yaml.safe_load((own / "config.yaml").read_text(encoding="utf-8")))
+        read = dict(parse_yaml((own / "config.yaml").read_bytes()))
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise HubError(f"folder: config.yaml of {own} holds no settings; give the folder of a run") from error
     return yaml.safe_dump(shared_settings(read), sort_keys=False, allow_unicode=True).encode()
@@ -116,7 +117,7 @@ def report_of(own: Path) -> dict[str, Any]:
     """
     path = own / "report.json"
     try:
-        return dict(read_json(path)) if path.is_file() else {}
+        return dict(parse_json(path.read_bytes())) if path.is_file() else {}
     except (ValueError, TypeError) as error:
         raise HubError(f"run: {path} cannot be read; run the study again with --resume") from error
 

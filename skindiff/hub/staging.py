@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from skindiff.errors import HubError, SkindiffError
+from skindiff.files import real_path
 from skindiff.foreign import parse_json
 from skindiff.hub.clean import shareable
 from skindiff.manifest import refuse_damaged
@@ -47,7 +48,7 @@ def staged(folder: Path, patterns: Sequence[str]) -> Iterator[Path]:
         RunFolderError: a file is not what its run wrote.
     """
     with tempfile.TemporaryDirectory(prefix="skindiff-push-") as place:
-        copy = Path(place) / (folder.resolve().name or "artefact")
+        copy = Path(place) / (real_path(folder).name or "artefact")
         copy.mkdir()
         try:
             for name in (name for pattern in patterns for name in _fitting(folder, pattern)):
@@ -83,7 +84,7 @@ def bare_weights(path: Path) -> None:
         if length > _LARGEST_HEADER:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again")
         try:
-            header: dict[str, Any] = dict(parse_json(stream.read(length).decode("utf-8")))
+            header: dict[str, Any] = dict(parse_json(stream.read(length)))
             metadata: dict[str, Any] = dict(header.get("__metadata__") or {})
         except (ValueError, TypeError) as error:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again") from error

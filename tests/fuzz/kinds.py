@@ -44,6 +44,7 @@ from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.photographs import read_photograph
 from skindiff.demo.reports import report_page
+from skindiff.errors import SkindiffError
 from skindiff.foreign_tables import open_arrays, read_parquet
 from skindiff.generators.adapter import LORA_FILE, load_adapter, save_adapter, unload_adapter
 from skindiff.generators.resolve import find_generator
@@ -97,9 +98,30 @@ def models(folder: Path) -> Attempt:
         "model_index.json": [("image_size", 10**6), ("class_names", 7), ("unet", ["x", "y"])],
     }
 
+    named = (
+        ("unet/config.json", "quantization_config", {"quant_method": "fp8"}),
+        ("unet/config.json", "quantization_config", {"load_in_4bit": True}),
+        ("scheduler/scheduler_config.json", "num_train_timesteps", 10**12),
+        ("unet/config.json", "sample_size", 10**6),
+    )
+
+    def by_name(rng: random.Random, theirs: Path) -> None:
+        file, setting, new = rng.choice(named)
+        path = theirs / file
+        path.write_text(json.dumps({**json.loads(path.read_text()), setting: new}))
+        try:
+            skindiff.load(theirs)
+        except SkindiffError as error:
+            if setting in str(error):
+                raise
+            raise Believed(f"{setting} is not named: {error}") from error
+        raise Believed(f"{setting} is taken")
+
     def attempt(rng: random.Random) -> None:
         name = rng.choice(list(honest))
         theirs = Copies(honest[name], folder / "theirs").fresh()
+        if rng.random() < 0.1:
+            by_name(rng, theirs)
         how = ""
         files = [path for path in sorted(theirs.rglob("*")) if path.is_file()]
         kind = rng.choice(sorted({path.name for path in files}))
@@ -113,6 +135,8 @@ def models(folder: Path) -> Attempt:
             file.write_bytes(json_text(rng, found, settings.get(file.name, ())))
         pipeline = skindiff.load(theirs)
         _refuse_broken(pipeline.components, how)
+        if name == "sd":
+            pipeline("red", num_inference_steps=1, generator=torch.Generator().manual_seed(0))
         if pipeline.scheduler.config.num_train_timesteps > 10**6:
             raise Believed("more timesteps than anybody has")
         for path in theirs.rglob("config.json"):
@@ -248,26 +272,23 @@ def settings(folder: Path) -> Attempt:
         ("origin", str(secret)),
     ]
 
+    defaults = {name: DEFAULTS / f"{name}.yaml" for _, name in kinds}
+    contents = {name: yaml.safe_load(file.read_text()) or {} for name, file in defaults.items()}
+
     def attempt(rng: random.Random) -> None:
         kind, name = rng.choice(kinds)
-        default = DEFAULTS / f"{name}.yaml"
-        file = folder / "theirs.yaml"
-        file.write_bytes(_yaml(rng, yaml.safe_load(default.read_text()) or {}, extra))
-        given = ["--config", str(file)]
-        if rng.random() < 0.1:
-            no_file(rng, file, secret)
-        if rng.random() < 0.25:
-            given = rng.choice(words)()
-        config = parse_config(kind, given, default=default)
-        _refuse_unmeant(config)
-        file.unlink(missing_ok=True) if not file.is_dir() else shutil.rmtree(file)
-
-    def clean(rng: random.Random) -> None:
         file = folder / "theirs.yaml"
         shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink(missing_ok=True)
-        attempt(rng)
+        if rng.random() < 0.4:
+            given = rng.choice(words)()
+        else:
+            file.write_bytes(_yaml(rng, contents[name], extra))
+            given = ["--config", str(file)]
+            if rng.random() < 0.1:
+                no_file(rng, file, secret)
+        _refuse_unmeant(parse_config(kind, given, default=defaults[name]))
 
-    return clean
+    return attempt
 
 
 def _refuse_unmeant(config: Any) -> None:
@@ -454,7 +475,9 @@ def runs(folder: Path) -> Attempt:
     listed = {"inputs": {}, "files": {"a": [1, "0" * 64]}}
     (honest / "stages" / "one").mkdir(parents=True)
     (honest / "stages" / "one" / "done.json").write_text(json.dumps(listed))
-    (honest / "summary.json").write_text(json.dumps({"planned": 3, "drawn": 2, "shards": 1}))
+    (honest / "summary.json").write_text(
+        json.dumps({"planned": 3, "drawn": 2, "refused_counts": {"black": 1}})
+    )
     secret = _secret(folder / "secret")
     content = json.loads((honest / "report.json").read_text())
     # The longest parts, in small: each input is read whole.
@@ -495,6 +518,10 @@ def runs(folder: Path) -> Attempt:
         eval_results(facts.report)
         coverage_text(facts)
 
+    def summed(theirs: Path) -> None:
+        summary = load_summary(theirs)
+        _ = summary["planned"] - summary["drawn"] - sum(summary.get("refused_counts", {}).values())
+
     def compared(theirs: Path) -> None:
         read = read_runs([honest, theirs])
         show_runs(read, ["accuracy", "balanced_accuracy"])
@@ -502,7 +529,7 @@ def runs(folder: Path) -> Attempt:
     readers: list[Callable[[Path], Any]] = [
         *(pushed, compared, show) * 2,
         refuse_missing_plugins,
-        load_summary,
+        summed,
         report_page,
         lambda theirs: read_list(theirs / "stages" / "one" / "done.json"),
         lambda theirs: find_artefact(str(theirs)),

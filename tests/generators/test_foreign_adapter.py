@@ -85,7 +85,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "no settings": (text("config.yaml", ""), "no mapping"),
     "a base of numbers": (config(base_model=[1]), "base_model"),
     "lora is a word": (config(lora="x"), "lora"),
-    "a class that is code": (config(base_class="x; import os"), "base_class"),
+    "a class that is no word": (config(base_class=[1]), "base_class"),
     "a log of bytes": (text("training_log.csv", b"\xff\xfe"), "UTF-8"),
     "a log of words": (text("training_log.csv", "stage,step\nlora,x\n"), "log"),
     "a log of more cells": (text("training_log.csv", "stage,step\nlora,1,2,3\n"), "log"),

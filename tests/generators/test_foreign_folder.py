@@ -79,6 +79,7 @@ BOTH: dict[str, tuple[Change, str]] = {
     "no timesteps": (setting(SCHEDULER, num_train_timesteps=0), "num_train_timesteps"),
     "timesteps are words": (setting(SCHEDULER, num_train_timesteps="x"), "num_train_timesteps"),
     "beta is not a number": (text(SCHEDULER, '{"beta_end": NaN}'), "not finite"),
+    "a spacing that is none": (setting(SCHEDULER, timestep_spacing=-3), "cannot be loaded"),
     "many betas": (setting(SCHEDULER, trained_betas=[0.1] * 100_001), "trained_betas"),
     "quantised": (setting("unet/config.json", quantization_config={"load_in_4bit": True}), "quantization"),
     "no weights": (lambda folder: (folder / UNET).unlink(), "cannot be loaded"),
