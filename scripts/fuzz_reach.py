@@ -24,7 +24,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from skindiff.errors import SkindiffError
-from tests.fuzz.engine import Attempt, Kind, fuzz
+from tests.fuzz.engine import Attempt, Kind, fuzz, share
 from tests.fuzz.kinds import KINDS
 
 SEEDS = (1, 2, 3)
@@ -210,8 +210,9 @@ FAULTS = (
 )  # fmt: skip
 
 
-def found(fault: Fault | None, kind: Kind, attempt: Attempt, seed: int, seconds: float) -> str | None:
+def found(fault: Fault | None, kind: Kind, attempt: Attempt, seed: int, budget: float) -> str | None:
     """Return what the fuzzer finds with a fault, None if nothing, in a process of its own."""
+    seconds = share(kind, KINDS, budget)
 
     def work() -> None:
         torch.set_num_threads(1)
@@ -234,10 +235,12 @@ def found(fault: Fault | None, kind: Kind, attempt: Attempt, seed: int, seconds:
     return result
 
 
-def by_seed(fault: Fault, ready: Mapping[str, Ready], seeds: Sequence[int], share: float) -> list[str | None]:
+def by_seed(
+    fault: Fault, ready: Mapping[str, Ready], seeds: Sequence[int], budget: float
+) -> list[str | None]:
     """Return what each seed finds, in the kinds of input that can reach a fault, one after another."""
     return [
-        next((one for name in fault.kinds if (one := found(fault, *ready[name], seed, share))), None)
+        next((one for name in fault.kinds if (one := found(fault, *ready[name], seed, budget))), None)
         for seed in seeds
     ]
 
@@ -249,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--seconds", type=float, default=BUDGET, help="budget of all kinds together")
     options = parser.parse_args(arguments)
-    share, seeds = options.seconds / len(KINDS), options.seeds
+    budget, seeds = options.seconds, options.seeds
     torch.set_num_threads(1)
     wanted = [fault for fault in FAULTS if options.fault in (None, fault.name)]
     used = {kind for fault in wanted for kind in fault.kinds}
@@ -258,10 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ready = {
             kind.name: (kind, kind.prepare(Path(place, kind.name))) for kind in KINDS if kind.name in used
         }
-        clean = [one for name in ready if (one := found(None, *ready[name], SEEDS[0], share))]
+        clean = [one for name in ready if (one := found(None, *ready[name], SEEDS[0], budget))]
         print(f"without a fault: {len(clean)} findings in {len(ready)} kinds")
         for fault in wanted:
-            said = by_seed(fault, ready, seeds, share)
+            said = by_seed(fault, ready, seeds, budget)
             missed += [f"{fault.name}, seed {seed}" for seed, one in zip(seeds, said, strict=True) if not one]
             hits = list(filter(None, said))
             print(

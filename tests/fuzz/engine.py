@@ -11,7 +11,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,12 @@ class Kind:
     Attributes:
         name: of it.
         prepare: makes what honest inputs are made of in an empty folder, and returns an attempt.
+        weight: of its share in the time; a slow kind has more.
     """
 
     name: str
     prepare: Callable[[Path], Attempt]
+    weight: float = 1.0
 
 
 @dataclass
@@ -77,6 +79,11 @@ class Outcome:
     def failed(self) -> bool:
         """Whether anything was found."""
         return bool(self.findings or self.hangs)
+
+
+def share(kind: Kind, kinds: Sequence[Kind], seconds: float) -> float:
+    """Return the seconds of a kind in a budget of all kinds."""
+    return seconds * kind.weight / sum(one.weight for one in kinds)
 
 
 def fuzz(

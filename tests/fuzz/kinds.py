@@ -609,12 +609,17 @@ def hub(folder: Path) -> Attempt:
         )
 
     def answer(rng: random.Random, place: Path) -> Callable[..., Any]:
+        spoilt: list[Path] = []
+
         def fetch(*args: Any, **options: Any) -> str:
+            if spoilt:
+                return str(place)
             if rng.random() < 0.4:
                 raise error_of(rng)
             if rng.random() < 0.1:
                 return str(rng.choice((folder / "absent", secret, "a\0b", "")))
             file = rng.choice([path for path in sorted(place.rglob("*")) if path.is_file()])
+            spoilt.append(file)
             if file.suffix == ".json":
                 file.write_bytes(json_text(rng, json.loads(file.read_text())))
             elif rng.random() < 0.5:
@@ -675,7 +680,14 @@ def hub(folder: Path) -> Attempt:
 
 
 disable_progress_bars()
-KINDS = tuple(
-    Kind(prepare.__name__, prepare)
-    for prepare in (models, adapters, classifiers, settings, tables, pictures, runs, demo, hub)
+KINDS = (
+    Kind("models", models, 2.0),
+    Kind("adapters", adapters, 1.5),
+    Kind("classifiers", classifiers, 1.0),
+    Kind("settings", settings, 2.5),
+    Kind("tables", tables, 1.0),
+    Kind("pictures", pictures, 0.7),
+    Kind("runs", runs, 1.2),
+    Kind("demo", demo, 0.5),
+    Kind("hub", hub, 0.6),
 )
