@@ -5,11 +5,12 @@ change nothing as things stand, or of whole parts, and why.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 _GIVEN = "_given"
 """Where a config that was read keeps what the user gave."""
+_NOTHING = object()
 
 
 def note_given(config: Any, words: Sequence[str], contents: Iterable[Mapping[str, Any]]) -> None:
@@ -64,16 +65,13 @@ def _names(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _changed(config: Any, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    usual = type(config)()
     for name in names:
         *parts, last = name.split(".")
-        home = config
+        home, before = config, usual
         for part in parts:
-            home = getattr(home, part, None)
-        own = {item.name: item for item in fields(home)} if is_dataclass(home) else {}
+            home, before = getattr(home, part, None), getattr(before, part, None)
+        own = {item.name for item in fields(home)} if is_dataclass(home) else set()
         value = getattr(home, last) if last in own else None
-        if last in own and not is_dataclass(value) and value != _usual(own[last]):
+        if last in own and not is_dataclass(value) and value != getattr(before, last, _NOTHING):
             yield name, value
-
-
-def _usual(item: Field[Any]) -> Any:
-    return item.default if item.default_factory is MISSING else item.default_factory()

@@ -9,7 +9,7 @@ from skindiff.commands.sample import SampleCommand
 from skindiff.commands.settings import DEFAULTS
 from skindiff.commands.train_classifier import TrainClassifier
 from skindiff.commands.train_from_scratch import command_config
-from skindiff.config import parse_config
+from skindiff.config import parse_config, save_config
 from skindiff.idle_settings import without_effect
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -94,6 +94,13 @@ def test_defaults_and_what_has_an_effect_are_not_spoken_of(tmp_path: Path) -> No
     own.write_text("corpus: {name: phantom, phantom: {seed: 3}, medmnist: {size: 64}}\n")
     (found,) = _said(SampleCommand, "sample", "--config", str(own))
     assert found == "corpus.medmnist.size (64) changes nothing: corpus.name is phantom"
+
+
+def test_a_config_that_was_saved_holds_everything_and_gives_nothing(tmp_path: Path) -> None:
+    kind = _config_of(importlib.import_module("recipes.ham_fewshot"))
+    save_config(kind(families=["dcgan"]), tmp_path / "config.yaml")
+    words = ["--config", str(tmp_path / "config.yaml")]
+    assert without_effect(parse_config(kind, words, default=tmp_path / "absent.yaml")) == []
 
 
 @pytest.mark.parametrize(
