@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,11 +87,24 @@ def test_a_classifier_of_before_loads_with_a_warning(tmp_path: Path) -> None:
     assert (again.architecture.head, again.architecture.augment) == ("published", "published")
 
 
+SCORE = {"metric": "accuracy", "cells": 1, "groups": 2, "images": 3} | dict.fromkeys(
+    ("mean", "ci_low", "ci_high", "chance", "delta", "delta_ci_low", "delta_ci_high")
+)
+
+
 def test_a_report_of_before_is_read_with_a_warning(tmp_path: Path) -> None:
-    row = {"arm": "real", "preset": "clean"}
+    row = {
+        "arm": "real",
+        "preset": "clean",
+        "scenario": "iii",
+        "test_group": "dark",
+        "architecture": "resnet18",
+    }
+    row |= dict.fromkeys(("generator", "strategy", "ratio", "train_seed"))
     config = {"split": {"preset": "paper"}, "experiment": {"classifier": {"paper_epochs": 3}}}
-    keys = ("recipe", "title", "corpus", "splits", "verdicts", "notes")
-    content = {**dict.fromkeys(keys, "paper"), "config": config, "summary": [row], "results": [row]}
+    lists: dict[str, Any] = {key: [] for key in ("splits", "verdicts", "notes")}
+    content = {"recipe": "paper", "title": "paper", "corpus": {}, **lists, "config": config}
+    content |= {"summary": [{**row, **SCORE}], "results": [row]}
     (tmp_path / "report.json").write_text(json.dumps(content))
     with pytest.warns(UserWarning, match=f"has names of before skindiff {SINCE}"):
         read = read_report(tmp_path)

@@ -37,7 +37,7 @@ def corpus_of_run(folder: Path) -> tuple[Corpus, Split] | None:
         return None
     with tempfile.TemporaryDirectory() as place:
         nothing = Path(place) / "nothing.yaml"
-        nothing.touch()
+        nothing.write_text("{}\n", encoding="utf-8")
         given = [word for name, file in files.items() for word in (f"--{name}", str(file))]
         config = parse_config(_Parts, given, default=nothing)
     corpus = prepare_corpus(config.corpus, folder)

@@ -134,6 +134,8 @@ def not_found(repo_id: str, revision: str | None, error: Exception) -> Generator
 
 def first_words(error: Exception) -> str:
     """Return the first sentence of an error, or the name of its class if it says nothing."""
+    if isinstance(error, RecursionError):
+        return "what the Hub answers is nested too deeply"
     return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
 
 

@@ -123,7 +123,7 @@ def coverage_text(facts: Facts) -> str:
         counts = table(("skin type", "training images"), sorted(facts.skin_types.items()))
         lines += ["Training images by Fitzpatrick skin type:", "", counts, ""]
     split = (facts.report.get("config") or {}).get("split") or {}
-    if "scenario" in split:
+    if isinstance(split.get("scenario"), str):
         majority, minority = (", ".join(split.get(name, ())) for name in ("majority_types", "minority_types"))
         told = f"Split scenario ({split['scenario']}): majority types {majority}; minority types {minority}."
         lines += [prose(told), ""]

@@ -85,9 +85,9 @@ def bare_weights(path: Path) -> None:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again")
         try:
             header: dict[str, Any] = dict(parse_json(stream.read(length)))
+            metadata: dict[str, Any] = dict(header.get("__metadata__") or {})
         except (ValueError, TypeError) as error:
             raise HubError(f"folder: {path.name} is no safetensors file; save the weights again") from error
-        metadata = header.get("__metadata__") or {}
         kept = {name: text for name, text in metadata.items() if (name, text) == ("format", "pt")}
         if _LORA_METADATA in metadata:
             kept[_LORA_METADATA] = _bare_lora(metadata[_LORA_METADATA])

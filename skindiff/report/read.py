@@ -57,9 +57,9 @@ class _AsItWas(TypedDict, total=False):
 
 
 class _Split(TypedDict, total=False):
-    """What is read of the settings of a split."""
+    """What is read of the settings of a split: of a scenario, or of all protocols."""
 
-    scenario: str
+    scenario: str | dict[str, Any]
     majority_types: list[str]
     minority_types: list[str]
 
@@ -102,6 +102,7 @@ class _Read(TypedDict, total=False):
     results: list[_Result]
     verdicts: list[_Verdict]
     notes: list[str]
+    reading: list[str]
     synthesis: list[_Drawn]
 
 

@@ -265,7 +265,9 @@ def test_no_path_leads_to_another_file(
     (tmp_path / "report.md").write_text("# Secret")
     link = demo.folder / "link"
     link.symlink_to(tmp_path)
-    known = upload(web, photograph)
+    own = tmp_path / "own.jpg"
+    own.write_bytes(photograph.read_bytes() + b"not the one of other tests")
+    known = upload(web, own)
     assert web.get(f"gradio_api/file={known}").status_code == 200
     answers = set()
     for path in PATHS:
