@@ -86,7 +86,9 @@ def test_a_report_of_any_other_shape_is_read_or_refused(run: Path, theirs: Path,
     content = json.loads((run / "report.json").read_text())
     own = [place for place in places(content) if _part(place) == part]
     refusals: list[tuple[tuple[Any, ...], str]] = []
-    for number, place in enumerate(own[:: {"rest": 11, "summary": 2, "results": 2}.get(part, 1)]):
+    for number, place in enumerate(
+        own[:: {"rest": 23, "summary": 5, "results": 5, "verdicts": 2}.get(part, 1)]
+    ):
         # A third of the kinds for each place, every kind for each third place.
         for value in [(), *((wrong,) for wrong in WRONG[number % 3 :: 3])]:
             (theirs / "report.json").write_text(json.dumps(with_part(content, place, *value)))
