@@ -270,9 +270,11 @@ def _groups(config_class: type) -> set[str]:
 
 
 def _refuse_strange(config: Any, path: str = "") -> None:
-    """Refuse numbers that no setting can mean, and text that is no word and no path."""
+    """Refuse numbers that no setting can mean, text that is no word and no path, and null for a value."""
     for item in fields(config):
         value, name = getattr(config, item.name), f"{path}{item.name}"
+        if value is None and item.type is not Any and type(None) not in get_args(item.type):
+            raise ConfigError(f"{name}: null is no value of it; give one, or leave the setting out")
         if is_dataclass(value):
             _refuse_strange(value, f"{name}.")
         else:

@@ -96,6 +96,15 @@ def test_what_cannot_be_meant_is_refused_by_name(default: Path, name: str, value
     assert name in said or "NUL" in said
 
 
+@pytest.mark.parametrize("setting", ["lora.rank", "lora.loop.steps", "corpus.image_size", "model"])
+def test_null_is_refused_where_a_value_is_needed(default: Path, tmp_path: Path, setting: str) -> None:
+    nested = "".join(f"{'  ' * level}{name}:\n" for level, name in enumerate(setting.split(".")))
+    (tmp_path / "theirs.yaml").write_text(f"{nested.rstrip()} null\n")
+    assert setting in _refused(default, "--config", str(tmp_path / "theirs.yaml"))
+    (tmp_path / "theirs.yaml").write_text("threads: null\n")
+    parse_config(TrainLoRA, ["--config", str(tmp_path / "theirs.yaml")], default=default)
+
+
 def test_the_same_holds_for_changes_in_python(default: Path) -> None:
     config = parse_config(TrainLoRA, [], default=default)
     for changes in ({"lora": {"rank": 10**11}}, {"output_dir": "a\0b"}):
