@@ -58,13 +58,13 @@ def test_the_revision_that_an_adapter_records_reaches_the_loader(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    loader = StableDiffusionPipeline.from_pretrained
+    fetch = StableDiffusionPipeline.download
 
-    def from_pretrained(model: str, **options: object) -> object:
+    def download(model: str, **options: object) -> object:
         asked.append((model, options["revision"]))
-        return loader(model, **options)
+        return fetch(model, **options)
 
-    monkeypatch.setattr(StableDiffusionPipeline, "from_pretrained", from_pretrained)
+    monkeypatch.setattr(StableDiffusionPipeline, "download", download)
     cache = GeneratorCache(DemoConfig(generators=[str(made.run)], tone_draws=2, tone_subject="skin"))
     loaded = cache.generator("lora")
     assert asked == [(BASE, RECORDED)] * 2  # the adapter's, and the one that is asked for colours of skin
