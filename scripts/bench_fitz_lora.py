@@ -48,7 +48,7 @@ from skindiff.launch import start_accelerator
 from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings
 from skindiff.synthesis.tone import estimate_prototypes, prototype_types, subjects_of
 from skindiff.synthesis.writer import PLAN_FILE, PROTOTYPES_FILE, write_synthetic
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 

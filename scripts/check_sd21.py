@@ -33,7 +33,7 @@ from skindiff.generators.adapter import Adapter, load_adapter, unload_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.writer import write_synthetic
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 

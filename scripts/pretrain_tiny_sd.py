@@ -32,7 +32,8 @@ from skindiff.generators.prompts import TONE_WORDS, prompt_for
 from skindiff.seeding import numpy_generator, torch_generator
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
 from skindiff.training.latents import encode_latents
-from skindiff.training.loop import LoopConfig, MicroBatch, train
+from skindiff.training.loop import MicroBatch, train
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import shuffled_batches
 
 PROMPT_TOKENS = 32

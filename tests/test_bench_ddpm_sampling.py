@@ -10,7 +10,7 @@ from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import ConfigError
 from skindiff.measures.features import FeatureConfig
 from skindiff.training.ddpm import DDPMConfig
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.test_scripts import load_script
 
 pytest.importorskip("torch_fidelity")

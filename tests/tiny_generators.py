@@ -10,7 +10,7 @@ from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.generators.families import find_family, imported
 from skindiff.training.ddpm import DDPMConfig, build_ddpm
 from skindiff.training.from_scratch import FamilySettings
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 
 CLASSES = ("one", "two")
 _TINY_GAN = {"image_size": 16, "latent_size": 4, "width": 4, "diversity_images": 2}

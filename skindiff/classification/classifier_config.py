@@ -9,7 +9,7 @@ from skindiff.classification.networks import Architecture, Head, has_batch_norm,
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig, idle_of_loop
+from skindiff.training.loop_config import LoopConfig, idle_of_loop
 from skindiff.training.samplers import epoch_sizes
 
 PAPER_BATCH = 256

@@ -22,7 +22,7 @@ from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.study import Study
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 
 FloatArray = NDArray[np.float64]
 

@@ -32,7 +32,8 @@ from skindiff.training.checkpoints import (
     remove_checkpoints,
     save_checkpoint,
 )
-from skindiff.training.loop import Log, LoopConfig, MicroBatch, micro_batches
+from skindiff.training.loop import Log, MicroBatch, micro_batches
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.preparation import (
     build_optimiser,
     refuse_batches_of_one,

@@ -31,7 +31,8 @@ from skindiff.training.generator_data import (
     table_fingerprint,
 )
 from skindiff.training.latents import LatentMoments
-from skindiff.training.loop import LoopConfig, MicroBatch, idle_of_loop, train
+from skindiff.training.loop import MicroBatch, train
+from skindiff.training.loop_config import LoopConfig, idle_of_loop
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 from skindiff.training.validation_loss import FixedNoiseLoss
 

@@ -18,7 +18,8 @@ from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
 from skindiff.training.latents import LatentMoments, encode_latents
-from skindiff.training.loop import Log, LoopConfig, MicroBatch
+from skindiff.training.loop import Log, MicroBatch
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
 from skindiff.training.validation_loss import FixedNoiseLoss

@@ -23,7 +23,7 @@ from skindiff.generators.fully_connected_gan import (
     FullyConnectedGenerator,
 )
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig, idle_of_loop
+from skindiff.training.loop_config import LoopConfig, idle_of_loop
 
 Objective = Literal["non_saturating", "minimax", "hinge"]
 

@@ -37,7 +37,8 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
-from skindiff.training.loop import LoopConfig, train
+from skindiff.training.loop import train
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts

@@ -13,7 +13,7 @@ from skindiff.errors import ConfigError, TrainingError
 from skindiff.training.single_process import Worker
 
 if TYPE_CHECKING:
-    from skindiff.training.loop import LoopConfig
+    from skindiff.training.loop_config import LoopConfig
 
 DEFAULT_BETAS = (0.9, 0.999)
 SGD_MOMENTUM = 0.9
@@ -63,7 +63,7 @@ def build_optimiser(
     """Return the optimiser that ``config`` names, at its peak learning rate.
 
     Args:
-        config: see :class:`~skindiff.training.loop.LoopConfig`.
+        config: see :class:`~skindiff.training.loop_config.LoopConfig`.
         parameters: to train.
         betas: decay of Adam's averages of the gradient and of its square.
 

@@ -15,7 +15,7 @@ import torch
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.grid_sizes import conv_grid, start_grid
 from skindiff.training.balancing import Balance
-from skindiff.training.loop import LoopConfig, idle_of_loop
+from skindiff.training.loop_config import LoopConfig, idle_of_loop
 
 
 def _adam(steps: int, batch_size: int) -> LoopConfig:

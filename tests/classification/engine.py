@@ -17,7 +17,7 @@ from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.corpora.splits import Split
 from skindiff.launch import start_accelerator
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.studies import make_study
 
 PLAIN = ClassifierConfig(

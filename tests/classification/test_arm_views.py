@@ -20,7 +20,7 @@ from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.studies import make_study
 
 PLAIN = ClassifierConfig(

@@ -29,7 +29,8 @@ from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
 from skindiff.training.augmentation import HUE, SHARPNESS, Augmenter
 from skindiff.training.balancing import oversampled_rows
-from skindiff.training.loop import LoopConfig, MicroBatch
+from skindiff.training.loop import MicroBatch
+from skindiff.training.loop_config import LoopConfig
 from tests.classification.test_fine_tuning import CLASSES, SEED, table
 
 SHORT = ClassifierConfig(

@@ -21,7 +21,7 @@ from skindiff.corpora.splits import Split, SplitConfig, make_split
 from skindiff.errors import ConfigError
 from skindiff.measures.skin.tone import image_ita
 from skindiff.synthesis.strategies import Synthetic
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.studies import make_study
 
 SMALL = ExperimentConfig(

@@ -38,7 +38,7 @@ from skindiff.errors import ConfigError, TrainingError
 from skindiff.seeding import numpy_generator
 from skindiff.training.augmentation import working_size
 from skindiff.training.checkpoints import newest_checkpoint
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.training.test_loop_processes import REPOSITORY, TWO_PROCESSES
 
 CLASSES = ("dots", "stripes", "plain")

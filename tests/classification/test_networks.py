@@ -15,7 +15,7 @@ from skindiff.classification.networks import (
 )
 from skindiff.errors import ConfigError
 from skindiff.measures.backbones import load_backbone
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.classification.test_fine_tuning import CLASSES, CONFIG, SIZE
 
 

@@ -23,7 +23,7 @@ from skindiff.generators.adapter import (
 )
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 from tests.tiny import TINY_CLASSES, tiny_corpus, tiny_pipeline

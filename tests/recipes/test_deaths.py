@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes import fitz_lora, ham_fewshot
+from recipes import fitz_lora, ham_cdcgan, ham_fewshot
 from skindiff.cli import main as skindiff
 from skindiff.commands.data import same_data
+from skindiff.config import parse_config
+from tests.conftest import REPOSITORY
 from tests.recipes.deaths import dies, operations
 from tests.recipes.test_fitz_lora_killed import assert_equal_runs
 from tests.recipes.tiny_class_study import tiny_fewshot
@@ -58,15 +60,26 @@ def _evaluate(place: Path, model: Path) -> Run:
     return evaluate
 
 
-@pytest.mark.parametrize(("what", "deaths"), [("fitz_lora", 40), ("ham_fewshot", 40), ("evaluate", 20)])
+def _smoke(folder: Path) -> object:
+    words = ["--output_dir", str(folder), "--resume", "true", "--threads", "1"]
+    default = REPOSITORY / "recipes" / "ham_cdcgan" / "smoke.yaml"
+    return ham_cdcgan.main(parse_config(ham_cdcgan.HamCdcganConfig, words, default=default))
+
+
+@pytest.mark.parametrize(
+    ("what", "deaths"), [("fitz_lora", 40), ("ham_fewshot", 40), ("evaluate", 20), ("smoke", 5)]
+)
 def test_deaths_at_any_operation_or_moment_change_nothing(
     what: str, deaths: int, model: Path, tmp_path: Path
 ) -> None:
     torch.set_num_threads(1)
-    if what == "evaluate":
-        run = _evaluate(tmp_path, model)
-    else:
-        run = _study(model) if what == "fitz_lora" else _fewshot()
+    runs = {
+        "fitz_lora": partial(_study, model),
+        "ham_fewshot": _fewshot,
+        "evaluate": partial(_evaluate, tmp_path, model),
+        "smoke": lambda: _smoke,
+    }
+    run = runs[what]()
     whole = tmp_path / "whole"
     count, seconds = operations(lambda: run(whole))
     chance, died, folders = random.Random(17), 0, 0
@@ -77,6 +90,6 @@ def test_deaths_at_any_operation_or_moment_change_nothing(
         while lives < 4 and dies(work, chance, max(1, count // 2**lives), seconds / 2**lives):
             lives += 1
         operations(work)
-        assert_equal_runs(str(whole), str(folder), (".npz", ".csv"))
+        assert_equal_runs(str(whole), str(folder), (".parquet",))
         died, folders = died + lives, folders + 1
         logger.info("%s: %d deaths, %d runs; %d operations, %.0f s each", what, died, folders, count, seconds)

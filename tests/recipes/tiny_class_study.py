@@ -16,7 +16,7 @@ from skindiff.measures.fidelity.scores import FidelityConfig
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import DCGANConfig
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 
 CLASSES = ["nodule", "ring"]
 

@@ -23,7 +23,7 @@ from skindiff.corpora.splits import SplitConfig
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 from skindiff.training.denoising_task import DenoisingTask
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
 

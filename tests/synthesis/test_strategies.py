@@ -26,7 +26,7 @@ from skindiff.synthesis.strategies import (
     draw_transfers,
 )
 from skindiff.training import adapters
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
 from tests.studies import make_study

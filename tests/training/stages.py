@@ -15,7 +15,8 @@ from torch import nn
 
 from skindiff.generators.adapter import Adapter
 from skindiff.training.denoising_task import DenoisingTask
-from skindiff.training.loop import LoopConfig, MicroBatch
+from skindiff.training.loop import MicroBatch
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 from tests.tiny import tiny_corpus, tiny_pipeline

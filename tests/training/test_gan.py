@@ -34,7 +34,7 @@ from skindiff.training.gan import (
 )
 from skindiff.training.gan_diversity import DiversityGauge, collapsed_classes, settle_statistics
 from skindiff.training.generator_data import generator_table
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.conftest import REPOSITORY
 from tests.generators.gan_checks import draw, seeded
 

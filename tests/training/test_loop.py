@@ -11,7 +11,8 @@ from torch import nn
 
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.training.checkpoints import newest_checkpoint, remove_checkpoints
-from skindiff.training.loop import LoopConfig, MicroBatch, micro_batches, train
+from skindiff.training.loop import MicroBatch, micro_batches, train
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import epoch_batches, epoch_sizes, shuffled_batches, weighted_batches
 from skindiff.training.schedules import learning_rate_factor
 from tests.training.toy import ROWS, Toy, run_toy, table, toy_loss

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from skindiff.training.checkpoints import newest_checkpoint
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from tests.conftest import REPOSITORY
 from tests.training.toy import Toy, run_toy
 

@@ -14,7 +14,7 @@ from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import ADAPTER_NAME, load_adapter, unload_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training import loop as loop_module
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, add_lora, paper_lora, train_lora
 from skindiff.training.merged_lora import merged_updates
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion

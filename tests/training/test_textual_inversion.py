@@ -13,7 +13,7 @@ from skindiff.generators.adapter import load_adapter, unload_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import token_ids
 from skindiff.training import loop as loop_module
-from skindiff.training.loop import LoopConfig
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.textual_inversion import (
     TextualInversionConfig,
     TrainableRows,

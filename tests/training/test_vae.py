@@ -15,7 +15,8 @@ from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.vae_parts import Reconstruction
 from skindiff.training import vae
-from skindiff.training.loop import LoopConfig, Loss, MicroBatch
+from skindiff.training.loop import Loss, MicroBatch
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import epoch_sizes
 from skindiff.training.vae import train_vae, vae_loss
 from skindiff.training.vae_config import (

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from skindiff.seeding import torch_generator
-from skindiff.training.loop import Log, LoopConfig, MicroBatch, train
+from skindiff.training.loop import Log, MicroBatch, train
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import shuffled_batches
 
 ROWS, WIDTH = 37, 6
