@@ -78,6 +78,22 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any]) -
         if isinstance(network, type) and issubclass(network, nn.Module):
             with torch.device("meta"), parameters_at_most(_stored(folder / part), part):
                 _build(network, folder / part)
+            if issubclass(network, PreTrainedModel):
+                _refuse_missing(network, folder / part, part)
+
+
+def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str) -> None:
+    """Refuse a network of transformers of which weights are missing: it would make some at random."""
+    # On this device nothing is allocated.
+    _, found = network.from_pretrained(
+        str(folder),
+        output_loading_info=True,
+        device_map="meta",
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    if missing := sorted(found["missing_keys"]):
+        raise Malformed(f"{part} has no weights for {missing[0]}")
 
 
 def _refuse_strange(settings: Any, words: bool) -> None:

@@ -53,6 +53,10 @@ def with_value(value: float) -> Callable[[dict[str, torch.Tensor]], object]:
     return lambda kept: next(iter(kept.values())).view(-1)[:1].fill_(value)
 
 
+def under_another_name(kept: dict[str, torch.Tensor]) -> None:
+    kept["other"] = kept.pop(min(kept))
+
+
 DEEP = "[" * 100_000
 INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
 BOTH: dict[str, tuple[Change, str]] = {
@@ -107,6 +111,7 @@ OF_TEXT: dict[str, tuple[Change, str]] = {
         "quantization",
     ),
     "text without weights": (tensors(TEXT, lambda kept: kept.popitem()), "more weights than"),
+    "text under another name": (tensors(TEXT, under_another_name), "text_encoder has no weights for"),
     "text NaN": (tensors(TEXT, with_value(float("nan"))), "text_encoder: .* NaN"),
     "no tokenizer": (text("tokenizer/tokenizer.json", "{}"), "cannot be loaded"),
     "deep tokenizer": (text("tokenizer/tokenizer.json", DEEP), "nested deeper"),
