@@ -81,7 +81,7 @@ def test_the_script_prints_its_tables_and_goes_on_where_it_stopped(
     said = capsys.readouterr().out
     assert "clinical, 5 splits" in said
     assert "A planted +5 points of balanced_accuracy" in said
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4  # without an effect, with five points, and the two stated ones
     kept = tmp_path / "clinical--5-splits.json"
     stored = json.loads(kept.read_text())
     stored["found"][0]["covered"] = 0.5
