@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from skindiff.commands.settings import parse_command
-from skindiff.commands.signals import INTERRUPTED, TERMINATED, Terminated
-from skindiff.commands.terminal import complain, say, suggest
+from skindiff.commands.signals import Terminated, status_of
+from skindiff.commands.terminal import say, suggest
 from skindiff.demo.config import DemoConfig
 from skindiff.errors import ConfigError
 
@@ -45,9 +45,7 @@ def main(words: Sequence[str]) -> int:
         finally:
             app.close(verbose=False)
     except (KeyboardInterrupt, Terminated) as ending:
-        terminated = isinstance(ending, Terminated)
-        complain(f"{'ended by SIGTERM' if terminated else 'interrupted'}; all uploads are deleted")
-        status = TERMINATED if terminated else INTERRUPTED
+        status = status_of(ending, then="all uploads are deleted")
         if app is not None and not app.is_idle:
             os._exit(status)  # Python aborts where a thread is still inside of PyTorch
         return status

@@ -58,17 +58,20 @@ def _second(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def status_of(ending: BaseException, *, said: bool = False) -> int:
+def status_of(
+    ending: BaseException, *, said: bool = False, then: str = "continue by the same command with --resume"
+) -> int:
     """End the children, say how to go on, and return the exit status.
 
     Args:
         ending: Terminated or KeyboardInterrupt.
         said: a child has said it already.
+        then: what is said after how the work ended.
     """
     end_children(quick=isinstance(ending, Terminated))
     if not said and os.environ.get("RANK", "0") == "0":
         word = "ended by SIGTERM" if isinstance(ending, Terminated) else "interrupted"
-        complain(f"{word}; continue by the same command with --resume")
+        complain(f"{word}; {then}")
     return TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
 
 

@@ -1,6 +1,7 @@
 """What a corpus declares of itself, what its loader gives back, and how loaders read csv files."""
 
 import csv
+import difflib
 import errno
 import io
 import stat
@@ -132,9 +133,10 @@ def assemble(
         rows, groups, unfit = _apply_audit(rows, audit_csv)
         quarantined += unfit
     if not rows:
+        first = f"such as {quarantined[0][0]}: {quarantined[0][1]}; " if quarantined else ""
         raise CorpusError(
             f"data_dir: no image of {corpus} is left ({len(missing)} missing, {len(quarantined)} unfit); "
-            "check data_dir, the chosen conditions and skin_types, and audit_csv"
+            f"{first}check data_dir, the chosen conditions and skin_types, and audit_csv"
         )
     columns = {
         "image": [str(row.file.absolute()) for row in rows],
@@ -247,8 +249,11 @@ def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str,
         names = [name.strip() for name in reader.fieldnames or ()]
         for column in columns:
             if column not in names:
+                # The others stay unsaid: a stranger's settings may point at any file of this machine.
+                near = difflib.get_close_matches(column, names, n=1)
+                meant = f", but {near[0]!r}" if near else ""
                 raise CorpusError(
-                    f"{setting}: {file} has no column {column!r} among the {len(names)} that it has; "
+                    f"{setting}: {file} has no column {column!r} among the {len(names)} that it has{meant}; "
                     "rename the column in the csv or give another file"
                 )
         reader.fieldnames = names
