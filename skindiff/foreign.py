@@ -35,26 +35,36 @@ class Malformed(ValueError):
     """A file is not what it should be; the message is one line without any of its content."""
 
 
+def regular_size(path: Path) -> int:
+    """Return the bytes of a regular file; a folder, a pipe or a device is not opened.
+
+    Raises:
+        Malformed: it is none.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise Malformed(error.strerror or type(error).__name__) from None
+    except ValueError:
+        raise Malformed("its path is none") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise Malformed("it is no file" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
+    return found.st_size
+
+
 def read_text(path: Path, most: int = MOST_JSON) -> str:
     """Return the text of a regular file in UTF-8.
 
     Raises:
         Malformed: it is no file, larger than ``most`` bytes, cannot be read, or holds no UTF-8.
     """
+    if (size := regular_size(path)) > most:
+        raise Malformed(f"it has {size:,} bytes, and at most {most:,} are read")
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise Malformed("it is no file" if stat.S_ISDIR(found.st_mode) else "it is no regular file")
-        if found.st_size > most:
-            raise Malformed(f"it has {found.st_size:,} bytes, and at most {most:,} are read")
         with path.open("rb") as stream:
             content = stream.read(most + 1)  # a file of /proc says that it has none
     except OSError as error:
         raise Malformed(error.strerror or type(error).__name__) from None
-    except ValueError as error:
-        if isinstance(error, Malformed):
-            raise
-        raise Malformed("its path is none") from None
     if len(content) > most:
         raise Malformed(f"it has more than the {most:,} bytes that are read")
     return decoded(content)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
 from skindiff.errors import SkindiffError
-from skindiff.foreign import Malformed
+from skindiff.foreign import Malformed, regular_size
 
 _DENSEST = 200
 """How many times larger than its file content may be; photographs and probabilities reach ten."""
@@ -61,7 +61,7 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
         Malformed: it is no regular file or no such archive, is damaged, or is larger than its file can mean.
     """
     try:
-        size = _size(path)
+        size = regular_size(path)
         with zipfile.ZipFile(path) as archive:
             yield Arrays(archive, max(_FLOOR, _DENSEST * size))
     except (Malformed, SkindiffError, KeyError):
@@ -78,7 +78,7 @@ def read_parquet(path: Path) -> pa.Table:
         Malformed: it is no regular file or no Parquet, is damaged, or is larger than its file can mean.
     """
     try:
-        size = _size(path)
+        size = regular_size(path)
         found = pq.read_metadata(path)
         held = sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups))
         if not 0 <= held <= max(_FLOOR, _DENSEST * size):
@@ -99,9 +99,3 @@ def _read_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if version not in read:
         raise Malformed("an array of an unknown version")
     return read[version](stream)
-
-
-def _size(path: Path) -> int:
-    if not path.is_file():
-        raise Malformed("there is no such file")
-    return path.stat().st_size

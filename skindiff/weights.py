@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from skindiff.foreign import Malformed, parse_json
+from skindiff.foreign import Malformed, parse_json, regular_size
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_header(path: Path) -> Header:
     Raises:
         Malformed: it is no regular file, or no safetensors.
     """
-    _refuse_no_file(path)
+    regular_size(path)
     try:
         with safe_open(path, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -50,7 +50,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         Malformed: see :func:`read_header`; a tensor is not finite, or of a type that torch lacks.
     """
-    _refuse_no_file(path)
+    regular_size(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -136,14 +136,6 @@ def metadata_json(header: Header, name: str) -> Any:
         Malformed: it is no JSON.
     """
     return parse_json(header.metadata[name]) if name in header.metadata else None
-
-
-def _refuse_no_file(path: Path) -> None:
-    try:
-        if not path.is_file():
-            raise Malformed("there is no such file")
-    except OSError as error:
-        raise Malformed(error.strerror or type(error).__name__) from None
 
 
 def _words(error: Exception) -> str:

@@ -160,7 +160,13 @@ def test_missing_folder_table_and_column_are_named(folder, tmp_path):
     table = write_csv(folder / "bad.csv", [("a0", "acne")], ("md5hash", "label"))
     with pytest.raises(CorpusError) as error:
         load(folder, csv=table)
-    assert "has no column 'fitzpatrick_scale' among the 2 that it has" in one_line(error)
+    assert "has no column 'fitzpatrick_scale' among the 2 that it has; rename" in one_line(error)
+    table = write_csv(folder / "near.csv", [("a0", "acne", "3")], ("md5hash", "label", "fitzpatrick_type"))
+    with pytest.raises(CorpusError) as error:
+        load(folder, csv=table)
+    assert "has no column 'fitzpatrick_scale' among the 3 that it has, but 'fitzpatrick_type'; " in one_line(
+        error
+    )
 
 
 def test_no_image_at_all_is_an_error(folder):
