@@ -85,14 +85,14 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any]) -
 def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str) -> None:
     """Refuse a network of transformers of which weights are missing: it would make some at random."""
     # On this device nothing is allocated.
-    _, found = network.from_pretrained(
+    loaded: Any = network.from_pretrained(
         str(folder),
         output_loading_info=True,
         device_map="meta",
         local_files_only=True,
         use_safetensors=True,
     )
-    if missing := sorted(found["missing_keys"]):
+    if missing := sorted(loaded[1]["missing_keys"]):
         raise Malformed(f"{part} has no weights for {missing[0]}")
 
 
