@@ -11,16 +11,18 @@ REAL_COLUMNS = ("image", "label", "skin_type", "image_id", "group_id", "corpus")
 SYNTHETIC_COLUMNS = ("source_id", "prompt", "seed", "strength", "guidance_scale", "steps", "generator")
 
 
-def corpus_features(class_names: Sequence[str]) -> Features:
+def corpus_features(class_names: Sequence[str], attributes: Sequence[str] = ()) -> Features:
     """Return the features of a corpus of real (or phantom) images.
 
     Args:
         class_names: the classes in the order of their codes; every table that is trained or scored
             together must be built from the same sequence.
+        attributes: names of what else is known of each image, such as ``sex`` or ``site``.
 
     Returns:
         ``image`` (decoded lazily), ``label``, ``skin_type`` (``"I"`` to ``"VI"`` or null), ``image_id``,
-        ``group_id`` (patient, lesion or duplicate cluster: what a split may never cut) and ``corpus``.
+        ``group_id`` (patient, lesion or duplicate cluster: what a split may never cut), ``corpus``, and the
+        attributes in their order, each text or null.
     """
     return Features(
         {
@@ -30,5 +32,6 @@ def corpus_features(class_names: Sequence[str]) -> Features:
             "image_id": Value("string"),
             "group_id": Value("string"),
             "corpus": Value("string"),
+            **{name: Value("string") for name in attributes},
         }
     )

@@ -98,6 +98,8 @@ class ImageRow:
     image_id: str
     group_id: str | None
     """Patient or lesion, None where it is not known: the image is then a group of its own."""
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    """What else is known of the image, by name; all rows of a corpus have the same names in one order."""
 
 
 def why_not_opened(file: Path) -> str | None:
@@ -146,7 +148,9 @@ def assemble(
         "group_id": groups,
         "corpus": [corpus] * len(rows),
     }
-    dataset = Dataset.from_dict(columns, features=corpus_features(class_names))
+    attributes = list(rows[0].attributes)
+    columns |= {name: [row.attributes[name] for row in rows] for name in attributes}
+    dataset = Dataset.from_dict(columns, features=corpus_features(class_names, attributes))
     warnings = [*warnings, *one_class_warning(class_names)]
     ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
     return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
