@@ -22,13 +22,14 @@ from skindiff.classification.ladder import check_ladder
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
-from skindiff.corpora.splits import SplitConfig
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split, SplitConfig
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
-from skindiff.study import Study, all_studies, opened
+from skindiff.study import Study, all_studies, open_run, read_corpus
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import (
     FurtherGenerator,
@@ -117,18 +118,24 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
     return found
 
 
+def cut(config: FitzLoraConfig, corpus: Corpus) -> tuple[list[Split], list[Split]]:
+    """Return a split for each seed, and, where the ladder wants them, those of the paper's kind."""
+
+    def splits(preset: str) -> list[Split]:
+        parts = {**vars(config.split), "preset": preset}
+        return [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
+
+    return splits(config.split.preset), splits("published") if config.ladder else []
+
+
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     for _, trainings, _ in config.generators():
         check_text_to_image(trainings.model, trainings.revision)  # before the corpus is read
 
     # 1. The corpus, and its splits: training, validation and test images.
-    with opened(config) as (run, corpus):
-        parts, cuts = vars(config.split), []
-        splits = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
-        if config.ladder:
-            parts = {**parts, "preset": "published"}
-            cuts = [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
+    run = open_run(config)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, partial(cut, config))
 
     # 2. What teaches the generators on each split, and transfers its training images.
     count = len(splits)

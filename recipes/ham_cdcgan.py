@@ -10,18 +10,21 @@ on real images. After Bingol et al., "Overcoming Medical Data Scarcity with GAN 
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import skindiff
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
-from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit
+from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit, make_detector_split
 from skindiff.report.assembly import About, write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import DETECTION_NOTES, published_detection
 from skindiff.report.results import Results
-from skindiff.study import all_studies, opened
+from skindiff.study import all_studies, open_run, read_corpus
 
 TITLE = "Does a detector of real lesions recognise generated ones?"
 
@@ -49,14 +52,22 @@ class HamCdcganConfig(ClassStudyConfig):
         check_seeds(self.seeds, f"{path}seeds")
 
 
+def cut(config: HamCdcganConfig, corpus: Corpus) -> list[Split]:
+    """Return a split for each seed, into what generators learn from and what is left for the detector."""
+    shares = {"validation_fraction": 0.0, "test_fraction": 1 - config.generator_share}
+    splits = [skindiff.make_split(corpus, "fractions", seed, **shares) for seed in config.seeds]
+    for split in splits:
+        make_detector_split(corpus.dataset, split.train, config.detection, split.seed)  # or it is said now
+    return splits
+
+
 def main(config: HamCdcganConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, cut by lesion: what generators learn from, and what they never see.
-    cut = {"validation_fraction": 0.0, "test_fraction": 1 - config.generator_share}
-    with opened(config) as (run, corpus):
-        splits = [skindiff.make_split(corpus, "fractions", seed, **cut) for seed in config.seeds]
-        studies = all_studies(run, corpus, splits)
-        detectors = [DetectorOfSplit(study, config.detection) for study in studies]
+    run = open_run(config)
+    corpus, splits = read_corpus(config.corpus, run, partial(cut, config))
+    studies = all_studies(run, corpus, splits)
+    detectors = [DetectorOfSplit(study, config.detection) for study in studies]
 
     results = Results()
     for study, detector in zip(studies, detectors, strict=True):

@@ -22,11 +22,13 @@ from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
-from skindiff.study import Study, all_studies, opened
+from skindiff.study import Study, all_studies, open_run, read_corpus
 
 TITLE = "Geometric or generated: what helps a small CNN, with and without weighted sampling?"
 
@@ -66,15 +68,20 @@ def generated(config: MedMNISTAugmentConfig, study: Study, family: str) -> Synth
     return skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
 
 
+def cut(config: MedMNISTAugmentConfig, corpus: Corpus) -> list[Split]:
+    """Return the official parts of a MedMNIST set, published and deduplicated, or fractions of a corpus."""
+    if config.corpus.name != "medmnist":
+        return [skindiff.make_split(corpus, "fractions", **vars(config.fractions))]
+    kinds = [False, True] if config.deduplicated else [False]
+    return [skindiff.make_split(corpus, "official", deduplicated=without_twins) for without_twins in kinds]
+
+
 def main(config: MedMNISTAugmentConfig) -> Path:
     """Run the study and return the path of its report."""
     own = config.corpus.name == "medmnist"
     # 1. The corpus, and its own split.
-    with opened(config) as (run, corpus):
-        fractions = {} if own else vars(config.fractions)
-        cuts = [skindiff.make_split(corpus, "official" if own else "fractions", **fractions)]
-        if own and config.deduplicated:
-            cuts.append(skindiff.make_split(corpus, "official", deduplicated=True))
+    run = open_run(config)
+    corpus, cuts = read_corpus(config.corpus, run, partial(cut, config))
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
     splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)

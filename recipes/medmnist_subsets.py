@@ -23,12 +23,13 @@ from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
-from skindiff.corpora.parts import Protocol
+from skindiff.corpora.registry import Corpus
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
-from skindiff.study import Study, all_studies, opened
+from skindiff.study import Study, all_studies, open_run, read_corpus
 
 TITLE = "150 images per class: what do an autoencoder, a cVAE and a cGAN add?"
 
@@ -74,17 +75,24 @@ def generated(config: MedMNISTSubsetsConfig, study: Study, family: str) -> Synth
     return skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
 
 
+def cut(config: MedMNISTSubsetsConfig, corpus: Corpus) -> list[Split]:
+    """Return a small subset of a MedMNIST set, as published and deduplicated, or fractions of a corpus."""
+    seed = config.subset_seed
+    if config.corpus.name != "medmnist":
+        return [skindiff.make_split(corpus, "fractions", seed, **vars(config.fractions))]
+    kinds = [False, True] if config.deduplicated else [False]
+    return [
+        skindiff.make_split(corpus, "subset", seed, per_class=config.per_class, deduplicated=without_twins)
+        for without_twins in kinds
+    ]
+
+
 def main(config: MedMNISTSubsetsConfig) -> Path:
     """Run the study and return the path of its report."""
     own = config.corpus.name == "medmnist"
     # 1. The corpus, and a small subset of it.
-    with opened(config) as (run, corpus):
-        settings = {"per_class": config.per_class} if own else vars(config.fractions)
-        protocol: Protocol = "subset" if own else "fractions"
-        cuts = [skindiff.make_split(corpus, protocol, config.subset_seed, **settings)]
-        if own and config.deduplicated:
-            known = {**settings, "deduplicated": True}
-            cuts.append(skindiff.make_split(corpus, protocol, config.subset_seed, **known))
+    run = open_run(config)
+    corpus, cuts = read_corpus(config.corpus, run, partial(cut, config))
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
     splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)

@@ -3,11 +3,10 @@
 Here are the settings that every recipe and every command on a corpus begins with, too.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate import Accelerator
 from accelerate.logging import get_logger
@@ -22,6 +21,8 @@ from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
 
 logger = get_logger(__name__)
+Parts = TypeVar("Parts")
+"""What a corpus is cut into."""
 
 
 @dataclass
@@ -122,36 +123,29 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
     return run
 
 
-def read_corpus(config: CorpusConfig, run: RunFolder) -> Corpus:
-    """Read, audit and cache a corpus, the main process first.
+def read_corpus(config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Parts]) -> tuple[Corpus, Parts]:
+    """Read, audit, cache and cut a corpus, the main process first.
+
+    Where an audit looks at every image the table is cut before it, so that what the table alone decides,
+    such as too few groups of a class, is said at once. An error of the user's gives a new folder back.
+
+    Args:
+        config: which corpus.
+        run: in whose folder it is prepared.
+        cut: returns its parts; may be called twice.
 
     Raises:
-        ConfigError, CorpusError: a setting or the corpus cannot be used.
+        ConfigError, CorpusError, SplitError: a setting cannot be used, or the corpus cannot be read or cut.
     """
-    with run.accelerator.main_process_first():
-        corpus = prepare_corpus(config, run.path)
+    with run.withdrawn_on_error():
+        with run.accelerator.main_process_first():
+            corpus = prepare_corpus(config, run.path, cut)
+        parts = cut(corpus)
     counts = corpus.counts()
     left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
     said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])
     logger.info("corpus %s: %s", config.name, said)
-    return corpus
-
-
-@contextlib.contextmanager
-def opened(config: StudyConfig) -> Iterator[tuple[RunFolder, Corpus]]:
-    """Claim the folder of a run and read its corpus, for the block that cuts it.
-
-    An error of the user's in reading, or in the block, gives a new folder back.
-
-    Args:
-        config: of the run and its corpus.
-
-    Raises:
-        ConfigError, RunFolderError, CorpusError: a setting, the folder or the corpus cannot be used.
-    """
-    run = open_run(config)
-    with run.withdrawn_on_error():
-        yield run, read_corpus(config.corpus, run)
+    return corpus, parts
 
 
 def all_studies(

@@ -45,9 +45,7 @@ def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:
     Raises:
         CorpusError, SplitError: the corpus cannot be read or cut as asked.
     """
-    with run.withdrawn_on_error():
-        corpus = read_corpus(config.corpus, run)
-        split = config.split.split(corpus.dataset)
+    corpus, split = read_corpus(config.corpus, run, lambda corpus: config.split.split(corpus.dataset))
     if run.accelerator.is_main_process:
         save_config(config.split, run.path / SPLIT_FILE)
         save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,13 +244,17 @@ class Corpus:
         return counts
 
 
-def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
+def prepare_corpus(
+    config: CorpusConfig, folder: Path, check: Callable[[Corpus], object] | None = None
+) -> Corpus:
     """Read, audit and cache a corpus; lists of what is missing or quarantined are written to ``folder``.
 
     Args:
         config: which corpus.
         folder: of the run; ``audit.csv``, ``missing.txt`` and ``quarantined.csv`` come here, and the cache
             where the config names no other.
+        check: is given the corpus as its table has it before any image is read, where an audit follows that
+            can only join groups and leave images out; raises what the table alone decides.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -258,7 +263,7 @@ def prepare_corpus(config: CorpusConfig, folder: Path) -> Corpus:
     """
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
-    loaded = _audited(config, folder, cache_dir)
+    loaded = _audited(config, folder, cache_dir, check)
     cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
@@ -286,12 +291,16 @@ def patients_unknown(counts: CorpusCounts) -> list[str]:
     ]
 
 
-def _audited(config: CorpusConfig, folder: Path, cache_dir: Path) -> LoadedCorpus:
+def _audited(
+    config: CorpusConfig, folder: Path, cache_dir: Path, check: Callable[[Corpus], object] | None
+) -> LoadedCorpus:
     """Read a corpus, twice if its images are files that are to be audited in between."""
     corpus, chosen = CORPORA[config.name], config.own
     if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is rendered, at any size
         chosen = replace(chosen, image_size=config.image_size)
     loaded = corpus.load(chosen)
+    if check is not None and not corpus.not_audited:
+        check(Corpus(loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="", config=config))
     if not config.audit or corpus.not_audited or chosen.audit_csv:
         return loaded
     paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
