@@ -1,6 +1,5 @@
 """Configs are nested dataclasses: from YAML, overridden on the command line, checked, and saved again."""
 
-import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
+from skindiff.wrong_settings import in_one, setting_types, wrong_settings
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -83,17 +83,18 @@ def parse_config(
     try:
         named = _values(given, "--config")
         read = [_settings_of(file) for file in named or [str(default)]]
-        for group in _groups(known):
-            parts = [
-                _settings_of(file, group) for file in _values(given, f"--{group}") if Path(file).exists()
-            ]
-            for content in parts:
-                _refuse_files(content, known, f"{group}.")
+        parts = [
+            (group, _settings_of(file, group))
+            for group in _groups(known)
+            for file in _values(given, f"--{group}")
+            if Path(file).exists()
+        ]
         refuse_old_names(given, read, list(setting_types(known)))
-        for content in read:
-            _refuse_empty_unknown(content, known)
-            _refuse_files(content, known)
+        contents = [*(("", content) for content in read), *parts]
+        for part, content in contents:
+            _refuse_files(content, known, f"{part}." if part else "")
         given = _switches(given, known)
+        _refuse_wrong(known, given, contents)
         parsed = parser.parse_args(([] if named else ["--config", str(default)]) + given)
         for name, value in list(parsed.items()):
             parsed[name] = at_home(value)
@@ -101,7 +102,7 @@ def parse_config(
     except ConfigError:
         raise
     except Exception as error:  # jsonargparse raises its own, argparse's, yaml's and type errors alike
-        raise ConfigError(_one_line(str(error), known)) from error
+        raise ConfigError(_shortened(error)) from error
     values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
     config = config_class(**values)
     _refuse_strange(config)
@@ -128,11 +129,12 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     kind = type(config)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, as_group=False)
+    _refuse_wrong(kind, (), [("", changes)])
     try:
         parsed = parser.parse_object(at_home(_merged(config, changes)))
         settings = parser.instantiate_classes(parsed)
     except Exception as error:  # as in parse_config
-        raise ConfigError(_one_line(str(error), kind)) from error
+        raise ConfigError(_shortened(error)) from error
     changed = kind(**{item.name: settings[item.name] for item in fields(kind)})  # type: ignore[arg-type]
     _refuse_strange(changed)
     changed.validate()
@@ -162,29 +164,6 @@ def check_resume(resume: bool, overwrite: bool, path: str = "") -> None:
 def save_config(config: Any, path: Path) -> None:
     """Write a config as YAML that :func:`parse_config` reads back to an equal config."""
     path.write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
-    """Return the types of all settings of a config class by their dotted names."""
-    types: dict[str, Any] = {}
-    for item in fields(config_class):
-        name = f"{prefix}{item.name}"
-        types[name] = item.type
-        for part in (item.type, *get_args(item.type)):  # the parts of a config that may be null
-            if isinstance(part, type) and is_dataclass(part):
-                types |= setting_types(part, f"{name}.")
-    return types
-
-
-def _refuse_empty_unknown(content: Mapping[str, Any], config_class: type, prefix: str = "") -> None:
-    """Raise a ConfigError for a name that is no setting and holds nothing, which jsonargparse passes over."""
-    names = setting_types(config_class)
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if value == {} and name not in names:
-            raise ConfigError(_no_such_setting(name, config_class))
-        if isinstance(value, Mapping) and any(known.startswith(f"{name}.") for known in names):
-            _refuse_empty_unknown(value, config_class, f"{name}.")
 
 
 def _current(config_class: type) -> type:
@@ -305,25 +284,15 @@ def _switches(words: list[str], config_class: type) -> list[str]:
     return filled
 
 
-def _one_line(message: str, config_class: type) -> str:
-    """Shorten a parser's message to its point, and name the setting that was probably meant."""
-    message = re.sub(r"\s+", " ", message).strip()
-    unknown = re.search(r"[Uu]nrecognized arguments: --([\w.]+)", message)
-    nested = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
-    nested = nested or re.search(r"Parser key \"([\w.]+)\": .*NestedArg\(key='([\w.]+)'", message)
-    name = unknown[1] if unknown else f"{nested[1]}.{nested[2]}" if nested else None
-    if name is None:
-        name = next(
-            iter(re.findall(r"(?:Key|[Oo]ption) '([\w.]+)' is not (?:expected|accepted)", message)), None
-        )
-    if name is not None and name.split(".")[-1] == "plugin":
-        return f"{name}: a settings file imports no code; type --plugin MODULE on the command line"
-    if name is not None:
-        return _no_such_setting(name, config_class)
+def _refuse_wrong(
+    config_class: type, words: Sequence[str], contents: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Raise a ConfigError that says of every name and type what is wrong with it, if anything is."""
+    if problems := wrong_settings(config_class, words, contents):
+        raise ConfigError(in_one(problems))
+
+
+def _shortened(error: Exception) -> str:
+    """Return what the parser says of what is no matter of a name or a type, on one line."""
+    message = re.sub(r"\s+", " ", str(error)).strip()
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
-
-
-def _no_such_setting(name: str, config_class: type) -> str:
-    near = difflib.get_close_matches(name, list(setting_types(config_class)), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "see --help for all settings"
-    return f"{name}: there is no such setting; {hint}"

@@ -17,10 +17,11 @@ from skindiff.classification.networks import (
 )
 from skindiff.commands.settings import parse_command
 from skindiff.commands.train_adapter import TrainLoRA
-from skindiff.config import parse_config, setting_types
+from skindiff.config import parse_config
 from skindiff.errors import ConfigError
 from skindiff.renamed import SETTINGS, SINCE, VALUES, in_streams, with_new_names
 from skindiff.report.read import read_report
+from skindiff.wrong_settings import setting_types
 from tests.conftest import REPOSITORY
 
 SMOKE = REPOSITORY / "recipes" / "fitz_lora" / "smoke.yaml"

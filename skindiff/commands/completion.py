@@ -12,8 +12,8 @@ from typing import Literal
 from skindiff.commands import COMMANDS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say
-from skindiff.config import setting_types
 from skindiff.errors import ConfigError
+from skindiff.wrong_settings import setting_types
 
 
 @dataclass

@@ -1,0 +1,145 @@
+"""What is wrong with the settings that were given: all of it in one answer, each by its name and value."""
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from jsonargparse import ArgumentParser
+
+from skindiff.foreign import Malformed
+from skindiff.foreign_yaml import parse_yaml
+
+_LONGEST_VALUE = 80
+_NO_SETTINGS = ("config", "help", "plugin")
+_PLAIN = {
+    str: ("text", "text"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+}
+"""What is meant by a type, and by several of it."""
+
+
+def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
+    """Return the types of all settings of a config class by their dotted names."""
+    found: dict[str, Any] = {}
+    for item in fields(config_class):
+        name = f"{prefix}{item.name}"
+        found[name] = item.type
+        for part in (item.type, *get_args(item.type)):  # the parts of a config that may be null
+            if isinstance(part, type) and is_dataclass(part):
+                found |= setting_types(part, f"{name}.")
+    return found
+
+
+def in_one(problems: Sequence[str]) -> str:
+    """Return what is wrong with several settings as one line."""
+    if len(problems) == 1:
+        return problems[0]
+    listed = "; ".join(f"({number}) {problem}" for number, problem in enumerate(problems, 1))
+    return f"{len(problems)} settings cannot work: {listed}"
+
+
+def no_such_setting(name: str, known: Mapping[str, Any]) -> str:
+    """Return that there is no setting of this name, and the one that was probably meant."""
+    if name.rpartition(".")[2] == "plugin":
+        return f"{name}: a settings file imports no code; type --plugin MODULE on the command line"
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"{name}: there is no such setting; " + (
+        f"did you mean {near[0]!r}?" if near else "see --help for all settings"
+    )
+
+
+def wrong_settings(
+    config_class: type, words: Sequence[str], contents: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[str]:
+    """Return what is wrong with names and types of settings, each once; ``[]`` if nothing is.
+
+    Args:
+        config_class: that was to be made of them.
+        words: of the command line.
+        contents: of settings files, each with the name of the part that it is for (``""`` for all).
+    """
+    known = setting_types(config_class)
+    found = [problem for part, content in contents for problem in _in_content(content, known, part)]
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        name, given, value = word[2:].partition("=")
+        if word.startswith("--") and name not in _NO_SETTINGS:
+            found += _typed(name, value if given else following, known)
+    return list(dict.fromkeys(found))
+
+
+def _in_content(content: Mapping[str, Any], known: Mapping[str, Any], part: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        name = f"{part}.{key}" if part else str(key)
+        if name not in known:
+            yield no_such_setting(name, known)
+        elif _has_settings(name, known) and is_dataclass(value):
+            continue
+        elif _has_settings(name, known) and isinstance(value, Mapping):
+            yield from _in_content(value, known, name)
+        elif not _fits(known[name], value):
+            yield _not_of_type(name, value, known[name])
+
+
+def _typed(name: str, text: str, known: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a setting of the command line; that of a mapping may be one of its keys."""
+    if name not in known:
+        if not any(name.startswith(f"{other}.") and _is_mapping(known[other]) for other in known):
+            yield no_such_setting(name, known)
+    elif _has_settings(name, known):
+        try:
+            content = parse_yaml(text)
+        except Malformed:
+            content = None
+        if isinstance(content, Mapping):
+            yield from _in_content(content, known, name)
+    elif not _fits(known[name], text, typed=True):
+        yield _not_of_type(name, text, known[name])
+
+
+def _has_settings(name: str, known: Mapping[str, Any]) -> bool:
+    return any(is_dataclass(part) for part in (known[name], *get_args(known[name])))
+
+
+def _is_mapping(kind: Any) -> bool:
+    return any(get_origin(part) is dict for part in (kind, *get_args(kind)))
+
+
+def _fits(kind: Any, value: Any, *, typed: bool = False) -> bool:
+    """Return whether the parser takes a value for a type, as a word of the command line or as it is."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=kind)
+    try:
+        if typed:
+            parser.parse_args([f"--value={value}"])
+        else:
+            parser.parse_object({"value": value})
+    except Exception:  # the parser raises its own errors, argparse's, yaml's and type errors alike
+        return False
+    return True
+
+
+def _not_of_type(name: str, value: Any, kind: Any) -> str:
+    said = str(value) if isinstance(value, (list, dict)) else repr(value)
+    shown = said if len(said) <= _LONGEST_VALUE else f"{said[:_LONGEST_VALUE]}..."
+    return f"{name}: {shown} is not {in_words(kind)}"
+
+
+def in_words(kind: Any, *, several: bool = False) -> str:
+    """Return what a type means to whoever writes settings, such as ``a list of whole numbers, or null``."""
+    origin, parts = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, types.UnionType):
+        own = [in_words(part, several=several) for part in parts if part is not types.NoneType]
+        return ", or ".join([" or ".join(own), *(["null"] if types.NoneType in parts else [])])
+    if origin is Literal:
+        return ("of " if several else "one of ") + ", ".join(map(str, parts))
+    if origin is list:
+        return f"a list of {in_words(parts[0], several=True)}".replace("of of", "of")
+    if origin is dict:
+        return f"a mapping of names to {in_words(parts[1], several=True)}".replace("to of", "to")
+    if is_dataclass(origin):
+        return "a mapping of settings"
+    return _PLAIN[origin][several] if origin in _PLAIN else f"a {getattr(origin, '__name__', origin)}"
