@@ -230,6 +230,11 @@ def _table(images: Dataset | ImageTable, class_names: Sequence[str]) -> ImageTab
 def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> None:
     if len(table) == 0:
         raise TrainingError("the training set is empty: check the split and the arm")
+    if len(set(table.labels.tolist())) < 2:
+        raise TrainingError(
+            "all training images are of one class, and there is nothing to tell apart: check the classes, the "
+            "split and the arm"
+        )
     if judged is not None and len(judged) == 0:
         raise TrainingError("the validation set is empty: pass None to keep the last weights")
     if judged is not None and config.selection == "auroc" and len(set(judged.labels.tolist())) < 2:

@@ -15,6 +15,7 @@ from skindiff.generators.text_to_image.loading import architecture_of
 
 MOST_VECTORS = 64
 """Rows of a placeholder; a prompt has 77 places for all its words."""
+_LONGEST_SLUG = 60
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ class TokenMap:
 def placeholder_for(condition: str) -> str:
     """Return the placeholder of a condition, a function of its name alone, such as ``<skindiff-psoriasis>``.
 
-    Names of lower-case ASCII words and digits are kept with hyphens for spaces. Any other name loses
-    something on the way and so carries eight hex digits of its SHA-256, which keeps it unlike all others.
+    Names of lower-case ASCII words and digits are kept with hyphens for spaces. Any other name, and one of
+    over 60 characters (it becomes a file's), loses something on the way and so carries eight hex digits of
+    its SHA-256, which keeps it unlike all others.
     """
-    slug = "-".join(re.findall(r"[a-z0-9]+", condition.lower()))
+    slug = "-".join(re.findall(r"[a-z0-9]+", condition.lower()))[:_LONGEST_SLUG]
     if slug.replace("-", " ") != condition:
         digest = hashlib.sha256(condition.encode()).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug else digest

@@ -269,6 +269,12 @@ def test_classes_must_agree(accelerator, train_set, tmp_path):
         train_classifier(accelerator, CONFIG, train_set, train_set.select([]), CLASSES, tmp_path, SEED)
 
 
+def test_one_class_alone_is_nothing_to_tell_apart(accelerator, train_set, tmp_path):
+    alone = train_set.select(np.flatnonzero(train_set.labels == 1))
+    with pytest.raises(TrainingError, match="all training images are of one class"):
+        train_classifier(accelerator, CONFIG, alone, None, alone.class_names, tmp_path, 0)
+
+
 def test_a_missing_class_is_said(accelerator, train_set, tmp_path, caplog):
     config = replace(CONFIG, loop=replace(CONFIG.loop, steps=1))
     train_classifier(accelerator, config, train_set.select(range(64)), None, CLASSES, tmp_path, SEED)

@@ -6,6 +6,7 @@ from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 from skindiff.generators.tokens import (
     add_tokens,
+    is_placeholder,
     make_token_map,
     placeholder_for,
     token_ids,
@@ -21,6 +22,9 @@ def test_placeholders_depend_on_the_name_alone_and_never_meet() -> None:
     assert len(set(placeholders)) == len(names)
     assert placeholder_for("squamous cell carcinoma") == "<skindiff-squamous-cell-carcinoma>"
     assert make_token_map(names).tokens["a b"] == make_token_map(["a b"]).tokens["a b"]
+    long = ["lesion of the " + "a" * 220, "lesion of the " + "a" * 219]  # as long as a folder's name may be
+    assert len({placeholder_for(name) for name in long}) == 2
+    assert all(is_placeholder(placeholder_for(name)) for name in [*names, *long])
     with pytest.raises(GeneratorError, match="rename"):
         make_token_map(["psoriasis", "psoriasis"])
 
