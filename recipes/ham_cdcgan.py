@@ -18,13 +18,13 @@ from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError
 from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit, make_detector_split
 from skindiff.report.assembly import About, write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import DETECTION_NOTES, published_detection
 from skindiff.report.results import Results
 from skindiff.study import all_studies, open_run, read_corpus
+from skindiff.wrong_settings import refuse
 
 TITLE = "Does a detector of real lesions recognise generated ones?"
 
@@ -48,7 +48,7 @@ class HamCdcganConfig(ClassStudyConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         if not 0 < self.generator_share < 1:
-            raise ConfigError(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
+            refuse(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
         check_seeds(self.seeds, f"{path}seeds")
 
 

@@ -24,11 +24,11 @@ from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import AUGMENT_NOTES, published_augment
 from skindiff.study import Study, all_studies, open_run, read_corpus
+from skindiff.wrong_settings import refuse
 
 TITLE = "Geometric or generated: what helps a small CNN, with and without weighted sampling?"
 
@@ -55,7 +55,7 @@ class MedMNISTAugmentConfig(ClassStudyConfig, ComparisonConfig):
         check_seeds(self.seeds, f"{path}seeds")
         check_ladder(self.ladder, self.seeds, "official", path)
         if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
-            raise ConfigError(
+            refuse(
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
                 "to true, or leave it out"
             )

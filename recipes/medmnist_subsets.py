@@ -25,11 +25,11 @@ from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.medmnist import SUBSET_NOTES, published_subsets
 from skindiff.study import Study, all_studies, open_run, read_corpus
+from skindiff.wrong_settings import refuse
 
 TITLE = "150 images per class: what do an autoencoder, a cVAE and a cGAN add?"
 
@@ -58,11 +58,11 @@ class MedMNISTSubsetsConfig(ClassStudyConfig, ComparisonConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         if self.per_class < 1:
-            raise ConfigError(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
+            refuse(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
         check_seeds(self.seeds, f"{path}seeds")
         check_ladder(self.ladder, self.seeds, "official", path)
         if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
-            raise ConfigError(
+            refuse(
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "
                 "to true, or leave it out"
             )

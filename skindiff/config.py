@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -17,7 +18,7 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
-from skindiff.wrong_settings import in_one, setting_types, wrong_settings
+from skindiff.wrong_settings import in_one, judge, judge_all, refuse, setting_types, wrong_settings
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -105,18 +106,17 @@ def parse_config(
         raise ConfigError(_shortened(error)) from error
     values = {item.name: settings[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
     config = config_class(**values)
-    _refuse_strange(config)
-    config.validate()
+    judge_all(partial(_refuse_strange, config), config.validate)
     note_given(config, given, read if named else ())
     return config
 
 
 def validate_parts(config: Any, path: str = "") -> None:
-    """Validate every setting of a config that is a config itself; the first that cannot work raises."""
+    """Validate every setting of a config that is a config itself."""
     for item in fields(config):
         validate = getattr(getattr(config, item.name), "validate", None)
         if validate:
-            validate(f"{path}{item.name}.")
+            judge(validate, f"{path}{item.name}.")
 
 
 def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
@@ -136,8 +136,7 @@ def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     except Exception as error:  # as in parse_config
         raise ConfigError(_shortened(error)) from error
     changed = kind(**{item.name: settings[item.name] for item in fields(kind)})  # type: ignore[arg-type]
-    _refuse_strange(changed)
-    changed.validate()
+    judge_all(partial(_refuse_strange, changed), changed.validate)
     return changed
 
 
@@ -152,13 +151,13 @@ def _merged(old: Any, new: Any) -> Any:
 def check_seeds(seeds: Sequence[int], name: str) -> None:
     """Raise a :class:`ConfigError` that names the setting unless it has at least one seed, and each once."""
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"{name}: {list(seeds)} must name at least one, and each once")
+        refuse(f"{name}: {list(seeds)} must name at least one, and each once")
 
 
 def check_resume(resume: bool, overwrite: bool, path: str = "") -> None:
     """Raise a :class:`ConfigError` if a run is to be both resumed and deleted."""
     if resume and overwrite:
-        raise ConfigError(f"{path}resume and overwrite are both true: choose one")
+        refuse(f"{path}resume and overwrite are both true: choose one")
 
 
 def save_config(config: Any, path: Path) -> None:
@@ -253,7 +252,7 @@ def _refuse_strange(config: Any, path: str = "") -> None:
     for item in fields(config):
         value, name = getattr(config, item.name), f"{path}{item.name}"
         if value is None and item.type is not Any and type(None) not in get_args(item.type):
-            raise ConfigError(f"{name}: null is no value of it; give one, or leave the setting out")
+            refuse(f"{name}: null is no value of it; give one, or leave the setting out")
         if is_dataclass(value):
             _refuse_strange(value, f"{name}.")
         else:
@@ -265,13 +264,13 @@ def _refuse_strange_value(value: Any, name: str) -> None:
         for part in [*value, *value.values()] if isinstance(value, dict) else value:
             _refuse_strange_value(part, name)
     elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_TEXT):
-        raise ConfigError(f"{name}: {len(value):,} characters, or a NUL among them; give a shorter text")
+        refuse(f"{name}: {len(value):,} characters, or a NUL among them; give a shorter text")
     elif isinstance(value, (int, float)) and "seed" not in name:
         most = _MOST_OF.get(name.rpartition(".")[2], _MOST)
         if most < abs(value) < float("inf"):
-            raise ConfigError(f"{name}: {value:g} is beyond the {most:,} that can be meant; give fewer")
+            refuse(f"{name}: {value:g} is beyond the {most:,} that can be meant; give fewer")
     elif isinstance(value, int) and abs(value) >= 2**63:
-        raise ConfigError(f"{name}: a seed has at most 63 bits")
+        refuse(f"{name}: a seed has at most 63 bits")
 
 
 def _switches(words: list[str], config_class: type) -> list[str]:
@@ -289,7 +288,7 @@ def _refuse_wrong(
 ) -> None:
     """Raise a ConfigError that says of every name and type what is wrong with it, if anything is."""
     if problems := wrong_settings(config_class, words, contents):
-        raise ConfigError(in_one(problems))
+        raise in_one(problems)
 
 
 def _shortened(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """The errors that a user can mend; each message names the setting, its value and the way out in one line."""
 
-_LONGEST, _END = 1000, 300
+_END = 300
 
 
 class SkindiffError(Exception):
@@ -11,13 +11,22 @@ class SkindiffError(Exception):
             too long come from names and values that others chose, and are left out.
     """
 
+    longest = 1000
+    """Characters of the message."""
+
     def __init__(self, message: object = "") -> None:
-        text = " ".join(str(message).splitlines()).encode("utf-8", "replace").decode()
-        super().__init__(text if len(text) <= _LONGEST else f"{text[: _LONGEST - _END]}[...]{text[-_END:]}")
+        text, most = " ".join(str(message).splitlines()).encode("utf-8", "replace").decode(), self.longest
+        super().__init__(text if len(text) <= most else f"{text[: most - _END]}[...]{text[-_END:]}")
 
 
 class ConfigError(SkindiffError):
     """A setting has a value that cannot work."""
+
+
+class SettingsError(ConfigError):
+    """Several settings have values that cannot work; the message numbers what is wrong with each."""
+
+    longest = 10_000
 
 
 class CorpusError(SkindiffError):

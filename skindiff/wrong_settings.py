@@ -1,17 +1,22 @@
 """What is wrong with the settings that were given: all of it in one answer, each by its name and value."""
 
 import difflib
+import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
+from skindiff.errors import ConfigError, SettingsError
 from skindiff.foreign import Malformed
 from skindiff.foreign_yaml import parse_yaml
 
 _LONGEST_VALUE = 80
+_NAME = re.compile(r"[: ]")
+"""Ends the name of the setting in what is said of it."""
 _NO_SETTINGS = ("config", "help", "plugin")
 _PLAIN = {
     str: ("text", "text"),
@@ -20,6 +25,56 @@ _PLAIN = {
     bool: ("true or false", "true or false"),
 }
 """What is meant by a type, and by several of it."""
+
+
+_FOUND: ContextVar[list[str] | None] = ContextVar("what is wrong with the settings at hand", default=None)
+
+
+def refuse(problem: str) -> None:
+    """Refuse a setting: raise, or, while all settings are judged, note it for the one answer and go on.
+
+    Args:
+        problem: begins with the name of the setting.
+
+    Raises:
+        ConfigError: the settings are not judged together.
+    """
+    found = _FOUND.get()
+    if found is None:
+        raise ConfigError(problem)
+    found.append(problem)
+
+
+def judge(validate: Callable[[str], None], path: str = "") -> None:
+    """Validate a part of the settings; while all are judged, what it raises does not keep others from it."""
+    found = _FOUND.get()
+    try:
+        validate(path)
+    except ConfigError as error:
+        refuse(str(error))
+    except Exception:
+        if not found:  # otherwise it may follow from what was refused
+            raise
+
+
+def judge_all(*judgements: Callable[[str], None]) -> None:
+    """Judge all settings, and say of each that cannot work the first thing that is wrong with it.
+
+    Raises:
+        ConfigError: some cannot work.
+    """
+    found: list[str] = []
+    token = _FOUND.set(found)
+    try:
+        for validate in judgements:
+            judge(validate)
+    finally:
+        _FOUND.reset(token)
+    first: dict[str, str] = {}
+    for problem in found:
+        first.setdefault(_NAME.split(problem, maxsplit=1)[0], problem)
+    if first:
+        raise in_one(list(first.values()))
 
 
 def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
@@ -34,12 +89,12 @@ def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def in_one(problems: Sequence[str]) -> str:
-    """Return what is wrong with several settings as one line."""
+def in_one(problems: Sequence[str]) -> ConfigError:
+    """Return the error that says what is wrong with one setting, or with several."""
     if len(problems) == 1:
-        return problems[0]
-    listed = "; ".join(f"({number}) {problem}" for number, problem in enumerate(problems, 1))
-    return f"{len(problems)} settings cannot work: {listed}"
+        return ConfigError(problems[0])
+    listed = "; ".join(f"({number}) {ConfigError(problem)}" for number, problem in enumerate(problems, 1))
+    return SettingsError(f"{len(problems)} settings cannot work: {listed}")
 
 
 def no_such_setting(name: str, known: Mapping[str, Any]) -> str:

@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 import pytest
 
+from recipes.fitz_lora import FitzLoraConfig
 from skindiff.config import parse_config, with_changes
 from skindiff.errors import ConfigError
-from skindiff.wrong_settings import in_words, setting_types, wrong_settings
+from skindiff.wrong_settings import in_words, judge, judge_all, refuse, setting_types, wrong_settings
+from tests.conftest import REPOSITORY
 
 
 @dataclass
@@ -96,3 +98,40 @@ def test_a_type_in_words(kind: Any, words: str) -> None:
 
 def test_types_stand_under_dotted_names() -> None:
     assert setting_types(Settings)["own.size"] is int
+
+
+def test_every_setting_that_cannot_work_is_said_at_once(tmp_path: Path) -> None:
+    file = REPOSITORY / "recipes" / "fitz_lora" / "smoke.yaml"
+    words = [
+        *["--synthesis.strength", "0", "--generator.lora.rank", "0"],
+        *["--split.flexible_per_condition", "0", "--split_seeds", "[]", "--experiment.ratios", "[-1]"],
+        *["--generator.lora.loop.steps", "0", "--generator.lora.loop.batch_size", "0"],
+    ]
+
+    with pytest.raises(ConfigError) as caught:
+        parse_config(FitzLoraConfig, words, default=file)
+
+    said = str(caught.value)
+    for name in words[::2]:
+        assert f") {name[2:]}" in said, name
+    assert said.startswith("7 settings cannot work: (1) ")
+
+
+def test_what_follows_from_a_refused_setting_is_no_error_of_its_own() -> None:
+    def validate(path: str) -> None:
+        refuse(f"{path}size: 0 is below 1")
+        refuse(f"{path}size: 0 divides nothing")
+        raise ZeroDivisionError
+
+    with pytest.raises(ConfigError, match=r"^own\.size: 0 is below 1$"):
+        judge_all(lambda path: judge(validate, "own."))
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        judge_all(lambda path: judge(lambda _: [][1 // 0]))
+
+
+def test_outside_of_a_judgement_the_first_raises() -> None:
+    with pytest.raises(ConfigError, match=r"^size: 0$"):
+        refuse("size: 0")

@@ -11,6 +11,7 @@ from skindiff.training.augmentation import Augment
 from skindiff.training.balancing import Balance
 from skindiff.training.loop_config import LoopConfig, idle_of_loop
 from skindiff.training.samplers import epoch_sizes
+from skindiff.wrong_settings import refuse
 
 PAPER_BATCH = 256
 PAPER_FIRST_EPOCH = 11
@@ -73,26 +74,24 @@ class ClassifierConfig:
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         if is_probe(self.architecture):
-            raise ConfigError(
+            refuse(
                 f"{path}architecture is {self.architecture!r}, which is not fine-tuned: name a network here, "
                 "such as resnet18; probes are among experiment.architectures of a study"
             )
         if self.image_size < 1:
-            raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")
+            refuse(f"{path}image_size is {self.image_size}: set it to at least 1 pixel")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+            refuse(f"{path}dropout is {self.dropout}: set it in [0, 1)")
         if not 0 <= self.colour_jitter < 1:
-            raise ConfigError(f"{path}colour_jitter is {self.colour_jitter}: set it in [0, 1)")
+            refuse(f"{path}colour_jitter is {self.colour_jitter}: set it in [0, 1)")
         if self.published_epochs < 1:
-            raise ConfigError(f"{path}published_epochs is {self.published_epochs}: set it to at least 1")
+            refuse(f"{path}published_epochs is {self.published_epochs}: set it to at least 1")
         if self.epochs is not None and self.epochs < 1:
-            raise ConfigError(
-                f"{path}epochs is {self.epochs}: set it to at least 1, or to null for loop.steps"
-            )
+            refuse(f"{path}epochs is {self.epochs}: set it to at least 1, or to null for loop.steps")
         if self.channels not in (1, 3):
-            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (RGB)")
+            refuse(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (RGB)")
         if self.pretrained and self.weights is not None:
-            raise ConfigError(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
+            refuse(f"{path}pretrained and {path}weights={self.weights} are both set: take one")
         self.loop.validate(f"{path}loop.")
         network = architecture_of(self, ("a", "b"))
         refuse_impossible(network, self.weights, path, pretrained=self.pretrained)
@@ -100,7 +99,7 @@ class ClassifierConfig:
             self.loop.batch_size == 1 and self.trainable == "all" and self.preset != "published"
         )
         if learns_one_by_one and has_batch_norm(network):
-            raise ConfigError(
+            refuse(
                 f"{path}loop.batch_size is 1, and {self.architecture} has batch norm, which measures "
                 "a spread over rows: set it to at least 2"
             )

@@ -18,7 +18,7 @@ from typing import Any
 from skindiff.classification.arm_names import FILTERED, SYNTHETIC_USE, Arm, is_arm, parse_arm
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import JUDGED
-from skindiff.errors import ConfigError
+from skindiff.wrong_settings import refuse
 
 _CONTROLS = ("real+duplicates", "real+colour")
 _FILTER_CONTROL = "random"
@@ -51,16 +51,16 @@ class PrimaryContrast:
             if value is not None:
                 parse_arm(value)
         if self.metric not in JUDGED:
-            raise ConfigError(f"{path}metric: {self.metric!r} is not one of {', '.join(JUDGED)}")
+            refuse(f"{path}metric: {self.metric!r} is not one of {', '.join(JUDGED)}")
         if len({self.arm, self.reference, self.then}) < 3:
-            raise ConfigError(f"{path}reference: {self.arm}, {self.reference} and {self.then} must differ")
+            refuse(f"{path}reference: {self.arm}, {self.reference} and {self.then} must differ")
 
     def check_arms(self, arms: Sequence[str], path: str = "") -> None:
         """Raise a ConfigError if one of its arms is not among those of the study."""
         for name in ("arm", "reference", "then"):
             value = getattr(self, name)
             if value is not None and value not in arms:
-                raise ConfigError(f"{path}{name}: {value!r} is not among the arms {', '.join(arms)}: add it")
+                refuse(f"{path}{name}: {value!r} is not among the arms {', '.join(arms)}: add it")
 
     def matches(self, key: Any) -> bool:
         """Whether a cell's key is of the arm under test, as far as this says which."""

@@ -8,10 +8,10 @@ from skindiff.classification.cells import PREFIX, is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.probe import ProbeConfig, check_probe
-from skindiff.errors import ConfigError
 from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig
 from skindiff.training.augmentation import Augment
+from skindiff.wrong_settings import refuse
 
 _SETTING_OF_USE = {
     "mixed": "mixing_probability",
@@ -87,34 +87,28 @@ class ExperimentConfig:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         unknown = [arm for arm in self.arms if not is_arm(arm)]
         if unknown or not self.arms:
-            raise ConfigError(
-                f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}"
-            )
+            refuse(f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}")
         for name in ("architectures", "train_seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise ConfigError(f"{path}{name}: {values} must name at least one, and each once")
+                refuse(f"{path}{name}: {values} must name at least one, and each once")
         if len(set(self.ratios)) < len(self.ratios) or not all(0 < ratio <= 100 for ratio in self.ratios):
-            raise ConfigError(f"{path}ratios: {self.ratios} must be above 0 and at most 100, and each once")
+            refuse(f"{path}ratios: {self.ratios} must be above 0 and at most 100, and each once")
         if not 0 < self.mixing_probability <= 1:
-            raise ConfigError(
+            refuse(
                 f"{path}mixing_probability: {self.mixing_probability} is outside above 0 to 1; 0.5 is usual"
             )
         if not 0 <= self.synthetic_share < 1:
-            raise ConfigError(
-                f"{path}synthetic_share: {self.synthetic_share} is outside 0 to below 1; 0.2 is usual"
-            )
+            refuse(f"{path}synthetic_share: {self.synthetic_share} is outside 0 to below 1; 0.2 is usual")
         if not 0 < self.pretraining_share < 1:
-            raise ConfigError(
+            refuse(
                 f"{path}pretraining_share: {self.pretraining_share} is outside above 0 to below 1; take 0.5"
             )
         if not 0 < self.blending_alpha < float("inf"):
-            raise ConfigError(f"{path}blending_alpha: {self.blending_alpha} is not above 0; 1 is usual")
+            refuse(f"{path}blending_alpha: {self.blending_alpha} is not above 0; 1 is usual")
         self._refuse_unused_uses(path)
         if self.bootstrap_replicates < 100:
-            raise ConfigError(
-                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
-            )
+            refuse(f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more")
         self.filters.validate(f"{path}filters.")
         if self.primary is not None:
             self.primary.validate(f"{path}primary.")
@@ -136,7 +130,7 @@ class ExperimentConfig:
         for name in dict.fromkeys(_SETTING_OF_USE.values()):
             uses = [use for use, setting in _SETTING_OF_USE.items() if setting == name]
             if getattr(self, name) != usual[name] and not used & set(uses):
-                raise ConfigError(
+                refuse(
                     f"{path}{name}: {getattr(self, name)} changes nothing, as no arm ends in "
                     f"{' or '.join('+' + use for use in uses)}; add one "
                     "to arms, or leave it out"
@@ -151,36 +145,36 @@ class ExperimentConfig:
     def _refuse_without_effect(self, path: str) -> None:
         probes = [one for one in self.architectures if is_probe(one)]
         if self.trainings < 1:
-            raise ConfigError(f"{path}trainings: {self.trainings} is below 1; 3 is usual, 1 is one training")
+            refuse(f"{path}trainings: {self.trainings} is below 1; 3 is usual, 1 is one training")
         if self.trainings > 1 and (self.test_curve or len(probes) == len(self.architectures)):
-            raise ConfigError(
+            refuse(
                 f"{path}trainings: {self.trainings} are averaged for networks that are fine-tuned alone, and "
                 f"without {path}test_curve; set it to 1"
             )
         if self.selected_on == "test" and (probes or self.classifier.selection == "none"):
             what = f"{probes[0]} has none" if probes else f"{path}classifier.selection none chooses none"
-            raise ConfigError(
+            refuse(
                 f"{path}selected_on: test says which weights of a training are kept, and {what}; set it to "
                 "validation"
             )
         if probes and self.test_curve:
-            raise ConfigError(
+            refuse(
                 f"{path}test_curve: true watches a training, and {probes[0]} has none; set it to false, or "
                 f"name networks that are fine-tuned, such as {path}architectures [resnet18]"
             )
         if len(probes) == len(self.architectures) and len(self.train_seeds) > 1:
-            raise ConfigError(
+            refuse(
                 f"{path}train_seeds: {self.train_seeds} would be the same probe each time; give one, and "
                 "several splits for a spread"
             )
         if len(probes) == len(self.architectures) and self.classifier != ClassifierConfig():
-            raise ConfigError(
+            refuse(
                 f"{path}classifier: its settings are those of networks that are fine-tuned, and {path}"
                 f"architectures {self.architectures} names none; leave them out, set {path}probe instead, or "
                 f"name a network, such as {path}architectures [{self.classifier.architecture}]"
             )
         if not probes and self.probe != ProbeConfig():
-            raise ConfigError(
+            refuse(
                 f"{path}probe: its settings are those of linear probes, and {path}architectures "
                 f"{self.architectures} names none; leave them out, or name one, such as {PREFIX}{LITE0}"
             )

@@ -232,8 +232,8 @@ def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageT
         raise TrainingError("the training set is empty: check the split and the arm")
     if len(set(table.labels.tolist())) < 2:
         raise TrainingError(
-            "all training images are of one class, and there is nothing to tell apart: check the classes, the "
-            "split and the arm"
+            "all training images are of one class, and there is nothing to tell apart: check the classes, "
+            "the split and the arm"
         )
     if judged is not None and len(judged) == 0:
         raise TrainingError("the validation set is empty: pass None to keep the last weights")

@@ -15,10 +15,10 @@ from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.classification.rows import JUDGED
 from skindiff.config import check_seeds
-from skindiff.errors import ConfigError
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.augmentation import Augment
+from skindiff.wrong_settings import refuse
 
 Cut = Literal["published", "fair"]
 """The split of the paper, leaks and all, or that of the study."""
@@ -57,14 +57,14 @@ class LadderConfig:
                 parse_arm(value)
         arm, reference = parse_arm(self.arm), parse_arm(self.reference)
         if arm.rows == "real" or set(arm.views) & set(SYNTHETIC_USE) or reference.rows != "real":
-            raise ConfigError(
+            refuse(
                 f"{path}arm: {self.arm!r} against {self.reference!r} is no gain of added images: give an arm "
                 "such as real+syn, without a use of synthetic images, and one of real images alone"
             )
         if self.metric not in JUDGED:
-            raise ConfigError(f"{path}metric: {self.metric!r} is not one of {', '.join(JUDGED)}")
+            refuse(f"{path}metric: {self.metric!r} is not one of {', '.join(JUDGED)}")
         if not counts_passes(self.classifier):
-            raise ConfigError(
+            refuse(
                 f"{path}classifier.epochs: null gives all arms the same steps from the start, as papers do "
                 "not; set the epochs of the paper"
             )
@@ -80,12 +80,12 @@ def check_ladder(config: LadderConfig | None, seeds: Sequence[int], preset: str,
     if config is None:
         return
     if unknown := [seed for seed in config.seeds if seed not in seeds]:
-        raise ConfigError(
+        refuse(
             f"{path}ladder.seeds: {unknown[0]} is not among those of the study, "
             f"{', '.join(map(str, seeds))}; leave them out for all"
         )
     if preset == "published":
-        raise ConfigError(
+        refuse(
             f"{path}ladder: it leads from the published split to that of the study; set {path}split.preset "
             "to grouped"
         )

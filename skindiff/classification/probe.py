@@ -21,10 +21,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from skindiff.classification.cells import backbone_name
-from skindiff.errors import ConfigError, TrainingError
+from skindiff.errors import TrainingError
 from skindiff.measures.backbones import check_backbone
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment
+from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
 _LEAST = 1e-6
@@ -56,15 +57,15 @@ class ProbeConfig:
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` on the first setting that cannot work."""
         if self.image_size is not None and not 32 <= self.image_size <= 1024:
-            raise ConfigError(f"{path}image_size: {self.image_size} is outside 32 to 1024 pixels")
+            refuse(f"{path}image_size: {self.image_size} is outside 32 to 1024 pixels")
         if not 1 <= self.views <= 64:
-            raise ConfigError(f"{path}views: {self.views} is outside 1 to 64; for none set augment to none")
+            refuse(f"{path}views: {self.views} is outside 1 to 64; for none set augment to none")
         if self.balance not in ("class", "none"):
-            raise ConfigError(f"{path}balance: {self.balance!r} is unknown; use class or none")
+            refuse(f"{path}balance: {self.balance!r} is unknown; use class or none")
         if not self.strengths or min(self.strengths) <= 0:
-            raise ConfigError(f"{path}strengths: {self.strengths} must name at least one, all above 0")
+            refuse(f"{path}strengths: {self.strengths} must name at least one, all above 0")
         if not 2 <= self.folds <= 20:
-            raise ConfigError(f"{path}folds: {self.folds} is outside 2 to 20")
+            refuse(f"{path}folds: {self.folds} is outside 2 to 20")
 
 
 def check_probe(architecture: str, config: ProbeConfig, path: str = "") -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from skindiff.classification.rows import METRICS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest, table
-from skindiff.errors import ConfigError
 from skindiff.report.compare import (
     PAGE_FILE,
     Run,
@@ -19,6 +18,7 @@ from skindiff.report.compare import (
     unpaired,
     write_comparison,
 )
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -39,9 +39,9 @@ class CompareCommand:
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if len(self.runs) < 2:
-            raise ConfigError(f"{path}runs: name at least two folders, such as runs/rank8 runs/rank16")
+            refuse(f"{path}runs: name at least two folders, such as runs/rank8 runs/rank16")
         if not self.metrics or not set(self.metrics) <= set(METRICS):
-            raise ConfigError(f"{path}metrics: {self.metrics} is not a list of {', '.join(METRICS)}")
+            refuse(f"{path}metrics: {self.metrics} is not a list of {', '.join(METRICS)}")
 
 
 def main(words: Sequence[str]) -> int:

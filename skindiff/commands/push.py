@@ -7,9 +7,9 @@ from pathlib import Path
 from skindiff.api.sharing import push
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, suggest
-from skindiff.errors import ConfigError
 from skindiff.hub.artefact import Kind, find_artefact
 from skindiff.hub.origin import Origin
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -48,7 +48,7 @@ class PushCommand:
             ("licence", "name one that the corpus allows, such as --licence cc-by-nc-4.0"),
         ):
             if not getattr(self, name):
-                raise ConfigError(f"{path}{name} is not given: {way_out}")
+                refuse(f"{path}{name} is not given: {way_out}")
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,11 +7,11 @@ from pathlib import Path
 from skindiff.classification.rows import METRICS
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import say, table
-from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.report.read import read_report
 from skindiff.report.tables import by_series, chance, difference, populations, score_lines
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -30,9 +30,9 @@ class ReportCommand:
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if not self.run:
-            raise ConfigError(f"{path}run is not given: name the folder of a run, such as runs/evaluate")
+            refuse(f"{path}run is not given: name the folder of a run, such as runs/evaluate")
         if not self.metrics or not set(self.metrics) <= set(METRICS):
-            raise ConfigError(f"{path}metrics: {self.metrics} is not a list of {', '.join(METRICS)}")
+            refuse(f"{path}metrics: {self.metrics} is not a list of {', '.join(METRICS)}")
 
 
 def main(words: Sequence[str]) -> int:

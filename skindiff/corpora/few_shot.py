@@ -14,7 +14,8 @@ from datasets import Dataset
 
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError, SplitError
+from skindiff.errors import SplitError
+from skindiff.wrong_settings import refuse
 
 Preset = Literal["grouped", "published"]
 GeneratorRows = Literal["few-shot", "pool", "everything"]
@@ -41,10 +42,10 @@ class FewShotConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
         if self.shots < 1:
-            raise ConfigError(f"{path}shots: {self.shots} is below 1")
+            refuse(f"{path}shots: {self.shots} is below 1")
         _validate_fractions(path, self.preset, self.validation_fraction, self.test_fraction)
         if self.validation_fraction + self.test_fraction > 1 + 1e-9:
-            raise ConfigError(
+            refuse(
                 f"{path}test_fraction: {self.test_fraction} and validation_fraction "
                 f"{self.validation_fraction} are over 1 together; lower one of them"
             )
@@ -68,11 +69,9 @@ class FractionSplitConfig:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
         _validate_fractions(path, self.preset, self.validation_fraction, self.test_fraction)
         if not 0 <= self.set_aside_fraction < 1:
-            raise ConfigError(
-                f"{path}set_aside_fraction: {self.set_aside_fraction} is outside 0 to below 1; 0 is none"
-            )
+            refuse(f"{path}set_aside_fraction: {self.set_aside_fraction} is outside 0 to below 1; 0 is none")
         if (taken := self.validation_fraction + self.test_fraction + self.set_aside_fraction) >= 1:
-            raise ConfigError(
+            refuse(
                 f"{path}test_fraction: the fractions for validation, test and set aside add up to {taken:g}, "
                 "which leaves nothing to train on; lower one of them"
             )
@@ -80,11 +79,11 @@ class FractionSplitConfig:
 
 def _validate_fractions(path: str, preset: str, validation: float, test: float) -> None:
     if preset not in ("grouped", "published"):
-        raise ConfigError(f'{path}preset: {preset!r} is unknown; use "grouped" or "published"')
+        refuse(f'{path}preset: {preset!r} is unknown; use "grouped" or "published"')
     if not 0 <= validation < 1:
-        raise ConfigError(f"{path}validation_fraction: {validation} is outside 0 to below 1; 0 keeps none")
+        refuse(f"{path}validation_fraction: {validation} is outside 0 to below 1; 0 keeps none")
     if not 0 < test <= 1:
-        raise ConfigError(f"{path}test_fraction: {test} is outside above 0 to 1; something must be tested")
+        refuse(f"{path}test_fraction: {test} is outside above 0 to 1; something must be tested")
 
 
 def make_few_shot_split(

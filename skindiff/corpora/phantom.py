@@ -25,8 +25,8 @@ from skindiff.corpora.phantom_lesions import (
 from skindiff.corpora.phantom_optics import MELANOSOME_FRACTION, FloatArray, linear_to_srgb, skin_reflectance
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
-from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -50,21 +50,17 @@ class PhantomConfig:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         unknown = [name for name in self.classes if name not in LESION_CLASSES]
         if unknown:
-            raise ConfigError(
-                f"{path}classes: unknown class {unknown[0]!r}; choose from {', '.join(LESION_CLASSES)}"
-            )
+            refuse(f"{path}classes: unknown class {unknown[0]!r}; choose from {', '.join(LESION_CLASSES)}")
         types = [name for name in self.images_per_class if name not in SKIN_TYPES]
         if types:
-            raise ConfigError(
-                f"{path}images_per_class: unknown skin type {types[0]!r}; use I, II, III, IV, V or VI"
-            )
+            refuse(f"{path}images_per_class: unknown skin type {types[0]!r}; use I, II, III, IV, V or VI")
         if negative := [name for name, count in self.images_per_class.items() if count < 0]:
             count = self.images_per_class[negative[0]]
-            raise ConfigError(f"{path}images_per_class: {count} of {negative[0]} is below 0; give 0 or more")
+            refuse(f"{path}images_per_class: {count} of {negative[0]} is below 0; give 0 or more")
         if not 16 <= self.image_size <= 1024:
-            raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
+            refuse(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         if not 0 <= self.repeat_share <= 0.5:
-            raise ConfigError(f"{path}repeat_share: {self.repeat_share} is outside 0 to 0.5")
+            refuse(f"{path}repeat_share: {self.repeat_share} is outside 0 to 0.5")
 
 
 @dataclass(frozen=True)

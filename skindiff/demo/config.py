@@ -5,6 +5,7 @@ from pathlib import Path
 
 from skindiff.demo.hosts import ANY_HOST, Place, is_loopback
 from skindiff.errors import ConfigError
+from skindiff.wrong_settings import refuse
 
 _AT_LEAST_ONE = (
     "max_pixels",
@@ -79,42 +80,40 @@ class DemoConfig:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1"
-                )
+                refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if self.max_upload_mb <= 0:
-            raise ConfigError(f"{path}max_upload_mb: {self.max_upload_mb} MB takes no file; give more than 0")
+            refuse(f"{path}max_upload_mb: {self.max_upload_mb} MB takes no file; give more than 0")
         if not self.generators:
-            raise ConfigError(f"{path}generators: there is none; give bundled, a folder or a Hub id")
+            refuse(f"{path}generators: there is none; give bundled, a folder or a Hub id")
         if not self.conditions:
-            raise ConfigError(f"{path}conditions: there is none; name one, such as red patch")
+            refuse(f"{path}conditions: there is none; name one, such as red patch")
         if self.port is not None and not 1024 <= self.port <= 65535:
-            raise ConfigError(f"{path}port: {self.port} is outside 1024 to 65535; null takes a free one")
+            refuse(f"{path}port: {self.port} is outside 1024 to 65535; null takes a free one")
         if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"{path}threads: {self.threads} is below 1; give a number of threads, or null")
+            refuse(f"{path}threads: {self.threads} is below 1; give a number of threads, or null")
         self._validate_hosts(path)
         for run in self.runs:
             if not (Path(run) / "report.md").is_file():
-                raise ConfigError(f"{path}runs: {run} has no report.md; give the folder of a finished run")
+                refuse(f"{path}runs: {run} has no report.md; give the folder of a finished run")
 
     def _validate_hosts(self, path: str) -> None:
         outside = [self.host] if not is_loopback(self.host) else []
         for name in self.allowed_hosts:
             place = Place.read(name)
             if place is None and name != ANY_HOST:
-                raise ConfigError(f"{path}allowed_hosts: {name!r} is no name; give NAME or NAME:PORT")
+                refuse(f"{path}allowed_hosts: {name!r} is no name; give NAME or NAME:PORT")
             if place is None and not outside:
-                raise ConfigError(
+                refuse(
                     f"{path}allowed_hosts: with '*' any web page could use the demo on {self.host}; name them"
                 )
             outside += [] if place is not None and place.is_loopback else [name]
         if outside == [self.host] or not self.allowed_hosts:
-            raise ConfigError(
+            refuse(
                 f"{path}allowed_hosts: none is a name by which others reach {self.host}; give those of this "
                 "machine, or '*' for any"
             )
         if self.open_choice and outside:
-            raise ConfigError(
+            refuse(
                 f"{path}open_choice: on {outside[0]} others could make this machine open its folders and "
                 "load any model; set it to false, or host to 127.0.0.1 and allowed_hosts to its default"
             )

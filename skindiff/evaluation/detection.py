@@ -23,6 +23,7 @@ from skindiff.measures.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.study import Study
 from skindiff.training.loop_config import LoopConfig
+from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
 
@@ -52,11 +53,9 @@ class DetectionConfig:
         self.classifier.validate(f"{path}classifier.")
         for name in ("held_out_fraction", "validation_fraction"):
             if not 0 < getattr(self, name) <= 0.5:
-                raise ConfigError(f"{path}{name}: {getattr(self, name)} is not above 0 and at most 0.5")
+                refuse(f"{path}{name}: {getattr(self, name)} is not above 0 and at most 0.5")
         if self.bootstrap_replicates < 100:
-            raise ConfigError(
-                f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more"
-            )
+            refuse(f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more")
 
 
 @dataclass(frozen=True)

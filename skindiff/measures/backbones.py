@@ -31,6 +31,7 @@ from skindiff.generators.models import HUB_ERRORS, first_words, model_revision
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.measures import lite0
 from skindiff.seeding import derive_seed
+from skindiff.wrong_settings import refuse
 
 LITE0, BUNDLED, RANDOM = lite0.NAME, "bundled", "random"
 WEIGHTS_FILE = "model.safetensors"
@@ -126,15 +127,15 @@ def check_backbone(
     on_hub, what = _hub_id(name), f"{path}{setting}"
     if on_hub is not None or name in (LITE0, BUNDLED):
         if weights is not None:
-            raise ConfigError(f"{path}weights is {weights}, but {what}={name} has its own: leave them out")
+            refuse(f"{path}weights is {weights}, but {what}={name} has its own: leave them out")
     elif "/" in name or ":" in name:
-        raise ConfigError(f"{what}: {name!r} is no backbone; use {_KNOWN}")
+        refuse(f"{what}: {name!r} is no backbone; use {_KNOWN}")
     else:
         _check_timm(name, weights, what, path)
     if revision is not None and (weights is not None or name in (LITE0, BUNDLED)):
-        raise ConfigError(f"{path}revision is {revision}, but these weights are not of the Hub: leave it out")
+        refuse(f"{path}revision is {revision}, but these weights are not of the Hub: leave it out")
     if revision is not None and on_hub is not None and on_hub[1] not in (None, revision):
-        raise ConfigError(f"{path}revision is {revision}, but {name} names another: give one of them")
+        refuse(f"{path}revision is {revision}, but {name} names another: give one of them")
     if name == LITE0:
         lite0.refuse_missing()
 
@@ -144,19 +145,19 @@ def _check_timm(name: str, weights: str | None, what: str, path: str) -> None:
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"did you mean {', '.join(close)}? " if close else ""
-        raise ConfigError(f"{what}: timm knows no {name!r}: {hint}use {_KNOWN}")
+        refuse(f"{what}: timm knows no {name!r}: {hint}use {_KNOWN}")
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         tags = ", ".join(timm.list_pretrained(architecture)) or "none"
         raise ConfigError(f"{what}: {name!r} has a tag that timm does not know: take {tags}") from error
     if weights is None and not (config and config.hf_hub_id):
-        raise ConfigError(f"{what}: there are no weights of {name} on the Hub: set {path}weights to a file")
+        refuse(f"{what}: there are no weights of {name} on the Hub: set {path}weights to a file")
     if weights not in (None, RANDOM):
         if Path(str(weights)).suffix != ".safetensors":
-            raise ConfigError(f"{path}weights is {weights}: only safetensors files are read, or {RANDOM}")
+            refuse(f"{path}weights is {weights}: only safetensors files are read, or {RANDOM}")
         if not Path(str(weights)).is_file():
-            raise ConfigError(f"{path}weights is {weights}, which is not a file: check the path")
+            refuse(f"{path}weights is {weights}, which is not a file: check the path")
 
 
 def load_backbone(

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from skindiff.errors import ConfigError
 from skindiff.measures.backbones import BATCH_SIZE, LITE0, FeatureNetwork, check_backbone, load_backbone
+from skindiff.wrong_settings import refuse
 
 INCEPTION = "inception"
 """The Inception of 2015 whose features the published FIDs are measured in."""
@@ -36,18 +37,18 @@ class FeatureConfig:
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         if self.network == INCEPTION and self.weights is None:
-            raise ConfigError(
+            refuse(
                 f"{path}weights is null, and {path}network={INCEPTION} is nothing without its weights: name "
                 "their safetensors file, or take lite0"
             )
         if self.network != INCEPTION:
             check_backbone(self.network, self.weights, setting="network", path=path)
         elif not str(self.weights).endswith(".safetensors") or not Path(str(self.weights)).is_file():
-            raise ConfigError(f"{path}weights is {self.weights}: give the safetensors file of Inception")
+            refuse(f"{path}weights is {self.weights}: give the safetensors file of Inception")
         if self.image_size is not None and self.image_size < 8:
-            raise ConfigError(f"{path}image_size is {self.image_size}: set it to at least 8 pixels, or null")
+            refuse(f"{path}image_size is {self.image_size}: set it to at least 8 pixels, or null")
         if self.batch_size < 1:
-            raise ConfigError(f"{path}batch_size is {self.batch_size}: set it to at least 1")
+            refuse(f"{path}batch_size is {self.batch_size}: set it to at least 1")
 
 
 def load_feature_network(config: FeatureConfig, device: torch.device) -> FeatureNetwork:

@@ -20,6 +20,7 @@ from skindiff.measures.copying.memorisation import near_copies
 from skindiff.measures.features import FeatureConfig, load_feature_network
 from skindiff.measures.skin.transfer import measure_ita
 from skindiff.seeding import numpy_generator
+from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
 
@@ -49,9 +50,9 @@ class FilterConfig:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         self.features.validate(f"{path}features.")
         if not 0 < self.share < 1:
-            raise ConfigError(f"{path}share: {self.share} is outside above 0 to below 1; 0.5 keeps half")
+            refuse(f"{path}share: {self.share} is outside above 0 to below 1; 0.5 keeps half")
         if self.neighbours < 1:
-            raise ConfigError(f"{path}neighbours: {self.neighbours} is below 1; 5 is usual")
+            refuse(f"{path}neighbours: {self.neighbours} is below 1; 5 is usual")
 
 
 def random_scores(synthetic: Dataset, seed: int) -> FloatArray:

@@ -18,6 +18,7 @@ from skindiff.generators.families import SAMPLER_COLUMNS, find_family
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.plan import SYNTHETIC_CORPUS
 from skindiff.synthesis.rows import SourceColumns
+from skindiff.wrong_settings import refuse
 
 Budget = Literal["per_class", "table", "inverse_frequency", "real"]
 Redraws = Literal["budget", "real"]
@@ -61,33 +62,25 @@ class ClassSynthesisConfig:
         for name, choices in (("budget", Budget), ("redraws", Redraws)):
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
-                raise ConfigError(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
+                refuse(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
         for name in ("per_class", "total", "steps", "batch_size", "rows_per_shard"):
             if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1"
-                )
+                refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if self.budget == "table" and not any(self.table.values()):
-            raise ConfigError(f"{path}table: {self.table} asks for no image; name a class and a number")
+            refuse(f"{path}table: {self.table} asks for no image; name a class and a number")
         negative = [name for name, count in self.table.items() if count < 0]
         if negative:
-            raise ConfigError(
-                f"{path}table: {self.table[negative[0]]} images of {negative[0]}; give 0 or more"
-            )
+            refuse(f"{path}table: {self.table[negative[0]]} images of {negative[0]}; give 0 or more")
         if self.guidance_scale < 1:
-            raise ConfigError(
-                f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more"
-            )
+            refuse(f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more")
         for family, given in self.options.items():
             takes = find_family(family, f"{path}options").options
             unknown = [name for name in given if name not in takes]
             if unknown:
                 known = ", ".join(takes) or "no option"
-                raise ConfigError(
-                    f"{path}options.{family}: {unknown[0]!r} is unknown; this family takes {known}"
-                )
+                refuse(f"{path}options.{family}: {unknown[0]!r} is unknown; this family takes {known}")
         if self.output_size is not None and self.output_size < 8:
-            raise ConfigError(f"{path}output_size: {self.output_size} pixels are too few; use 8 or more")
+            refuse(f"{path}output_size: {self.output_size} pixels are too few; use 8 or more")
 
 
 def class_budgets(

@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional
 
 from skindiff.corpora.image_table import ImageTable
-from skindiff.errors import ConfigError
 from skindiff.generators.ddpm import ConditionalDDPMPipeline, build_unet, check_levels
 from skindiff.seeding import derive_seed, torch_generator
 from skindiff.training.balancing import balancing_weights
@@ -35,6 +34,7 @@ from skindiff.training.loop import MicroBatch, train
 from skindiff.training.loop_config import LoopConfig, idle_of_loop
 from skindiff.training.samplers import Sampler, shuffled_batches, weighted_batches
 from skindiff.training.validation_loss import FixedNoiseLoss
+from skindiff.wrong_settings import refuse
 
 NAME = "ddpm"
 LOG_FILE, PIPELINE = "training_log.json", "pipeline"
@@ -101,18 +101,18 @@ class DDPMConfig:
     def validate(self, path: str = "") -> None:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         if self.channels not in (1, 3):
-            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
+            refuse(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
         check_levels(self.image_size, self.patch, self.widths, self.attention_sides, path)
         if self.blocks < 1:
-            raise ConfigError(f"{path}blocks is {self.blocks}: set it to at least 1")
+            refuse(f"{path}blocks is {self.blocks}: set it to at least 1")
         if self.timesteps < 2:
-            raise ConfigError(f"{path}timesteps is {self.timesteps}: set it to at least 2, such as 1000")
+            refuse(f"{path}timesteps is {self.timesteps}: set it to at least 2, such as 1000")
         for name in ("dropout", "class_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         for name in ("min_snr_gamma", "validation_examples"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
         self.loop.validate(f"{path}loop.")
 
 

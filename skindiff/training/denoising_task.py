@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import nn
 
-from skindiff.errors import ConfigError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
@@ -23,6 +22,7 @@ from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
 from skindiff.training.validation_loss import FixedNoiseLoss
+from skindiff.wrong_settings import refuse
 
 
 class CommonSettings(Protocol):
@@ -42,13 +42,13 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
     config.loop.validate(f"{path}loop.")
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
-        raise ConfigError(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
+        refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
     for name in ("noise_offset", "validation_examples", "sample_every"):
         if not 0 <= getattr(config, name) < float("inf"):
-            raise ConfigError(f"{path}{name} is {getattr(config, name)}: set it to 0 or more")
+            refuse(f"{path}{name} is {getattr(config, name)}: set it to 0 or more")
     every = config.loop.validate_every
     if config.sample_every and (every == 0 or config.sample_every % every):
-        raise ConfigError(
+        refuse(
             f"{path}sample_every is {config.sample_every}: grids are made at validations, set it to a "
             f"multiple of {path}loop.validate_every={every} above 0"
         )

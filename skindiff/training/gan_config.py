@@ -6,7 +6,6 @@ from typing import Literal, Self
 
 from diffusers import ModelMixin
 
-from skindiff.errors import ConfigError
 from skindiff.generators.adversarial import doublings
 from skindiff.generators.attention_gan import (
     AttentionDiscriminator,
@@ -24,6 +23,7 @@ from skindiff.generators.fully_connected_gan import (
 )
 from skindiff.training.balancing import Balance
 from skindiff.training.loop_config import LoopConfig, idle_of_loop
+from skindiff.wrong_settings import refuse
 
 Objective = Literal["non_saturating", "minimax", "hinge"]
 
@@ -102,16 +102,16 @@ class GANConfig:
             ("epochs", 0),
         ):
             if getattr(self, name) < least:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
         if self.channels not in (1, 3):
-            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
+            refuse(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it at least to 0 and below 1")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it at least to 0 and below 1")
         if not 0 <= self.gradient_penalty < float("inf"):
-            raise ConfigError(f"{path}gradient_penalty is {self.gradient_penalty}: set it to 0 or more")
+            refuse(f"{path}gradient_penalty is {self.gradient_penalty}: set it to 0 or more")
         if not 0 < self.discriminator_rate < float("inf"):
-            raise ConfigError(f"{path}discriminator_rate is {self.discriminator_rate}: set it above 0")
+            refuse(f"{path}discriminator_rate is {self.discriminator_rate}: set it above 0")
 
     def working_size(self) -> int:
         """Return the side at which the networks see and generate images."""
@@ -140,7 +140,7 @@ class DCGANConfig(GANConfig):
         super().validate(path)
         doublings(self.image_size, path)
         if self.width < 1:
-            raise ConfigError(f"{path}width is {self.width}: set it to at least 1")
+            refuse(f"{path}width is {self.width}: set it to at least 1")
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
         """Return Ravani et al.'s players."""
@@ -198,11 +198,11 @@ class AttentionGANConfig(GANConfig):
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         super().validate(path)
         if self.width < 16:
-            raise ConfigError(f"{path}width is {self.width}: set it to at least 16, for attention takes 1/8")
+            refuse(f"{path}width is {self.width}: set it to at least 16, for attention takes 1/8")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+            refuse(f"{path}dropout is {self.dropout}: set it in [0, 1)")
         if not 0 <= self.class_weight < float("inf"):
-            raise ConfigError(f"{path}class_weight is {self.class_weight}: set it to 0 or more")
+            refuse(f"{path}class_weight is {self.class_weight}: set it to 0 or more")
 
     def working_size(self) -> int:
         """Return the side at which the networks see and generate images."""
@@ -237,9 +237,9 @@ class FullyConnectedGANConfig(GANConfig):
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         super().validate(path)
         if self.width < 1:
-            raise ConfigError(f"{path}width is {self.width}: set it to at least 1")
+            refuse(f"{path}width is {self.width}: set it to at least 1")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"{path}dropout is {self.dropout}: set it in [0, 1)")
+            refuse(f"{path}dropout is {self.dropout}: set it in [0, 1)")
 
     def networks(self, classes: int) -> tuple[ModelMixin, ModelMixin]:
         """Return Chaptoukaev's players."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from skindiff.errors import ConfigError
 from skindiff.training.schedules import Schedule
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -54,7 +55,7 @@ class LoopConfig:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         for name in ("steps", "batch_size", "gradient_accumulation_steps", "log_every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 1")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 1")
         for name in (
             "warmup_steps",
             "schedule_lead",
@@ -64,29 +65,25 @@ class LoopConfig:
             "max_grad_norm",
         ):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
         if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"{path}learning_rate is {self.learning_rate}: set it above 0")
+            refuse(f"{path}learning_rate is {self.learning_rate}: set it above 0")
         if self.schedule_lead and (self.warmup_steps or self.lr_schedule == "constant"):
-            raise ConfigError(
+            refuse(
                 f"{path}schedule_lead is {self.schedule_lead}: it goes with a schedule that falls, and "
                 f"without {path}warmup_steps: set it to 0, or {path}lr_schedule to step_third"
             )
         if self.global_batch_size is not None and self.global_batch_size < 1:
-            raise ConfigError(
-                f"{path}global_batch_size is {self.global_batch_size}: set it to at least 1, or to null"
-            )
+            refuse(f"{path}global_batch_size is {self.global_batch_size}: set it to at least 1, or to null")
         if self.global_batch_size is not None and self.gradient_accumulation_steps != 1:
-            raise ConfigError(
+            refuse(
                 f"{path}gradient_accumulation_steps is {self.gradient_accumulation_steps}, and {path}"
                 f"global_batch_size={self.global_batch_size} says it too: leave one of them out"
             )
         if self.warmup_steps > self.steps:
-            raise ConfigError(
-                f"{path}warmup_steps is {self.warmup_steps}: set it to at most {path}steps={self.steps}"
-            )
+            refuse(f"{path}warmup_steps is {self.warmup_steps}: set it to at most {path}steps={self.steps}")
         if not 0 <= self.ema_decay < 1:
-            raise ConfigError(f"{path}ema_decay is {self.ema_decay}: set it to at least 0 and below 1")
+            refuse(f"{path}ema_decay is {self.ema_decay}: set it to at least 0 and below 1")
 
     def in_split(self, split_seed: int) -> "LoopConfig":
         """Return these settings with the seed that a split trains with: their own, or the split's for 0."""

@@ -16,6 +16,7 @@ from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.grid_sizes import conv_grid, start_grid
 from skindiff.training.balancing import Balance
 from skindiff.training.loop_config import LoopConfig, idle_of_loop
+from skindiff.wrong_settings import refuse
 
 
 def _adam(steps: int, batch_size: int) -> LoopConfig:
@@ -63,7 +64,7 @@ class VAEConfig:
         _at_least(self, path, 1, "image_size")
         _at_least(self, path, 0, "epochs")
         if self.channels not in (1, 3):
-            raise ConfigError(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
+            refuse(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
         self.loop.validate(f"{path}loop.")
 
     def penalties(self, divergences: torch.Tensor, step: int) -> list[torch.Tensor]:
@@ -187,9 +188,9 @@ class JointVAEConfig(VAEConfig):
         for name in ("continuous_capacity", "discrete_capacity", "continuous_weight", "discrete_weight"):
             _at_least(self, path, 0, name)
         if not 0 < self.temperature < math.inf:
-            raise ConfigError(f"{path}temperature is {self.temperature}: set it above 0, such as 0.5")
+            refuse(f"{path}temperature is {self.temperature}: set it above 0, such as 0.5")
         if not 0 <= self.capacity_rise <= 1:
-            raise ConfigError(f"{path}capacity_rise is {self.capacity_rise}: set it from 0 to 1")
+            refuse(f"{path}capacity_rise is {self.capacity_rise}: set it from 0 to 1")
         _refuse_convolutional(self, self.widths, path)
 
     def capacities(self, step: int) -> tuple[float, float]:
@@ -252,7 +253,7 @@ def _at_least(config: VAEConfig, path: str, least: int, name: str) -> None:
 
 def _refuse_widths(widths: list[int], path: str) -> None:
     if not widths or min(widths) < 1:
-        raise ConfigError(f"{path}widths is {widths}: give at least one width, each at least 1")
+        refuse(f"{path}widths is {widths}: give at least one width, each at least 1")
 
 
 def _refuse_convolutional(config: VAEConfig, widths: list[int], path: str) -> None:
@@ -266,6 +267,4 @@ def _refuse_convolutional(config: VAEConfig, widths: list[int], path: str) -> No
 
 def _refuse_single_rows(loop: LoopConfig, path: str) -> None:
     if loop.batch_size < 2:
-        raise ConfigError(
-            f"{path}loop.batch_size is {loop.batch_size}: batch norm needs at least 2 rows at a time"
-        )
+        refuse(f"{path}loop.batch_size is {loop.batch_size}: batch norm needs at least 2 rows at a time")

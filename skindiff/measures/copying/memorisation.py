@@ -47,6 +47,7 @@ from skindiff.measures.features import FeatureConfig, load_feature_network
 from skindiff.measures.fidelity.by_class import same_mix
 from skindiff.measures.group_bootstrap import group_means, percentile_interval
 from skindiff.seeding import numpy_generator
+from skindiff.wrong_settings import refuse
 
 Pixels = NDArray[np.uint8]
 
@@ -79,10 +80,10 @@ class CopyingConfig:
             self.features.validate(f"{path}features.")
         for name in ("false_flags", "confidence"):
             if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name}: {getattr(self, name)} is no share between 0 and 1")
+                refuse(f"{path}{name}: {getattr(self, name)} is no share between 0 and 1")
         for name, least in (("held_out", 1), ("planted", 0), ("closest_pairs", 0), ("replicates", 100)):
             if getattr(self, name) < least:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from skindiff.measures.features import FeatureConfig, FeatureNetwork
 from skindiff.measures.fidelity.manifold import manifold_intervals, manifold_shares
 from skindiff.measures.fidelity.rows import FidelityContent, FidelityGroup, Grouping
 from skindiff.seeding import derive_seed, numpy_generator
+from skindiff.wrong_settings import refuse
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ class FidelityConfig:
             ("fid_replicates", 0),
         ):
             if getattr(self, name) < least:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least {least}")
         if len(set(self.by)) < len(self.by):
-            raise ConfigError(f"{path}by: {self.by} names a grouping twice")
+            refuse(f"{path}by: {self.by} names a grouping twice")
 
 
 @dataclass(frozen=True)
