@@ -8,12 +8,13 @@ import csv
 import hashlib
 import json
 import logging
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -23,10 +24,10 @@ from skindiff.corpora import local_features
 from skindiff.corpora.near_duplicates import (
     Match,
     NearDuplicateConfig,
-    Seen,
     find_matches,
     workers,
 )
+from skindiff.corpora.seen import Look, Seen, SeenStore
 from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
 from skindiff.errors import ConfigError, CorpusError
@@ -155,17 +156,24 @@ def _hash_files(paths: Mapping[str, Path], threads: int) -> dict[str, str]:
 
 def _cached_findings(files: Mapping[str, Path], config: AuditConfig, cache_dir: Path | None) -> _Findings:
     if cache_dir is None:
-        return _look(files, config)
-    path = cache_dir / f"audit-{_fingerprint(files, config)}.json"
-    if path.is_file():
-        stored = json.loads(path.read_text())
-        return _Findings(
-            {key: (status, reason) for key, (status, reason) in stored["unfit"].items()},
-            [Match(*match) for match in stored["matches"]],
-        )
-    findings = _look(files, config)
-    write_atomically(path, json.dumps(findings._asdict()), shared=True)
-    return findings
+        with tempfile.TemporaryDirectory(prefix="skindiff-audit-") as folder:
+            return _look(files, config, Path(folder))
+    name = f"audit-{_fingerprint(files, config)}"
+    path, unfinished = cache_dir / f"{name}.json", cache_dir / f"{name}.unfinished"
+    if not path.is_file():
+        try:
+            findings = _look(files, config, unfinished)
+        except FileNotFoundError:
+            if not path.is_file():  # otherwise another process was first with the same files
+                raise
+        else:
+            write_atomically(path, json.dumps(findings._asdict()), shared=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+    stored = json.loads(path.read_text())
+    return _Findings(
+        {key: (status, reason) for key, (status, reason) in stored["unfit"].items()},
+        [Match(*match) for match in stored["matches"]],
+    )
 
 
 def _fingerprint(files: Mapping[str, Path], config: AuditConfig) -> str:
@@ -181,42 +189,39 @@ def _fingerprint(files: Mapping[str, Path], config: AuditConfig) -> str:
     return digest.hexdigest()[:32]
 
 
-def _look(files: Mapping[str, Path], config: AuditConfig) -> _Findings:
-    """Decode every distinct file and search the good ones for near-duplicates."""
-    if config.find_near_duplicates:
-        local_features.opencv()
+def _look(files: Mapping[str, Path], config: AuditConfig, folder: Path) -> _Findings:
+    """Decode every distinct file and search the good ones for near-duplicates, in a folder that keeps it."""
     contents = sorted(files)
+    store = SeenStore(folder, contents, config.near_duplicates.keypoints)
     unfit: dict[str, tuple[Status, str]] = {}
-    found: dict[str, Seen] = {}
     alone = local_features.one_thread_each() if config.find_near_duplicates else nullcontext()
     with alone, ThreadPoolExecutor(workers(config.near_duplicates)) as executor:
-        seen = executor.map(partial(_screen, config=config), (files[content] for content in contents))
-        bar = progress(seen, total=len(contents), desc="looking at images", unit="image")
-        for content, result in zip(contents, bar, strict=True):
-            if isinstance(result, Seen):
-                found[content] = result
-            elif result is not None:
-                unfit[content] = result
-    return _Findings(unfit, find_matches(files, found, config.near_duplicates) if found else [])
+        with progress(total=len(contents), desc="looking at images", unit="image") as bar:
+            for said in store.fill(lambda content: _screen(files[content], config), executor):
+                unfit |= {content: tuple(one) for content, one in said.items() if one is not None}
+                bar.update(len(said))
+        matches = find_matches(files, store, config.near_duplicates, executor) if store.counts else []
+    return _Findings(unfit, matches)
 
 
-def _screen(path: Path, config: AuditConfig) -> Seen | tuple[Status, str] | None:
-    """Decode one file: why it cannot be used, else what is kept of it (``None`` when nothing is wanted)."""
+def _screen(path: Path, config: AuditConfig) -> Look:
+    """Decode one file: why it cannot be used, or what is kept of it."""
     try:
         with Image.open(path) as image:
             width, height = image.size
         grey = local_features.read_grey(path, config.near_duplicates.shorter_side)
     except Exception as error:  # A broken file raises whatever its decoder trips over.
         reason = f"cannot be decoded ({type(error).__name__}: {error})"
-        return "undecodable", reason.replace(str(path), path.name)
+        return Look(("undecodable", reason.replace(str(path), path.name)), None)
     if min(width, height) < config.min_side:
-        return "tiny", f"{width} x {height} pixels, less than {config.min_side}"
+        return Look(("tiny", f"{width} x {height} pixels, less than {config.min_side}"), None)
     if (contrast := float(grey.std())) < config.min_contrast:
-        return "constant", f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}"
+        reason = f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}"
+        return Look(("constant", reason), None)
     if not config.find_near_duplicates:
-        return None
+        return Look(None, None)
     features = local_features.extract(grey, config.near_duplicates.keypoints)
-    return Seen(features, thumbnail(grey), width=grey.shape[1], height=grey.shape[0])
+    return Look(None, Seen(features, thumbnail(grey), width=grey.shape[1], height=grey.shape[0]))
 
 
 def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig) -> list[AuditRow]:

@@ -5,10 +5,11 @@ pixels must agree where the map lays one image over the other (:mod:`.local_feat
 not used: duplicates in this field are mostly crops and zooms, which they miss.
 """
 
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -19,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.corpora import local_features
-from skindiff.corpora.local_features import LocalFeatures
+from skindiff.corpora.seen import SeenStore, kept_in_blocks
 from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
 from skindiff.errors import ConfigError
+from skindiff.files import write_atomically
 from skindiff.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -75,15 +77,6 @@ class NearDuplicateConfig:
             raise ConfigError(f"{path}min_agreement is {self.min_agreement}: give a number from 0 to 1")
 
 
-class Seen(NamedTuple):
-    """What is kept of an image that takes part in the search."""
-
-    features: LocalFeatures
-    thumbnail: NDArray[np.float32]
-    width: int
-    height: int
-
-
 class Match(NamedTuple):
     """Evidence that two images show the same thing; ``first < second`` are names of images."""
 
@@ -108,66 +101,41 @@ def workers(config: NearDuplicateConfig) -> int:
 
 
 def find_matches(
-    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
+    files: Mapping[str, Path], store: SeenStore, config: NearDuplicateConfig, executor: Executor
 ) -> list[Match]:
     """Search all images for pairs that match, loosely: by local features, or as whole pictures.
 
     Args:
         files: of the images, by name; those of pairs worth a look are decoded once more.
-        seen: of the images that take part, by name.
+        store: of the images that take part; what was compared is kept in its folder, for the next call.
         config: the thresholds in it are not applied here (see :meth:`Match.accepted`).
+        executor: where the work runs; OpenCV and BLAS are kept to one thread by the caller.
 
     Returns:
         At most one match per pair (the better way round), sorted by names; that of the whole pictures only
         where local features were not enough.
     """
-    features = {name: one.features for name, one in seen.items()}
-    names = sorted(name for name, one in features.items() if len(one.points) >= EVIDENCE_INLIERS)
-    with local_features.one_thread_each(), ThreadPoolExecutor(workers(config)) as executor:
-        pairs = candidate_pairs(
-            [features[name] for name in names], config.candidates, config.mirrored_candidates, executor
-        )
-        tasks = [
-            _Task(names[first], mirrored, [names[pair[1]] for pair in group])
-            for (first, mirrored), group in groupby(sorted(pairs, key=_way), key=_way)
-        ]
-        compare = partial(_compare, files=files, features=features, shorter_side=config.shorter_side)
-        found: dict[tuple[str, str], Match] = {}
-        with progress(total=len(pairs), desc="comparing pairs", unit="pair") as bar:
-            for task, matches in zip(tasks, executor.map(compare, tasks), strict=True):
-                bar.update(len(task.others))
-                for match in matches:
-                    pair = (match.first, match.second)
-                    found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
-        for match in _whole(files, seen, config):
+    found: dict[tuple[str, str], Match] = {}
+    tasks = _tasks(store, config, executor)
+    compare = partial(_compare, files=files, store=store, shorter_side=config.shorter_side)
+    compared = sum(len(task.others) for task in tasks)
+    with progress(total=compared, desc="comparing pairs", unit="pair") as bar:
+        for block, matches in kept_in_blocks(store.folder, "pairs", tasks, compare, executor):
+            bar.update(sum(len(task.others) for task in block))
+            for match in (Match(*one) for one in matches):
+                pair = (match.first, match.second)
+                found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
+    known = {pair for pair, match in found.items() if match.accepted(config)}
+    lay = partial(_laid, files=files, shorter_side=config.shorter_side)
+    alikes = [pair for pair in _whole(store, config) if pair[:2] not in known]
+    for _, matches in kept_in_blocks(store.folder, "whole", alikes, lay, executor):
+        for match in (Match(*one) for one in matches):
             pair = (match.first, match.second)
-            if pair not in found or not found[pair].accepted(config):
+            if pair not in known:
+                known.add(pair)
                 found[pair] = match
-    logger.info("compared %d pairs of %d images, %d match", len(pairs), len(names), len(found))
+    logger.info("compared %d and %d pairs of images, %d match", compared, len(alikes), len(found))
     return [found[pair] for pair in sorted(found)]
-
-
-def _whole(
-    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
-) -> Iterator[Match]:
-    """Yield pairs of whole pictures of one shape, as they are and mirrored, that agree where they are laid
-    over one another."""
-    names = sorted(seen)
-    table = np.stack([seen[name].thumbnail for name in names]) if names else np.zeros((0, 1), np.float32)
-    sides = [False, True] if config.mirrored_candidates else [False]
-    for mirrored in sides:
-        square = table.reshape(len(table), SIDE, SIDE)
-        other = square[:, :, ::-1].reshape(len(table), -1) if mirrored else table
-        for first, second, correlation in alike(other, table):
-            here, there = names[first], names[second]
-            shapes = (np.log(seen[name].width / seen[name].height) for name in (here, there))
-            if first >= second or abs(np.subtract(*shapes)) > SHAPE:
-                continue
-            grey = [local_features.read_grey(files[name], config.shorter_side) for name in (here, there)]
-            laid = np.ascontiguousarray(grey[0][:, ::-1]) if mirrored else grey[0]
-            found = local_features.agreement(laid, grey[1], local_features.scaling(laid, grey[1]))
-            if found >= AGREEMENT:
-                yield Match(here, there, mirrored, 0, round(found, 3), round(correlation, 3))
 
 
 class _Task(NamedTuple):
@@ -178,28 +146,74 @@ class _Task(NamedTuple):
     others: list[str]
 
 
+def _tasks(store: SeenStore, config: NearDuplicateConfig, executor: Executor) -> list[_Task]:
+    """Return what is to be compared by local features."""
+    file = store.folder / "candidates.json"
+    if not file.is_file():
+        names = sorted(name for name, count in store.counts.items() if count >= EVIDENCE_INLIERS)
+        pairs = candidate_pairs(
+            [store.counts[name] for name in names], lambda place: store.features(names[place]),
+            config.candidates, config.mirrored_candidates, executor,
+        )  # fmt: skip
+        tasks = [
+            _Task(names[first], mirrored, [names[pair[1]] for pair in group])
+            for (first, mirrored), group in groupby(sorted(pairs, key=_way), key=_way)
+        ]
+        write_atomically(file, json.dumps(tasks), shared=True)
+    return [_Task(*task) for task in json.loads(file.read_text())]
+
+
 def _way(pair: tuple[int, int, bool]) -> tuple[int, bool]:
     return pair[0], pair[2]
 
 
-def _compare(
-    task: _Task, files: Mapping[str, Path], features: Mapping[str, LocalFeatures], shorter_side: int
-) -> list[Match]:
-    mine = features[task.first].mirrored() if task.mirrored else features[task.first]
-    descriptors = mine.rooted()
+def _compare(task: _Task, files: Mapping[str, Path], store: SeenStore, shorter_side: int) -> list[Match]:
+    own = store.features(task.first)
+    mine = own.mirrored() if task.mirrored else own
+    descriptors, laid = mine.rooted(), None
     matches = []
     for other in task.others:
-        theirs = features[other]
+        theirs = store.features(other)
         here, there = local_features.match(descriptors, theirs.rooted())
         if len(here) < EVIDENCE_INLIERS:
             continue
         inliers, affine = local_features.affine_inliers(mine.points[here], theirs.points[there])
         if affine is None or inliers < EVIDENCE_INLIERS:
             continue
-        grey = local_features.read_grey(files[task.first], shorter_side)
-        laid = np.ascontiguousarray(grey[:, ::-1]) if task.mirrored else grey
+        if laid is None:
+            laid = _laying(files[task.first], task.mirrored, shorter_side)
         agreement = local_features.agreement(
             laid, local_features.read_grey(files[other], shorter_side), affine
         )
         matches.append(Match(task.first, other, task.mirrored, inliers, round(agreement, 3)))
     return matches
+
+
+def _laying(file: Path, mirrored: bool, shorter_side: int) -> NDArray[np.uint8]:
+    grey = local_features.read_grey(file, shorter_side)
+    return np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
+
+
+def _whole(store: SeenStore, config: NearDuplicateConfig) -> list[tuple[str, str, bool, float]]:
+    """Return pairs of whole pictures of one shape that look alike, as they are and mirrored, and how much."""
+    names = sorted(store.counts)
+    table, shapes = store.thumbnails(names)
+    square = table.reshape(len(table), SIDE, SIDE)
+    found = []
+    for mirrored in [False, True] if config.mirrored_candidates else [False]:
+        other = square[:, :, ::-1].reshape(table.shape) if mirrored else table
+        for first, second, correlation in alike(other, table):
+            if first < second and abs(shapes[first] - shapes[second]) <= SHAPE:
+                found.append((names[first], names[second], mirrored, correlation))
+    return found
+
+
+def _laid(pair: tuple[str, str, bool, float], files: Mapping[str, Path], shorter_side: int) -> list[Match]:
+    """Lay a whole picture over another: a match if they agree."""
+    first, second, mirrored, correlation = pair
+    laid = _laying(files[first], mirrored, shorter_side)
+    under = local_features.read_grey(files[second], shorter_side)
+    agreement = local_features.agreement(laid, under, local_features.scaling(laid, under))
+    if agreement < AGREEMENT:
+        return []
+    return [Match(first, second, mirrored, 0, round(agreement, 3), round(correlation, 3))]

@@ -92,9 +92,10 @@ def test_candidates_put_a_crop_and_a_mirror_image_first() -> None:
     features = [extract(image, 300) for image in images]
     features.append(extract(np.zeros((64, 64), np.uint8), 300))
     with local_features.one_thread_each(), ThreadPoolExecutor(2) as executor:
-        plain = candidate_pairs(features, 1, 0, executor)
-        flipped = candidate_pairs(features, 1, 1, executor)
-        none = candidate_pairs(features[:1], 5, 5, executor)
+        counts = [len(one.points) for one in features]
+        plain = candidate_pairs(counts, features.__getitem__, 1, 0, executor)
+        flipped = candidate_pairs(counts, features.__getitem__, 1, 1, executor)
+        none = candidate_pairs(counts[:1], features.__getitem__, 5, 5, executor)
     assert (3, 20, False) in plain
     assert not any(mirrored for *_, mirrored in plain)
     assert (7, 21, True) in flipped
