@@ -2,7 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -50,6 +52,15 @@ def progress(
     return tqdm(
         work, desc=desc, unit=unit, total=total, initial=initial, disable=disable, delay=delay, **shown
     )
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Log how long a part of the work took: by the clock, and of the processor."""
+    began, used = time.perf_counter(), time.process_time()
+    yield
+    took, used = time.perf_counter() - began, time.process_time() - used
+    logger.info("%s: %.1f s, %.1f s of the processor", name, took, used)
 
 
 def duration(seconds: float) -> str:

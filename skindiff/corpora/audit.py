@@ -27,12 +27,13 @@ from skindiff.corpora.near_duplicates import (
     find_matches,
     workers,
 )
+from skindiff.corpora.picture_quality import Quality, flags, measure
 from skindiff.corpora.seen import Look, Seen, SeenStore
 from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import replacing, write_atomically
-from skindiff.progress import progress
+from skindiff.progress import progress, stage
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +41,10 @@ Status = Literal["ok", "duplicate", "undecodable", "tiny", "constant"]
 
 STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
-COLUMNS = ("image_id", "status", "group_id", "reason")
+COLUMNS = ("image_id", "status", "group_id", "reason", "flags", "remarks")
+"""Of the csv file; loaders of corpora read the first four."""
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever the same files and settings would give other findings."""
 
 LARGE_GROUP = 12
@@ -86,6 +88,15 @@ class AuditRow(NamedTuple):
     status: Status
     group_id: str
     reason: str
+    flags: str = ""
+    """Words with spaces between them, such as ``blurred ruler``: what to look at. They take no image out."""
+    remarks: str = ""
+    """Why, in as many sentences."""
+
+    def flagged(self, found: Mapping[str, str]) -> "AuditRow":
+        """Return the row with further flags, each with its reason."""
+        words = " ".join(filter(None, (self.flags, *found)))
+        return self._replace(flags=words, remarks="; ".join(filter(None, (self.remarks, *found.values()))))
 
 
 def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path | None) -> list[AuditRow]:
@@ -117,12 +128,13 @@ def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path
     rows = [found[image_id] for image_id in paths]
     sizes = Counter(Counter(row.group_id for row in rows).values())
     logger.info("audit: statuses %s", dict(Counter(row.status for row in rows)))
+    logger.info("audit: flags %s", dict(Counter(flag for row in rows for flag in row.flags.split())))
     logger.info("audit: groups by number of images %s", dict(sorted(sizes.items())))
     return rows
 
 
 def write_audit(rows: Iterable[AuditRow], path: Path) -> None:
-    """Write the audit as csv (``image_id,status,group_id,reason``), whole or not at all."""
+    """Write the audit as csv, whole or not at all; loaders of corpora read its first four columns."""
     with replacing(path, shared=True) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -130,9 +142,12 @@ def write_audit(rows: Iterable[AuditRow], path: Path) -> None:
 
 
 class _Findings(NamedTuple):
-    """What was seen, by SHA-256 of the files: the unfit ones with status and reason, and the matches."""
+    """What was seen, by SHA-256 of the files."""
 
     unfit: dict[str, tuple[Status, str]]
+    """Status and reason of those that cannot be used."""
+    quality: dict[str, Quality]
+    """Of all others."""
     matches: list[Match]
 
 
@@ -172,6 +187,7 @@ def _cached_findings(files: Mapping[str, Path], config: AuditConfig, cache_dir: 
     stored = json.loads(path.read_text())
     return _Findings(
         {key: (status, reason) for key, (status, reason) in stored["unfit"].items()},
+        {key: Quality(*measured) for key, measured in stored["quality"].items()},
         [Match(*match) for match in stored["matches"]],
     )
 
@@ -194,34 +210,41 @@ def _look(files: Mapping[str, Path], config: AuditConfig, folder: Path) -> _Find
     contents = sorted(files)
     store = SeenStore(folder, contents, config.near_duplicates.keypoints)
     unfit: dict[str, tuple[Status, str]] = {}
+    quality: dict[str, Quality] = {}
     alone = local_features.one_thread_each() if config.find_near_duplicates else nullcontext()
     with alone, ThreadPoolExecutor(workers(config.near_duplicates)) as executor:
-        with progress(total=len(contents), desc="looking at images", unit="image") as bar:
+        bar = progress(total=len(contents), desc="looking at images", unit="image")
+        with stage("audit: features"), bar:
             for said in store.fill(lambda content: _screen(files[content], config), executor):
-                unfit |= {content: tuple(one) for content, one in said.items() if one is not None}
+                unfit |= {content: tuple(one["unfit"]) for content, one in said.items() if "unfit" in one}
+                quality |= {content: Quality(*one["fit"]) for content, one in said.items() if "fit" in one}
                 bar.update(len(said))
         matches = find_matches(files, store, config.near_duplicates, executor) if store.counts else []
-    return _Findings(unfit, matches)
+    return _Findings(unfit, quality, matches)
 
 
 def _screen(path: Path, config: AuditConfig) -> Look:
     """Decode one file: why it cannot be used, or what is kept of it."""
+
+    def unfit(status: Status, reason: str) -> Look:
+        return Look({"unfit": (status, reason)}, None)
+
     try:
         with Image.open(path) as image:
             width, height = image.size
         grey = local_features.read_grey(path, config.near_duplicates.shorter_side)
     except Exception as error:  # A broken file raises whatever its decoder trips over.
         reason = f"cannot be decoded ({type(error).__name__}: {error})"
-        return Look(("undecodable", reason.replace(str(path), path.name)), None)
+        return unfit("undecodable", reason.replace(str(path), path.name))
     if min(width, height) < config.min_side:
-        return Look(("tiny", f"{width} x {height} pixels, less than {config.min_side}"), None)
+        return unfit("tiny", f"{width} x {height} pixels, less than {config.min_side}")
     if (contrast := float(grey.std())) < config.min_contrast:
-        reason = f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}"
-        return Look(("constant", reason), None)
+        return unfit("constant", f"grey levels deviate by {contrast:.2f}, less than {config.min_contrast:g}")
+    fit = {"fit": measure(grey)}
     if not config.find_near_duplicates:
-        return Look(None, None)
+        return Look(fit, None)
     features = local_features.extract(grey, config.near_duplicates.keypoints)
-    return Look(None, Seen(features, thumbnail(grey), width=grey.shape[1], height=grey.shape[0]))
+    return Look(fit, Seen(features, thumbnail(grey), width=grey.shape[1], height=grey.shape[0]))
 
 
 def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig) -> list[AuditRow]:
@@ -259,7 +282,10 @@ def _rows(contents: Mapping[str, str], findings: _Findings, config: AuditConfig)
             reason = f"{flipped}near-duplicate of {other} ({match.inliers} inliers, {agreed})"
         return AuditRow(image_id, "duplicate", group[0], reason)
 
-    return [row(image_id, content) for image_id, content in contents.items()]
+    flagged = {content: flags(measured) for content, measured in findings.quality.items()}
+    return [
+        row(image_id, content).flagged(flagged.get(content, {})) for image_id, content in contents.items()
+    ]
 
 
 def _groups(contents: Iterable[str], edges: list[Match]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
 from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
-from skindiff.progress import progress
+from skindiff.progress import progress, stage
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +116,12 @@ def find_matches(
         where local features were not enough.
     """
     found: dict[tuple[str, str], Match] = {}
-    tasks = _tasks(store, config, executor)
+    with stage("audit: candidates"):
+        tasks = _tasks(store, config, executor)
     compare = partial(_compare, files=files, store=store, shorter_side=config.shorter_side)
     compared = sum(len(task.others) for task in tasks)
-    with progress(total=compared, desc="comparing pairs", unit="pair") as bar:
+    bar = progress(total=compared, desc="comparing pairs", unit="pair")
+    with stage("audit: verification"), bar:
         for block, matches in kept_in_blocks(store.folder, "pairs", tasks, compare, executor):
             bar.update(sum(len(task.others) for task in block))
             for match in (Match(*one) for one in matches):
@@ -127,13 +129,15 @@ def find_matches(
                 found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
     known = {pair for pair, match in found.items() if match.accepted(config)}
     lay = partial(_laid, files=files, shorter_side=config.shorter_side)
-    alikes = [pair for pair in _whole(store, config) if pair[:2] not in known]
-    for _, matches in kept_in_blocks(store.folder, "whole", alikes, lay, executor):
-        for match in (Match(*one) for one in matches):
-            pair = (match.first, match.second)
-            if pair not in known:
-                known.add(pair)
-                found[pair] = match
+    with stage("audit: candidates that look alike as a whole"):
+        alikes = [pair for pair in _whole(store, config) if pair[:2] not in known]
+    with stage("audit: verification of wholes"):
+        for _, matches in kept_in_blocks(store.folder, "whole", alikes, lay, executor):
+            for match in (Match(*one) for one in matches):
+                pair = (match.first, match.second)
+                if pair not in known:
+                    known.add(pair)
+                    found[pair] = match
     logger.info("compared %d and %d pairs of images, %d match", compared, len(alikes), len(found))
     return [found[pair] for pair in sorted(found)]
 

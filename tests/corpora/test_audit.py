@@ -174,13 +174,14 @@ def test_a_long_chain_of_weak_matches_does_not_make_a_group() -> None:
 def test_the_table_survives_a_round_trip(tmp_path: Path) -> None:
     rows = [
         AuditRow("a", "duplicate", "a", 'near-duplicate of b, "zoomed" (32 inliers, agreement 0.91)'),
-        AuditRow("ü", "ok", "ü", ""),
+        AuditRow("ü", "ok", "ü", "").flagged({"blurred": "blur 0.5", "ruler": "8 marks"}),
+        AuditRow(" lead/a b.jpg ", "ok", " lead/a b.jpg ", ""),
     ]
     path = tmp_path / "new" / "audit.csv"
     write_audit(rows, path)
     with path.open(newline="", encoding="utf-8") as file:
         assert [AuditRow(**row) for row in csv.DictReader(file)] == rows
-    assert path.read_text(encoding="utf-8").startswith("image_id,status,group_id,reason\n")
+    assert path.read_text(encoding="utf-8").startswith("image_id,status,group_id,reason,flags,remarks\n")
     assert [file.name for file in path.parent.iterdir()] == ["audit.csv"]
 
 
