@@ -209,7 +209,8 @@ class Corpus:
         return side
 
     def audit(self) -> pd.DataFrame:
-        """Return what the audit found: ``image_id``, ``status``, ``group_id`` and ``reason`` of every image.
+        """Return what the audit found: ``image_id``, ``status``, ``group_id``, ``reason``, ``flags`` and
+        ``remarks`` of every image.
 
         Raises:
             CorpusError: the corpus was not audited.
@@ -220,7 +221,7 @@ class Corpus:
                 "audit: this corpus was not audited; load it from files with audit=True, or run skindiff "
                 "audit"
             )
-        return pd.read_csv(place, keep_default_na=False)
+        return pd.read_csv(place, keep_default_na=False, dtype=str)
 
     @property
     def class_names(self) -> list[str]:

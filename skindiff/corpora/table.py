@@ -237,13 +237,16 @@ def table_warnings(table: Path, rows: int, missing: Sequence[str], unlisted: Seq
     return found
 
 
-def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a csv file with a header; cells are stripped, absent cells are empty.
+def read_csv(
+    file: Path, setting: str, columns: Sequence[str], *, exact: bool = False
+) -> list[dict[str, str]]:
+    """Return the rows of a csv file with a header; absent cells are empty.
 
     Args:
         file: the csv file, UTF-8 with or without a byte-order mark.
         setting: the setting that names the file, for the messages.
         columns: the columns that must be there.
+        exact: keep the spaces around cells, which names of files may have.
 
     Raises:
         CorpusError: the file cannot be read or has no such column.
@@ -261,7 +264,7 @@ def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str,
                     "rename the column in the csv or give another file"
                 )
         reader.fieldnames = names
-        return [{name: row[name].strip() for name in names} for row in reader]
+        return [{name: row[name] if exact else row[name].strip() for name in names} for row in reader]
     except (Malformed, csv.Error) as error:
         raise CorpusError(f"{setting}: cannot read {file} ({error}); give the path of a csv file") from error
 
@@ -293,7 +296,7 @@ def _apply_audit(
     rows: Sequence[ImageRow], audit_csv: str
 ) -> tuple[list[ImageRow], list[str], list[tuple[str, str]]]:
     """Return the rows fit for use, their groups joined to the audit's, and (image_id, reason) of others."""
-    table = read_csv(Path(audit_csv), "audit_csv", ("image_id", "status", "group_id", "reason"))
+    table = read_csv(Path(audit_csv), "audit_csv", ("image_id", "status", "group_id", "reason"), exact=True)
     audit = {entry["image_id"]: entry for entry in table}
     if unknown := [row.image_id for row in rows if row.image_id not in audit]:
         raise CorpusError(

@@ -4,7 +4,7 @@ A plan is a table without images. Its rows say all that is needed to generate ea
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -297,7 +297,7 @@ def _check_sources(image_ids: list[str]) -> None:
     if not image_ids:
         raise SynthesisError("there are no source images to plan from: check the split's training rows")
     if len(set(image_ids)) < len(image_ids):
-        twice = next(name for name in image_ids if image_ids.count(name) > 1)
+        twice = next(name for name, count in Counter(image_ids).items() if count > 1)
         raise SynthesisError(f"image_id {twice!r} stands twice among the sources: give each image its own")
 
 
