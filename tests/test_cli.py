@@ -47,10 +47,12 @@ def test_audit_writes_a_row_per_image(
     assert audit(folder, corpus, output) == 0
     with output.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert list(rows[0]) == ["image_id", "status", "group_id", "reason"]
+    assert list(rows[0]) == ["image_id", "status", "group_id", "reason", "flags", "remarks"]
     assert [row["image_id"] for row in rows if row["status"] == "undecodable"] == [bad]
-    said, following = capsys.readouterr().out.splitlines()
+    said, flagged, following = capsys.readouterr().out.splitlines()
     assert said == f"3 images: 2 ok, 1 undecodable; written to {output}"
+    assert flagged.endswith(f"; see {output.with_suffix('.html')}")
+    assert "cannot be decoded" in output.with_suffix(".html").read_text()
     assert following.startswith(f"next: skindiff train lora --corpus.name {corpus} ")
     assert following.endswith(f"--corpus.{corpus}.audit_csv {output}")
 

@@ -1,10 +1,10 @@
 """Images whose label may be wrong, and images that are off topic, by the features of a frozen network.
 
 Labels are doubted as confident learning does it (Northcutt et al. 2021): a probe that has not seen an image,
-nor any of its group, says how likely every class is. A label is doubted if another class is at least as likely
-as it is on average for the images that bear it, and its own is among the least likely of the corpus, by the
-probe and by the nearest images of other groups together. An image is off topic if it lies farther from the
-others than images of the corpus do.
+nor any of its group, says how likely every class is. A label is doubted if another class is at least as
+likely as it is on average for the images that bear it, and its own is among the least likely of the corpus,
+by the probe and by the nearest images of other groups together. An image is off topic if it lies farther from
+the others than images of the corpus do.
 """
 
 from collections.abc import Sequence
@@ -33,10 +33,10 @@ NEIGHBOURS = 15
 """Nearest images of other groups that are asked for their labels."""
 
 LOOKED_AT = 0.05
-"""Largest share of the images whose labels are doubted: a probability that excludes a label in one corpus does
-not in another, but the order holds. Of 5% of the labels of HAM10000 (5,984 images of 7 classes) that were
-swapped 46% are doubted, and 59 to 63% of the doubted ones are swapped; of Fitzpatrick17k (4,087 images of 21
-classes, which a probe tells apart in 38% of cases) 41% and 47%."""
+"""Largest share of the images whose labels are doubted: a probability that excludes a label in one corpus
+does not in another, but the order holds. Of 5% of the labels of HAM10000 (5,984 images of 7 classes) that
+were swapped 46% are doubted, and 59 to 63% of the doubted ones are swapped; of Fitzpatrick17k (4,087 images
+of 21 classes, which a probe tells apart in 38% of cases) 41% and 47%."""
 
 OFF_TOPIC_NEIGHBOUR, OFF_TOPIC = 30, 3.0
 """The neighbour whose distance tells, and how far it must lie above the upper quarter of all images, in terms

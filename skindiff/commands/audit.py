@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skindiff.classification.suspects import IMAGE_SIZE, find_suspects, suspect_flags
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
+from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import CORPORA, find_corpus
 from skindiff.errors import ConfigError, CorpusError
+from skindiff.files import write_atomically
+from skindiff.report.audit_page import render_audit
 
 
 @dataclass
@@ -25,7 +29,12 @@ class AuditCommand:
     data_dir: str = ""
     """Folder of the corpus."""
     output: str = "audit.csv"
-    """Csv file to write."""
+    """Csv file to write; a page of what to look at comes beside it, with the ending .html."""
+    label_errors: bool = False
+    """Look for labels that may be wrong and for images that are off topic, too, by the features of a frozen
+    network (lite0); needs what the corpus says of labels."""
+    include_images: bool = False
+    """Put thumbnails of the images into the page, which then shows patients."""
     cache_dir: str = "runs/cache"
     """Folder that keeps what was found of each image for the next call."""
     audit: AuditConfig = field(default_factory=AuditConfig)
@@ -48,14 +57,32 @@ def main(words: Sequence[str]) -> int:
     if not paths:
         raise CorpusError(f"data_dir: {config.data_dir} has no image file; give the folder that holds them")
     rows = audit_images(paths, config.audit, Path(config.cache_dir))
-    write_audit(rows, Path(config.output))
+    output = Path(config.output)
+    write_audit(rows, output)
+    suspects = _suspects(config) if config.label_errors else {}
+    if suspects:
+        rows = [row.flagged(suspects.get(row.image_id, {})) for row in rows]
+        write_audit(rows, output)
+    page = output.with_suffix(".html")
+    write_atomically(page, render_audit(rows, paths if config.include_images else None, list(suspects)))
     found = sorted(Counter(row.status for row in rows).items())
     counts = ", ".join(f"{count} {status}" for status, count in found)
     say(f"{len(rows)} images: {counts}; written to {config.output}")
+    flags = Counter(flag for row in rows for flag in row.flags.split())
+    flagged = ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items()))
+    say(f"to look at: {flagged or 'nothing is flagged'}; see {page}")
     folder = f"--corpus.{config.corpus}"
     places = [f"{folder}.data_dir", config.data_dir, f"{folder}.audit_csv", config.output]
     suggest(["skindiff", "train", "lora", "--corpus.name", config.corpus, *places])
     return 0
+
+
+def _suspects(config: AuditCommand) -> dict[str, dict[str, str]]:
+    """Return what the features of a network say against images that can be used: flags with reasons."""
+    corpus, cache_dir = find_corpus(config.corpus), Path(config.cache_dir)
+    loaded = corpus.load(corpus.config_class(data_dir=config.data_dir, audit_csv=config.output))
+    images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir).dataset
+    return suspect_flags(find_suspects(images, cache_dir / "features"))
 
 
 def _paths(config: AuditCommand) -> dict[str, Path]:
