@@ -22,6 +22,7 @@ from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from skindiff.corpora.decoded import DECODED
 from skindiff.errors import ConfigError, CorpusError, RunFolderError
 from skindiff.manifest import DONE, changed, hashes_of, read_list
 from skindiff.progress import progress
@@ -123,8 +124,7 @@ def pixels(dataset: Dataset, indices: Sequence[int] | np.ndarray | None = None) 
     row = 0
     with ThreadPoolExecutor() as pool:
         for table in _batches(chosen):
-            for image in pool.map(_decode, table["image"].to_pylist()):
-                values = np.asarray(image)
+            for values in pool.map(_values, table["image"].to_pylist()):
                 if array is None:
                     array = np.empty((len(chosen), *values.shape), dtype=np.uint8)
                 if values.shape != array.shape[1:]:
@@ -221,6 +221,10 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
 def _decode(stored: dict[str, Any]) -> Image.Image:
     with Image.open(io.BytesIO(_read(stored))) as image:
         return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _values(stored: dict[str, Any]) -> np.ndarray:
+    return DECODED.get(_read(stored), lambda: np.asarray(_decode(stored)))
 
 
 def _square(stored: dict[str, Any] | None, size: int, crop: str) -> bytes | str:

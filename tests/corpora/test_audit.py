@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from skindiff.corpora import audit
+import skindiff
+from skindiff.corpora import audit, near_duplicates, seen
 from skindiff.corpora.audit import AuditConfig, AuditRow, audit_images, write_audit
 from skindiff.corpora.near_duplicates import Match, NearDuplicateConfig
 from skindiff.errors import ConfigError, CorpusError
@@ -133,6 +134,54 @@ def test_a_second_call_neither_decodes_nor_searches(
     assert {row.image_id: row.status for row in audit_images(fewer, AuditConfig(), tmp_path)}[
         "darker"
     ] == "ok"
+
+
+def test_an_audit_that_was_killed_goes_on_from_what_it_has(
+    folder: Path, rows: dict[str, AuditRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, look, looked = paths_of(folder), audit._screen, list[Path]()
+    monkeypatch.setattr(seen, "SHARD", 5)
+    one_by_one = AuditConfig(near_duplicates=NearDuplicateConfig(workers=1))
+
+    def killed(path: Path, config: AuditConfig) -> seen.Look:
+        if len(looked) == 12:
+            raise KeyboardInterrupt
+        looked.append(path)
+        return look(path, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "_screen", killed)
+        with pytest.raises(KeyboardInterrupt):
+            audit_images(paths, one_by_one, tmp_path)
+    assert len(list(tmp_path.glob("*.unfinished/seen-*.json"))) == 2
+    looked.clear()
+
+    def watched(path: Path, config: AuditConfig) -> seen.Look:
+        looked.append(path)
+        return look(path, config)
+
+    def stopped(task: near_duplicates._Task, **known: object) -> list[Match]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "_screen", watched)
+        patch.setattr(near_duplicates, "_compare", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            audit_images(paths, one_by_one, tmp_path)
+    assert len(looked) == len(set(looked)) == len(paths) - 1 - 10  # one is an exact copy
+    assert audit_images(paths, one_by_one, tmp_path) == list(rows.values())
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_names_that_begin_or_end_with_spaces_keep_them(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    for name, image in ((" lead", "image-00.png"), ("trail ", "image-01.png")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / image).write_bytes((folder / image).read_bytes())
+    corpus = skindiff.load_corpus(tmp_path / "photos", image_size=16)
+    assert corpus.class_names == [" lead", "trail "]
+    assert list(corpus.audit()["image_id"]) == [" lead/image-00.png", "trail /image-01.png"]
+    assert corpus.dataset["group_id"][:] == [" lead/image-00.png", "trail /image-01.png"]
 
 
 def test_without_opencv_only_exact_copies_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
