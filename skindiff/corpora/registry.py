@@ -18,6 +18,7 @@ from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
 from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
+from skindiff.corpora.table_corpus.loader import TABLE
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
 
@@ -32,6 +33,7 @@ CORPORA: dict[str, CorpusEntry] = {
         HAM10000,
         MEDMNIST,
         IMAGEFOLDER,
+        TABLE,
     )
 }
 """Every corpus by name; each is declared at the end of its own file."""
@@ -91,8 +93,8 @@ class _CommonSettings:
     """Where the images come from, and at which size they are kept."""
 
     name: str = "phantom"
-    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder read a folder of yours; plugins
-    bring others."""
+    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder (a folder for each class) read a
+    folder of yours, table any table with its images; plugins bring others."""
     image_size: int = 64
     """Side in pixels of the centre square that is kept of each image."""
     audit: bool = True
@@ -185,7 +187,8 @@ class Corpus:
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
-    and is not used; ``ungrouped`` images are of unknown patients. ``config`` is what it was read by, and
+    and is not used; ``ungrouped`` images are of unknown patients, and ``unstated`` is what has to be said
+    before rows are split or scored (:func:`refuse_unstated`). ``config`` is what it was read by, and
     ``home`` holds its files, where it came from a call of the API.
     """
 
@@ -195,6 +198,7 @@ class Corpus:
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
     ungrouped: int = 0
+    unstated: str = ""
     config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
     home: Any = field(default=None, compare=False, repr=False)
 
@@ -269,8 +273,9 @@ def prepare_corpus(
     replace(loaded, quarantined=quarantined).write_lists(folder)
     ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
     corpus = Corpus(
-        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped
-    )
+        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped,
+        loaded.unstated,
+    )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
             logger.warning("%s", warning)
@@ -291,6 +296,16 @@ def patients_unknown(counts: CorpusCounts) -> list[str]:
     ]
 
 
+def refuse_unstated(corpus: Corpus) -> None:
+    """Refuse to split or to score a corpus of which it was not said whether patients are known.
+
+    Raises:
+        CorpusError: it is.
+    """
+    if corpus.unstated:
+        raise CorpusError(corpus.unstated)
+
+
 def _audited(
     config: CorpusConfig, folder: Path, cache_dir: Path, check: Callable[[Corpus], object] | None
 ) -> LoadedCorpus:
@@ -300,7 +315,12 @@ def _audited(
         chosen = replace(chosen, image_size=config.image_size)
     loaded = corpus.load(chosen)
     if check is not None and not corpus.not_audited:
-        check(Corpus(loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="", config=config))
+        check(
+            Corpus(
+                loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="",
+                unstated=loaded.unstated, config=config,
+            )
+        )  # fmt: skip
     if not config.audit or corpus.not_audited or chosen.audit_csv:
         return loaded
     paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups

@@ -3,8 +3,9 @@
 import csv
 import difflib
 import errno
-import io
+import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,20 @@ from typing import Any
 from datasets import Dataset
 
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.table_corpus.dialects import TextTable, read_table
 from skindiff.errors import CorpusError
 from skindiff.escaping import spreadsheet
-from skindiff.foreign import Malformed, read_text
+from skindiff.foreign import Malformed
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_MOST_TABLE = 2**28
-"""Bytes of a csv file: a million rows have a hundred million."""
+_NOTHING = frozenset(
+    {"", "-", "?", "na", "n/a", "#n/a", "<na>", "nan", "none", "null", "none selected", "none_selected"}
+    | {"not recorded", "unknown", "missing"}
+)
+"""How tables say that nothing is known, in small letters."""
+_SKIN_TYPE = re.compile(
+    r"(?:(?:fitzpatrick|fitz|fst|skin|photo|type|scale)[\s_:.-]*)*(vi|v|iv|i{1,3}|[1-6](?:[.,]0+)?)"
+)
 KEPT_STATUSES = ("ok", "duplicate")
 """Statuses of the audit whose images stay in the corpus; all others are quarantined."""
 
@@ -39,6 +47,9 @@ class LoadedCorpus:
     """What was given and is not used, or is not what one would expect; said on the console and in reports."""
     ungrouped: frozenset[str] = frozenset()
     """Ids of the images of which no patient or lesion is known: a split may cut through their patients."""
+    unstated: str = ""
+    """What has to be said before its rows are split or scored, in one line; empty where nothing is left
+    open."""
 
     def paths(self) -> dict[str, Path]:
         """Return the file of every image that is a file, by image id (what the audit wants)."""
@@ -164,6 +175,7 @@ class ListedImage:
     label: str
     skin_type: str | None = None
     group_id: str | None = None
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def assemble_listed(
@@ -238,47 +250,74 @@ def table_warnings(table: Path, rows: int, missing: Sequence[str], unlisted: Seq
 
 
 def read_csv(file: Path, setting: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the rows of a csv file with a header; cells are stripped, absent cells are empty.
+    """Return the rows of a table with a header; cells are stripped, absent cells are empty.
 
     Args:
-        file: the csv file, UTF-8 with or without a byte-order mark.
+        file: the table, as :func:`skindiff.corpora.table_corpus.dialects.read_table` takes it.
         setting: the setting that names the file, for the messages.
-        columns: the columns that must be there.
+        columns: the columns that must be there, once.
 
     Raises:
-        CorpusError: the file cannot be read or has no such column.
+        CorpusError: the file cannot be read, has no such column, or has it twice.
+    """
+    table = read_listing(file, setting)
+    for column in columns:
+        refuse_absent_column(table, column, setting, f"{file}")
+    return list(table.rows())
+
+
+def read_listing(file: Path, setting: str) -> TextTable:
+    """Return a table that lists the images of a corpus.
+
+    Raises:
+        CorpusError: it cannot be read.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(file, _MOST_TABLE), newline=""), restval="")
-        names = [name.strip() for name in reader.fieldnames or ()]
-        for column in columns:
-            if column not in names:
-                # The others stay unsaid: a stranger's settings may point at any file of this machine.
-                near = difflib.get_close_matches(column, names, n=1)
-                meant = f", but {near[0]!r}" if near else ""
-                raise CorpusError(
-                    f"{setting}: {file} has no column {column!r} among the {len(names)} that it has{meant}; "
-                    "rename the column in the csv or give another file"
-                )
-        reader.fieldnames = names
-        return [{name: row[name].strip() for name in names} for row in reader]
-    except (Malformed, csv.Error) as error:
+        return read_table(file)
+    except Malformed as error:
         raise CorpusError(f"{setting}: cannot read {file} ({error}); give the path of a csv file") from error
 
 
+def refuse_absent_column(table: TextTable, column: str, setting: str, place: str) -> None:
+    """Refuse a table that does not have a column once.
+
+    Raises:
+        CorpusError: it does not. The other columns stay unsaid but for one that is nearly called like it: a
+            stranger's settings may point at any file of this machine.
+    """
+    if (count := table.columns.count(column)) > 1:
+        raise CorpusError(
+            f"{setting}: {place} has the column {column!r} {count} times; rename all but one in the file"
+        )
+    if not count:
+        near = difflib.get_close_matches(column, table.columns, n=1)
+        meant = f", but {near[0]!r}" if near else ""
+        raise CorpusError(
+            f"{setting}: {place} has no column {column!r} among the {len(table.columns)} that it has{meant}; "
+            "rename the column in the csv or give another file"
+        )
+
+
+def known_text(cell: str) -> str | None:
+    """Return a cell, None where it says in one of the usual ways that nothing is known."""
+    return None if cell.casefold() in _NOTHING else cell
+
+
 def read_skin_type(cell: str, setting: str, image_id: str) -> str | None:
-    """Return "I" to "VI" for a numeral or 1 to 6, and None for -1 or an empty cell.
+    """Return "I" to "VI" for a Fitzpatrick skin type as people write it, and None for one not recorded.
+
+    A numeral or a number from 1 to 6, also as 3.0, with or without words before it (``FST 3``, ``Type III``);
+    an empty cell, -1, NaN, NA and the like are not recorded.
 
     Raises:
         CorpusError: the cell says something else.
     """
     if cell in SKIN_TYPES:
         return cell
-    numerals = {str(number): numeral for number, numeral in enumerate(SKIN_TYPES, 1)}
-    cell = cell.removesuffix(".0")  # what pandas makes of whole numbers in a column with gaps
-    if cell in numerals:
-        return numerals[cell]
-    if cell in ("", "-1"):
+    if found := _SKIN_TYPE.fullmatch(unicodedata.normalize("NFKC", cell).casefold()):
+        numeral = found[1].upper()
+        return numeral if numeral in SKIN_TYPES else SKIN_TYPES[int(numeral[0]) - 1]
+    if known_text(cell) is None or cell.removesuffix(".0") == "-1":
         return None
     raise CorpusError(
         f"{setting}: {image_id} has skin type {cell!r}; use I to VI, 1 to 6, or -1 for not recorded"

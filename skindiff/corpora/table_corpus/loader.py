@@ -1,0 +1,320 @@
+"""The table corpus: a table with a row for each image, of any columns, and a folder of images of any depth.
+
+::
+
+    data_dir/
+      clinic.csv        Foto;Patient;Diagnose;Hauttyp
+                        IMG_0001;17;Ekzem;FST 4
+      images/2021/IMG_0001.JPG ...
+
+A folder of folders without a table does as well: its table is then what the folders are called. So does a
+data set of the Hub, a folder that ``save_to_disk`` wrote, and a folder of Parquet files with images.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from datasets import Dataset
+
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.corpora.table import (
+    CorpusEntry,
+    ImageRow,
+    ListedImage,
+    LoadedCorpus,
+    assemble,
+    refuse_absent_column,
+    table_warnings,
+)
+from skindiff.corpora.table_corpus.columns import ColumnsConfig
+from skindiff.corpora.table_corpus.dialects import TextTable, check_encoding
+from skindiff.corpora.table_corpus.facts import Facts, read_facts
+from skindiff.corpora.table_corpus.guess import Guess, guess, refuse_open, said_of
+from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles
+from skindiff.corpora.table_corpus.presets import PRESETS, refuse_unknown_preset
+from skindiff.corpora.table_corpus.sources import Source, find_source
+from skindiff.errors import ConfigError, CorpusError
+
+
+@dataclass
+class TableConfig:
+    """Images that a table of any columns lists."""
+
+    data_dir: str
+    """Folder with the images, at any depth, and the table; or a table, a folder of save_to_disk or of Parquet
+    files with images, or a Hub data set id (owner/name)."""
+    table: str | None = None
+    """The table (csv, TSV, JSONL, Parquet, xlsx), in data_dir or anywhere; the one at the top of data_dir if
+    left out, or the folders' names if there is none."""
+    preset: str | None = None
+    """A data set that is known, whose table, columns and folders are then set; skindiff data list names
+    them."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    """Which column says what."""
+    joined: dict[str, str] | None = None
+    """Further tables, each with the column by which its rows are found: {metadata.csv: image_id}."""
+    classes: list[str] | dict[str, list[str]] | None = None
+    """Labels to read, in the order of their codes, all by name if left out; or classes made of them:
+    {melanoma: [mel, melanoma in situ], naevus: [nv]}."""
+    skin_types: list[str] | None = None
+    """Keep only images of these skin types (I to VI); all, also not recorded, if left out."""
+    folders: list[str] | None = None
+    """Folders of data_dir to look for images in, of which some may be absent; all if left out."""
+    encoding: str | None = None
+    """What the table is written in, such as cp1252; UTF-8, or UTF-16 by its byte-order mark, if left out."""
+    delimiter: str | None = None
+    """What stands between the cells of a csv; what fits all rows if left out."""
+    audit_csv: str | None = None
+    """Output of skindiff audit: its groups are joined to the patients, its unfit images are left out."""
+    hub_revision: str | None = None
+    """Branch, tag or commit of a Hub data set."""
+    hub_split: str | None = None
+    """Split of a Hub data set that holds the images; all if left out."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
+        self.columns.validate(f"{path}columns.")
+        if self.preset is not None:
+            refuse_unknown_preset(self.preset, f"{path}preset")
+        names = list(self.classes or ())
+        merged = self.classes.values() if isinstance(self.classes, dict) else ()
+        labels = [label for many in merged for label in many]
+        for kind in (names, labels):
+            if repeated := [name for name, count in Counter(kind).items() if count > 1]:
+                raise ConfigError(f"{path}classes: {repeated[0]!r} is named twice; name it once")
+        if self.classes is not None and (
+            not names or (isinstance(self.classes, dict) and not all(self.classes.values()))
+        ):
+            raise ConfigError(f"{path}classes: a class without labels; name its labels or leave it out")
+        unknown = [name for name in self.skin_types or () if name not in SKIN_TYPES]
+        if unknown or self.skin_types == []:
+            raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
+        if self.encoding is not None and not check_encoding(self.encoding):
+            raise ConfigError(
+                f"{path}encoding: {self.encoding!r} is no encoding of text; use one such as cp1252 or latin-1"
+            )
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise ConfigError(f"{path}delimiter: {self.delimiter!r} is not one character, such as ;")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A table, the files of its rows, and what was taken for what."""
+
+    source: Source
+    columns: ColumnsConfig
+    """Those that are used."""
+    guesses: list[Guess]
+    """Roles that were not given, and the columns that fit."""
+    facts: Facts
+    images: list[tuple[ListedImage, str | int]]
+    """Each with its file in the folder, or its row in the data set."""
+    missing: list[str]
+    """Names in the table without a file."""
+    unlisted: list[str]
+    """Files without a row."""
+    unused: list[str]
+    """Columns of the table that no role or attribute names."""
+    warnings: list[str]
+    unstated: str
+
+
+def load_table(config: TableConfig) -> LoadedCorpus:
+    """Read a table and find the files of its rows; no image is opened.
+
+    ``image_id`` is what the table calls the image, or its path in the folder where the table gives one;
+    ``group_id`` is the patient, or the lesion where the patient is not known, and the image id otherwise:
+    such images are in ``ungrouped``. Attributes are ``split``, ``site`` and ``date`` where columns are named
+    for them, and those of ``columns.attributes``.
+
+    Raises:
+        ConfigError: a setting cannot work.
+        CorpusError: there is no such folder or table, it cannot be read, leaves open which column is which,
+            no row matches a file, or what it says cannot be.
+    """
+    reading = read_source(config)
+    chosen = [
+        (image, place)
+        for image, place in reading.images
+        if config.skin_types is None or image.skin_type in config.skin_types
+    ]
+    source = reading.source
+    if isinstance(source.images, Dataset):
+        loaded = source.adopted([(image, int(row)) for image, row in chosen], reading.facts.class_names)
+        warnings = [*reading.warnings, *loaded.warnings]
+        return LoadedCorpus(
+            loaded.dataset, loaded.missing, loaded.quarantined, warnings, loaded.ungrouped, reading.unstated
+        )
+    files = source.images.files
+    rows = [
+        ImageRow(
+            files[str(place)], image.label, image.skin_type, image.image_id, image.group_id, image.attributes
+        )
+        for image, place in chosen
+    ]
+    loaded = assemble(
+        rows,
+        reading.facts.class_names,
+        source.name,
+        missing=reading.missing,
+        audit_csv=config.audit_csv,
+        warnings=reading.warnings,
+    )
+    return LoadedCorpus(
+        loaded.dataset,
+        loaded.missing,
+        loaded.quarantined,
+        loaded.warnings,
+        loaded.ungrouped,
+        reading.unstated,
+    )
+
+
+def read_source(config: TableConfig) -> Reading:
+    """Read a table, settle its columns and find the files of its rows.
+
+    Raises:
+        ConfigError, CorpusError: see :func:`load_table`.
+    """
+    config.validate()
+    config = _with_preset(config)
+    source = find_source(config)
+    table = source.table
+    place = table.name
+    _refuse_absent(table, config.columns)
+    if isinstance(source.images, Dataset):
+        columns, guesses = guess(table, ImageFiles({}), config.columns)
+        guesses = [one for one in guesses if one.role != "file"]
+        refuse_open(guesses, table, place, ("label",))
+    else:
+        columns, guesses = guess(table, source.images, config.columns)
+        refuse_open(guesses, table, place, ("file", "label"))
+    order = source.class_order.get(str(columns.label), ())
+    facts = read_facts(table, columns, config.classes, order)
+    warnings = [*source.warnings, *table.warnings, *said_of(guesses, place), *facts.warnings]
+    if isinstance(source.images, Dataset):
+        images: list[tuple[ListedImage, str | int]] = _rows_of(facts, source.ids())
+        missing: list[str] = []
+        unlisted: list[str] = []
+    else:
+        images, missing, unlisted = _match(facts, table, columns, source.images)
+        said = table_warnings_of(table, images, missing, unlisted, source.images)
+        warnings += said
+    used = {column for _, column in columns.named()} | set(source.own_columns)
+    unused = [name for name in table.columns if name not in used]
+    if unused:
+        warnings.append(f"columns of {place} are not used: {', '.join(unused)}")
+    return Reading(
+        source,
+        columns,
+        guesses,
+        facts,
+        images,
+        missing,
+        unlisted,
+        unused,
+        warnings,
+        _unstated(columns, place),
+    )
+
+
+def _with_preset(config: TableConfig) -> TableConfig:
+    """Return the settings with those of the preset where the user left them out."""
+    if config.preset is None:
+        return config
+    preset = PRESETS[config.preset]
+    return replace(
+        config,
+        columns=config.columns.over(preset.columns),
+        table=config.table or preset.table,
+        **{
+            name: getattr(preset, name)
+            for name in ("joined", "classes", "folders")
+            if getattr(config, name) is None
+        },
+    )
+
+
+def _unstated(columns: ColumnsConfig, place: str) -> str:
+    if columns.patient is not None:
+        return ""
+    return (
+        f"columns.patient: {place} has no column that is known to hold patients, so a split may test on a "
+        "patient that was trained on; name it by --corpus.table.columns.patient, or say none if there are "
+        "none"
+    )
+
+
+def _refuse_absent(table: TextTable, columns: ColumnsConfig) -> None:
+    for role, column in columns.named():
+        refuse_absent_column(table, column, f"columns.{role}", table.name)
+
+
+def _rows_of(facts: Facts, ids: Sequence[str]) -> list[tuple[ListedImage, str | int]]:
+    return [(facts.listed(row, ids[row]), row) for row in range(len(ids)) if facts.labels[row] is not None]
+
+
+def _match(
+    facts: Facts, table: TextTable, columns: ColumnsConfig, files: ImageFiles
+) -> tuple[list[tuple[ListedImage, str | int]], list[str], list[str]]:
+    """Return the images of the rows with a label, names without a file, and files without a row."""
+    names = [columns.file] if isinstance(columns.file, str) else list(columns.file or ())
+    images: list[tuple[ListedImage, str | int]] = []
+    missing: list[str] = []
+    seen: dict[str, str] = {}
+    for row, cells in enumerate(zip(*(table.column(name) for name in names), strict=True)):
+        for cell in filter(None, cells):
+            try:
+                path = files.find(cell)
+            except Ambiguous as error:
+                raise CorpusError(
+                    f"columns.file: {error}; write the path in {table.name}, or name the folders of the "
+                    "images by the setting folders"
+                ) from None
+            if path is None:
+                if facts.labels[row] is not None:
+                    missing.append(cell)
+                continue
+            if path in seen:
+                raise CorpusError(
+                    f"columns.file: {table.name} lists image {cell!r} twice; keep the row that is right"
+                )
+            seen[path] = cell
+            if facts.labels[row] is not None:
+                plain_name = "/" not in cell and "\\" not in cell
+                images.append((facts.listed(row, cell if plain_name else path), path))
+    unlisted = [path for path in files.files if path not in seen]
+    if not images:
+        first = f"the first names {missing[0]!r}" if missing else "none has a label and a name"
+        there = f"the first image is {next(iter(files.files))!r}" if files.files else "there is no image"
+        raise CorpusError(
+            f"columns.file: no row of {table.name} matches an image ({first}, {there}); name the column of "
+            "the file names, or the folder that holds the images by data_dir"
+        )
+    return images, missing, unlisted
+
+
+def table_warnings_of(
+    table: TextTable,
+    images: Sequence[tuple[ListedImage, str | int]],
+    missing: Sequence[str],
+    unlisted: Sequence[str],
+    files: ImageFiles,
+) -> list[str]:
+    """Return what rows and files have no counterpart, and which files are none that is read, in words."""
+    found = table_warnings(Path(table.name), len(images) + len(missing), missing, unlisted)
+    found += files.warnings(table.name)
+    others = {ending: count for ending, count in files.skipped.items() if ending not in _KNOWN}
+    if others:
+        kinds = ", ".join(sorted(others, key=lambda ending: -others[ending])[:5])
+        found.append(f"{sum(others.values())} files are not read, such as {kinds}")
+    return found
+
+
+_KNOWN = frozenset((".csv", ".tsv", ".tab", ".jsonl", ".parquet", ".xlsx", ".txt", ".md", ".yaml", ".json"))
+"""Endings of what is no image, and is not missed among them."""
+
+
+TABLE = CorpusEntry("table", TableConfig, load_table, licence_by="preset")
