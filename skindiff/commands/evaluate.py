@@ -7,9 +7,9 @@ from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands import report as report_command
-from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, open_study
 from skindiff.commands.terminal import say, suggest
 from skindiff.config import check_seeds
 from skindiff.errors import ConfigError

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
 from skindiff.api.synthesis import SyntheticDataset, generate, transfer
-from skindiff.commands.data import CorpusSettings, prepare_study, same_data
 from skindiff.commands.grid import GRID, draw_samples_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, prepare_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.schema import SKIN_TYPES

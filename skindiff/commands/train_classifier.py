@@ -14,8 +14,8 @@ from skindiff.classification.metrics import classification_scores
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.classification.probe_classifier import refuse_no_network
 from skindiff.classification.rows import METRICS
-from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, open_study, same_data
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError

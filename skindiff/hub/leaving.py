@@ -71,7 +71,8 @@ SETTINGS = frozenset(
         "trainable",
     }
 )  # fmt: skip
-"""Settings whose words leave; numbers, true, false and null of all settings do."""
+"""Settings whose words leave, but of a group that has any of :data:`STAY` in it (``corpus.table``, like
+``table`` of a budget); numbers, true, false and null of all settings do."""
 STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
@@ -95,7 +96,7 @@ def shared_settings(value: Any) -> Any:
     for name, part in value.items():
         if name in _MODELS:
             found[name] = _models(part)
-        elif name in SETTINGS:
+        elif name in SETTINGS and not (isinstance(part, Mapping) and STAY & part.keys()):
             found[name] = shareable(part)
         elif name not in STAY and not _says_words(part):
             found[name] = shared_settings(part)

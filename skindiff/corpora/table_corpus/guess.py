@@ -15,13 +15,13 @@ from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles
 from skindiff.errors import CorpusError
 
 _JUDGED = 500
-"""Rows by which a column is judged."""
+"""Rows, from all of the table, by which a column is judged."""
 _FILLER = {"id", "ids", "nr", "no", "num", "number", "code", "key", "the", "of", "image"}
 """Words of a header that do not say what it is of."""
 NAMES = {
     "label": {
         *("label", "labels", "diagnosis", "diagnosen", "diagnose", "diagnostic", "dx", "class", "classes"),
-        *("target", "condition", "disease", "category", "pathology", "befund", "skincondition"),
+        *("target", "condition", "disease", "category", "pathology", "befund", "skincondition", "folder"),
     },
     "patient": {
         "patient",
@@ -39,9 +39,9 @@ NAMES = {
         *("skintype", "fitzpatrick", "fitspatrick", "fitzpatrickscale", "fitzpatrickskintype", "fst"),
         *("phototype", "fitzpatricktype", "hauttyp"),
     },
-    "split": {"split", "set", "subset", "partition", "fold", "usage"},
+    "split": {"split", "set", "subset", "partition", "fold", "usage", "topfolder"},
 }
-"""Headers by role, without filler words, in small letters."""
+"""Headers by role, without filler words, in small letters; with those of the table that folders are."""
 PART_WORDS = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev", "tuning"), "validation"),
@@ -60,26 +60,29 @@ class Guess:
     """Columns that fit; the role is taken by it where there is one."""
 
 
-def guess(table: TextTable, files: ImageFiles, columns: ColumnsConfig) -> tuple[ColumnsConfig, list[Guess]]:
+def guess(
+    table: TextTable, files: ImageFiles | None, columns: ColumnsConfig
+) -> tuple[ColumnsConfig, list[Guess]]:
     """Return the columns with those filled in that only one column of the table can be, and every guess.
 
     Args:
         table: with the headers and cells.
-        files: that its rows may name.
+        files: that its rows may name; None where each row has its image with it.
         columns: what the settings say; what they name is no candidate for another role.
     """
     taken = {column for _, column in columns.named()}
     free = [name for name in dict.fromkeys(table.columns) if name not in taken]
-    cells = {name: table.column(name)[:_JUDGED] for name in free if table.columns.count(name) == 1}
+    step = max(1, len(table) // _JUDGED)
+    cells = {name: table.column(name)[::step] for name in free if table.columns.count(name) == 1}
     guesses: list[Guess] = []
-    if columns.file is None:
+    if files is not None and columns.file is None:
         found = [name for name in cells if _share(cells[name], lambda cell: _names_a_file(cell, files)) > 0.5]
         guesses.append(Guess("file", tuple(found)))
         cells = {name: column for name, column in cells.items() if name not in found}
-    files.moved.clear()
-    files.renamed.clear()
+        files.moved.clear()
+        files.renamed.clear()
     fits: dict[str, Callable[[Sequence[str]], bool]] = {
-        "label": lambda column: any(map(known_text, column)),
+        "label": lambda column: len(set(column)) > 1,
         "patient": lambda column: any(map(known_text, column)),
         "lesion": lambda column: any(map(known_text, column)),
         "skin_type": lambda column: _share(column, _is_skin_type) == 1,

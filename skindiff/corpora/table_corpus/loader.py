@@ -45,7 +45,7 @@ class TableConfig:
     data_dir: str
     """Folder with the images, at any depth, and the table; or a table, a folder of save_to_disk or of Parquet
     files with images, or a Hub data set id (owner/name)."""
-    table: str | None = None
+    metadata: str | None = None
     """The table (csv, TSV, JSONL, Parquet, xlsx), in data_dir or anywhere; the one at the top of data_dir if
     left out, or the folders' names if there is none."""
     preset: str | None = None
@@ -100,14 +100,24 @@ class TableConfig:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """A table, and which of its columns is which."""
+
+    config: TableConfig
+    """With what its preset says."""
+    source: Source
+    columns: ColumnsConfig
+    """Those given, and those that only one column can be."""
+    guesses: list[Guess]
+    """Roles that were not given, and the columns that fit."""
+
+
+@dataclass(frozen=True)
 class Reading:
-    """A table, the files of its rows, and what was taken for what."""
+    """A table, and the images of its rows."""
 
     source: Source
     columns: ColumnsConfig
-    """Those that are used."""
-    guesses: list[Guess]
-    """Roles that were not given, and the columns that fit."""
     facts: Facts
     images: list[tuple[ListedImage, str | int]]
     """Each with its file in the folder, or its row in the data set."""
@@ -115,10 +125,9 @@ class Reading:
     """Names in the table without a file."""
     unlisted: list[str]
     """Files without a row."""
-    unused: list[str]
-    """Columns of the table that no role or attribute names."""
     warnings: list[str]
     unstated: str
+    """Why its rows cannot be split or scored before a setting says it; empty where they can."""
 
 
 def load_table(config: TableConfig) -> LoadedCorpus:
@@ -178,45 +187,54 @@ def read_source(config: TableConfig) -> Reading:
     Raises:
         ConfigError, CorpusError: see :func:`load_table`.
     """
+    return read_settled(settle(config))
+
+
+def settle(config: TableConfig) -> Settled:
+    """Read a table and decide which of its columns is which, as far as that can be decided.
+
+    Raises:
+        ConfigError, CorpusError: a setting cannot work, or the table cannot be read or lacks a column.
+    """
     config.validate()
     config = _with_preset(config)
     source = find_source(config)
+    for role, column in config.columns.named():
+        refuse_absent_column(source.table, column, f"columns.{role}", source.table.name)
+    files = None if isinstance(source.images, Dataset) else source.images
+    columns, guesses = guess(source.table, files, config.columns)
+    return Settled(config, source, columns, guesses)
+
+
+def read_settled(settled: Settled) -> Reading:
+    """Read what the rows say, and find their files.
+
+    Raises:
+        CorpusError: two columns fit one role or none does, no row matches a file, or what a row says cannot
+        be.
+    """
+    source, columns, guesses = settled.source, settled.columns, settled.guesses
     table = source.table
-    place = table.name
-    _refuse_absent(table, config.columns)
-    if isinstance(source.images, Dataset):
-        columns, guesses = guess(table, ImageFiles({}), config.columns)
-        guesses = [one for one in guesses if one.role != "file"]
-        refuse_open(guesses, table, place, ("label",))
-    else:
-        columns, guesses = guess(table, source.images, config.columns)
-        refuse_open(guesses, table, place, ("file", "label"))
+    refuse_open(guesses, table, table.name, ("file", "label"))
     order = source.class_order.get(str(columns.label), ())
-    facts = read_facts(table, columns, config.classes, order)
-    warnings = [*source.warnings, *table.warnings, *said_of(guesses, place), *facts.warnings]
+    facts = read_facts(table, columns, settled.config.classes, order)
+    warnings = [*source.warnings, *table.warnings, *said_of(guesses, table.name), *facts.warnings]
+    missing: list[str] = []
+    unlisted: list[str] = []
+    images: list[tuple[ListedImage, str | int]]
     if isinstance(source.images, Dataset):
-        images: list[tuple[ListedImage, str | int]] = _rows_of(facts, source.ids())
-        missing: list[str] = []
-        unlisted: list[str] = []
+        ids = source.ids()
+        images = [
+            (facts.listed(row, ids[row]), row) for row in range(len(ids)) if facts.labels[row] is not None
+        ]
     else:
         images, missing, unlisted = _match(facts, table, columns, source.images)
-        said = table_warnings_of(table, images, missing, unlisted, source.images)
-        warnings += said
+        warnings += _said_of_files(table, len(images), missing, unlisted, source.images)
     used = {column for _, column in columns.named()} | set(source.own_columns)
-    unused = [name for name in table.columns if name not in used]
-    if unused:
-        warnings.append(f"columns of {place} are not used: {', '.join(unused)}")
+    if unused := [name for name in table.columns if name not in used]:
+        warnings.append(f"columns of {table.name} are not used: {', '.join(unused)}")
     return Reading(
-        source,
-        columns,
-        guesses,
-        facts,
-        images,
-        missing,
-        unlisted,
-        unused,
-        warnings,
-        _unstated(columns, place),
+        source, columns, facts, images, missing, unlisted, warnings, _unstated(columns, table.name)
     )
 
 
@@ -228,7 +246,7 @@ def _with_preset(config: TableConfig) -> TableConfig:
     return replace(
         config,
         columns=config.columns.over(preset.columns),
-        table=config.table or preset.table,
+        metadata=config.metadata or preset.metadata,
         **{
             name: getattr(preset, name)
             for name in ("joined", "classes", "folders")
@@ -245,15 +263,6 @@ def _unstated(columns: ColumnsConfig, place: str) -> str:
         "patient that was trained on; name it by --corpus.table.columns.patient, or say none if there are "
         "none"
     )
-
-
-def _refuse_absent(table: TextTable, columns: ColumnsConfig) -> None:
-    for role, column in columns.named():
-        refuse_absent_column(table, column, f"columns.{role}", table.name)
-
-
-def _rows_of(facts: Facts, ids: Sequence[str]) -> list[tuple[ListedImage, str | int]]:
-    return [(facts.listed(row, ids[row]), row) for row in range(len(ids)) if facts.labels[row] is not None]
 
 
 def _match(
@@ -296,15 +305,11 @@ def _match(
     return images, missing, unlisted
 
 
-def table_warnings_of(
-    table: TextTable,
-    images: Sequence[tuple[ListedImage, str | int]],
-    missing: Sequence[str],
-    unlisted: Sequence[str],
-    files: ImageFiles,
+def _said_of_files(
+    table: TextTable, images: int, missing: Sequence[str], unlisted: Sequence[str], files: ImageFiles
 ) -> list[str]:
     """Return what rows and files have no counterpart, and which files are none that is read, in words."""
-    found = table_warnings(Path(table.name), len(images) + len(missing), missing, unlisted)
+    found = table_warnings(Path(table.name), images + len(missing), missing, unlisted)
     found += files.warnings(table.name)
     others = {ending: count for ending, count in files.skipped.items() if ending not in _KNOWN}
     if others:

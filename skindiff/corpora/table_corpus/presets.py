@@ -27,7 +27,7 @@ class _Content(TypedDict):
     where: str
     source: str
     columns: dict[str, Any]
-    table: NotRequired[str]
+    metadata: NotRequired[str]
     joined: NotRequired[dict[str, str]]
     folders: NotRequired[list[str]]
     classes: NotRequired[dict[str, list[str]]]
@@ -51,7 +51,7 @@ class Preset:
     source: str
     """What its columns were read from, with the date."""
     columns: ColumnsConfig
-    table: str | None = None
+    metadata: str | None = None
     """Its file; several names with ``|`` between them, of which one is there."""
     joined: dict[str, str] | None = None
     folders: list[str] | None = None

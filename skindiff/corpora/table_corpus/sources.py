@@ -115,7 +115,7 @@ def find_source(config: "TableConfig") -> Source:
             return _of_dataset(config, saved, place.name)
         return _of_folder(config, place)
     if place.is_file():
-        table = place if config.table is None else Path(config.table)
+        table = place if config.metadata is None else Path(config.metadata)
         return _of_folder(config, place.parent, table)
     if HUB_ID.fullmatch(config.data_dir):
         return _of_dataset(config, lambda: _from_hub(config), config.data_dir)
@@ -134,7 +134,7 @@ def _of_folder(config: "TableConfig", folder: Path, named: Path | None = None) -
     table_file = named or _find_table(config, folder)
     if table_file is None:
         return Source(name, _folders_as_table(folder, files), files, own_columns=(FOLDER, TOP_FOLDER))
-    table = _read(table_file, "table", config)
+    table = _read(table_file, "metadata", config)
     for other, key in (config.joined or {}).items():
         table = _join(table, _read(_placed(folder, other), "joined", config), key)
     return Source(name, table, files, _further_tables(config, folder, table_file))
@@ -162,16 +162,16 @@ def _tables(config: "TableConfig", folder: Path) -> list[Path]:
 
 def _find_table(config: "TableConfig", folder: Path) -> Path | None:
     """Return the table that is named, or the only one at the top of the folder."""
-    if config.table is not None:
-        for name in config.table.split("|"):  # a preset may name several, of which one is there
+    if config.metadata is not None:
+        for name in config.metadata.split("|"):  # a preset may name several, of which one is there
             if (place := _placed(folder, name)).exists():
                 return place
-        raise CorpusError(f"table: {folder} has no {config.table}; give the path of the table")
+        raise CorpusError(f"metadata: {folder} has no {config.metadata}; give the path of the table")
     found = _tables(config, folder)
     if len(found) > 1:
         raise CorpusError(
-            f"table: {folder} has {' and '.join(path.name for path in found[:5])}; say which lists the "
-            f"images by --corpus.table.table {found[0].name}, and further ones by joined"
+            f"metadata: {folder} has {' and '.join(path.name for path in found[:5])}; say which lists the "
+            f"images by --corpus.table.metadata {found[0].name}, and further ones by joined"
         )
     return found[0] if found else None
 

@@ -31,7 +31,7 @@ def read_workbook(file: Path, most: int) -> tuple[list[str], Iterator[tuple[int,
         from openpyxl import load_workbook
     except ImportError as error:
         raise ConfigError(
-            f"table: {file.name} is a workbook, and what reads it is not installed; "
+            f"metadata: {file.name} is a workbook, and what reads it is not installed; "
             'pip install "skindiff[xlsx]", or save it as csv'
         ) from error
     try:

@@ -1,0 +1,66 @@
+"""What commands on a corpus share: its settings, the split, and the folder of a run."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
+from skindiff.config import save_config
+from skindiff.corpora.parts import PartsConfig
+from skindiff.corpora.registry import CorpusConfig, find_corpus
+from skindiff.errors import ConfigError
+from skindiff.runs import RunFolder
+from skindiff.study import Study, StudyConfig, open_run, read_corpus
+
+
+@dataclass
+class CorpusSettings(StudyConfig):
+    """Settings of commands that work on a corpus and its parts."""
+
+    split: PartsConfig = field(default_factory=PartsConfig)
+    """Split into training and test images; a split.yaml that another command wrote is taken too."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        super().validate(path)
+        if self.split.protocol in ("official", "subset") and self.corpus.name != "medmnist":
+            protocol = self.split.protocol
+            raise ConfigError(f"{path}split.protocol: {protocol} is of medmnist alone; use fractions")
+
+
+def open_study(config: CorpusSettings, *products: str) -> Study:
+    """Claim the folder of a run, and read, audit, cache and cut the corpus (see :func:`prepare_study`).
+
+    Args:
+        config: of the run, the corpus and its parts.
+        products: names in the folder that this command makes, which ``--overwrite`` deletes with the run.
+    """
+    return prepare_study(config, open_run(config, CORPUS_FILE, SPLIT_FILE, *products))
+
+
+def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:
+    """Read, audit, cache and cut the corpus; leave what the next command needs to see the same.
+
+    ``corpus.yaml`` and ``split.yaml`` in the run's folder are what ``--corpus`` and ``--split`` take.
+
+    Raises:
+        CorpusError, SplitError: the corpus cannot be read or cut as asked.
+    """
+    corpus, split = read_corpus(config.corpus, run, lambda corpus: config.split.split(corpus.dataset))
+    if run.accelerator.is_main_process:
+        save_config(config.split, run.path / SPLIT_FILE)
+        save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)
+    return Study(run, corpus, split, config.split.seed)
+
+
+def same_data(folder: Path) -> list[str]:
+    """Return the words that make another command see the corpus and the split of the run in ``folder``."""
+    return ["--corpus", str(folder / CORPUS_FILE), "--split", str(folder / SPLIT_FILE)]
+
+
+def _reusable(corpus: CorpusConfig, folder: Path) -> CorpusConfig:
+    """Return the settings of a corpus that find its cache and its audit again."""
+    found = replace(corpus, cache_dir=corpus.cache_dir or str(folder / "cache"))
+    audit_csv, audited = folder / "audit.csv", not find_corpus(corpus.name).not_audited
+    if audited and not corpus.own.audit_csv and audit_csv.is_file():
+        setattr(found, corpus.name, replace(corpus.own, audit_csv=str(audit_csv)))
+    return found
