@@ -14,6 +14,7 @@ from skindiff.corpora.registry import (
     find_corpus,
     needed_settings,
     prepare_corpus,
+    refuse_unstated,
 )
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, CorpusError
@@ -94,14 +95,18 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
     Args:
         corpus: of :func:`load_corpus`.
         protocol: ``fractions`` of each class; a ``scenario`` of skin types (Wang et al. 2024); ``few_shot``;
-            the ``official`` parts of MedMNIST, or a ``subset`` of them; or ``everything`` to train on.
+            the ``official`` parts of MedMNIST or of a table; ``held_out`` sites or times of a table; a
+            ``subset`` of MedMNIST's parts; or ``everything`` to train on.
         seed: of the split.
         settings: of the protocol: see :class:`~skindiff.corpora.few_shot.FractionSplitConfig`,
             :class:`~skindiff.corpora.splits.SplitConfig`, :class:`~skindiff.corpora.few_shot.FewShotConfig`.
 
     Raises:
         ConfigError: a setting that does not exist or cannot work.
+        CorpusError: the corpus is a table of which it was not said whether it knows patients.
         SplitError: the corpus cannot be cut like this.
     """
     parts = PartsConfig(protocol=protocol, seed=seed)
+    if protocol != "everything":
+        refuse_unstated(corpus)
     return configured(parts, {protocol: settings} if settings else {}).split(corpus.dataset)

@@ -76,6 +76,9 @@ def _check(given: DataCheck) -> int:
     columns = {name: value for name, value in reading.columns.given().items() if value != ""}
     kept = {name: value for name, value in vars(config).items() if value is not None and name != "columns"}
     kept |= {"data_dir": _absolute(config.data_dir), "columns": columns}
+    if listing := settled.source.listing:
+        inside = real_path(listing).parent == real_path(Path(config.data_dir))
+        kept["metadata"] = listing.name if inside else _absolute(str(listing))
     text = yaml.safe_dump({"name": "table", "table": kept}, sort_keys=False, allow_unicode=True)
     write_atomically(Path(given.output), text)
     say(f"\nwritten to {given.output}")

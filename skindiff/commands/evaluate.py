@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
@@ -23,6 +24,7 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
     skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
     """
 
+    scores: ClassVar[bool] = True
     output_dir: str = "runs/evaluate"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     synthetic: list[str] | str | None = None

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
 from skindiff.config import save_config
 from skindiff.corpora.parts import PartsConfig
-from skindiff.corpora.registry import CorpusConfig, find_corpus
+from skindiff.corpora.registry import Corpus, CorpusConfig, find_corpus, refuse_unstated
+from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.study import Study, StudyConfig, open_run, read_corpus
@@ -16,15 +18,31 @@ from skindiff.study import Study, StudyConfig, open_run, read_corpus
 class CorpusSettings(StudyConfig):
     """Settings of commands that work on a corpus and its parts."""
 
+    scores: ClassVar[bool] = False
+    """Whether a classifier is tested, for which patients must be known, or be said not to be."""
     split: PartsConfig = field(default_factory=PartsConfig)
     """Split into training and test images; a split.yaml that another command wrote is taken too."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
-        if self.split.protocol in ("official", "subset") and self.corpus.name != "medmnist":
-            protocol = self.split.protocol
-            raise ConfigError(f"{path}split.protocol: {protocol} is of medmnist alone; use fractions")
+        known = {"subset": ("medmnist",), "official": ("medmnist", "table"), "held_out": ("table",)}
+        names = known.get(self.split.protocol, (self.corpus.name,))
+        if self.corpus.name not in names:
+            raise ConfigError(
+                f"{path}split.protocol: {self.split.protocol} is of {' and '.join(names)} alone; use "
+                "fractions"
+            )
+
+    def cut(self, corpus: Corpus) -> Split:
+        """Return the parts of a corpus; where a classifier is tested it must be known whether it has patients.
+
+        Raises:
+            CorpusError, SplitError: that was not said, or the corpus cannot be cut as asked.
+        """
+        if self.scores and self.split.protocol != "everything":
+            refuse_unstated(corpus)
+        return self.split.split(corpus.dataset)
 
 
 def open_study(config: CorpusSettings, *products: str) -> Study:
@@ -45,7 +63,7 @@ def prepare_study(config: CorpusSettings, run: RunFolder) -> Study:
     Raises:
         CorpusError, SplitError: the corpus cannot be read or cut as asked.
     """
-    corpus, split = read_corpus(config.corpus, run, lambda corpus: config.split.split(corpus.dataset))
+    corpus, split = read_corpus(config.corpus, run, config.cut)
     if run.accelerator.is_main_process:
         save_config(config.split, run.path / SPLIT_FILE)
         save_config(_reusable(config.corpus, run.path), run.path / CORPUS_FILE)

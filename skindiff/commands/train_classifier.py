@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skindiff.api.classifiers import train_classifier
 from skindiff.api.generators import CLASSIFIER
@@ -33,6 +33,7 @@ _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
 
 @dataclass
 class _Train(CorpusSettings):
+    scores: ClassVar[bool] = True
     output_dir: str = "runs/classifier"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     synthetic: str | None = None

@@ -252,8 +252,8 @@ def _parts(table: SplitTable) -> tuple[str, dict[str, list[int]]]:
     for row, image_id in enumerate(table.image_id):
         if (found := IMAGE_ID.fullmatch(image_id)) is None:
             raise SplitError(
-                f"image_id: {image_id!r} is not <dataset>-<part>-<number>; only the corpus medmnist has "
-                "official parts"
+                f"image_id: {image_id!r} is not <dataset>-<part>-<number>; the corpus medmnist has "
+                "official parts, and a table in which --corpus.table.columns.split names them"
             )
         names.add(found["dataset"])
         parts[found["part"]].append(row)

@@ -53,6 +53,8 @@ class Source:
     images: ImageFiles | Dataset
     """Files to be found by name, or a data set with a row for each of the table's, whose column ``image``
     holds the images."""
+    listing: Path | None = None
+    """The file of the table, where there is one."""
     warnings: list[str] = field(default_factory=list)
     own_columns: Sequence[str] = ()
     """Columns that were made here, or are used without a role."""
@@ -137,7 +139,7 @@ def _of_folder(config: "TableConfig", folder: Path, named: Path | None = None) -
     table = _read(table_file, "metadata", config)
     for other, key in (config.joined or {}).items():
         table = _join(table, _read(_placed(folder, other), "joined", config), key)
-    return Source(name, table, files, _further_tables(config, folder, table_file))
+    return Source(name, table, files, table_file, _further_tables(config, folder, table_file))
 
 
 def _placed(folder: Path, name: str) -> Path:
