@@ -17,11 +17,10 @@ from skindiff.corpora.registry import (
     refuse_unstated,
 )
 from skindiff.corpora.splits import Split
+from skindiff.corpora.table_corpus.loader import is_class_folders
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import at_home
 from skindiff.launch import undisturbed
-
-_FOLDER = "imagefolder"
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -54,15 +53,18 @@ def load_corpus(
     Example:
         >>> corpus = skindiff.load_corpus("phantom", images_per_class={"I": 12, "VI": 10})
         >>> corpus = skindiff.load_corpus("photos", metadata="photos/clinic.csv", image_size=128)
+        >>> corpus = skindiff.load_corpus("clinic", columns={"label": "diagnosis", "patient": "patient_nr"})
         >>> corpus.class_names, len(corpus.dataset), corpus.warnings
 
     Args:
         source: name of a corpus (``phantom``, ``fitzpatrick17k``, ``ham10000``, ``medmnist``, those of
-            plugins), a folder with a folder of images per class, or the Hub id of a data set.
+            plugins), a folder with a folder of images per class (the corpus ``imagefolder``), or a folder
+            with a table of any columns, a table, or the Hub id of a data set (the corpus ``table``).
         image_size: side in pixels of the centre square that is kept of each image.
         audit: look for near-duplicates first, and keep each cluster on one side of every split.
         cache_dir: folder of the resized images; by default a temporary one, deleted with the corpus.
-        settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions`` or ``skin_types``.
+        settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions``, ``columns`` or
+            ``skin_types``; ``skindiff data check DIR`` says which a folder needs.
 
     Raises:
         ConfigError: a setting that does not exist or cannot work.
@@ -70,7 +72,8 @@ def load_corpus(
     """
     name = str(at_home(source))
     if name not in CORPORA:
-        settings, name = {"data_dir": name, **settings}, _FOLDER
+        kind = "imagefolder" if is_class_folders(Path(name), set(settings)) else "table"
+        settings, name = {"data_dir": name, **settings}, kind
     entry = find_corpus(name, "source")
     given = {"data_dir": str(settings.pop("data_dir"))} if "data_dir" in settings else {}
     if lacking := [setting for setting in needed_settings(entry) if setting not in given]:

@@ -119,7 +119,7 @@ def _two(one: Guess) -> str:
 def _say_counts(reading: Reading) -> None:
     facts = reading.facts
     images = [image for image, _ in reading.images]
-    groups = {image.group_id or image.image_id for image in images}
+    groups = {image.group_id for image in images} - {None}
     alone = sum(image.group_id is None for image in images)
     known = f"{len(groups)} patients or lesions" + (f", {alone} images without one" if alone else "")
     say(f"{len(images)} images, {known}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from skindiff.corpora.table import ListedImage, known_text, read_skin_type
 from skindiff.corpora.table_corpus.columns import NONE, PARTS, ColumnsConfig
 from skindiff.corpora.table_corpus.dialects import TextTable
-from skindiff.corpora.table_corpus.guess import PART_WORDS
+from skindiff.corpora.table_corpus.guess import PART_WORDS, is_called
 from skindiff.errors import CorpusError
 
 OTHER = "other"
@@ -233,9 +233,15 @@ def _groups(table: TextTable, columns: ColumnsConfig) -> tuple[list[str | None],
     warnings = []
     if lesion and not patient:
         warnings.append(
-            f"{table.name} knows lesions and no patients: no lesion is cut, but lesions of one patient may "
-            "stand in training and test at once"
+            f"Patients unknown: leakage not excluded. {table.name} knows lesions alone: none of them is "
+            "cut, but two of one patient may stand in training and test at once"
         )
+    if columns.patient == NONE:
+        warnings += [
+            f"columns.patient is none, but {table.name} has a column {name!r}"
+            for name in table.columns
+            if is_called(name, "patient")
+        ]
     known = Counter(group for group in groups if group is not None)
     if known and len(groups) > 20:
         (largest, count), *_ = known.most_common(1)

@@ -90,7 +90,7 @@ def guess(
     }
     for role, fit in fits.items():
         if getattr(columns, role) is None:
-            found = [name for name in cells if _is_called(name, role) and fit(cells[name])]
+            found = [name for name in cells if is_called(name, role) and fit(cells[name])]
             if role == "label" and not found:
                 found = _one_hot(cells)
                 guesses.append(Guess(role, (", ".join(found),) if found else ()))
@@ -134,7 +134,7 @@ def said_of(guesses: Sequence[Guess], place: str) -> list[str]:
     ]
 
 
-def _is_called(header: str, role: str) -> bool:
+def is_called(header: str, role: str) -> bool:
     """Return whether a header names a role, whatever its capitals and separators, with or without an id."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header))
     small = [word.casefold() for word in words]

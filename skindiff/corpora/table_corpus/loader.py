@@ -12,14 +12,16 @@ data set of the Hub, a folder that ``save_to_disk`` wrote, and a folder of Parqu
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from datasets import Dataset
 
+from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
+    IMAGE_SUFFIXES,
     CorpusEntry,
     ImageRow,
     ListedImage,
@@ -29,7 +31,7 @@ from skindiff.corpora.table import (
     table_warnings,
 )
 from skindiff.corpora.table_corpus.columns import ColumnsConfig
-from skindiff.corpora.table_corpus.dialects import TextTable, check_encoding
+from skindiff.corpora.table_corpus.dialects import TABLE_SUFFIXES, TextTable, check_encoding
 from skindiff.corpora.table_corpus.facts import Facts, read_facts
 from skindiff.corpora.table_corpus.guess import Guess, guess, refuse_open, said_of
 from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles
@@ -128,6 +130,34 @@ class Reading:
     warnings: list[str]
     unstated: str
     """Why its rows cannot be split or scored before a setting says it; empty where they can."""
+
+
+def is_class_folders(folder: Path, settings: Collection[str]) -> bool:
+    """Return whether a folder is one of folders of images, one for each class, as ``imagefolder`` reads it.
+
+    It is where its images lie in folders at its top, and there is no table that says more than ``metadata``
+    can.
+
+    Args:
+        folder: that need not be there.
+        settings: names of those given.
+    """
+    own = {item.name for item in fields(ImageFolderConfig)}
+    others = {item.name for item in fields(TableConfig)}
+    if not folder.is_dir() or set(settings) & (others - own):
+        return False
+    if set(settings) & (own - others):
+        return True
+    seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    tables = [path for path in seen if path.suffix.lower() in TABLE_SUFFIXES]
+    classes = [
+        path
+        for path in seen
+        if path.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in path.iterdir())
+    ]
+    if len(classes) < 2:
+        return bool(classes) and not tables
+    return "metadata" in settings or all(path.stem == "metadata" for path in tables)
 
 
 def load_table(config: TableConfig) -> LoadedCorpus:

@@ -142,9 +142,10 @@ def _of_folder(config: "TableConfig", folder: Path, named: Path | None = None) -
     return Source(name, table, files, table_file, _further_tables(config, folder, table_file))
 
 
-def _placed(folder: Path, name: str) -> Path:
-    inside = folder / name
-    return inside if inside.exists() or not Path(name).exists() else Path(name)
+def _placed(folder: Path, names: str) -> Path:
+    """Return the path of a file in the folder or anywhere; of several names with ``|`` that of the first there."""
+    places = [place for name in names.split("|") for place in (folder / name, Path(name))]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def _tables(config: "TableConfig", folder: Path) -> list[Path]:
@@ -165,10 +166,7 @@ def _tables(config: "TableConfig", folder: Path) -> list[Path]:
 def _find_table(config: "TableConfig", folder: Path) -> Path | None:
     """Return the table that is named, or the only one at the top of the folder."""
     if config.metadata is not None:
-        for name in config.metadata.split("|"):  # a preset may name several, of which one is there
-            if (place := _placed(folder, name)).exists():
-                return place
-        raise CorpusError(f"metadata: {folder} has no {config.metadata}; give the path of the table")
+        return _placed(folder, config.metadata)
     found = _tables(config, folder)
     if len(found) > 1:
         raise CorpusError(
