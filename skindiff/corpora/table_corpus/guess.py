@@ -76,7 +76,7 @@ def guess(
     cells = {name: table.column(name)[::step] for name in free if table.columns.count(name) == 1}
     guesses: list[Guess] = []
     if files is not None and columns.file is None:
-        found = [name for name in cells if _share(cells[name], lambda cell: _names_a_file(cell, files)) > 0.5]
+        found = [name for name, column in cells.items() if _holds_files(column, files)]
         guesses.append(Guess("file", tuple(found)))
         cells = {name: column for name, column in cells.items() if name not in found}
         files.moved.clear()
@@ -146,6 +146,13 @@ def is_called(header: str, role: str) -> bool:
 def _share(column: Sequence[str], fits: Callable[[str], bool]) -> float:
     filled = [cell for cell in column if known_text(cell) is not None]
     return sum(map(fits, filled)) / len(filled) if filled else 0.0
+
+
+def _holds_files(column: Sequence[str], files: ImageFiles) -> bool:
+    """Return whether most cells name a file, and nearly all of them another."""
+    filled = [cell for cell in column if known_text(cell) is not None]
+    distinct = len(set(filled)) > 0.9 * len(filled)
+    return distinct and _share(filled, lambda cell: _names_a_file(cell, files)) > 0.5
 
 
 def _names_a_file(cell: str, files: ImageFiles) -> bool:
