@@ -17,7 +17,7 @@ from datasets import Dataset
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.corpora.table_corpus.dialects import TextTable, read_table
 from skindiff.errors import CorpusError
-from skindiff.escaping import spreadsheet
+from skindiff.escaping import spreadsheet, visible
 from skindiff.foreign import Malformed
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -116,6 +116,10 @@ class ImageRow:
 def why_not_opened(file: Path) -> str | None:
     """Return why an image is left alone, None for a file or for nothing at all; links are followed."""
     try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return "the name of its file is no UTF-8"
+    try:
         kind = file.stat().st_mode
     except OSError as error:
         if not file.is_symlink():
@@ -139,7 +143,7 @@ def assemble(
         CorpusError: no row is left, the audit cannot be read, or it does not cover the images.
     """
     reasons = {row.image_id: reason for row in rows if (reason := why_not_opened(row.file))}
-    quarantined = list(reasons.items())
+    quarantined = [(visible(image_id), reason) for image_id, reason in reasons.items()]
     rows = [row for row in rows if row.image_id not in reasons]
     groups = _own_groups(rows)
     if audit_csv is not None:
@@ -162,7 +166,7 @@ def assemble(
     attributes = list(rows[0].attributes)
     columns |= {name: [row.attributes[name] for row in rows] for name in attributes}
     dataset = Dataset.from_dict(columns, features=corpus_features(class_names, attributes))
-    warnings = [*warnings, *one_class_warning(class_names)]
+    warnings = [*map(visible, warnings), *one_class_warning(class_names)]
     ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
     return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
 

@@ -21,7 +21,7 @@ class ColumnsConfig:
 
     file: str | list[str] | None = None
     """Names of the image files, with or without folders and endings; several columns where a row has several
-    images."""
+    images. Of a data set its column of images."""
     label: str | list[str] | None = None
     """Diagnosis; or the columns of which one holds 1 in each row, which are then the classes."""
     positive: str | None = None

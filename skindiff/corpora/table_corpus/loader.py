@@ -229,6 +229,8 @@ def settle(config: TableConfig) -> Settled:
     config.validate()
     config = _with_preset(config)
     source = find_source(config)
+    if isinstance(source.images, Dataset):  # the column of images is no text
+        config = replace(config, columns=replace(config.columns, file=None))
     for role, column in config.columns.named():
         refuse_absent_column(source.table, column, f"columns.{role}", source.table.name)
     files = None if isinstance(source.images, Dataset) else source.images

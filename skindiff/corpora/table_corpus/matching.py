@@ -18,6 +18,7 @@ class Ambiguous(ValueError):
     """A name stands for several files."""
 
     def __init__(self, name: str, files: Sequence[str]) -> None:
+        self.files = list(files)
         super().__init__(f"{name!r} stands for {len(files)} images, such as {files[0]!r} and {files[1]!r}")
 
 
@@ -42,11 +43,15 @@ class ImageFiles:
             self._by_name[name.name.casefold()].append(path)
             self._by_stem[name.stem.casefold()].append(path)
 
-    def find(self, name: str) -> str | None:
+    def find(self, name: str, *, moved: bool = True) -> str | None:
         """Return the path of the file that a cell names, None if there is none.
 
         A file of that very name comes first, then one in capitals or small letters, with another folder,
         without the ending, and with another ending.
+
+        Args:
+            name: with or without folders and an ending.
+            moved: whether a file in another folder than the name says will do.
 
         Raises:
             Ambiguous: several files are equally near.
@@ -57,18 +62,19 @@ class ImageFiles:
         if not asked.name:
             return None
         found = self._by_name.get(asked.name.casefold()) or self._by_stem.get(asked.name.casefold())
-        if not found and asked.suffix.lower() in _ENDINGS:
+        renamed = not found and asked.suffix.lower() in _ENDINGS
+        if renamed:
             found = self._by_stem.get(asked.stem.casefold())
-            if found:
-                self.renamed.append(name)
         if not found:
             return None
         nearest = _nearest(asked, found)
+        elsewhere = len(asked.parts) > 1 and not _shared(asked, nearest[0])
+        if elsewhere and not moved:
+            return None
         if len(nearest) > 1:
             raise Ambiguous(name, nearest)
-        folders = [part for part in asked.parts[:-1] if part not in (".", "/")]
-        if folders and not _shared(asked, nearest[0]):
-            self.moved.append(name)
+        self.moved += [name] if elsewhere else []
+        self.renamed += [name] if renamed else []
         return nearest[0]
 
     def warnings(self, table: str) -> list[str]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FOLDER, TOP_FOLDER, FILE = "folder", "top_folder", "file"
 """Columns of the table that folders are: the folder an image lies in, the first on the way, and its path."""
-_IDS = ("image_id", "isic_id", "id")
+_IDS = ("image_id", "isic_id")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def find_source(config: "TableConfig") -> Source:
     if HUB_ID.fullmatch(config.data_dir):
         return _of_dataset(config, lambda: _from_hub(config), config.data_dir)
     raise CorpusError(
-        f"data_dir: {place} is no folder and no table; give the folder that holds the images and their table"
+        f"data_dir: {place} is not a folder, a table or the id of a data set; give the folder that holds the "
+        "images and their table"
     )
 
 
@@ -143,7 +144,8 @@ def _of_folder(config: "TableConfig", folder: Path, named: Path | None = None) -
 
 
 def _placed(folder: Path, names: str) -> Path:
-    """Return the path of a file in the folder or anywhere; of several names with ``|`` that of the first there."""
+    """Return the path of a file in the folder or anywhere; of several names with ``|`` that of the first
+    there."""
     places = [place for name in names.split("|") for place in (folder / name, Path(name))]
     return next((place for place in places if place.exists()), places[0])
 
@@ -275,9 +277,12 @@ def _of_dataset(config: "TableConfig", read: Callable[[], Dataset | DatasetDict]
     parts = dict(found) if isinstance(found, DatasetDict) else {"": found}
     whole = concatenate_datasets(list(parts.values()))
     pictured = [column for column, kind in whole.features.items() if isinstance(kind, Image)]
-    if len(pictured) != 1:
+    named = config.columns.file or pictured
+    chosen = [named] if isinstance(named, str) else named
+    if len(chosen) != 1 or chosen[0] not in pictured:
         raise CorpusError(
-            f"data_dir: {config.data_dir} has {len(pictured)} columns of images, and one is needed"
+            f"columns.file: {config.data_dir} has {len(pictured)} columns of images"
+            f"{''.join(f', {column!r}' for column in pictured)}; name one of them"
         )
     columns = {column: _texts(whole, column) for column in whole.column_names if column not in pictured}
     own: tuple[str, ...] = ()
@@ -285,7 +290,7 @@ def _of_dataset(config: "TableConfig", read: Callable[[], Dataset | DatasetDict]
         columns["split"] = [part for part, rows in parts.items() for _ in range(len(rows))]
         own = ("split",)
     said = f"a data set, {len(whole):,} rows of {len(columns)} columns"
-    images = whole.rename_column(pictured[0], "image") if pictured[0] != "image" else whole
+    images = whole.rename_column(chosen[0], "image") if chosen[0] != "image" else whole
     orders = {column: kind.names for column, kind in whole.features.items() if isinstance(kind, ClassLabel)}
     return Source(
         config.preset or name, table_of(name, columns, said), images,
