@@ -39,6 +39,7 @@ from skindiff.corpora.audit import AuditConfig, audit_images
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
+from skindiff.corpora.table_corpus.loader import TableConfig, load_table
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
 from skindiff.demo.generator_cache import GeneratorCache
@@ -356,7 +357,7 @@ def tables(folder: Path) -> Attempt:
         file.write_bytes(torn(rng, "\n".join(rows).encode("utf-8", "surrogatepass")))
 
     def attempt(rng: random.Random) -> None:
-        how = rng.choice(("folder", "fitz", "cell", "arrays", "parquet", "synthetic"))
+        how = rng.choice(("folder", "fitz", "table", "cell", "arrays", "parquet", "synthetic"))
         place = folder / "theirs"
         if how == "folder":
             theirs = Copies(images, place).fresh()
@@ -369,6 +370,13 @@ def tables(folder: Path) -> Attempt:
             theirs = Copies(fitz, place).fresh()
             csv_of(rng, theirs / "fitzpatrick17k.csv")
             load_fitzpatrick17k(Fitzpatrick17kConfig(str(theirs), conditions=["one", "two"]))
+        elif how == "table":
+            theirs = Copies(images, place).fresh()
+            listing = theirs / f"listing{rng.choice(('.csv', '.tsv', '.jsonl', '.parquet', '.xlsx'))}"
+            rows = ["file;label;patient;skin_type", "0.png;x;1;V", "1.png;y;2;FST 2", "two/2.png;x;;"]
+            listing.write_text("\n".join(rows).replace(";", rng.choice(";,\t|")))
+            csv_of(rng, listing)
+            load_table(TableConfig(str(theirs), metadata=str(listing), folders=["two"]))
         elif how == "cell":
             raw = (folder / "cell.npz").read_bytes()
             (folder / "theirs.npz").write_bytes(flipped(rng, raw, 20) if rng.random() < 0.8 else b"hello")
