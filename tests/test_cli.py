@@ -79,7 +79,7 @@ def test_audit_of_nothing_is_one_line_and_writes_nothing(
             "corpus.name: there is no such setting; did you mean 'corpus'?",
         ),
         (["audit", "imagefolder", "more", "--data_dir", "."], "'more' belongs to no setting"),
-        (["aduit"], "'aduit' is no command; choose from audit, train"),
+        (["aduit"], "'aduit' is no command; choose from data, audit"),
         (["train", "loar"], "method: 'loar' is not one of textual-inversion, lora"),
         (["run", "fitz_lroa"], "recipe: there is no 'fitz_lroa'; choose from fitz_lora, ham_"),
         (["run", "fitz_lora", "--accelerate_config", "tpu"], "accelerate_config: 'tpu' is no file; give one"),

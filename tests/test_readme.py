@@ -44,6 +44,7 @@ SMALL = [
 ]
 """Sixteen drawings instead of the default corpus."""
 TINY: dict[tuple[str, ...], list[str]] = {
+    ("data",): [],
     ("audit",): [],
     ("report",): [],
     ("compare",): [],

@@ -16,10 +16,11 @@ from skindiff.corpora.tally import by_size
 from skindiff.errors import ConfigError
 from skindiff.files import real_path, write_atomically
 
-_WHAT = {
+WHAT = {
     "check": "say how a folder and its table are read, count what is in it, and write that down for --corpus",
     "list": "show the data sets whose tables are known, their terms, and where a user gets them",
 }
+"""What each does, as the help says it."""
 _CELLS = 3
 """Cells of a column that are shown."""
 
@@ -49,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     """Check a folder, or list what is known."""
     if not words or words[0] in ("-h", "--help"):
         say("usage: skindiff data check DIR [--SETTING VALUE ...]\n       skindiff data list [NAME]\n")
-        for name, says in _WHAT.items():
+        for name, says in WHAT.items():
             say(f"  {name:5}  {says}")
         return 0 if words else 2
     if words[0] == "list":

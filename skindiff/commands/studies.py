@@ -35,7 +35,7 @@ class CorpusSettings(StudyConfig):
             )
 
     def cut(self, corpus: Corpus) -> Split:
-        """Return the parts of a corpus; where a classifier is tested it must be known whether it has patients.
+        """Return the parts of a corpus; one that is tested on must say whether its patients are known.
 
         Raises:
             CorpusError, SplitError: that was not said, or the corpus cannot be cut as asked.

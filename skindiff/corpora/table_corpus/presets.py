@@ -1,7 +1,7 @@
 """Data sets that are known: their table, its columns and their terms, as YAML files in the folder beside
 this.
 
-``docs/presets.md`` says how to contribute one.
+``docs/your_table.md`` says how to contribute one.
 """
 
 import difflib
