@@ -111,6 +111,10 @@ class ImageRow:
     """Patient or lesion, None where it is not known: the image is then a group of its own."""
     attributes: Mapping[str, str | None] = field(default_factory=dict)
     """What else is known of the image, by name; all rows of a corpus have the same names in one order."""
+    box: tuple[int, int, int, int] | None = None
+    """Left, top, width and height of what is to be seen, in pixels of the upright picture."""
+    mask: Path | None = None
+    """File of a mask of the same size as the upright picture: bright is what is to be seen."""
 
 
 def why_not_opened(file: Path) -> str | None:
@@ -180,6 +184,9 @@ class ListedImage:
     skin_type: str | None = None
     group_id: str | None = None
     attributes: Mapping[str, str | None] = field(default_factory=dict)
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = None
+    """Name of its mask, as the table has it."""
 
 
 def assemble_listed(

@@ -11,8 +11,6 @@ NONE = "none"
 """Instead of the name of a column: it is known that there is none."""
 PARTS = ("split", "site", "date")
 """Roles whose cells a corpus keeps as attributes, since protocols of splits are made of them."""
-SINGLE = ("patient", "lesion", "skin_type", *PARTS, "mask")
-"""Roles of one column, or of none."""
 
 
 @dataclass
@@ -40,16 +38,16 @@ class ColumnsConfig:
     date: str | None = None
     """Date as 2021, 2021-05 or 2021-05-31, for the protocol held_out."""
     box: list[str] | None = None
-    """Four columns: left, top, right and bottom of the lesion in pixels."""
+    """Four columns: left, top, width and height of what is to be seen, in pixels."""
     mask: str | None = None
-    """Names of the files of lesion masks."""
+    """Names of the files of masks, which lie in data_dir too."""
     attributes: dict[str, str] = field(default_factory=dict)
     """What else is kept of each image, by the name it is to have: {sex: gender, age: age_approx}."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if self.box is not None and len(self.box) != 4:
-            raise ConfigError(f"{path}box: {self.box} are not four columns: left, top, right, bottom")
+            raise ConfigError(f"{path}box: {self.box} are not four columns: left, top, width, height")
         for name in ("file", "label"):
             value = getattr(self, name)
             if value == NONE or value == [] or (isinstance(value, list) and len(set(value)) < len(value)):

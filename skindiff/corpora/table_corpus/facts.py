@@ -28,6 +28,9 @@ class Facts:
     skin_types: list[str | None]
     groups: list[str | None]
     attributes: dict[str, list[str | None]]
+    boxes: list[tuple[int, int, int, int] | None]
+    masks: list[str | None]
+    """Names of files."""
     warnings: list[str]
 
     def listed(self, row: int, image_id: str) -> ListedImage:
@@ -35,7 +38,10 @@ class Facts:
         label = self.labels[row]
         assert label is not None
         attributes = {name: cells[row] for name, cells in self.attributes.items()}
-        return ListedImage(image_id, label, self.skin_types[row], self.groups[row], attributes)
+        return ListedImage(
+            image_id, label, self.skin_types[row], self.groups[row], attributes,
+            self.boxes[row], self.masks[row],
+        )  # fmt: skip
 
 
 def read_facts(
@@ -75,7 +81,32 @@ def read_facts(
             read_skin_type(cell, "columns.skin_type", name)
             for cell, name in zip(table.column(skin), names, strict=True)
         ]
-    return Facts(labels, class_names, skin_types, groups, attributes, warnings)
+    mask = _column(columns, "mask")
+    masks: list[str | None] = [None] * len(table)
+    if mask is not None:
+        masks = [known_text(cell) for cell in table.column(mask)]
+    boxes: list[tuple[int, int, int, int] | None] = [None] * len(table)
+    if columns.box is not None:
+        boxes = _boxes(table, columns.box)
+    return Facts(labels, class_names, skin_types, groups, attributes, boxes, masks, warnings)
+
+
+def _boxes(table: TextTable, names: Sequence[str]) -> list[tuple[int, int, int, int] | None]:
+    """Return left, top, width and height of every row, None where the cells are empty."""
+    found: list[tuple[int, int, int, int] | None] = []
+    for row, cells in enumerate(zip(*(table.column(name) for name in names), strict=True), 1):
+        if all(known_text(cell) is None for cell in cells):
+            found.append(None)
+            continue
+        try:
+            left, top, width, height = (int(float(cell)) for cell in cells)
+        except (ValueError, OverflowError):
+            raise CorpusError(
+                f"columns.box: row {row} of {table.name} has other cells than four numbers; name left, top, "
+                "width and height in pixels"
+            ) from None
+        found.append((left, top, width, height))
+    return found
 
 
 def _order(columns: ColumnsConfig, order: Sequence[str]) -> Sequence[str]:

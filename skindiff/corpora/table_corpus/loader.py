@@ -14,7 +14,7 @@ data set of the Hub, a folder that ``save_to_disk`` wrote, and a folder of Parqu
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from datasets import Dataset
 
@@ -34,7 +34,7 @@ from skindiff.corpora.table_corpus.columns import ColumnsConfig
 from skindiff.corpora.table_corpus.dialects import TABLE_SUFFIXES, TextTable, check_encoding
 from skindiff.corpora.table_corpus.facts import Facts, read_facts
 from skindiff.corpora.table_corpus.guess import Guess, guess, refuse_open, said_of
-from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles
+from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles, find_images
 from skindiff.corpora.table_corpus.presets import PRESETS, refuse_unknown_preset
 from skindiff.corpora.table_corpus.sources import Source, find_source
 from skindiff.errors import ConfigError, CorpusError
@@ -99,6 +99,13 @@ class TableConfig:
             )
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigError(f"{path}delimiter: {self.delimiter!r} is not one character, such as ;")
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings of other sources than the one at hand, which change nothing."""
+        if Path(self.data_dir).exists():
+            return dict.fromkeys(("hub_revision", "hub_split"), "data_dir is no data set of the Hub")
+        of_files = ("metadata", "joined", "folders", "encoding", "delimiter")
+        return dict.fromkeys(of_files, "data_dir is a data set of the Hub")
 
 
 @dataclass(frozen=True)
@@ -182,33 +189,37 @@ def load_table(config: TableConfig) -> LoadedCorpus:
     source = reading.source
     if isinstance(source.images, Dataset):
         loaded = source.adopted([(image, int(row)) for image, row in chosen], reading.facts.class_names)
-        warnings = [*reading.warnings, *loaded.warnings]
-        return LoadedCorpus(
-            loaded.dataset, loaded.missing, loaded.quarantined, warnings, loaded.ungrouped, reading.unstated
-        )
-    files = source.images.files
-    rows = [
-        ImageRow(
-            files[str(place)], image.label, image.skin_type, image.image_id, image.group_id, image.attributes
-        )
-        for image, place in chosen
-    ]
-    loaded = assemble(
-        rows,
-        reading.facts.class_names,
-        source.name,
-        missing=reading.missing,
-        audit_csv=config.audit_csv,
-        warnings=reading.warnings,
-    )
-    return LoadedCorpus(
-        loaded.dataset,
-        loaded.missing,
-        loaded.quarantined,
-        loaded.warnings,
-        loaded.ungrouped,
-        reading.unstated,
-    )
+        loaded = replace(loaded, warnings=[*reading.warnings, *loaded.warnings])
+    else:
+        masks, unfound = _masks(config, [image for image, _ in chosen])
+        rows = [
+            ImageRow(
+                source.images.files[str(place)], image.label, image.skin_type, image.image_id, image.group_id,
+                image.attributes, image.box, masks.get(image.mask or ""),
+            )
+            for image, place in chosen
+        ]  # fmt: skip
+        loaded = assemble(
+            rows, reading.facts.class_names, source.name,
+            missing=reading.missing, audit_csv=config.audit_csv, warnings=[*reading.warnings, *unfound],
+        )  # fmt: skip
+    return replace(loaded, unstated=reading.unstated)
+
+
+def _masks(config: TableConfig, images: Sequence[ListedImage]) -> tuple[dict[str, Path], list[str]]:
+    """Return the file of every mask that is named, and a warning about those that are not there."""
+    named = list(dict.fromkeys(image.mask for image in images if image.mask))
+    if not named:
+        return {}, []
+    place = Path(config.data_dir)
+    files = find_images(place if place.is_dir() else place.parent)
+    try:
+        found = {name: files.files[path] for name in named if (path := files.find(name)) is not None}
+    except Ambiguous as error:
+        raise CorpusError(f"columns.mask: {error}; write their paths in the table") from None
+    if not (absent := [name for name in named if name not in found]):
+        return found, []
+    return found, [f"{len(absent)} of {len(named)} masks are not there (such as {absent[0]})"]
 
 
 def read_source(config: TableConfig) -> Reading:
@@ -326,7 +337,8 @@ def _match(
             if facts.labels[row] is not None:
                 plain_name = "/" not in cell and "\\" not in cell
                 images.append((facts.listed(row, cell if plain_name else path), path))
-    unlisted = [path for path in files.files if path not in seen]
+    masks = {PurePosixPath(name).stem for name in facts.masks if name}
+    unlisted = [path for path in files.files if path not in seen and PurePosixPath(path).stem not in masks]
     if not images:
         first = f"the first names {missing[0]!r}" if missing else "none has a label and a name"
         there = f"the first image is {next(iter(files.files))!r}" if files.files else "there is no image"

@@ -14,7 +14,7 @@ from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import patients_unknown
 from skindiff.corpora.table import LoadedCorpus
 from skindiff.corpora.table_corpus.columns import ColumnsConfig
-from skindiff.corpora.table_corpus.loader import TableConfig, is_class_folders, load_table
+from skindiff.corpora.table_corpus.loader import TableConfig, is_class_folders, load_table, read_source
 from skindiff.errors import ConfigError, CorpusError, SplitError
 from tests.corpora.table_corpus.clinic import clinic, photograph
 
@@ -269,3 +269,19 @@ def test_a_call_takes_class_folders_for_imagefolder_and_all_else_for_a_table(tmp
     shutil.rmtree(folders / "wart")
     assert not is_class_folders(folders, {"metadata"})
     assert not is_class_folders(tmp_path / "owner" / "name", set())
+
+
+def test_boxes_and_masks_are_of_the_upright_picture(tmp_path: Path) -> None:
+    text = "file,dx,x,y,w,h,outline\na,1,2,3,10,12.0,a_mask\nb,2,,,,,c_mask\n"
+    folder = small(tmp_path, text, ("images/a.png", "images/b.png", "masks/a_mask.png"))
+    settings = TableConfig(
+        str(folder), folders=["images"],
+        columns=ColumnsConfig(file="file", box=["x", "y", "w", "h"], mask="outline", patient="none"),
+    )  # fmt: skip
+    images = {image.image_id: image for image, _ in read_source(settings).images}
+    assert (images["a"].box, images["b"].box) == ((2, 3, 10, 12), None)
+    assert "1 of 2 masks are not there (such as c_mask)" in load_table(settings).warnings
+    with pytest.raises(CorpusError, match=r"columns\.box: row 1 of table\.csv has other cells"):
+        load(folder, c_file="file", c_box=["x", "y", "w", "outline"])
+    with pytest.raises(ConfigError, match="are not four columns"):
+        load(folder, c_box=["x"])
