@@ -9,7 +9,8 @@ from datasets import Dataset
 
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError, SplitError
+from skindiff.errors import SplitError
+from skindiff.wrong_settings import refuse
 
 _DATE = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01])([T ].*)?)?)?")
 """A year, a month or a day, as ISO 8601 writes it; a time of the day is not looked at."""
@@ -30,13 +31,13 @@ class HeldOutConfig:
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if (self.sites is None) == (self.after is None):
-            raise ConfigError(f"{path}sites: give either the sites to test on, or a date by {path}after")
+            refuse(f"{path}sites: give either the sites to test on, or a date by {path}after")
         if self.sites is not None and (not self.sites or len(set(self.sites)) < len(self.sites)):
-            raise ConfigError(f"{path}sites: {self.sites} names no site, or one twice")
+            refuse(f"{path}sites: {self.sites} names no site, or one twice")
         if self.after is not None and not _DATE.fullmatch(self.after):
-            raise ConfigError(f"{path}after: {self.after!r} is no date; write 2021, 2021-05 or 2021-05-31")
+            refuse(f"{path}after: {self.after!r} is no date; write 2021, 2021-05 or 2021-05-31")
         if not 0 <= self.validation_fraction < 1:
-            raise ConfigError(
+            refuse(
                 f"{path}validation_fraction: {self.validation_fraction} is outside 0 to below 1; 0 keeps none"
             )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from skindiff.corpora.schema import REAL_COLUMNS, SYNTHETIC_COLUMNS
-from skindiff.errors import ConfigError
+from skindiff.wrong_settings import refuse
 
 NONE = "none"
 """Instead of the name of a column: it is known that there is none."""
@@ -47,17 +47,15 @@ class ColumnsConfig:
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if self.box is not None and len(self.box) != 4:
-            raise ConfigError(f"{path}box: {self.box} are not four columns: left, top, width, height")
+            refuse(f"{path}box: {self.box} are not four columns: left, top, width, height")
         for name in ("file", "label"):
             value = getattr(self, name)
             if value == NONE or value == [] or (isinstance(value, list) and len(set(value)) < len(value)):
-                raise ConfigError(
-                    f"{path}{name}: {value!r} names no column, or one twice; name the right one"
-                )
+                refuse(f"{path}{name}: {value!r} names no column, or one twice; name the right one")
         taken = {*REAL_COLUMNS, *SYNTHETIC_COLUMNS, *PARTS, "caption"}
         for name in self.attributes:
             if name in taken or not name.isidentifier():
-                raise ConfigError(
+                refuse(
                     f"{path}attributes: {name!r} cannot be the name of an attribute; take one of letters, "
                     f"digits and _ that is not {', '.join(sorted(taken))}"
                 )

@@ -37,7 +37,8 @@ from skindiff.corpora.table_corpus.guess import Guess, guess, refuse_open, said_
 from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles, find_images
 from skindiff.corpora.table_corpus.presets import PRESETS, refuse_unknown_preset
 from skindiff.corpora.table_corpus.sources import Source, find_source
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -85,20 +86,20 @@ class TableConfig:
         labels = [label for many in merged for label in many]
         for kind in (names, labels):
             if repeated := [name for name, count in Counter(kind).items() if count > 1]:
-                raise ConfigError(f"{path}classes: {repeated[0]!r} is named twice; name it once")
+                refuse(f"{path}classes: {repeated[0]!r} is named twice; name it once")
         if self.classes is not None and (
             not names or (isinstance(self.classes, dict) and not all(self.classes.values()))
         ):
-            raise ConfigError(f"{path}classes: a class without labels; name its labels or leave it out")
+            refuse(f"{path}classes: a class without labels; name its labels or leave it out")
         unknown = [name for name in self.skin_types or () if name not in SKIN_TYPES]
         if unknown or self.skin_types == []:
-            raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
+            refuse(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
         if self.encoding is not None and not check_encoding(self.encoding):
-            raise ConfigError(
+            refuse(
                 f"{path}encoding: {self.encoding!r} is no encoding of text; use one such as cp1252 or latin-1"
             )
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise ConfigError(f"{path}delimiter: {self.delimiter!r} is not one character, such as ;")
+            refuse(f"{path}delimiter: {self.delimiter!r} is not one character, such as ;")
 
     def idle(self) -> dict[str, str]:
         """Return the settings of other sources than the one at hand, which change nothing."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from skindiff.corpora.table_corpus.columns import ColumnsConfig
-from skindiff.errors import ConfigError
 from skindiff.foreign import refuse_unlike
 from skindiff.foreign_yaml import read_yaml
+from skindiff.wrong_settings import refuse
 
 FOLDER = Path(__file__).parent / "presets"
 
@@ -82,4 +82,4 @@ def refuse_unknown_preset(name: str, setting: str) -> None:
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         meant = f"did you mean {near[0]!r}?" if near else "skindiff data list shows all"
-        raise ConfigError(f"{setting}: {name!r} is no preset; {meant}")
+        refuse(f"{setting}: {name!r} is no preset; {meant}")
