@@ -1,10 +1,10 @@
-"""Skin-type transfer by Stable Diffusion: does it help the skin types that have too few images?
+"""Transfer by Stable Diffusion: does it help the skin types, or what else is scarce, with too few images?
 
     accelerate launch recipes/fitz_lora.py     # smoke: what is bundled, minutes, no network
     accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/paper.yaml \
         --corpus.fitzpatrick17k.data_dir DIR     # the published settings, on a GPU
 
-Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority images to minority skin types
+Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority images to the minority
 (img2img), trains classifiers on real / syn / real+syn and two controls, and reports with intervals whether
 the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 """
@@ -30,6 +30,7 @@ from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.study import Study, all_studies, open_run, read_corpus
+from skindiff.synthesis.asked import idle_of_attribute, refuse_other_targets
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import (
     FurtherGenerator,
@@ -68,18 +69,25 @@ class FitzLoraConfig(ComparisonConfig):
         check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
         for name, further in self.further_generators.items():
             further.validate(f"{path}further_generators.{name}.")
+            if further.synthesis:
+                refuse_other_targets(
+                    further.synthesis, self.corpus.attribute, f"{path}further_generators.{name}."
+                )
+        refuse_other_targets(self.synthesis, self.corpus.attribute, path)
 
     def idle(self) -> dict[str, str]:
         """Return the settings that the strategies overrule, or have no use for."""
-        return idle_of_strategies(self.strategies)
+        return idle_of_strategies(self.strategies) | idle_of_attribute(self.corpus.attribute)
 
     def generators(self) -> list[tuple[str | None, GeneratorConfig, SynthesisConfig]]:
         """Return the name (None for the first), trainings and synthesis settings of every generator."""
-        first = (None, self.generator, self.synthesis)
-        rest = self.further_generators.items()
+        aimed, rest = partial(SynthesisConfig.aimed, attribute=self.corpus.attribute), self.further_generators
         return [
-            first,
-            *((name, own.beside(self.generator), own.synthesis or self.synthesis) for name, own in rest),
+            (None, self.generator, aimed(self.synthesis)),
+            *(
+                (name, own.beside(self.generator), aimed(own.synthesis or self.synthesis))
+                for name, own in rest.items()
+            ),
         ]
 
 
@@ -111,6 +119,7 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
         made_with = {
             "base": model_revision(trainings.model, trainings.revision),  # wherever it lies
             "words": trainings.textual_inversion, "lora": trainings.lora, "drawing": drawing,
+            **config.corpus.attribute.record(),
         }  # fmt: skip
         for strategy in config.strategies:
             make = partial(transferred, study, trainings, drawing, strategy)
@@ -143,8 +152,10 @@ def main(config: FitzLoraConfig) -> Path:
     paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
     # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
-    published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
-    about = About("fitz_lora", TITLE, config.split.scenario, published, transfer_notes(config.split.preset))
+    skin = config.corpus.attribute.is_skin_tone  # which the paper is about
+    published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1) if skin else ()
+    title = TITLE if skin else f"Transfer by {config.corpus.attribute.name}: does it help the minority?"
+    about = About("fitz_lora", title, config.split.scenario, published, transfer_notes(config.split.preset))
     report = skindiff.evaluate(
         corpus, splits, synthetic[:count], output_dir=run, about=about,
         published=paper, recorded=RecordedCells.beside(__file__, config.recorded),

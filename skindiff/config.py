@@ -90,7 +90,7 @@ def parse_config(
             for file in _values(given, f"--{group}")
             if Path(file).exists()
         ]
-        refuse_old_names(given, read, list(setting_types(known)))
+        refuse_old_names(given, [*read, *({part: own} for part, own in parts)], list(setting_types(known)))
         contents = [*(("", content) for content in read), *parts]
         for part, content in contents:
             _refuse_files(content, known, f"{part}." if part else "")

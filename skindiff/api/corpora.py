@@ -1,11 +1,13 @@
 """Corpora and splits, from a notebook."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
 from skindiff.api.calls import Home, configured
+from skindiff.corpora.attribute import Attribute
 from skindiff.corpora.parts import PartsConfig, Protocol
 from skindiff.corpora.registry import (
     CORPORA,
@@ -46,6 +48,7 @@ def load_corpus(
     image_size: int = 64,
     audit: bool = True,
     cache_dir: str | Path | None = None,
+    attribute: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Corpus:
     """Read a corpus: every image decoded, upright, square and of one size, each with its group.
@@ -54,6 +57,9 @@ def load_corpus(
         >>> corpus = skindiff.load_corpus("phantom", images_per_class={"I": 12, "VI": 10})
         >>> corpus = skindiff.load_corpus("photos", metadata="photos/clinic.csv", image_size=128)
         >>> corpus = skindiff.load_corpus("clinic", columns={"label": "diagnosis", "patient": "patient_nr"})
+        >>> corpus = skindiff.load_corpus(
+        ...     "photos", attribute={"column": "sex", "majority": ["male"], "minority": ["female"]}
+        ... )
         >>> corpus.class_names, len(corpus.dataset), corpus.warnings
 
     Args:
@@ -63,6 +69,8 @@ def load_corpus(
         image_size: side in pixels of the centre square that is kept of each image.
         audit: look for near-duplicates first, and keep each cluster on one side of every split.
         cache_dir: folder of the resized images; by default a temporary one, deleted with the corpus.
+        attribute: what is scarce: settings of :class:`~skindiff.corpora.attribute.Attribute`. Skin types when
+            left out, I and II the majority, V and VI the minority.
         settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions``, ``columns`` or
             ``skin_types``; ``skindiff data check DIR`` says which a folder needs.
 
@@ -81,6 +89,7 @@ def load_corpus(
     own = entry.config_class(**given)
     home = Home(cache_dir)
     config = CorpusConfig(name=name, image_size=image_size, audit=audit, cache_dir=str(home.path))
+    config.attribute = configured(Attribute(), attribute or {})
     setattr(config, name, configured(own, settings))
     with undisturbed():
         corpus = prepare_corpus(config, home.path)
@@ -97,8 +106,8 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
 
     Args:
         corpus: of :func:`load_corpus`.
-        protocol: ``fractions`` of each class; a ``scenario`` of skin types (Wang et al. 2024); ``few_shot``;
-            the ``official`` parts of MedMNIST or of a table; ``held_out`` sites or times of a table; a
+        protocol: ``fractions`` of each class; a ``scenario`` of the corpus' attribute, such as skin types (Wang et al.
+            2024); ``few_shot``; the ``official`` parts of MedMNIST or of a table; ``held_out`` sites or times of a table; a
             ``subset`` of MedMNIST's parts; or ``everything`` to train on.
         seed: of the split.
         settings: of the protocol: see :class:`~skindiff.corpora.few_shot.FractionSplitConfig`,
@@ -112,4 +121,6 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
     parts = PartsConfig(protocol=protocol, seed=seed)
     if protocol != "everything":
         refuse_unstated(corpus)
-    return configured(parts, {protocol: settings} if settings else {}).split(corpus.dataset)
+    return configured(parts, {protocol: settings} if settings else {}).split(
+        corpus.dataset, corpus.attribute
+    )

@@ -42,7 +42,7 @@ class CorpusSettings(StudyConfig):
         """
         if self.scores and self.split.protocol != "everything":
             refuse_unstated(corpus)
-        return self.split.split(corpus.dataset)
+        return self.split.split(corpus.dataset, corpus.attribute)
 
 
 def open_study(config: CorpusSettings, *products: str) -> Study:

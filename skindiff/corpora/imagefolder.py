@@ -48,8 +48,8 @@ class ImageFolderConfig:
     data_dir: str
     """Folder with one folder of images per class."""
     metadata: str | None = None
-    """Table with file_name (class/name.jpg) and, as known, skin_type and group_id; data_dir/metadata.csv (or
-    .tsv, .jsonl, .parquet, .xlsx) if left out and there."""
+    """Table with file_name (class/name.jpg) and, as known, skin_type, group_id and the columns of
+    corpus.attribute; data_dir/metadata.csv (or .tsv, .jsonl, .parquet, .xlsx) if left out and there."""
     conditions: list[str] | None = None
     """Classes to read, in the order of their codes; all, sorted by name, if left out."""
     skin_types: list[str] | None = None
@@ -69,13 +69,17 @@ class ImageFolderConfig:
             raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
 
 
-def load_imagefolder(config: ImageFolderConfig) -> LoadedCorpus:
+def load_imagefolder(config: ImageFolderConfig, attributes: Sequence[str] = ()) -> LoadedCorpus:
     """Read a folder of class folders; no image is opened.
 
     ``image_id`` is ``class/name.jpg``. ``group_id`` is that of the table if it has one, and the image id
     otherwise: images of one patient can then stand on both sides of a split, so such images are in
     ``ungrouped``. Hidden files are not seen, and rows of the table without a file are in ``missing``.
     Whatever else is given and not used (rows, columns, files, other tables) is in ``warnings``.
+
+    Args:
+        config: of the corpus.
+        attributes: further columns of its table to read, such as sex.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -85,14 +89,14 @@ def load_imagefolder(config: ImageFolderConfig) -> LoadedCorpus:
     config.validate()
     folder = Path(config.data_dir)
     if folder.is_dir():
-        return _load_folder(folder, config)
+        return _load_folder(folder, config, attributes)
     raise CorpusError(
         f"data_dir: {folder} is not a folder; give one that holds a folder of images per class, or read a "
         f"data set of the Hub by --corpus.name table --corpus.table.data_dir {config.data_dir}"
     )
 
 
-def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
+def _load_folder(folder: Path, config: ImageFolderConfig, attributes: Sequence[str]) -> LoadedCorpus:
     files = _class_files(folder)
     class_names = _choose_classes(list(files), config)
     missing: list[str] = []
@@ -102,7 +106,7 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
     warnings = _unused_files(folder, {real_path(path) for path in tables})
     if table is not None:
         known = {f"{name}/{file.name}": file for name, paths in files.items() for file in paths}
-        facts, missing, said = _read_metadata(table, known)
+        facts, missing, said = _read_metadata(table, known, attributes)
         unlisted = [image_id for image_id in known if image_id not in facts]
         warnings += table_warnings(table, len(facts) + len(missing), missing, unlisted)
         warnings += said
@@ -114,7 +118,8 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
             skin_type = read_skin_type(fact.get("skin_type", ""), "metadata", image_id)
             if config.skin_types is None or skin_type in config.skin_types:
                 group = known_text(fact.get("group_id", ""))
-                rows.append(ImageRow(file, name, skin_type, image_id, group))
+                further = {column: known_text(fact.get(column, "")) for column in attributes}
+                rows.append(ImageRow(file, name, skin_type, image_id, group, further))
     return assemble(
         rows,
         class_names,
@@ -203,13 +208,14 @@ def _squashed(header: str) -> str:
 
 
 def _read_metadata(
-    table: Path, known: dict[str, Path]
+    table: Path, known: dict[str, Path], attributes: Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
     """Return the row of each image that has one, the file names without an image, and warnings."""
-    meant = {_squashed(name): name for name in COLUMNS}
+    meant = {_squashed(name): name for name in (*COLUMNS, *attributes)}
     read: TextTable = read_listing(table, "metadata")
     read = replace(read, columns=[meant.get(_squashed(header), header) for header in read.columns])
-    refuse_absent_column(read, "file_name", "metadata", f"{table}")
+    for name in ("file_name", *attributes):
+        refuse_absent_column(read, name, "metadata", f"{table}")
     for name in COLUMNS[1:]:
         if read.columns.count(name) > 1:
             refuse_absent_column(read, name, "metadata", f"{table}")
@@ -240,9 +246,9 @@ def _read_metadata(
     warnings = [
         *read.warnings,
         *files.warnings(table.name),
-        *_ignored_columns(table.name, read.columns, COLUMNS),
+        *_ignored_columns(table.name, read.columns, (*COLUMNS, *attributes)),
     ]
     return facts, missing, warnings
 
 
-IMAGEFOLDER = CorpusEntry("imagefolder", ImageFolderConfig, load_imagefolder)
+IMAGEFOLDER = CorpusEntry("imagefolder", ImageFolderConfig, load_imagefolder, reads_attributes=True)

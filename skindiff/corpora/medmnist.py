@@ -30,7 +30,7 @@ from PIL import Image
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
-from skindiff.corpora.table import CorpusEntry, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus, several_labels
 from skindiff.errors import ConfigError, CorpusError, SplitError
 from skindiff.foreign import Malformed
 from skindiff.foreign_tables import Arrays, open_arrays
@@ -75,10 +75,7 @@ class MedMNISTConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if self.dataset == MULTI_LABEL:
-            raise ConfigError(
-                f"{path}dataset: {self.dataset} gives an image several labels at once, and a corpus has one "
-                "label per image; choose another set"
-            )
+            raise ConfigError(several_labels(f"{path}dataset", self.dataset))
         if self.dataset not in (*RGB_DATASETS, *GREY_DATASETS):
             known = ", ".join((*RGB_DATASETS, *GREY_DATASETS))
             raise ConfigError(

@@ -5,6 +5,7 @@ from typing import Literal
 
 from datasets import Dataset
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.deduplicated import deduplicated
 from skindiff.corpora.few_shot import (
     FewShotConfig,
@@ -25,7 +26,7 @@ class PartsConfig:
     """Which images are trained on, selected on and tested on; the same in every command of a study."""
 
     protocol: Protocol = "fractions"
-    """fractions of each class; a scenario of skin types; few_shot; official, the parts that MedMNIST or a
+    """fractions of each class; a scenario of corpus.attribute; few_shot; official, the parts that MedMNIST or a
     table comes in; held_out sites or times of a table; a subset of MedMNIST's parts; or everything to train
     on and nothing to test on."""
     seed: int = 0
@@ -33,7 +34,7 @@ class PartsConfig:
     fractions: FractionSplitConfig = field(default_factory=FractionSplitConfig)
     """Protocol fractions."""
     scenario: SplitConfig = field(default_factory=SplitConfig)
-    """Protocol scenario: light images to train on, dark ones to test on."""
+    """Protocol scenario: images of the majority to train on, and of the minority to test on."""
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     """Protocol few_shot: a few images of each class to train on."""
     official: OfficialConfig = field(default_factory=OfficialConfig)
@@ -53,22 +54,26 @@ class PartsConfig:
         others = {item.name for item in fields(self)} - {"protocol", "seed", self.protocol}
         return dict.fromkeys(others, f"the protocol is {self.protocol}")
 
-    def split(self, corpus: Dataset) -> Split:
+    def split(self, corpus: Dataset, attribute: Attribute = SKIN_TYPE) -> Split:
         """Return the rows of each part.
+
+        Args:
+            corpus: the table that is cut.
+            attribute: of the corpus, for a scenario.
 
         Raises:
             SplitError: the corpus cannot be cut like this, or no row is left to train on.
         """
-        split = replace(self._split(corpus), protocol=self.protocol)
+        split = replace(self._split(corpus, attribute), protocol=self.protocol)
         if not split.train:
             raise SplitError("split: no image is left to train on; check the protocol and the corpus")
         return split
 
-    def _split(self, corpus: Dataset) -> Split:
+    def _split(self, corpus: Dataset, attribute: Attribute) -> Split:
         if self.protocol == "fractions":
             return make_fraction_split(corpus, self.fractions, self.seed)
         if self.protocol == "scenario":
-            return make_split(corpus, self.scenario, self.seed)
+            return make_split(corpus, self.scenario, self.seed, attribute)
         if self.protocol == "few_shot":
             return make_few_shot_split(corpus, self.few_shot, self.seed)
         if self.protocol == "official":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from datasets import Dataset
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute, with_attributes
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
 from skindiff.corpora.ham10000 import HAM10000
@@ -104,6 +105,9 @@ class _CommonSettings:
     and where an audit_csv is given."""
     cache_dir: str | None = None
     """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
+    attribute: Attribute = field(default_factory=Attribute)
+    """What is scarce, skin types if left out: scenarios, transfers, prompts and groups of reports follow
+    it."""
 
 
 class CorpusConfig(_CommonSettings):
@@ -117,6 +121,7 @@ class CorpusConfig(_CommonSettings):
             image_size: int = 64,
             audit: bool = True,
             cache_dir: str | None = None,
+            attribute: Attribute = ...,
             **settings: Any,
         ) -> None: ...
 
@@ -129,6 +134,7 @@ class CorpusConfig(_CommonSettings):
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         corpus = find_corpus(self.name, f"{path}name")
+        self.attribute.validate(f"{path}attribute.")
         if self.own is None:
             needed = needed_settings(corpus)[0]
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
@@ -188,8 +194,8 @@ class Corpus:
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
     and is not used; ``ungrouped`` images are of unknown patients, and ``unstated`` is what has to be said
-    before rows are split or scored (:func:`refuse_unstated`). ``config`` is what it was read by, and
-    ``home`` holds its files, where it came from a call of the API.
+    before rows are split or scored (:func:`refuse_unstated`); ``attribute`` is what is scarce. ``config`` is
+    what it was read by, and ``home`` holds its files, where it came from a call of the API.
     """
 
     dataset: Dataset
@@ -199,6 +205,7 @@ class Corpus:
     warnings: list[str] = field(default_factory=list)
     ungrouped: int = 0
     unstated: str = ""
+    attribute: Attribute = SKIN_TYPE
     config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
     home: Any = field(default=None, compare=False, repr=False)
 
@@ -274,7 +281,7 @@ def prepare_corpus(
     ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
     corpus = Corpus(
         cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped,
-        loaded.unstated,
+        loaded.unstated, config.attribute,
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
@@ -313,12 +320,12 @@ def _audited(
     corpus, chosen = CORPORA[config.name], config.own
     if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is rendered, at any size
         chosen = replace(chosen, image_size=config.image_size)
-    loaded = corpus.load(chosen)
+    loaded = _read(config, chosen)
     if check is not None and not corpus.not_audited:
         check(
             Corpus(
                 loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="",
-                unstated=loaded.unstated, config=config,
+                unstated=loaded.unstated, attribute=config.attribute, config=config,
             )
         )  # fmt: skip
     if not config.audit or corpus.not_audited or chosen.audit_csv:
@@ -329,5 +336,12 @@ def _audited(
 
         audit_csv = folder / AUDIT_FILE
         write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
-        loaded = corpus.load(replace(chosen, audit_csv=str(audit_csv)))
+        loaded = _read(config, replace(chosen, audit_csv=str(audit_csv)))
     return loaded
+
+
+def _read(config: CorpusConfig, chosen: Any) -> LoadedCorpus:
+    """Read a corpus with the columns of its attribute."""
+    entry, attribute = CORPORA[config.name], config.attribute
+    loaded = entry.load(chosen, attribute.columns) if entry.reads_attributes else entry.load(chosen)
+    return with_attributes(loaded, attribute, config.name)

@@ -82,8 +82,8 @@ class CorpusEntry:
     """Dataclass of its settings with ``validate(path)``, and help texts as attribute docstrings. A field
     ``image_size`` is given the size that is kept. If images are audited, it has ``data_dir`` and
     ``audit_csv``."""
-    load: Callable[[Any], LoadedCorpus]
-    """Reads it; takes the settings."""
+    load: Callable[..., LoadedCorpus]
+    """Reads it; takes the settings, and where ``reads_attributes`` the names of further columns."""
     not_audited: str = ""
     """Why its images are not files that an audit can look at; empty where they are."""
     files: Callable[[Path], dict[str, Path]] | None = None
@@ -95,6 +95,8 @@ class CorpusEntry:
     """Whether its image ids are computed or published, and no names of a user's files."""
     channels: Callable[[Any], int] = lambda settings: 3
     """1 where its settings say that it is grey."""
+    reads_attributes: bool = False
+    """Whether it reads further columns of its table by name: those of ``corpus.attribute``."""
     licence_by: str | None = None
     """The setting on which its licence depends; its terms are then those of ``<name>/<value>``."""
 
@@ -225,12 +227,29 @@ def assemble_listed(
             f"(such as images/{missing[0]}.jpg); give the folder that holds them"
         )
     rows = [
-        ImageRow(files[image.image_id], image.label, image.skin_type, image.image_id, image.group_id)
+        ImageRow(
+            files[image.image_id], image.label, image.skin_type, image.image_id, image.group_id,
+            image.attributes,
+        )
         for image in listed
         if image.image_id in files
-    ]
+    ]  # fmt: skip
     warnings = table_warnings(table, len(listed), missing, sorted(files.keys() - set(known)))
     return assemble(rows, class_names, corpus, missing=missing, audit_csv=audit_csv, warnings=warnings)
+
+
+def several_labels(setting: str, what: str) -> str:
+    """Return why a corpus whose images have several labels at once is refused, with the way out.
+
+    Args:
+        setting: that names the labels.
+        what: the corpus or column, as the user gave it.
+    """
+    return (
+        f"{setting}: {what} gives an image several labels at once, and here an image has one: tell one label "
+        "from the rest, by a table of it with --corpus.name table, its column as corpus.table.columns.label "
+        "and that label as corpus.table.columns.positive"
+    )
 
 
 def one_class_warning(class_names: Sequence[str]) -> list[str]:

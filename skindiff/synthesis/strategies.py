@@ -174,7 +174,8 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         SynthesisError: nothing could be generated.
     """
     adapter = read_adapter(place.adapter) if place.adapter else None
-    config = replace(config, strategy=adapter.strategy if adapter else "vanilla")
+    attribute = study.corpus.attribute
+    config = replace(config, strategy=adapter.strategy if adapter else "vanilla").aimed(attribute)
     strategy, generator = f"{config.mode} {config.strategy}", name_of(place)
     train, seed, device = study.train, study.seed, study.accelerator.device
     stage = study.stage(
@@ -184,6 +185,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         generator=generator,
         rows=list(train["image_id"]),
         seed=seed,
+        **attribute.record(),
     )
     folder = stage.folder / "data"
     if not stage.done:
@@ -192,7 +194,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         tokens = adapter.subjects if adapter else {}
         write_synthetic(
             study.accelerator,
-            make_plan(train, config, seed=seed, generator=generator, tokens=tokens),
+            make_plan(train, config, seed=seed, generator=generator, tokens=tokens, attribute=attribute),
             loaded.pipeline,
             train if config.mode == "img2img" else None,
             folder,

@@ -16,6 +16,7 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch import nn
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.adapter import (
     ADAPTER_NAME,
@@ -70,7 +71,7 @@ class LoRAConfig:
     )
     """Layers of the text encoder, by the end of their names."""
     mention_tone: bool = True
-    """Name the tone of the skin in the prompts where it is known."""
+    """Name the tone of the skin, or what else corpus.attribute is, in the prompts where it is known."""
     image_size: int | None = None
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
@@ -135,6 +136,7 @@ def train_lora(
     validation: Dataset | None = None,
     base_model: str | None = None,
     latent_cache: Path | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Adapter:
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
@@ -153,6 +155,7 @@ def train_lora(
         base_model: ``id@revision`` for the record.
         latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
             default.
+        attribute: of the rows, what prompts name.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -165,8 +168,9 @@ def train_lora(
     before = learnt.before if learnt else pipeline_state(pipeline)
     pipeline.to(accelerator.device)
     task = _task(
-        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
-    )
+        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
+        latent_cache or folder,
+    )  # fmt: skip
     context = task.fingerprint(pipeline, asdict(config))
     if config.zero_terminal_snr:
         use_zero_terminal_snr(pipeline)
@@ -188,7 +192,9 @@ def train_lora(
             folder=folder,
             name=NAME,
             validate=task.validate if config.validation_examples else None,
-            on_validate=_grids(pipeline, config, tokens, dataset, folder) if config.sample_every else None,
+            on_validate=_grids(pipeline, config, tokens, attribute, dataset, folder)
+            if config.sample_every
+            else None,
             context=context,
         )
     for module in architecture_of(pipeline).networks(pipeline):
@@ -199,6 +205,7 @@ def train_lora(
         "base_model": base_model,
         "base_class": base_class,
         NAME: asdict(config),
+        **attribute.record(),
     }
     stages = [*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)]
     adapter = Adapter(folder / "adapter", tokens, config=record, log=stages, has_lora=True, before=before)
@@ -267,9 +274,10 @@ def _task(
     config: LoRAConfig,
     tables: list[Dataset],
     tokens: TokenMap,
+    attribute: Attribute,
     cache: Path,
 ) -> DenoisingTask:
-    table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
     encode = architecture.tokenise if config.train_text_encoder else architecture.encode_prompts
     prompts = encode(pipeline, table.prompts)
@@ -293,12 +301,17 @@ def _task(
 
 
 def _grids(
-    pipeline: Any, config: LoRAConfig, tokens: TokenMap, dataset: Dataset, folder: Path
+    pipeline: Any,
+    config: LoRAConfig,
+    tokens: TokenMap,
+    attribute: Attribute,
+    dataset: Dataset,
+    folder: Path,
 ) -> GridSampler:
     subjects = [tokens.subject(name) for name in dataset.features["label"].names]
     return GridSampler(
         pipeline=pipeline,
-        prompts=grid_prompts(subjects, mention_tone=config.mention_tone),
+        prompts=grid_prompts(subjects, attribute if config.mention_tone else None),
         folder=folder,
         name=NAME,
         size=training_size(pipeline, config),

@@ -1,8 +1,9 @@
 import pytest
 
+from skindiff.corpora.attribute import TONE_WORDS
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import GeneratorError
-from skindiff.generators.prompts import TONE_WORDS, prompt_for
+from skindiff.generators.prompts import prompt_for
 
 
 def test_every_skin_type_has_its_own_words() -> None:
