@@ -22,7 +22,7 @@ def draw_samples_of(drawn: Dataset, sources: Dataset | None, path: Path) -> None
         sources: the source images, by ``image_id``; each line then shows one of them.
         path: of the picture.
     """
-    names, column = drawn.features["label"].names, asked_column(drawn)
+    names, column = drawn.features["label"].names, asked_column(drawn.column_names)
     labels = list(drawn["label"])
     places = {} if sources is None else {name: row for row, name in enumerate(sources["image_id"])}
     lines = []

@@ -34,7 +34,7 @@ _LONGEST = 80
 """Characters of a column or a value: it goes into prompts, tables and file names of none."""
 _BLANK = frozenset({"", "-1", "na", "n/a", "nan", "none", "null", "unknown", "not recorded"})
 """How tables say that a cell is not recorded, in small letters."""
-_MOST = 50
+MOST_VALUES = 50
 """Values of an attribute; more would be names, not groups."""
 
 
@@ -92,7 +92,7 @@ class Attribute:
                     "name it there, or leave its bands out"
                 )
             finite = all(map(math.isfinite, edges))
-            if not 2 <= len(edges) <= _MOST or not finite or any(b <= a for a, b in pairwise(edges)):
+            if not 2 <= len(edges) <= MOST_VALUES or not finite or any(b <= a for a, b in pairwise(edges)):
                 raise ConfigError(
                     f"{path}bands: {edges} of {column} are not edges in rising order, such as [0, 30, 60]"
                 )
@@ -112,7 +112,7 @@ class Attribute:
             values = getattr(self, name)
             if values is None:
                 continue
-            if not 0 < len(values) <= _MOST or len(set(values)) < len(values):
+            if not 0 < len(values) <= MOST_VALUES or len(set(values)) < len(values):
                 raise ConfigError(f"{path}{name}: {values} must name at least one value, and each once")
             if not all(map(_is_word, values)):
                 raise ConfigError(f"{path}{name}: a value is of 1 to {_LONGEST} characters, on one line")
@@ -270,10 +270,10 @@ def with_attributes(loaded: LoadedCorpus, attribute: Attribute, where: str) -> L
             raise CorpusError(f"{setting}: {where} records no {column!r}; name a column that it has")
         before = list(dataset[column])
         cells = [_cell(cell, attribute.bands.get(column), column) for cell in before]
-        if (kinds := len(set(cells) - {None})) > _MOST:
+        if (kinds := len(set(cells) - {None})) > MOST_VALUES:
             raise CorpusError(
-                f"{setting}: {column} has {kinds} values, and groups of patients are at most {_MOST}; give "
-                "corpus.attribute.bands for numbers, or a column of fewer values"
+                f"{setting}: {column} has {kinds} values, and groups of patients are at most "
+                f"{MOST_VALUES}; give corpus.attribute.bands for numbers, or a column of fewer values"
             )
         if column == attribute.column:
             warnings += _unlisted(cells, attribute)

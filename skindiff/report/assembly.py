@@ -32,6 +32,7 @@ from skindiff.report.published.fitzpatrick import CITATION, Published
 from skindiff.report.results import Results
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
+from skindiff.synthesis.asked import asked_column
 
 logger = get_logger(__name__)
 
@@ -204,6 +205,14 @@ def _notes(results: Results, corpus: str) -> list[str]:
                 f"{row['strategy']} (seed {row['seed']}) has collapsed on "
                 f"{', '.join(diversity['collapsed'])}: its images lie less than "
                 f"{diversity['collapse_below']:.0%} as far apart as real images."
+            )
+    scarce = results.corpus.attribute
+    for label, sets in results.drawn.items():
+        asked = asked_column(sets[0][1].dataset.column_names)
+        if asked != scarce.column and any(sets[0][1].dataset[asked]):
+            notes.append(
+                f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
+                f"this study is {scarce.name}: they were not made for its minority."
             )
     for label, absent in results.undrawn().items():
         if absent:

@@ -1,7 +1,7 @@
 """What a synthesis asks for beside the class, by the attribute of the corpus: targets, and what has no
 effect."""
 
-from datasets import Dataset
+from collections.abc import Collection
 
 from skindiff.corpora.attribute import SKIN_COLUMN, Attribute
 from skindiff.errors import ConfigError
@@ -39,9 +39,11 @@ def idle_of_attribute(attribute: Attribute, prefix: str = "synthesis.") -> dict[
     return dict.fromkeys((f"{prefix}tone", f"{prefix}tone_strength", f"{prefix}tone_subject"), why)
 
 
-def asked_column(synthetic: Dataset) -> str:
-    """Return the column of synthetic images that says what was asked for beside the class: ``skin_type``, or
-    that of another attribute, which stands beside its source's."""
-    names = synthetic.column_names
+def asked_column(names: Collection[str]) -> str:
+    """Return the column of synthetic images that says what was asked for beside the class.
+
+    Args:
+        names: of their columns. That of another attribute than ``skin_type`` stands beside its source's.
+    """
     own = [name for name in names if f"source_{name}" in names and name != SKIN_COLUMN]
     return own[0] if own else SKIN_COLUMN
