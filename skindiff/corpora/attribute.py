@@ -38,7 +38,7 @@ MOST_VALUES = 50
 """Values of an attribute; more would be names, not groups."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Attribute:
     """Of what some values have too few images, and how prompts say it."""
 

@@ -61,8 +61,8 @@ _MODELS = ("model", "base_model", "weights", "network", "architecture", "archite
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
-        *_MODELS, "arm", "arms", "augment", "balance", "base_class", "budget", "by", "channels", "classes",
-        "column", "conditions", "dataset", "families", "family", "further", "generator_images",
+        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
+        "classes", "column", "conditions", "dataset", "families", "family", "further", "generator_images",
         "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class", "initialiser",
         "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types", "mode", "name",
         "optimiser", "options", "phrases", "preset", "protocol", "published_reference", "recorded",
