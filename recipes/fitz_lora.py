@@ -38,6 +38,7 @@ from skindiff.synthesis.strategies import (
     check_strategies,
     idle_of_strategies,
 )
+from skindiff.wrong_settings import judge, refuse
 
 TITLE = "Skin-type transfer: does it help the minority group?"
 
@@ -67,13 +68,20 @@ class FitzLoraConfig(ComparisonConfig):
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
         check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
+        drawings = {path: self.synthesis}
         for name, further in self.further_generators.items():
-            further.validate(f"{path}further_generators.{name}.")
-            if further.synthesis:
-                refuse_other_targets(
-                    further.synthesis, self.corpus.attribute, f"{path}further_generators.{name}."
-                )
-        refuse_other_targets(self.synthesis, self.corpus.attribute, path)
+            own = f"{path}further_generators.{name}."
+            further.validate(own)
+            drawings |= {own: further.synthesis} if further.synthesis else {}
+        for own, drawing in drawings.items():
+            judge(partial(refuse_other_targets, drawing, self.corpus.attribute), own)
+        scarce, primary = self.corpus.attribute, self.experiment.primary
+        tested = [scarce.minority_group, *([scarce.majority_group] if self.split.scenario == "i" else [])]
+        if primary and primary.test_group not in (None, *tested):
+            refuse(
+                f"{path}experiment.primary.test_group: {primary.test_group!r} is not tested in scenario "
+                f"{self.split.scenario} of {scarce.name}; give {' or '.join(tested)}, or null"
+            )
 
     def idle(self) -> dict[str, str]:
         """Return the settings that the strategies overrule, or have no use for."""

@@ -39,6 +39,7 @@ from skindiff.classification.probe import ProbeConfig
 from skindiff.corpora.attribute import Attribute
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
+from skindiff.wrong_settings import refuse
 
 ARMS = ("real", "syn", "real+syn", "real+duplicates", "real+colour")
 """Every arm by its rows, in the order of a report."""
@@ -163,10 +164,11 @@ def refuse_tone_arms(arms: Sequence[str], attribute: Attribute, setting: str) ->
         attribute: of the corpus.
         setting: that lists the arms.
     """
-    of_tone = [arm for arm in map(parse_arm, arms) if arm.rows == "real+colour" or arm.kept == "tone"]
+    known = [parse_arm(name) for name in arms if is_arm(name)]
+    of_tone = [arm for arm in known if arm.rows == "real+colour" or arm.kept == "tone"]
     if of_tone and not attribute.is_skin_tone:
-        rest = [name for name in arms if parse_arm(name) not in of_tone]
-        raise ConfigError(
+        rest = [arm.name for arm in known if arm not in of_tone]
+        refuse(
             f"{setting}: {of_tone[0].name!r} is about skin types, and corpus.attribute.column is "
             f"{attribute.column}; leave it out, as in [{', '.join(rest)}]"
         )

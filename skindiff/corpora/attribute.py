@@ -84,6 +84,15 @@ class Attribute:
             if not phrase.isprintable() or not phrase.strip() or len(phrase) > 2 * _LONGEST:
                 raise ConfigError(f"{path}phrases: that of {value} is empty, of several lines or too long")
 
+    @property
+    def works(self) -> bool:
+        """Whether it can work; what follows from settings that cannot is not worth saying beside them."""
+        try:
+            self.validate()
+        except ConfigError:
+            return False
+        return True
+
     def _check_bands(self, path: str) -> None:
         for column, edges in self.bands.items():
             if column == SKIN_COLUMN or column not in (self.column, *self.further):
@@ -106,7 +115,7 @@ class Attribute:
             if getattr(self, name) is None and not self.is_skin_tone:
                 raise ConfigError(
                     f"{path}{name}: not given; say which values of {self.column} are the {name}, such as "
-                    f"{path}{name} [female]"
+                    f"{path}{name} [{'male' if name == 'majority' else 'female'}]"
                 )
         for name in ("values", "majority", "minority"):
             values = getattr(self, name)

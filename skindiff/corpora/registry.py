@@ -22,6 +22,7 @@ from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.corpora.table_corpus.loader import TABLE
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
+from skindiff.wrong_settings import judge
 
 logger = logging.getLogger(__name__)
 AUDIT_FILE = "audit.csv"
@@ -134,7 +135,7 @@ class CorpusConfig(_CommonSettings):
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         corpus = find_corpus(self.name, f"{path}name")
-        self.attribute.validate(f"{path}attribute.")
+        judge(self.attribute.validate, f"{path}attribute.")
         if self.own is None:
             needed = needed_settings(corpus)[0]
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"

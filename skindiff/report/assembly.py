@@ -208,8 +208,9 @@ def _notes(results: Results, corpus: str) -> list[str]:
             )
     scarce = results.corpus.attribute
     for label, sets in results.drawn.items():
-        asked = asked_column(sets[0][1].dataset.column_names)
-        if asked != scarce.column and any(sets[0][1].dataset[asked]):
+        drawn = sets[0][1].dataset
+        asked = asked_column(drawn.column_names)
+        if asked != scarce.column and any(drawn[asked]) and any(drawn["prompt"]):
             notes.append(
                 f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
                 f"this study is {scarce.name}: they were not made for its minority."

@@ -4,8 +4,8 @@ effect."""
 from collections.abc import Collection
 
 from skindiff.corpora.attribute import SKIN_COLUMN, Attribute
-from skindiff.errors import ConfigError
 from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.wrong_settings import refuse
 
 
 def refuse_other_targets(config: SynthesisConfig, attribute: Attribute, path: str = "") -> None:
@@ -16,9 +16,11 @@ def refuse_other_targets(config: SynthesisConfig, attribute: Attribute, path: st
         attribute: whose minority the study tests.
         path: prefix of settings in error messages.
     """
+    if not attribute.works:
+        return
     aimed = config.aimed(attribute, f"{path}synthesis.")
     if other := [value for value in aimed.targets or () if value not in attribute.of_minority]:
-        raise ConfigError(
+        refuse(
             f"{path}synthesis.targets: {other[0]!r} is not in {path}corpus.attribute.minority "
             f"({', '.join(attribute.of_minority)}), which the study tests; leave synthesis.targets out, or "
             f"change {path}corpus.attribute.minority"

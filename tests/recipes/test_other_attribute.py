@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+import skindiff
 from recipes.fitz_lora import FitzLoraConfig, main
 from skindiff.classification.cells import load_cell
 from skindiff.classification.classifier_config import ClassifierConfig
@@ -26,10 +27,13 @@ from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.theme import caption, ita_strip
-from skindiff.errors import ConfigError, GeneratorError
+from skindiff.errors import ConfigError, GeneratorError, HubError
 from skindiff.generators.adapter import read_adapter
+from skindiff.generators.resolve import find_generator, load_generator
 from skindiff.hub.cards import coverage_text
 from skindiff.hub.origin import Origin, find_facts
+from skindiff.hub.push import _adapter_card
+from skindiff.hub.synthetic import _counts, _refuse_unknown_columns
 from skindiff.report.read import read_report
 from skindiff.synthesis.writer import load_synthetic
 from tests.recipes.tiny_study import tiny_study
@@ -144,12 +148,34 @@ def test_the_prompts_of_training_named_it(adapter: Path) -> None:
     assert yaml.safe_load((adapter / "config.yaml").read_text())["attribute"]["column"] == "sex"
 
 
+def test_a_notebook_generates_by_it(adapter: Path, model: Path) -> None:
+    generator = load_generator(find_generator(str(adapter), base_model=str(model)))
+    made = skindiff.generate(generator, ["nodule"], images=1, steps=2)
+    assert list(made.dataset["sex"]) == ["male", "female"]
+    assert made.dataset[1]["prompt"].endswith("on the skin of a woman")
+    with pytest.raises(ConfigError, match="targets: 'V' is none of the values of sex male, female"):
+        skindiff.generate(generator, ["nodule"], ["V"], images=1, steps=2)
+
+
 def test_cards_say_it(study: FitzLoraConfig, adapter: Path) -> None:
     origin = Origin(corpora=["imagefolder"], corpus_licence="cc-by-4.0")
     facts = find_facts(origin, Path(study.output_dir), "cc-by-4.0")
     told = coverage_text(facts)
     assert "majority sex male; minority sex female" in told
     assert "Recall of the tested classifiers by sex" in told
+    read = read_adapter(adapter)
+    card = _adapter_card("me/it", read, find_facts(replace(origin, base_model="me/base"), adapter, "mit"))
+    assert card.what.endswith("Its prompts name the sex: male, female.")
+    assert "on the skin of a woman" in card.usage
+
+
+def test_pushed_images_keep_its_columns_and_no_others(study: FitzLoraConfig) -> None:
+    drawn = load_synthetic(next(Path(study.output_dir).glob("stages/synthesis-*/data")))
+    _refuse_unknown_columns(drawn)
+    assert "Images by class and the sex that was asked for" in _counts(drawn, ["nodule", "ring"])
+    named = drawn.add_column("patient", ["x"] * len(drawn))
+    with pytest.raises(HubError, match="the column 'patient' is not a column"):
+        _refuse_unknown_columns(named)
 
 
 def test_the_demo_offers_it(adapter: Path, model: Path, clinic: Path) -> None:
@@ -197,6 +223,12 @@ def test_settings_that_contradict_it_are_refused() -> None:
         ConfigError, match=r"^synthesis.targets: 'I' is not in corpus.attribute.minority \(V, VI\)"
     ):
         parse_config(FitzLoraConfig, ["--synthesis.targets", "[I]"], default=SMOKE)
+    with pytest.raises(
+        ConfigError, match=r"^experiment.primary.test_group: 'dark' is not tested .* give minority"
+    ):
+        asked("--experiment.primary.test_group", "dark")
+    with pytest.raises(ConfigError, match=r"^3 settings .* corpus.attribute.majority: not given"):
+        parse_config(FitzLoraConfig, ["--corpus.attribute.column", "sex"], default=SMOKE)
     for name in ("minority", "majority"):
         said = rf"^split.{name}_types: this setting is corpus.attribute.{name} now"
         with pytest.raises(ConfigError, match=said):
