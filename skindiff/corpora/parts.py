@@ -26,8 +26,8 @@ class PartsConfig:
     """Which images are trained on, selected on and tested on; the same in every command of a study."""
 
     protocol: Protocol = "fractions"
-    """fractions of each class; a scenario of corpus.attribute; few_shot; official, the parts that MedMNIST or a
-    table comes in; held_out sites or times of a table; a subset of MedMNIST's parts; or everything to train
+    """fractions of each class; a scenario of corpus.attribute; few_shot; official, the parts that MedMNIST or
+    a table comes in; held_out sites or times of a table; a subset of MedMNIST's parts; or everything to train
     on and nothing to test on."""
     seed: int = 0
     """Seed of the split."""

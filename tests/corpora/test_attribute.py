@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import skindiff
 from skindiff.corpora.attribute import SKIN_TYPE, TONE_WORDS, Attribute, recorded_attribute, with_attributes
 from skindiff.corpora.ham10000 import Ham10000Config
 from skindiff.corpora.registry import CorpusConfig, prepare_corpus
@@ -164,3 +165,17 @@ def test_a_real_csv_has_the_columns(real_data: Path, tmp_path: Path) -> None:
     assert set(corpus.dataset["sex"]) - {None} == {"male", "female"}
     assert set(corpus.dataset["age"]) - {None} == {"0 to under 40", "40 to under 60", "60 and over"}
     assert set(corpus.dataset["skin_type"]) == {None}
+
+
+def test_a_table_of_any_columns_has_it_by_name(tmp_path: Path) -> None:
+    lines = ["picture,dx,who,gender"]
+    for number in range(8):
+        Image.new("RGB", (40, 40), (200, 20 * number, 90)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('eczema', 'acne')[number % 2]},p{number},{'FM'[number // 4]}")
+    (tmp_path / "clinic.csv").write_text("\n".join(lines))
+    table = {"file": "picture", "label": "dx", "patient": "who", "attributes": {"sex": "gender"}}
+    attribute = {"column": "sex", "majority": ["M"], "minority": ["F"]}
+    corpus = skindiff.load_corpus("table", data_dir=tmp_path, columns=table, attribute=attribute, audit=False)
+    assert sorted(corpus.dataset["sex"]) == ["F"] * 4 + ["M"] * 4
+    split = skindiff.make_split(corpus, "scenario", flexible_per_condition=1, validation_fraction=0.0)
+    assert set(corpus.dataset.select(split.test["minority"])["sex"]) == {"F"}

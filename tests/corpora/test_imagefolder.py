@@ -311,14 +311,3 @@ def test_further_columns_of_the_table_are_read_by_name(folder: Path) -> None:
     assert "columns of metadata.csv are not used: site" in corpus.warnings
     with pytest.raises(CorpusError, match=r"metadata: .* has no column 'sexe' among the 3 .*, but 'sex'"):
         load_imagefolder(ImageFolderConfig(str(folder)), ["sexe"])
-
-
-def test_a_hub_data_set_has_further_columns_and_one_label(tmp_path, monkeypatch, hub: Dataset):
-    monkeypatch.chdir(tmp_path)
-    corpus = load_imagefolder(hub_config(), ["age"])
-    assert list(corpus.dataset["age"]) == [str(age) for age in hub["age"]]
-    several = hub.add_column("signs", [["a", "b"]] * len(hub))
-    monkeypatch.setattr(imagefolder, "load_dataset", lambda *_, **__: several)
-    said = r"label_column: 'signs' of owner/name gives .* several labels at once.*corpus.table.columns.label"
-    with pytest.raises(CorpusError, match=said):
-        load_imagefolder(hub_config(label_column="signs"))
