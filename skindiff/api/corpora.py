@@ -107,8 +107,8 @@ def make_split(corpus: Corpus, protocol: Protocol = "fractions", seed: int = 0, 
     Args:
         corpus: of :func:`load_corpus`.
         protocol: ``fractions`` of each class; a ``scenario`` of the corpus' attribute, such as skin types
-            (Wang et al. 2024); ``few_shot``; the ``official`` parts of MedMNIST or of a table; ``held_out`` sites
-            or times of a table; a ``subset`` of MedMNIST's parts; or ``everything`` to train on.
+            (Wang et al. 2024); ``few_shot``; the ``official`` parts of MedMNIST or of a table; ``held_out``
+            sites or times of a table; a ``subset`` of MedMNIST's parts; or ``everything`` to train on.
         seed: of the split.
         settings: of the protocol: see :class:`~skindiff.corpora.few_shot.FractionSplitConfig`,
             :class:`~skindiff.corpora.splits.SplitConfig`, :class:`~skindiff.corpora.few_shot.FewShotConfig`.
