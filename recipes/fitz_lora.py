@@ -9,94 +9,35 @@ Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority 
 the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import skindiff
-from skindiff.api.comparison import ComparisonConfig
 from skindiff.api.promised import Promised
-from skindiff.api.published_protocol import PublishedProtocol
+from skindiff.api.published_protocol import PublishedProtocol, cut_for_ladder
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.ladder import check_ladder
+from skindiff.api.transfer_study import TransferStudyConfig
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
-from skindiff.config import check_seeds
-from skindiff.corpora.registry import Corpus
-from skindiff.corpora.splits import Split, SplitConfig
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.study import Study, all_studies, open_run, read_corpus
-from skindiff.synthesis.asked import idle_of_attribute, refuse_other_targets
 from skindiff.synthesis.plan import SynthesisConfig
-from skindiff.synthesis.strategies import (
-    FurtherGenerator,
-    GeneratorConfig,
-    check_strategies,
-    idle_of_strategies,
-)
-from skindiff.wrong_settings import judge, refuse
+from skindiff.synthesis.strategies import GeneratorConfig
 
 TITLE = "Skin-type transfer: does it help the minority group?"
 
 
 @dataclass
-class FitzLoraConfig(ComparisonConfig):
+class FitzLoraConfig(TransferStudyConfig):
     """One study of skin-type transfer, from the corpus to the report."""
 
     output_dir: str = "runs/fitz_lora"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
-    split: SplitConfig = field(default_factory=SplitConfig)
-    """Scenario and protocol."""
-    split_seeds: list[int] = field(default_factory=lambda: [0, 42, 123, 1111, 1234])
-    """Seeds of the splits; a generator is trained for each. The default are the paper's."""
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """Base model, textual inversion, LoRA."""
-    further_generators: dict[str, FurtherGenerator] = field(default_factory=dict)
-    """More generators to compare with this one, by a name for the report, such as {rank32: {lora: ...}}."""
-    strategies: list[str] = field(default_factory=lambda: ["img2img ti+lora"])
-    """Generation strategies of the paper's Table 5 whose images classifiers are trained on."""
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    """How images are generated; strategies takes the place of its strategy and mode."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
-        super().validate(path)
-        check_strategies(self.strategies, f"{path}strategies")
-        check_seeds(self.split_seeds, f"{path}split_seeds")
-        check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
-        drawings = {path: self.synthesis}
-        for name, further in self.further_generators.items():
-            own = f"{path}further_generators.{name}."
-            further.validate(own)
-            drawings |= {own: further.synthesis} if further.synthesis else {}
-        for own, drawing in drawings.items():
-            judge(partial(refuse_other_targets, drawing, self.corpus.attribute), own)
-        scarce, primary = self.corpus.attribute, self.experiment.primary
-        tested = [scarce.minority_group, *([scarce.majority_group] if self.split.scenario == "i" else [])]
-        if primary and primary.test_group not in (None, *tested):
-            refuse(
-                f"{path}experiment.primary.test_group: {primary.test_group!r} is not tested in scenario "
-                f"{self.split.scenario} of {scarce.name}; give {' or '.join(tested)}, or null"
-            )
-
-    def idle(self) -> dict[str, str]:
-        """Return the settings that the strategies overrule, or have no use for."""
-        return idle_of_strategies(self.strategies) | idle_of_attribute(self.corpus.attribute)
-
-    def generators(self) -> list[tuple[str | None, GeneratorConfig, SynthesisConfig]]:
-        """Return the name (None for the first), trainings and synthesis settings of every generator."""
-        aimed, rest = partial(SynthesisConfig.aimed, attribute=self.corpus.attribute), self.further_generators
-        return [
-            (None, self.generator, aimed(self.synthesis)),
-            *(
-                (name, own.beside(self.generator), aimed(own.synthesis or self.synthesis))
-                for name, own in rest.items()
-            ),
-        ]
 
 
 def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
@@ -135,16 +76,6 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
     return found
 
 
-def cut(config: FitzLoraConfig, corpus: Corpus) -> tuple[list[Split], list[Split]]:
-    """Return a split for each seed, and, where the ladder wants them, those of the paper's kind."""
-
-    def splits(preset: str) -> list[Split]:
-        parts = {**vars(config.split), "preset": preset}
-        return [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
-
-    return splits(config.split.preset), splits("published") if config.ladder else []
-
-
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
     for _, trainings, _ in config.generators():
@@ -152,7 +83,8 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 1. The corpus, and its splits: training, validation and test images.
     run = open_run(config)
-    corpus, (splits, cuts) = read_corpus(config.corpus, run, partial(cut, config))
+    cut = partial(cut_for_ladder, protocol="scenario", config=config)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut)
 
     # 2. What teaches the generators on each split, and transfers its training images.
     count = len(splits)

@@ -9,7 +9,7 @@ from skindiff.wrong_settings import refuse
 
 
 def refuse_other_targets(config: SynthesisConfig, attribute: Attribute, path: str = "") -> None:
-    """Raise :class:`ConfigError` if images of others than the minority are to be generated in a study of it.
+    """Raise ConfigError if images of others than the minority are to be generated in a study of it.
 
     Args:
         config: of the synthesis.
