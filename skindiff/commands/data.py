@@ -15,6 +15,7 @@ from skindiff.corpora.table_corpus.presets import PRESETS
 from skindiff.corpora.tally import by_size
 from skindiff.errors import ConfigError
 from skindiff.files import real_path, write_atomically
+from skindiff.wrong_settings import refuse
 
 WHAT = {
     "check": "say how a folder and its table are read, count what is in it, and write that down for --corpus",
@@ -42,7 +43,7 @@ class DataCheck(TableConfig):
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if not self.data_dir:
-            raise ConfigError(f"{path}data_dir is not given: name the folder that holds the images")
+            refuse(f"{path}data_dir is not given: name the folder that holds the images")
         super().validate(path)
 
 

@@ -22,6 +22,7 @@ from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
 from skindiff.synthesis.requests import DATA, draws_by_class, needs_sources
 from skindiff.training.products import RECORD, trained_on
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -70,16 +71,16 @@ class SampleCommand(CorpusSettings):
         mode: Mode = "img2img" if self.mode == "transfer" else "txt2img"
         super(SampleCommand, replace(self, synthesis=replace(self.synthesis, mode=mode))).validate(path)
         if self.groups is not None and not 0 < len(self.groups) == len(set(self.groups)):
-            raise ConfigError(f"{path}groups: {self.groups} must name at least one, and each once")
+            refuse(f"{path}groups: {self.groups} must name at least one, and each once")
         if self.mode == "transfer":
             self.corpus.attribute.refuse_unknown(self.groups or self.corpus.attribute.known, f"{path}groups")
             self.synthesis.aimed(self.corpus.attribute, f"{path}synthesis.")
         if self.images is not None and self.images < 1:
-            raise ConfigError(f"{path}images: {self.images} is below 1; give a whole number from 1")
+            refuse(f"{path}images: {self.images} is below 1; give a whole number from 1")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            raise ConfigError(f"{path}classes: {self.classes} must name at least one, and each once")
+            refuse(f"{path}classes: {self.classes} must name at least one, and each once")
         if self.mode == "transfer" and self.classes is not None:
-            raise ConfigError(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
+            refuse(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
     def idle(self) -> dict[str, str]:
         """Return the settings that the mode and other settings overrule."""

@@ -9,9 +9,9 @@ from skindiff.config import save_config
 from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import Corpus, CorpusConfig, find_corpus, refuse_unstated
 from skindiff.corpora.splits import Split
-from skindiff.errors import ConfigError
 from skindiff.runs import RunFolder
 from skindiff.study import Study, StudyConfig, open_run, read_corpus
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -29,7 +29,7 @@ class CorpusSettings(StudyConfig):
         known = {"subset": ("medmnist",), "official": ("medmnist", "table"), "held_out": ("table",)}
         names = known.get(self.split.protocol, (self.corpus.name,))
         if self.corpus.name not in names:
-            raise ConfigError(
+            refuse(
                 f"{path}split.protocol: {self.split.protocol} is of {' and '.join(names)} alone; use "
                 "fractions"
             )

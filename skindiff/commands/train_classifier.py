@@ -18,9 +18,9 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.studies import CorpusSettings, open_study, same_data
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
-from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
 from skindiff.measures.backbones import LITE0
+from skindiff.wrong_settings import refuse
 
 SCORES_FILE = "scores.json"
 _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
@@ -47,7 +47,7 @@ class _Train(CorpusSettings):
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
         if self.chosen_arm != "real" and self.synthetic is None:
-            raise ConfigError(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
+            refuse(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
 
     @property
     def chosen_arm(self) -> str:

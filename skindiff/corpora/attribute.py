@@ -18,6 +18,7 @@ from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.corpora.table import LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.foreign import Malformed, refuse_unlike
+from skindiff.wrong_settings import refuse
 
 SKIN_COLUMN = "skin_type"
 TONE_WORDS: dict[str, str] = {
@@ -67,22 +68,20 @@ class Attribute:
             columns = self.further if name == "further" else [self.column]
             for column in columns:
                 if column in _TAKEN or column.startswith("source_") or not _is_word(column):
-                    raise ConfigError(
+                    refuse(
                         f"{path}{name}: {column[:_LONGEST]!r} is no attribute of an image; name a column "
                         "such as sex, age, site or scanner"
                     )
             if len({self.column, *self.further}) < len(self.further) + 1:
-                raise ConfigError(f"{path}further: {self.further} names a column twice, or column itself")
+                refuse(f"{path}further: {self.further} names a column twice, or column itself")
         self._check_bands(path)
         self._check_values(path)
         if shared := set(self.of_majority) & set(self.of_minority):
-            raise ConfigError(
-                f"{path}minority: {', '.join(sorted(shared))} is also in majority; keep it in one"
-            )
+            refuse(f"{path}minority: {', '.join(sorted(shared))} is also in majority; keep it in one")
         for value, phrase in self.phrases.items():
             self.refuse_unknown([value], f"{path}phrases")
             if not phrase.isprintable() or not phrase.strip() or len(phrase) > 2 * _LONGEST:
-                raise ConfigError(f"{path}phrases: that of {value} is empty, of several lines or too long")
+                refuse(f"{path}phrases: that of {value} is empty, of several lines or too long")
 
     @property
     def works(self) -> bool:
@@ -96,24 +95,22 @@ class Attribute:
     def _check_bands(self, path: str) -> None:
         for column, edges in self.bands.items():
             if column == SKIN_COLUMN or column not in (self.column, *self.further):
-                raise ConfigError(
+                refuse(
                     f"{path}bands: {column!r} is no column of numbers among {path}column and {path}further; "
                     "name it there, or leave its bands out"
                 )
             finite = all(map(math.isfinite, edges))
             if not 2 <= len(edges) <= MOST_VALUES or not finite or any(b <= a for a, b in pairwise(edges)):
-                raise ConfigError(
-                    f"{path}bands: {edges} of {column} are not edges in rising order, such as [0, 30, 60]"
-                )
+                refuse(f"{path}bands: {edges} of {column} are not edges in rising order, such as [0, 30, 60]")
 
     def _check_values(self, path: str) -> None:
         fixed = self.is_skin_tone or self.column in self.bands
         if fixed and self.values is not None:
             told = "I to VI" if self.is_skin_tone else ", ".join(self.known)
-            raise ConfigError(f"{path}values: those of {self.column} are {told}; leave the setting out")
+            refuse(f"{path}values: those of {self.column} are {told}; leave the setting out")
         for name in ("majority", "minority"):
             if getattr(self, name) is None and not self.is_skin_tone:
-                raise ConfigError(
+                refuse(
                     f"{path}{name}: not given; say which values of {self.column} are the {name}, such as "
                     f"{path}{name} [{'male' if name == 'majority' else 'female'}]"
                 )
@@ -122,9 +119,9 @@ class Attribute:
             if values is None:
                 continue
             if not 0 < len(values) <= MOST_VALUES or len(set(values)) < len(values):
-                raise ConfigError(f"{path}{name}: {values} must name at least one value, and each once")
+                refuse(f"{path}{name}: {values} must name at least one value, and each once")
             if not all(map(_is_word, values)):
-                raise ConfigError(f"{path}{name}: a value is of 1 to {_LONGEST} characters, on one line")
+                refuse(f"{path}{name}: a value is of 1 to {_LONGEST} characters, on one line")
             self.refuse_unknown(values, f"{path}{name}")
 
     def refuse_unknown(self, values: Sequence[str], setting: str) -> None:

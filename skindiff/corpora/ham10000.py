@@ -11,7 +11,8 @@ from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
 from skindiff.corpora.table import CorpusEntry, ListedImage, LoadedCorpus, assemble_listed, read_csv
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
+from skindiff.wrong_settings import refuse
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 """The seven values of the column ``dx``: actinic keratoses, basal cell carcinoma, benign keratosis-like
@@ -37,11 +38,11 @@ class Ham10000Config:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if not self.classes:
-            raise ConfigError(f"{path}classes: the list is empty; name at least one diagnosis")
+            refuse(f"{path}classes: the list is empty; name at least one diagnosis")
         if repeated := [name for name, count in Counter(self.classes).items() if count > 1]:
-            raise ConfigError(f"{path}classes: {repeated[0]!r} is named twice; name it once")
+            refuse(f"{path}classes: {repeated[0]!r} is named twice; name it once")
         if unknown := [name for name in self.classes if name not in DIAGNOSES]:
-            raise ConfigError(f"{path}classes: {unknown[0]!r} is unknown; choose from {', '.join(DIAGNOSES)}")
+            refuse(f"{path}classes: {unknown[0]!r} is unknown; choose from {', '.join(DIAGNOSES)}")
 
 
 def load_ham10000(config: Ham10000Config, attributes: Sequence[str] = ()) -> LoadedCorpus:

@@ -23,8 +23,9 @@ from typing import Any, Literal
 from datasets import ClassLabel, Dataset
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
-from skindiff.errors import ConfigError, SplitError
+from skindiff.errors import SplitError
 from skindiff.seeding import derive_seed
+from skindiff.wrong_settings import refuse
 
 COLUMNS = ("label", "image_id", "group_id")
 """What a split reads of a table, beside the column of the attribute."""
@@ -47,13 +48,13 @@ class SplitConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
         if self.scenario not in ("i", "ii", "iii"):
-            raise ConfigError(f'{path}scenario: {self.scenario!r} is unknown; use "i", "ii" or "iii"')
+            refuse(f'{path}scenario: {self.scenario!r} is unknown; use "i", "ii" or "iii"')
         if self.preset not in ("grouped", "published"):
-            raise ConfigError(f'{path}preset: {self.preset!r} is unknown; use "grouped" or "published"')
+            refuse(f'{path}preset: {self.preset!r} is unknown; use "grouped" or "published"')
         if self.flexible_per_condition < 1:
-            raise ConfigError(f"{path}flexible_per_condition: {self.flexible_per_condition} is below 1")
+            refuse(f"{path}flexible_per_condition: {self.flexible_per_condition} is below 1")
         if not 0 <= self.validation_fraction <= 0.5:
-            raise ConfigError(
+            refuse(
                 f"{path}validation_fraction: {self.validation_fraction} is outside 0 to 0.5; the paper has 0"
             )
 

@@ -14,7 +14,6 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.config import validate_parts
-from skindiff.errors import ConfigError
 from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
@@ -25,6 +24,7 @@ from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
+from skindiff.wrong_settings import refuse
 
 logger = get_logger(__name__)
 
@@ -75,7 +75,7 @@ class FurtherGenerator:
     def validate(self, path: str = "") -> None:
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         if self.revision and not self.model:
-            raise ConfigError(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
+            refuse(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
         validate_parts(self, path)
 
     def beside(self, first: GeneratorConfig) -> GeneratorConfig:
@@ -91,11 +91,9 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
     """Raise :class:`ConfigError` if one is not among :data:`STRATEGIES`, none is given, or one twice."""
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
-        raise ConfigError(
-            f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}"
-        )
+        refuse(f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}")
     if len(set(strategies)) < len(strategies):
-        raise ConfigError(f"{path}: {strategies} names a strategy twice; name each once")
+        refuse(f"{path}: {strategies} names a strategy twice; name each once")
 
 
 def idle_of_strategies(strategies: Sequence[str]) -> dict[str, str]:

@@ -44,6 +44,7 @@ from skindiff.training.merged_lora import merged_updates
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
+from skindiff.wrong_settings import refuse
 
 NAME = "lora"
 
@@ -95,17 +96,17 @@ class LoRAConfig:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.rank < 1:
-            raise ConfigError(f"{path}rank is {self.rank}: set it to at least 1")
+            refuse(f"{path}rank is {self.rank}: set it to at least 1")
         if not 0 < self.alpha < float("inf"):
-            raise ConfigError(f"{path}alpha is {self.alpha}: set it above 0, such as {path}rank={self.rank}")
+            refuse(f"{path}alpha is {self.alpha}: set it above 0, such as {path}rank={self.rank}")
         for name in ("dropout", "prompt_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         if not 0 <= self.min_snr_gamma < float("inf"):
-            raise ConfigError(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+            refuse(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
         for name in ("targets", "text_encoder_targets"):
             if not getattr(self, name):
-                raise ConfigError(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
+                refuse(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
 
 
 def paper_lora() -> LoRAConfig:

@@ -18,7 +18,7 @@ from datasets import Dataset
 from torch import nn
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
-from skindiff.errors import ConfigError, TrainingError
+from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, text_home
@@ -36,6 +36,7 @@ from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
+from skindiff.wrong_settings import refuse
 
 NAME = "textual_inversion"
 WORD = "word"
@@ -81,9 +82,9 @@ class TextualInversionConfig:
         """Raise a :class:`ConfigError` that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.vectors < 1:
-            raise ConfigError(f"{path}vectors is {self.vectors}: set it to at least 1")
+            refuse(f"{path}vectors is {self.vectors}: set it to at least 1")
         if self.one_by_one and not self.steps_per_condition:
-            raise ConfigError(
+            refuse(
                 f"{path}one_by_one learns each word for {path}loop.steps={self.loop.steps} steps: set {path}"
                 "steps_per_condition to true, or one_by_one to false"
             )

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skindiff.classification.cells import Cell, CellKey
 from skindiff.classification.contrasts import references_of
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
 from skindiff.evaluation.fairness.rows import (
     FairnessArm,
@@ -35,6 +34,7 @@ from skindiff.evaluation.statistics.rows import Difference
 from skindiff.evaluation.statistics.summary import nearest_reference
 from skindiff.renamed import in_streams
 from skindiff.seeding import numpy_generator
+from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
 PlaceT = TypeVar("PlaceT")
@@ -53,16 +53,14 @@ class FairnessConfig:
     """Groups on the other side of the gap."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if self.smallest < 1:
-            raise ConfigError(f"{path}smallest: {self.smallest} is below 1; 10 is usual")
+            refuse(f"{path}smallest: {self.smallest} is below 1; 10 is usual")
         for name, other in (("advantaged", "disadvantaged"), ("disadvantaged", "advantaged")):
             if getattr(self, other) and not getattr(self, name):
-                raise ConfigError(f"{path}{name}: is empty; name at least one group")
+                refuse(f"{path}{name}: is empty; name at least one group")
         if shared := set(self.advantaged) & set(self.disadvantaged):
-            raise ConfigError(
-                f"{path}disadvantaged: {', '.join(sorted(shared))} is also in advantaged; keep it in one"
-            )
+            refuse(f"{path}disadvantaged: {', '.join(sorted(shared))} is also in advantaged; keep it in one")
 
 
 @dataclass(frozen=True)
