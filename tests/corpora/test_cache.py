@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 import skindiff.corpora.cache as cache
 from skindiff.corpora.cache import pixels, resize_to_cache
+from skindiff.corpora.crops import Crop
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, CorpusError
 
@@ -57,7 +58,7 @@ def test_images_become_square_rgb_and_the_columns_stay(tmp_path):
 
 def test_stretch_keeps_the_whole_picture(tmp_path):
     source = corpus([photograph(0)])
-    stretched = resize_to_cache(source, 16, tmp_path, crop="stretch")
+    stretched = resize_to_cache(source, 16, tmp_path, crop=Crop("stretch"))
     expected = photograph(0).resize((16, 16), Image.Resampling.LANCZOS)
     assert np.array_equal(pixels(stretched.dataset)[0], np.asarray(expected))
     assert stretched.fingerprint != resize_to_cache(source, 16, tmp_path).fingerprint
