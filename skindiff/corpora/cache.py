@@ -239,7 +239,7 @@ def _build(
                         continue
                     kept.append(number)
                     images.append({"bytes": result.png, "path": None})
-                    if crop is not CENTRE:
+                    if crop.kind != "centre":
                         frames[image_id] = result.frame
                     log.add(image_id, result.reading)
                 if kept:
