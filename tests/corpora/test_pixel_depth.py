@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -10,41 +9,11 @@ from PIL import Image
 
 from skindiff.corpora.pixel_notes import ImageRefused, ReadingLog
 from skindiff.corpora.pixel_reader import read_pixels, reading_key
+from tests.corpora.image_bytes import chunk, png, significant, tiff
 
-tifffile = pytest.importorskip("tifffile")
 RAMP = np.array([[0, 128, 129, 25_700, 32_768, 65_407, 65_535]], np.uint16)
 IN_EIGHT = [0, 0, 1, 100, 128, 255, 255]
 """128 * 255 / 65535 = 0.498, 129 * 255 / 65535 = 0.502, and 65,407 is 254.502."""
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(samples: np.ndarray, *chunks: bytes) -> bytes:
-    """Return samples of 16 bits, (height, width, channels), as a PNG."""
-    height, width, channels = samples.shape
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + head
-        + b"".join(chunks)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
-def significant(*bits: int) -> bytes:
-    return chunk(b"sBIT", bytes(bits))
-
-
-def tiff(samples: np.ndarray, **options: object) -> bytes:
-    stream = io.BytesIO()
-    photometric = options.pop("photometric", "rgb" if samples.ndim == 3 else "minisblack")
-    tifffile.imwrite(stream, samples, photometric=photometric, **options)
-    return stream.getvalue()
 
 
 def shown(content: bytes, bit_depth: int | None = None) -> np.ndarray:

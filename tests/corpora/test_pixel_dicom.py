@@ -10,44 +10,10 @@ from PIL import Image
 from skindiff.corpora.pixel_notes import ImageRefused, TooManyPixels
 from skindiff.corpora.pixel_reader import read_pixels
 from tests.corpora.colour_profiles import display_p3, encoded
+from tests.corpora.image_bytes import PATIENT, dicom
 
 pydicom = pytest.importorskip("pydicom")
-from pydicom.dataset import FileMetaDataset  # noqa: E402
-from pydicom.uid import (  # noqa: E402
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGLSLossless,
-    RLELossless,
-)
-
-NAME = "Doe^Jane"
-
-
-def dicom(values: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, **tags: object) -> bytes:
-    """Return values, (height, width) or with colours last, as the pixels of a patient's file."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = syntax
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.77.1.4", "1.2.3"
-    found = pydicom.Dataset()
-    found.file_meta = meta
-    found.PatientName, found.PatientID = NAME, "1234"
-    bits = 8 * values.dtype.itemsize
-    found.Rows, found.Columns = values.shape[:2]
-    found.SamplesPerPixel = 3 if values.ndim == 3 else 1
-    found.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
-    if values.ndim == 3:
-        found.PlanarConfiguration = 0
-    found.BitsAllocated = found.BitsStored = bits
-    found.PixelRepresentation = int(values.dtype.kind == "i")
-    for name, value in tags.items():
-        setattr(found, name, value)
-    found.HighBit = found.BitsStored - 1
-    if "PixelData" not in found:
-        found.PixelData = values.tobytes()
-    stream = io.BytesIO()
-    pydicom.dcmwrite(stream, found, enforce_file_format=True)
-    return stream.getvalue()
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, RLELossless  # noqa: E402
 
 
 def shown(content: bytes) -> list[int]:
@@ -145,7 +111,7 @@ def test_nothing_of_the_patient_is_said_and_the_size_is_judged_first(
     content = dicom(values)
     with pytest.raises(TooManyPixels, match="8 x 6 pixels, and at most 40"):
         read_pixels(content, most_pixels=40)
-    strange = dicom(values, PhotometricInterpretation=NAME)
+    strange = dicom(values, PhotometricInterpretation=PATIENT)
     caplog.clear()
     recwarn.clear()
     for broken in (content[:-20], content[:200], strange, bytes(128) + b"DICM"):

@@ -25,6 +25,7 @@ from tests.corpora.colour_profiles import (
     srgb_curve,
 )
 from tests.corpora.colour_profiles import profile as icc
+from tests.corpora.image_bytes import chunk
 
 GREEN, RED, GREY, CLEAR_GREEN = (0, 200, 0), (200, 0, 0), (100, 100, 100), (0, 200, 0, 128)
 LOSSY = {"JPEG", "AVIF"}
@@ -202,10 +203,6 @@ def test_further_pages_and_frames_are_counted() -> None:
     pages[0].save(two, "MPO", save_all=True, append_images=pages[1:2])
     assert not read_pixels(two.getvalue()).notes  # telephones write previews there
     assert reading_key(two.getvalue(), None) == ""
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def test_a_bomb_is_refused_by_its_header_in_our_words() -> None:
