@@ -55,7 +55,7 @@ def read_image(path: str | Path, *, bit_depth: int | None = None) -> Image.Image
         raise CorpusError(f"path: {path} cannot be read as an image ({error}); check the file") from error
     log = ReadingLog()
     log.add(Path(file).name, reading)
-    for said in log.warnings(bit_depth):
+    for said in log.warnings():
         logger.warning("%s", said)
     return reading.image
 

@@ -35,7 +35,7 @@ CACHE_VERSION = 1
 """Part of the fingerprint; raise it whenever the same file would be turned into other pixels or columns."""
 QUARANTINE_FILE = "quarantined.json"
 READING_FILE = "reading.json"
-"""Warnings and frames; only where there are any."""
+"""Warnings, frames and the number of images of 16 bits; only where there are any."""
 STORED_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 """The Arrow type behind ``datasets.Image``."""
 BATCH = 128
@@ -113,7 +113,10 @@ def resize_to_cache(
         for image_id, (left, top, side, shown) in said.get("frames", {}).items()
     }
     dataset = load_from_disk(str(folder))
-    return CachedCorpus(dataset, quarantined, fingerprint, said.get("warnings", []), frames)
+    warnings = said.get("warnings", [])
+    if bit_depth is not None and not said.get("deep"):
+        warnings.append(f"corpus.bit_depth ({bit_depth}) changes nothing: no image has 16 bits a channel")
+    return CachedCorpus(dataset, quarantined, fingerprint, warnings, frames)
 
 
 def _remove_damaged(folder: Path) -> None:
@@ -259,7 +262,7 @@ def _build(
         built = Path(temporary) / "built"
         Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(str(built))
         (built / QUARANTINE_FILE).write_text(json.dumps(quarantined, indent=1))
-        said = {"warnings": log.warnings(bit_depth), "frames": frames}
+        said = {"warnings": log.warnings(), "deep": log.deep, "frames": frames}
         if any(said.values()):
             (built / READING_FILE).write_text(json.dumps(said))
         (built / DONE).write_text(json.dumps({"files": hashes_of(built)}))

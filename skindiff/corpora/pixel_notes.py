@@ -55,19 +55,20 @@ class ReadingLog:
 
     _notes: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     _peaks: list[int] = field(default_factory=list)
-    _deep: int = 0
+    deep: int = 0
+    """Images of more than 8 bits a channel."""
 
     def add(self, image_id: str, reading: Reading) -> None:
         """Add an image."""
         for note in reading.notes:
             first, images, total = self._notes.get(note.text, (image_id, 0, 0))
             self._notes[note.text] = (first, images + 1, total + note.many)
-        self._deep += reading.deep
+        self.deep += reading.deep
         if reading.peak is not None:
             self._peaks.append(reading.peak)
 
-    def warnings(self, bit_depth: int | None) -> list[str]:
-        """Return a sentence for each kind of note, and those on bits that no image uses."""
+    def warnings(self) -> list[str]:
+        """Return a sentence for each kind of note, and one where no image uses the bits that it has."""
         found = [
             f"{images} image{'s' * (images > 1)} (such as {first}): {text.format(count=total)}"
             for text, (first, images, total) in self._notes.items()
@@ -78,6 +79,4 @@ class ReadingLog:
                 "black: if they were recorded with fewer bits, say so, such as by corpus.bit_depth "
                 f"{max(9, max(self._peaks).bit_length())}"
             )
-        if bit_depth is not None and not self._deep:
-            found.append(f"corpus.bit_depth ({bit_depth}) changes nothing: no image has more than 8 bits")
         return found

@@ -23,6 +23,8 @@ from skindiff.foreign import Malformed, regular_size
 MOST_PIXELS = 178_956_970
 """Of an image, by its header: 13,377 x 13,377, from where on Pillow takes it for an attack."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_SRGB_PRIMARIES = (1, 2)
+"""Codes of ITU-T H.273: those of BT.709, which are sRGB's, and not specified."""
 _COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
 """Modes of Pillow that say what is black and what is white."""
 
@@ -83,6 +85,7 @@ def reading_key(content: bytes, bit_depth: int | None) -> str:
 
 def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: int | None) -> Reading:
     notes, profile, peak = _frames_left(image), _profile(image), None
+    primaries = (image.info.get("nclx_profile") or {}).get("color_primaries", 1)
     if deep := is_deep(image):
         image, said, peak = shallow(image, again, bit_depth)
         notes += said
@@ -100,6 +103,8 @@ def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: i
         alpha = image.getchannel("A")
         image = image.getchannel("R") if grey else image.convert("RGB")
     image, said = to_srgb(image, profile)
+    if primaries not in _SRGB_PRIMARIES and not profile:
+        said.append(Note("its colours (nclx) are of other primaries than sRGB, which are not applied"))
     if alpha is not None:
         white = PILImage.new("RGB", image.size, "white")
         white.paste(image, mask=alpha)

@@ -252,6 +252,9 @@ def test_the_bit_depth_changes_deep_images_alone(tmp_path):
     plain = corpus([stored(photograph(0))])
     without, asked = (resize_to_cache(plain, 16, tmp_path, bit_depth=depth) for depth in (None, 12))
     assert without.fingerprint == asked.fingerprint
+    assert without.warnings == []
+    assert asked.warnings == ["corpus.bit_depth (12) changes nothing: no image has 16 bits a channel"]
+    assert resize_to_cache(plain, 16, tmp_path).warnings == []
     deep = corpus([stored(Image.fromarray(np.full((30, 30), 2048, np.uint16)))])
     without, asked = (resize_to_cache(deep, 16, tmp_path, bit_depth=depth) for depth in (None, 12))
     assert without.fingerprint != asked.fingerprint

@@ -124,12 +124,12 @@ def test_a_corpus_of_dark_samples_is_told_of_the_setting() -> None:
     log = ReadingLog()
     for largest in (900, 4000):
         log.add(f"image-{largest}", read_pixels(png(np.array([[[0], [largest]]], np.uint16))))
-    said = log.warnings(None)
+    said = log.warnings()
     assert said[0] == "2 images (such as image-900): samples from 0 to 65,535 become 0 to 255"
     assert "no 16-bit image has a sample above 4,000 of 65,535" in said[1]
     assert "corpus.bit_depth 12" in said[1]
     log.add("bright", read_pixels(png(np.array([[[0], [5000]]], np.uint16))))
-    assert len(log.warnings(None)) == 1
+    assert len(log.warnings()) == 1
 
 
 def test_the_key_of_a_deep_file_follows_the_depth() -> None:
