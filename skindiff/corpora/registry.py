@@ -23,7 +23,7 @@ from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.corpora.table_corpus.loader import TABLE
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
-from skindiff.wrong_settings import judge
+from skindiff.wrong_settings import judge, refuse
 
 logger = logging.getLogger(__name__)
 AUDIT_FILE = "audit.csv"
@@ -148,11 +148,11 @@ class CorpusConfig(_CommonSettings):
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         if self.crop not in CROPS:
-            raise ConfigError(f"{path}crop: {self.crop!r} is none of {', '.join(CROPS)}")
+            refuse(f"{path}crop: {self.crop!r} is none of {', '.join(CROPS)}")
         if not 0 <= self.crop_margin <= 4:
-            raise ConfigError(f"{path}crop_margin: {self.crop_margin} is outside 0 to 4 of the longer side")
+            refuse(f"{path}crop_margin: {self.crop_margin} is outside 0 to 4 of the longer side")
         if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
-            raise ConfigError(f"{path}bit_depth: {self.bit_depth} is outside 9 to 16 bits")
+            refuse(f"{path}bit_depth: {self.bit_depth} is outside 9 to 16 bits")
         corpus = find_corpus(self.name, f"{path}name")
         judge(self.attribute.validate, f"{path}attribute.")
         if self.own is None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import skindiff
 from skindiff.corpora.crops import CENTRE, Crop
 from skindiff.corpora.pixel_notes import ImageRefused
 
@@ -102,3 +103,33 @@ def test_a_mask_is_cut_around_what_is_bright(tmp_path: Path) -> None:
         with pytest.raises(ImageRefused, match=says):
             crop.square(image, 10, name)
     assert crop.key("usual") != crop.key("labels") != crop.key("absent")
+
+
+def test_a_table_gives_boxes_and_masks(tmp_path: Path) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[4:20, 8:24] = 255
+    Image.fromarray(mask).save(tmp_path / "outline.png")
+    for name in "ab":
+        picture(40, 40).save(tmp_path / f"{name}.png")
+    (tmp_path / "table.csv").write_text(
+        "file,dx,x,y,w,h,outline\na,one,8,4,16,16,outline\nb,two,20,20,16,16,outline\n"
+    )
+    columns = {
+        "file": "file",
+        "label": "dx",
+        "patient": "none",
+        "box": ["x", "y", "w", "h"],
+        "mask": "outline",
+    }
+    given = {"columns": columns, "audit": False, "crop_margin": 0.0, "image_size": 16}
+    boxed, masked = (skindiff.load_corpus(tmp_path, crop=crop, **given) for crop in ("box", "mask"))
+    whole = np.asarray(picture(40, 40))
+    for corpus, row, left, top in (
+        (boxed, 0, 8, 4),
+        (boxed, 1, 20, 20),
+        (masked, 0, 8, 4),
+        (masked, 1, 8, 4),
+    ):
+        square = np.asarray(corpus.dataset[row]["image"])
+        assert np.array_equal(square, whole[top : top + 16, left : left + 16])
+    assert boxed.fingerprint != masked.fingerprint
