@@ -1,14 +1,18 @@
 """Corpora and splits, from a notebook."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from skindiff.api.calls import Home, configured
 from skindiff.corpora.attribute import Attribute
+from skindiff.corpora.crops import CropKind
 from skindiff.corpora.parts import PartsConfig, Protocol
+from skindiff.corpora.pixel_notes import ImageRefused, ReadingLog
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.corpora.registry import (
     CORPORA,
     Corpus,
@@ -24,22 +28,36 @@ from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import at_home
 from skindiff.launch import undisturbed
 
+logger = logging.getLogger(__name__)
 
-def read_image(path: str | Path) -> Image.Image:
-    """Return a photograph as every part of skindiff sees it: upright, RGB, 8 bits a channel.
+
+def read_image(path: str | Path, *, bit_depth: int | None = None) -> Image.Image:
+    """Return a photograph as every part of skindiff sees it: upright, 8 bits a channel, sRGB, on white.
+
+    It may be JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, HEIC with ``skindiff[heic]``, and DICOM with
+    ``skindiff[dicom]``. What is to be said of it, such as a broken colour profile, is logged.
 
     Example:
         >>> skindiff.read_image("photo.jpg").size
         (600, 400)
 
+    Args:
+        path: of the file.
+        bit_depth: bits that 16-bit samples use, 9 to 16; what the file says when left out.
+
     Raises:
-        CorpusError: there is no such file, or it is no image.
+        CorpusError: there is no such file, or it is no image that can be read.
     """
+    file = at_home(path)
     try:
-        with Image.open(at_home(path)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError) as error:
+        reading = read_pixels(Path(file), bit_depth=bit_depth)
+    except ImageRefused as error:
         raise CorpusError(f"path: {path} cannot be read as an image ({error}); check the file") from error
+    log = ReadingLog()
+    log.add(Path(file).name, reading)
+    for said in log.warnings():
+        logger.warning("%s", said)
+    return reading.image
 
 
 def load_corpus(
@@ -49,6 +67,9 @@ def load_corpus(
     audit: bool = True,
     cache_dir: str | Path | None = None,
     attribute: Mapping[str, Any] | None = None,
+    crop: CropKind = "centre",
+    crop_margin: float = 0.25,
+    bit_depth: int | None = None,
     **settings: Any,
 ) -> Corpus:
     """Read a corpus: every image decoded, upright, square and of one size, each with its group.
@@ -66,11 +87,15 @@ def load_corpus(
         source: name of a corpus (``phantom``, ``fitzpatrick17k``, ``ham10000``, ``medmnist``, those of
             plugins), a folder with a folder of images per class (the corpus ``imagefolder``), or a folder
             with a table of any columns, a table, or the Hub id of a data set (the corpus ``table``).
-        image_size: side in pixels of the centre square that is kept of each image.
+        image_size: side in pixels of the square that is kept of each image.
         audit: look for near-duplicates first, and keep each cluster on one side of every split.
         cache_dir: folder of the resized images; by default a temporary one, deleted with the corpus.
         attribute: what is scarce: settings of :class:`~skindiff.corpora.attribute.Attribute`. Skin types when
             left out, I and II the majority, V and VI the minority.
+        crop: which part of each picture becomes the square: ``centre``, ``stretch``, ``pad``, ``longest``,
+            ``box`` or ``mask`` (see :class:`~skindiff.corpora.crops.Crop`).
+        crop_margin: of ``box`` and ``mask``: how much is added on each side, as a part of the longer side.
+        bit_depth: bits that 16-bit samples use; what the files say when left out.
         settings: of the corpus, such as ``data_dir``, ``metadata``, ``conditions``, ``columns`` or
             ``skin_types``; ``skindiff data check DIR`` says which a folder needs.
 
@@ -88,7 +113,15 @@ def load_corpus(
         raise ConfigError(f"{lacking[0]}: the corpus {name!r} needs it; name the folder of its images")
     own = entry.config_class(**given)
     home = Home(cache_dir)
-    config = CorpusConfig(name=name, image_size=image_size, audit=audit, cache_dir=str(home.path))
+    config = CorpusConfig(
+        name=name,
+        image_size=image_size,
+        audit=audit,
+        cache_dir=str(home.path),
+        crop=crop,
+        crop_margin=crop_margin,
+        bit_depth=bit_depth,
+    )
     config.attribute = configured(Attribute(), attribute or {})
     setattr(config, name, configured(own, settings))
     with undisturbed():

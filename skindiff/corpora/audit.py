@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from PIL import Image
-
 from skindiff.corpora import local_features
 from skindiff.corpora.near_duplicates import (
     Match,
@@ -27,6 +25,8 @@ from skindiff.corpora.near_duplicates import (
     find_matches,
     workers,
 )
+from skindiff.corpora.pixel_notes import ImageRefused
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
 from skindiff.errors import ConfigError, CorpusError
@@ -41,7 +41,7 @@ STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
 COLUMNS = ("image_id", "status", "group_id", "reason")
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Raised whenever the same files and settings would give other findings."""
 
 LARGE_GROUP = 12
@@ -66,6 +66,9 @@ class AuditConfig:
     find_near_duplicates: bool = True
     """Look for near-duplicates (needs OpenCV: the extra skindiff[audit]); exact copies are always found."""
 
+    bit_depth: int | None = None
+    """Bits that 16-bit samples use (9 to 16); null is what the files say."""
+
     near_duplicates: NearDuplicateConfig = field(default_factory=NearDuplicateConfig)
     """How near-duplicates are searched for and what counts as one."""
 
@@ -75,6 +78,8 @@ class AuditConfig:
             raise ConfigError(f"{path}min_side is {self.min_side}: give 1 or more pixels")
         if self.min_contrast < 0:
             raise ConfigError(f"{path}min_contrast is {self.min_contrast}: give 0 or more grey levels")
+        if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
+            raise ConfigError(f"{path}bit_depth is {self.bit_depth}: give 9 to 16 bits")
         self.near_duplicates.validate(f"{path}near_duplicates.")
 
 
@@ -197,18 +202,19 @@ def _look(files: Mapping[str, Path], config: AuditConfig) -> _Findings:
                 found[content] = result
             elif result is not None:
                 unfit[content] = result
-    return _Findings(unfit, find_matches(files, found, config.near_duplicates) if found else [])
+    return _Findings(
+        unfit, find_matches(files, found, config.near_duplicates, config.bit_depth) if found else []
+    )
 
 
 def _screen(path: Path, config: AuditConfig) -> Seen | tuple[Status, str] | None:
     """Decode one file: why it cannot be used, else what is kept of it (``None`` when nothing is wanted)."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-        grey = local_features.read_grey(path, config.near_duplicates.shorter_side)
-    except Exception as error:  # A broken file raises whatever its decoder trips over.
-        reason = f"cannot be decoded ({type(error).__name__}: {error})"
-        return "undecodable", reason.replace(str(path), path.name)
+        image = read_pixels(path, bit_depth=config.bit_depth).image
+    except ImageRefused as error:
+        return "undecodable", f"{path.name}: {error}"
+    width, height = image.size
+    grey = local_features.shrunk_grey(image, config.near_duplicates.shorter_side)
     if min(width, height) < config.min_side:
         return "tiny", f"{width} x {height} pixels, less than {config.min_side}"
     if (contrast := float(grey.std())) < config.min_contrast:

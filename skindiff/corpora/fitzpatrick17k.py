@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skindiff.corpora.image_files import is_image, preferred
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
-    IMAGE_SUFFIXES,
     CorpusEntry,
     ListedImage,
     LoadedCorpus,
@@ -40,7 +40,7 @@ class Fitzpatrick17kConfig:
     """Which images of Fitzpatrick17k, and where they lie."""
 
     data_dir: str
-    """Folder with images/<md5hash>.jpg (or .jpeg, .png; images may also lie in the folder itself)."""
+    """Folder with images/<md5hash>.jpg (or any other ending; images may also lie in the folder itself)."""
     csv: str | None = None
     """The data set's own table, fitzpatrick17k.csv; in data_dir if left out."""
     conditions: list[str] = field(default_factory=lambda: list(PAPER_CONDITIONS))
@@ -114,9 +114,9 @@ def image_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for place in (folder / "images", folder):
         if place.is_dir():
-            for file in sorted(place.iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
-                    files.setdefault(file.stem, file)
+            found = [file for file in place.iterdir() if is_image(file) and not file.name.startswith(".")]
+            for file in sorted(found, key=preferred):
+                files.setdefault(file.stem, file)
     return files
 
 

@@ -16,9 +16,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from skindiff.corpora.image_files import IMAGE_SUFFIXES, is_image
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
-    IMAGE_SUFFIXES,
     CorpusEntry,
     ImageRow,
     LoadedCorpus,
@@ -139,7 +139,7 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
         )
     files: dict[str, list[Path]] = {}
     for place in places:
-        files[place.name] = sorted(file for file in _visible(place) if file.suffix.lower() in IMAGE_SUFFIXES)
+        files[place.name] = sorted(file for file in _visible(place) if is_image(file))
         if not files[place.name] and find_images(place).files:
             raise CorpusError(
                 f"data_dir: the images of {place} lie in folders of it; read them by --corpus.name table "
@@ -165,8 +165,7 @@ def _unused_files(folder: Path, used: Collection[Path]) -> list[str]:
     other = [
         path.relative_to(folder)
         for path in files
-        if path.suffix.lower() not in _TABLES
-        and (path.parent == folder or path.suffix.lower() not in IMAGE_SUFFIXES)
+        if path.suffix.lower() not in _TABLES and (path.parent == folder or not is_image(path))
     ]
     if other:
         found.append(

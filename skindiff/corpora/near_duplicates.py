@@ -7,7 +7,7 @@ not used: duplicates in this field are mostly crops and zooms, which they miss.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.corpora import local_features
-from skindiff.corpora.local_features import LocalFeatures
+from skindiff.corpora.local_features import LocalFeatures, read_grey
 from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
 from skindiff.errors import ConfigError
@@ -108,7 +108,10 @@ def workers(config: NearDuplicateConfig) -> int:
 
 
 def find_matches(
-    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
+    files: Mapping[str, Path],
+    seen: Mapping[str, Seen],
+    config: NearDuplicateConfig,
+    bit_depth: int | None = None,
 ) -> list[Match]:
     """Search all images for pairs that match, loosely: by local features, or as whole pictures.
 
@@ -116,6 +119,7 @@ def find_matches(
         files: of the images, by name; those of pairs worth a look are decoded once more.
         seen: of the images that take part, by name.
         config: the thresholds in it are not applied here (see :meth:`Match.accepted`).
+        bit_depth: bits that 16-bit samples use; null is what the files say.
 
     Returns:
         At most one match per pair (the better way round), sorted by names; that of the whole pictures only
@@ -131,7 +135,8 @@ def find_matches(
             _Task(names[first], mirrored, [names[pair[1]] for pair in group])
             for (first, mirrored), group in groupby(sorted(pairs, key=_way), key=_way)
         ]
-        compare = partial(_compare, files=files, features=features, shorter_side=config.shorter_side)
+        read = partial(read_grey, shorter_side=config.shorter_side, bit_depth=bit_depth)
+        compare = partial(_compare, files=files, features=features, read=read)
         found: dict[tuple[str, str], Match] = {}
         with progress(total=len(pairs), desc="comparing pairs", unit="pair") as bar:
             for task, matches in zip(tasks, executor.map(compare, tasks), strict=True):
@@ -139,7 +144,7 @@ def find_matches(
                 for match in matches:
                     pair = (match.first, match.second)
                     found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
-        for match in _whole(files, seen, config):
+        for match in _whole(files, seen, config, bit_depth):
             pair = (match.first, match.second)
             if pair not in found or not found[pair].accepted(config):
                 found[pair] = match
@@ -148,7 +153,10 @@ def find_matches(
 
 
 def _whole(
-    files: Mapping[str, Path], seen: Mapping[str, Seen], config: NearDuplicateConfig
+    files: Mapping[str, Path],
+    seen: Mapping[str, Seen],
+    config: NearDuplicateConfig,
+    bit_depth: int | None,
 ) -> Iterator[Match]:
     """Yield pairs of whole pictures of one shape, as they are and mirrored, that agree where they are laid
     over one another."""
@@ -163,7 +171,7 @@ def _whole(
             shapes = (np.log(seen[name].width / seen[name].height) for name in (here, there))
             if first >= second or abs(np.subtract(*shapes)) > SHAPE:
                 continue
-            grey = [local_features.read_grey(files[name], config.shorter_side) for name in (here, there)]
+            grey = [read_grey(files[name], config.shorter_side, bit_depth) for name in (here, there)]
             laid = np.ascontiguousarray(grey[0][:, ::-1]) if mirrored else grey[0]
             found = local_features.agreement(laid, grey[1], local_features.scaling(laid, grey[1]))
             if found >= AGREEMENT:
@@ -183,7 +191,10 @@ def _way(pair: tuple[int, int, bool]) -> tuple[int, bool]:
 
 
 def _compare(
-    task: _Task, files: Mapping[str, Path], features: Mapping[str, LocalFeatures], shorter_side: int
+    task: _Task,
+    files: Mapping[str, Path],
+    features: Mapping[str, LocalFeatures],
+    read: Callable[[Path], NDArray[np.uint8]],
 ) -> list[Match]:
     mine = features[task.first].mirrored() if task.mirrored else features[task.first]
     descriptors = mine.rooted()
@@ -196,10 +207,8 @@ def _compare(
         inliers, affine = local_features.affine_inliers(mine.points[here], theirs.points[there])
         if affine is None or inliers < EVIDENCE_INLIERS:
             continue
-        grey = local_features.read_grey(files[task.first], shorter_side)
+        grey = read(files[task.first])
         laid = np.ascontiguousarray(grey[:, ::-1]) if task.mirrored else grey
-        agreement = local_features.agreement(
-            laid, local_features.read_grey(files[other], shorter_side), affine
-        )
+        agreement = local_features.agreement(laid, read(files[other]), affine)
         matches.append(Match(task.first, other, task.mirrored, inliers, round(agreement, 3)))
     return matches

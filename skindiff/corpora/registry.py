@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute, with_attributes
 from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.crops import CENTRE, CROPS, REGIONS, Crop, CropKind, Frame
 from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
 from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
@@ -22,7 +23,7 @@ from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.corpora.table_corpus.loader import TABLE
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
-from skindiff.wrong_settings import judge
+from skindiff.wrong_settings import judge, refuse
 
 logger = logging.getLogger(__name__)
 AUDIT_FILE = "audit.csv"
@@ -98,7 +99,7 @@ class _CommonSettings:
     """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder (a folder for each class) read a
     folder of yours, table any table with its images; plugins bring others."""
     image_size: int = 64
-    """Side in pixels of the centre square that is kept of each image."""
+    """Side in pixels of the square that is kept of each image."""
     audit: bool = True
     """Look for near-duplicates first and keep each cluster on one side of every split; needs
     "skindiff[audit]" and is skipped for phantom, whose groups are known, for medmnist, whose parts are
@@ -109,6 +110,15 @@ class _CommonSettings:
     attribute: Attribute = field(default_factory=Attribute)
     """What is scarce, skin types if left out: scenarios, transfers, prompts and groups of reports follow
     it."""
+    crop: CropKind = "centre"
+    """Which part of each picture becomes its square: the middle (centre); all of it, squeezed (stretch) or
+    with borders of the mean colour of its rim (pad); all but what is over the nearest usual shape, such as
+    4:3, with such borders (longest); a square around the box or the mask that a table gives (box, mask)."""
+    crop_margin: float = 0.25
+    """Of the crops box and mask: how much is added on each side, as a part of the longer side."""
+    bit_depth: int | None = None
+    """Bits that 16-bit samples use (9 to 16), where the files do not say it or say it wrongly; null takes
+    what they say, and 16 otherwise."""
 
 
 class CorpusConfig(_CommonSettings):
@@ -123,6 +133,9 @@ class CorpusConfig(_CommonSettings):
             audit: bool = True,
             cache_dir: str | None = None,
             attribute: Attribute = ...,
+            crop: CropKind = "centre",
+            crop_margin: float = 0.25,
+            bit_depth: int | None = None,
             **settings: Any,
         ) -> None: ...
 
@@ -134,6 +147,12 @@ class CorpusConfig(_CommonSettings):
         """Raise :class:`ConfigError` on the first setting that cannot work."""
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
+        if self.crop not in CROPS:
+            refuse(f"{path}crop: {self.crop!r} is none of {', '.join(CROPS)}")
+        if not 0 <= self.crop_margin <= 4:
+            refuse(f"{path}crop_margin: {self.crop_margin} is outside 0 to 4 of the longer side")
+        if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
+            refuse(f"{path}bit_depth: {self.bit_depth} is outside 9 to 16 bits")
         corpus = find_corpus(self.name, f"{path}name")
         judge(self.attribute.validate, f"{path}attribute.")
         if self.own is None:
@@ -144,7 +163,10 @@ class CorpusConfig(_CommonSettings):
 
     def idle(self) -> dict[str, str]:
         """Return the settings of other corpora, which change nothing."""
-        return {name: f"corpus.name is {self.name}" for name in CORPORA if name != self.name}
+        idle = {name: f"corpus.name is {self.name}" for name in CORPORA if name != self.name}
+        if self.crop not in REGIONS:
+            idle["crop_margin"] = f"corpus.crop is {self.crop}"
+        return idle
 
     @property
     def own(self) -> Any:
@@ -194,9 +216,10 @@ class Corpus:
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
-    and is not used; ``ungrouped`` images are of unknown patients, and ``unstated`` is what has to be said
-    before rows are split or scored (:func:`refuse_unstated`); ``attribute`` is what is scarce. ``config`` is
-    what it was read by, and ``home`` holds its files, where it came from a call of the API.
+    and is not used, and how images were read; ``ungrouped`` images are of unknown patients, and ``unstated``
+    is what has to be said before rows are split or scored (:func:`refuse_unstated`); ``attribute`` is what is
+    scarce. ``frames`` say where the square of an image lies in its picture, unless it is the middle one.
+    ``config`` is what it was read by, and ``home`` holds its files, where it came from a call of the API.
     """
 
     dataset: Dataset
@@ -207,6 +230,7 @@ class Corpus:
     ungrouped: int = 0
     unstated: str = ""
     attribute: Attribute = SKIN_TYPE
+    frames: dict[str, Frame] = field(default_factory=dict, repr=False)
     config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
     home: Any = field(default=None, compare=False, repr=False)
 
@@ -276,18 +300,39 @@ def prepare_corpus(
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
     loaded = _audited(config, folder, cache_dir, check)
-    cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
+    crop = _crop(config, loaded)
+    cached = resize_to_cache(
+        loaded.dataset, config.image_size, cache_dir, crop=crop, bit_depth=config.bit_depth
+    )
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
     ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
+    warnings = [*loaded.warnings, *cached.warnings]
     corpus = Corpus(
-        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped,
-        loaded.unstated, config.attribute,
+        cached.dataset, loaded.missing, quarantined, cached.fingerprint, warnings, ungrouped,
+        loaded.unstated, config.attribute, cached.frames,
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
             logger.warning("%s", warning)
     return corpus
+
+
+def _crop(config: CorpusConfig, loaded: LoadedCorpus) -> Crop:
+    """Return how pictures become squares.
+
+    Raises:
+        CorpusError: it is to be around a part of them, of which the corpus says nothing.
+    """
+    if config.crop == "centre":
+        return CENTRE
+    regions = getattr(loaded, REGIONS[config.crop]) if config.crop in REGIONS else {}
+    if config.crop in REGIONS and not regions:
+        raise CorpusError(
+            f"corpus.crop: {config.crop} needs a {config.crop} for each image, and {config.name} has none; "
+            "name its columns in a table, or take centre, pad or longest"
+        )
+    return Crop(config.crop, config.crop_margin, regions)
 
 
 def patients_unknown(counts: CorpusCounts) -> list[str]:
@@ -322,6 +367,7 @@ def _audited(
     if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is rendered, at any size
         chosen = replace(chosen, image_size=config.image_size)
     loaded = _read(config, chosen)
+    _crop(config, loaded)  # what it lacks is said before an audit
     if check is not None and not corpus.not_audited:
         check(
             Corpus(
@@ -336,7 +382,7 @@ def _audited(
         from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 
         audit_csv = folder / AUDIT_FILE
-        write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
+        write_audit(audit_images(paths, AuditConfig(bit_depth=config.bit_depth), cache_dir), audit_csv)
         loaded = _read(config, replace(chosen, audit_csv=str(audit_csv)))
     return loaded
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from datasets import Dataset
 
+from skindiff.corpora.crops import Box
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.corpora.table_corpus.dialects import TextTable, read_table
 from skindiff.errors import CorpusError
 from skindiff.escaping import spreadsheet, visible
 from skindiff.foreign import Malformed
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _NOTHING = frozenset(
     {"", "-", "?", "na", "n/a", "#n/a", "<na>", "nan", "none", "null", "none selected", "none_selected"}
     | {"not recorded", "unknown", "missing"}
@@ -50,6 +50,10 @@ class LoadedCorpus:
     unstated: str = ""
     """What has to be said before its rows are split or scored, in one line; empty where nothing is left
     open."""
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+    """What ``corpus.crop: box`` cuts a square around, by image id."""
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """Files of masks, for ``corpus.crop: mask``, by image id."""
 
     def paths(self) -> dict[str, Path]:
         """Return the file of every image that is a file, by image id (what the audit wants)."""
@@ -113,7 +117,7 @@ class ImageRow:
     """Patient or lesion, None where it is not known: the image is then a group of its own."""
     attributes: Mapping[str, str | None] = field(default_factory=dict)
     """What else is known of the image, by name; all rows of a corpus have the same names in one order."""
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     """Left, top, width and height of what is to be seen, in pixels of the upright picture."""
     mask: Path | None = None
     """File of a mask of the same size as the upright picture: bright is what is to be seen."""
@@ -174,7 +178,9 @@ def assemble(
     dataset = Dataset.from_dict(columns, features=corpus_features(class_names, attributes))
     warnings = [*map(visible, warnings), *one_class_warning(class_names)]
     ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
-    return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
+    boxes = {row.image_id: row.box for row in rows if row.box is not None}
+    masks = {row.image_id: row.mask for row in rows if row.mask is not None}
+    return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped, boxes=boxes, masks=masks)
 
 
 @dataclass(frozen=True)

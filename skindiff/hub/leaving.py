@@ -62,11 +62,11 @@ _MODELS = ("model", "base_model", "weights", "network", "architecture", "archite
 SETTINGS = frozenset(
     {
         *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
-        "classes", "column", "conditions", "dataset", "families", "family", "further", "generator_images",
-        "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class", "initialiser",
-        "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types", "mode", "name",
-        "optimiser", "options", "phrases", "preset", "protocol", "published_reference", "recorded",
-        "redraws", "reference", "revision", "scenario", "scheduler", "selected_on", "selection",
+        "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
+        "generator_images", "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class",
+        "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
+        "mode", "name", "optimiser", "options", "phrases", "preset", "protocol", "published_reference",
+        "recorded", "redraws", "reference", "revision", "scenario", "scheduler", "selected_on", "selection",
         "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
         "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
     }

@@ -165,7 +165,7 @@ def test_images_reach_the_cache(folder, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpg, .jpeg, .png\)"),
+        (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpeg, .jpg, .png, "),
         (
             lambda root: write_metadata(root / "metadata.csv", header=("name",)),
             "no column 'file_name' among the",

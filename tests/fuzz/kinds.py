@@ -61,6 +61,8 @@ from skindiff.plugins import refuse_missing_plugins
 from skindiff.report.compare import read_runs, write_comparison
 from skindiff.report.write import write_report
 from skindiff.synthesis.writer import load_summary, load_synthetic
+from tests.corpora.colour_profiles import cmyk, display_p3
+from tests.corpora.image_bytes import dicom, png, tiff
 from tests.fuzz.engine import SECRET, Attempt, Believed, Kind
 from tests.fuzz.strange import YAMLS, Copies, changed, flipped, json_text, no_file, torn, value, weights
 from tests.report.test_write import small_report
@@ -446,6 +448,12 @@ def pictures(folder: Path) -> Attempt:
         exif[0x0112] = 6
         pixels.save(stream, {"jpg": "JPEG"}.get(suffix, suffix.upper()), exif=exif, **options)
         honest.append((suffix, stream.getvalue()))
+    deep = rng.integers(0, 2**16, (40, 48, 3), dtype=np.uint16)
+    honest += [("png", png(deep)), ("tiff", tiff(deep, compression="zlib")), ("dcm", dicom(deep[..., 0]))]
+    for profile in (display_p3(), cmyk(0.9)):
+        stream = io.BytesIO()
+        pixels.convert("CMYK" if profile == cmyk(0.9) else "RGB").save(stream, "TIFF", icc_profile=profile)
+        honest.append(("tiff", stream.getvalue()))
     secret = _secret(folder / "secret")
 
     def attempt(draw_from: random.Random) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 
 from datasets import Dataset
 
+from skindiff.corpora.image_files import is_image, not_read
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
-    IMAGE_SUFFIXES,
     CorpusEntry,
     ImageRow,
     ListedImage,
@@ -158,11 +158,7 @@ def is_class_folders(folder: Path, settings: Collection[str]) -> bool:
         return True
     seen = [path for path in folder.iterdir() if not path.name.startswith(".")]
     tables = [path for path in seen if path.suffix.lower() in TABLE_SUFFIXES]
-    classes = [
-        path
-        for path in seen
-        if path.is_dir() and any(one.suffix.lower() in IMAGE_SUFFIXES for one in path.iterdir())
-    ]
+    classes = [path for path in seen if path.is_dir() and any(map(is_image, path.iterdir()))]
     if len(classes) < 2:
         return bool(classes) and not tables
     return "metadata" in settings or all(path.stem == "metadata" for path in tables)
@@ -356,11 +352,7 @@ def _said_of_files(
     """Return what rows and files have no counterpart, and which files are none that is read, in words."""
     found = table_warnings(Path(table.name), images + len(missing), missing, unlisted)
     found += files.warnings(table.name)
-    others = {ending: count for ending, count in files.skipped.items() if ending not in _KNOWN}
-    if others:
-        kinds = ", ".join(sorted(others, key=lambda ending: -others[ending])[:5])
-        found.append(f"{sum(others.values())} files are not read, such as {kinds}")
-    return found
+    return found + not_read({kind: count for kind, count in files.skipped.items() if kind not in _KNOWN})
 
 
 _KNOWN = frozenset((".csv", ".tsv", ".tab", ".jsonl", ".parquet", ".xlsx", ".txt", ".md", ".yaml", ".json"))

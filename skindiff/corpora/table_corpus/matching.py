@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from skindiff.corpora.table import IMAGE_SUFFIXES
+from skindiff.corpora.image_files import EXTRAS, IMAGE_SUFFIXES, is_image
 from skindiff.corpora.table_corpus.dialects import plain
 
-_ENDINGS = frozenset((*IMAGE_SUFFIXES, ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".dcm"))
+_ENDINGS = frozenset(IMAGE_SUFFIXES).union(*(extra.suffixes for extra in EXTRAS.values()))
 """Endings that a table may give a file that is there under another."""
 
 
@@ -105,7 +105,7 @@ def find_images(folder: Path, places: Sequence[str] | None = None) -> ImageFiles
                 if name.startswith("."):
                     continue
                 file = Path(root, name)
-                if file.suffix.lower() in IMAGE_SUFFIXES:
+                if is_image(file):
                     files[plain(file.relative_to(folder).as_posix())] = file
                 else:
                     skipped[file.suffix.lower() or "no ending"] += 1

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.measures.skin.lesion_structure import LesionPreservation, lesion_preservation
 from skindiff.measures.skin.tone import ToneShift, image_ita, tone_shift
 from skindiff.progress import progress
@@ -37,7 +38,7 @@ def measure_ita(dataset: Dataset, *, show_progress: bool = False) -> list[float 
     """Return the ITA in degrees of every row's bare skin, None where too little skin can be measured."""
     images = dataset.select_columns(["image"])
     return [
-        image_ita(np.asarray(row["image"].convert("RGB")))
+        image_ita(np.asarray(as_srgb(row["image"])))
         for row in progress(images, desc="measuring skin tone", unit="image", disable=not show_progress)
     ]
 

@@ -89,13 +89,13 @@ def test_no_row_that_matches_is_an_error_and_some_a_warning(tmp_path: Path) -> N
     with pytest.raises(CorpusError, match=r"no row of table\.csv matches an image \(the first names 'q'"):
         load(folder, c_file="file")
     (folder / "table.csv").write_text("file,dx\na,1\nr,2\n")
-    (folder / "notes.dcm").write_text("x")
+    (folder / "notes.psd").write_text("x")
     loaded = load(folder, c_file="file")
     assert loaded.missing == ["r"]
     said = "\n".join(loaded.warnings)
     assert "1 of 2 rows of table.csv have no image" in said
     assert "1 images have no row in table.csv (such as b.png)" in said
-    assert "1 files are not read, such as .dcm" in said
+    assert "1 file is not read, such as .psd (1)" in said
 
 
 @pytest.mark.parametrize("nothing", ["nan", "NaN", "NA", "", "None"])
