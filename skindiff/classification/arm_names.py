@@ -157,7 +157,7 @@ def _learns_statistics(classifier: ClassifierConfig) -> bool:
 
 
 def refuse_tone_arms(arms: Sequence[str], attribute: Attribute, setting: str) -> None:
-    """Raise :class:`ConfigError` for an arm about the tone of the skin where something else is scarce.
+    """Raise ConfigError for an arm about the tone of the skin where something else is scarce.
 
     Args:
         arms: their names.

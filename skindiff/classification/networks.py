@@ -259,7 +259,7 @@ def _refuse_strange(architecture: Architecture) -> None:
 def refuse_impossible(
     architecture: Architecture, weights: str | None, path: str = "", *, pretrained: bool = False
 ) -> None:
-    """Raise a :class:`ConfigError` for a name, an image size or weights that cannot work.
+    """Raise a ConfigError for a name, an image size or weights that cannot work.
 
     The network is tried on the meta device, so this takes neither memory nor much time.
     """

@@ -63,7 +63,7 @@ class Attribute:
     under 30, 30 to under 60, 60 and over; a number below the first edge is taken as not recorded."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         for name in ("column", "further"):
             columns = self.further if name == "further" else [self.column]
             for column in columns:
@@ -125,7 +125,7 @@ class Attribute:
             self.refuse_unknown(values, f"{path}{name}")
 
     def refuse_unknown(self, values: Sequence[str], setting: str) -> None:
-        """Raise :class:`ConfigError` that names the setting if one is no value of the attribute."""
+        """Raise ConfigError that names the setting if one is no value of the attribute."""
         if not values or (unknown := [value for value in values if value not in self.known]):
             what = unknown[0] if values else "the list"
             kind = "skin types" if self.is_skin_tone else f"values of {self.column}"

@@ -144,7 +144,7 @@ class CorpusConfig(_CommonSettings):
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         if self.crop not in CROPS:

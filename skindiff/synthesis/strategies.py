@@ -53,7 +53,7 @@ class GeneratorConfig:
     """How the LoRA is trained."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         validate_parts(self, path)
 
 
@@ -73,7 +73,7 @@ class FurtherGenerator:
     """How its images are generated, and how many."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if self.revision and not self.model:
             refuse(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
         validate_parts(self, path)
@@ -88,7 +88,7 @@ class FurtherGenerator:
 
 
 def check_strategies(strategies: list[str], path: str = "strategies") -> None:
-    """Raise :class:`ConfigError` if one is not among :data:`STRATEGIES`, none is given, or one twice."""
+    """Raise ConfigError if one is not among :data:`STRATEGIES`, none is given, or one twice."""
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
         refuse(f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}")

@@ -93,7 +93,7 @@ class LoRAConfig:
     """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.rank < 1:
             refuse(f"{path}rank is {self.rank}: set it to at least 1")

@@ -79,7 +79,7 @@ class TextualInversionConfig:
     """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.vectors < 1:
             refuse(f"{path}vectors is {self.vectors}: set it to at least 1")
