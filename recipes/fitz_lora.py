@@ -1,29 +1,25 @@
-"""Skin-type transfer by Stable Diffusion: does it help the skin types that have too few images?
+"""Transfer by Stable Diffusion: does it help the skin types, or what else is scarce, with too few images?
 
     accelerate launch recipes/fitz_lora.py     # smoke: what is bundled, minutes, no network
     accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/paper.yaml \
         --corpus.fitzpatrick17k.data_dir DIR     # the published settings, on a GPU
 
-Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority images to minority skin types
+Teaches a pipeline the conditions (textual inversion, LoRA), transfers majority images to the minority
 (img2img), trains classifiers on real / syn / real+syn and two controls, and reports with intervals whether
 the minority group gained. After Wang et al., "From Majority to Minority", 2024.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import skindiff
-from skindiff.api.comparison import ComparisonConfig
 from skindiff.api.promised import Promised
-from skindiff.api.published_protocol import PublishedProtocol
+from skindiff.api.published_protocol import PublishedProtocol, cut_for_ladder
 from skindiff.api.synthesis import SyntheticDataset
-from skindiff.classification.ladder import check_ladder
+from skindiff.api.transfer_study import TransferStudyConfig
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
-from skindiff.config import check_seeds
-from skindiff.corpora.registry import Corpus
-from skindiff.corpora.splits import Split, SplitConfig
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
@@ -31,56 +27,17 @@ from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.study import Study, all_studies, open_run, read_corpus
 from skindiff.synthesis.plan import SynthesisConfig
-from skindiff.synthesis.strategies import (
-    FurtherGenerator,
-    GeneratorConfig,
-    check_strategies,
-    idle_of_strategies,
-)
+from skindiff.synthesis.strategies import GeneratorConfig
 
 TITLE = "Skin-type transfer: does it help the minority group?"
 
 
 @dataclass
-class FitzLoraConfig(ComparisonConfig):
+class FitzLoraConfig(TransferStudyConfig):
     """One study of skin-type transfer, from the corpus to the report."""
 
     output_dir: str = "runs/fitz_lora"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
-    split: SplitConfig = field(default_factory=SplitConfig)
-    """Scenario and protocol."""
-    split_seeds: list[int] = field(default_factory=lambda: [0, 42, 123, 1111, 1234])
-    """Seeds of the splits; a generator is trained for each. The default are the paper's."""
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """Base model, textual inversion, LoRA."""
-    further_generators: dict[str, FurtherGenerator] = field(default_factory=dict)
-    """More generators to compare with this one, by a name for the report, such as {rank32: {lora: ...}}."""
-    strategies: list[str] = field(default_factory=lambda: ["img2img ti+lora"])
-    """Generation strategies of the paper's Table 5 whose images classifiers are trained on."""
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-    """How images are generated; strategies takes the place of its strategy and mode."""
-
-    def validate(self, path: str = "") -> None:
-        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
-        super().validate(path)
-        check_strategies(self.strategies, f"{path}strategies")
-        check_seeds(self.split_seeds, f"{path}split_seeds")
-        check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
-        for name, further in self.further_generators.items():
-            further.validate(f"{path}further_generators.{name}.")
-
-    def idle(self) -> dict[str, str]:
-        """Return the settings that the strategies overrule, or have no use for."""
-        return idle_of_strategies(self.strategies)
-
-    def generators(self) -> list[tuple[str | None, GeneratorConfig, SynthesisConfig]]:
-        """Return the name (None for the first), trainings and synthesis settings of every generator."""
-        first = (None, self.generator, self.synthesis)
-        rest = self.further_generators.items()
-        return [
-            first,
-            *((name, own.beside(self.generator), own.synthesis or self.synthesis) for name, own in rest),
-        ]
 
 
 def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
@@ -111,21 +68,12 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
         made_with = {
             "base": model_revision(trainings.model, trainings.revision),  # wherever it lies
             "words": trainings.textual_inversion, "lora": trainings.lora, "drawing": drawing,
+            **config.corpus.attribute.record(),
         }  # fmt: skip
         for strategy in config.strategies:
             make = partial(transferred, study, trainings, drawing, strategy)
             found.append(Promised(strategy, made_with, make, name))
     return found
-
-
-def cut(config: FitzLoraConfig, corpus: Corpus) -> tuple[list[Split], list[Split]]:
-    """Return a split for each seed, and, where the ladder wants them, those of the paper's kind."""
-
-    def splits(preset: str) -> list[Split]:
-        parts = {**vars(config.split), "preset": preset}
-        return [skindiff.make_split(corpus, "scenario", seed, **parts) for seed in config.split_seeds]
-
-    return splits(config.split.preset), splits("published") if config.ladder else []
 
 
 def main(config: FitzLoraConfig) -> Path:
@@ -135,7 +83,8 @@ def main(config: FitzLoraConfig) -> Path:
 
     # 1. The corpus, and its splits: training, validation and test images.
     run = open_run(config)
-    corpus, (splits, cuts) = read_corpus(config.corpus, run, partial(cut, config))
+    cut = partial(cut_for_ladder, protocol="scenario", config=config)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut)
 
     # 2. What teaches the generators on each split, and transfers its training images.
     count = len(splits)
@@ -143,8 +92,10 @@ def main(config: FitzLoraConfig) -> Path:
     paper = PublishedProtocol(config.ladder, cuts, synthetic[count:]) if config.ladder else None
 
     # 3. Make what is needed, train classifiers on every arm and score them; measure copies; report.
-    published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1)
-    about = About("fitz_lora", TITLE, config.split.scenario, published, transfer_notes(config.split.preset))
+    skin = config.corpus.attribute.is_skin_tone  # which the paper is about
+    published = published_rows(config.split.scenario, ablation=len(config.strategies) > 1) if skin else ()
+    title = TITLE if skin else f"Transfer by {config.corpus.attribute.name}: does it help the minority?"
+    about = About("fitz_lora", title, config.split.scenario, published, transfer_notes(config.split.preset))
     report = skindiff.evaluate(
         corpus, splits, synthetic[:count], output_dir=run, about=about,
         published=paper, recorded=RecordedCells.beside(__file__, config.recorded),

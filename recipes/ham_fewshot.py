@@ -16,15 +16,13 @@ from pathlib import Path
 import skindiff
 from skindiff.api.comparison import ComparisonConfig
 from skindiff.api.promised import Promised
-from skindiff.api.published_protocol import PublishedProtocol
+from skindiff.api.published_protocol import PublishedProtocol, cut_for_ladder
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.ladder import check_ladder
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows
-from skindiff.corpora.registry import Corpus
-from skindiff.corpora.splits import Split
 from skindiff.report.assembly import About
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import FEW_SHOT_NOTES, published_few_shot
@@ -67,21 +65,12 @@ def generated(config: HamFewShotConfig, study: Study, family: str) -> SyntheticD
     return skindiff.generate(generator, seed=study.seed, split=study.split, output_dir=study, **drawing)
 
 
-def cut(config: HamFewShotConfig, corpus: Corpus) -> tuple[list[Split], list[Split]]:
-    """Return a split for each seed, and, where the ladder wants them, those of the paper's kind."""
-
-    def splits(preset: str) -> list[Split]:
-        shots = {**vars(config.split), "preset": preset}
-        return [skindiff.make_split(corpus, "few_shot", seed, **shots) for seed in config.split_seeds]
-
-    return splits(config.split.preset), splits("published") if config.ladder else []
-
-
 def main(config: HamFewShotConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, and the splits: a few images of each class to train on, the others to select and test on.
     run = open_run(config)
-    corpus, (splits, cuts) = read_corpus(config.corpus, run, partial(cut, config))
+    cut = partial(cut_for_ladder, protocol="few_shot", config=config)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut)
 
     # 2. What trains a generator of each family on each split, and generates.
     def promised(study: Study, family: str) -> Promised:

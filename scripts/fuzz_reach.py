@@ -153,7 +153,7 @@ def _columns_quoted() -> None:
                     )
             return [{name: row[name].strip() for name in names} for row in reader]
 
-    swap("corpora.imagefolder corpora.fitzpatrick17k", read_csv=read)()
+    swap("corpora.fitzpatrick17k", read_csv=read)()
 
 
 def _plain_errors() -> None:
@@ -194,9 +194,9 @@ FAULTS = (
         "config", _refuse_strange_value=nothing, _LONGEST_WORD=_HUGE)),
     Fault("counts that cannot be meant", ("settings",), swap("config", _MOST=_HUGE, _MOST_OF={})),
     Fault("a count below zero", ("settings",), _counts_below_zero),
-    Fault("a pipe or a device is read as text", ("settings", "tables", "models"), swap(
-        "foreign foreign_yaml corpora.table generators.adapter",
-        read_text=_plain_text)),
+    Fault("a pipe or a device is read as text", ("settings", "tables", "models"), together(
+        swap("foreign foreign_yaml generators.adapter", read_text=_plain_text),
+        swap("corpora.table_corpus.dialects", read_bytes=lambda path, most: path.read_bytes()))),
     Fault("a table that is quoted", ("tables",), _columns_quoted),
     Fault("a pipe among the images is opened", ("pictures", "tables"), swap(
         "corpora.table corpora.audit", why_not_opened=nothing)),

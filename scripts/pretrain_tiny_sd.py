@@ -28,7 +28,7 @@ from skindiff.corpora.cache import pixels, resize_to_cache
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.phantom import render_phantom
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.generators.prompts import TONE_WORDS, prompt_for
+from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import numpy_generator, torch_generator
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
 from skindiff.training.latents import encode_latents
@@ -331,7 +331,7 @@ def main(config: Pretraining) -> None:
     pool = build_pool(config, folder / "pool")
     vocabulary = [
         prompt_for(subject, t)
-        for t in TONE_WORDS
+        for t in SKIN_TYPES
         for subject in (*PHANTOM_SUBJECTS, *config.conditions, "skin lesion")
     ]
     tokenizer = build_tokenizer(vocabulary)

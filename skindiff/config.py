@@ -27,7 +27,7 @@ class Config(Protocol):
     """A dataclass that can check itself."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -90,7 +90,7 @@ def parse_config(
             for file in _values(given, f"--{group}")
             if Path(file).exists()
         ]
-        refuse_old_names(given, read, list(setting_types(known)))
+        refuse_old_names(given, [*read, *({part: own} for part, own in parts)], list(setting_types(known)))
         contents = [*(("", content) for content in read), *parts]
         for part, content in contents:
             _refuse_files(content, known, f"{part}." if part else "")
@@ -149,13 +149,13 @@ def _merged(old: Any, new: Any) -> Any:
 
 
 def check_seeds(seeds: Sequence[int], name: str) -> None:
-    """Raise a :class:`ConfigError` that names the setting unless it has at least one seed, and each once."""
+    """Raise a ConfigError that names the setting unless it has at least one seed, and each once."""
     if not seeds or len(set(seeds)) < len(seeds):
         refuse(f"{name}: {list(seeds)} must name at least one, and each once")
 
 
 def check_resume(resume: bool, overwrite: bool, path: str = "") -> None:
-    """Raise a :class:`ConfigError` if a run is to be both resumed and deleted."""
+    """Raise a ConfigError if a run is to be both resumed and deleted."""
     if resume and overwrite:
         refuse(f"{path}resume and overwrite are both true: choose one")
 

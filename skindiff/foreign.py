@@ -52,11 +52,11 @@ def regular_size(path: Path) -> int:
     return found.st_size
 
 
-def read_text(path: Path, most: int = MOST_JSON) -> str:
-    """Return the text of a regular file in UTF-8.
+def read_bytes(path: Path, most: int = MOST_JSON) -> bytes:
+    """Return the content of a regular file.
 
     Raises:
-        Malformed: it is no file, larger than ``most`` bytes, cannot be read, or holds no UTF-8.
+        Malformed: it is no file, larger than ``most`` bytes, or cannot be read.
     """
     if (size := regular_size(path)) > most:
         raise Malformed(f"it has {size:,} bytes, and at most {most:,} are read")
@@ -67,7 +67,16 @@ def read_text(path: Path, most: int = MOST_JSON) -> str:
         raise Malformed(error.strerror or type(error).__name__) from None
     if len(content) > most:
         raise Malformed(f"it has more than the {most:,} bytes that are read")
-    return decoded(content)
+    return content
+
+
+def read_text(path: Path, most: int = MOST_JSON) -> str:
+    """Return the text of a regular file in UTF-8.
+
+    Raises:
+        Malformed: see :func:`read_bytes`; or it holds no UTF-8.
+    """
+    return decoded(read_bytes(path, most))
 
 
 def decoded(content: str | bytes) -> str:

@@ -71,11 +71,11 @@ def open_arrays(path: Path) -> Iterator[Arrays]:
         raise Malformed(f"no readable archive of arrays ({type(error).__name__})") from error
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """Return a Parquet file as a table.
+def judge_parquet(path: Path) -> pa.Schema:
+    """Return the columns of a Parquet file, whose content is no larger than its file can mean.
 
     Raises:
-        Malformed: it is no regular file or no Parquet, is damaged, or is larger than its file can mean.
+        Malformed: it is no regular file or no Parquet, or is larger than that.
     """
     try:
         size = regular_size(path)
@@ -85,9 +85,23 @@ def read_parquet(path: Path) -> pa.Table:
             raise Malformed(f"its content is over {_DENSEST} times larger than the file")
         if found.num_rows > min(_MOST_ROWS, max(_FLOOR, size)) or found.num_columns > _MOST_COLUMNS:
             raise Malformed(f"it announces {found.num_rows:,} rows of {found.num_columns:,} columns")
-        return pq.read_table(path)
+        return found.schema.to_arrow_schema()
     except Malformed:
         raise
+    # Arrow has errors of its own, and lets through those of types, text and the system.
+    except Exception as error:
+        raise Malformed(f"no readable Parquet ({type(error).__name__})") from error
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Return a Parquet file as a table.
+
+    Raises:
+        Malformed: see :func:`judge_parquet`; or it is damaged.
+    """
+    judge_parquet(path)
+    try:
+        return pq.read_table(path)
     # Arrow has errors of its own, and lets through those of types, text and the system.
     except Exception as error:
         raise Malformed(f"no readable Parquet ({type(error).__name__})") from error

@@ -27,6 +27,14 @@ SETTINGS = {
     "geometric": "geometric_augment",
 }
 """New names by the old one, both as the last part of a setting's dotted name."""
+MOVED = {
+    "scenario.majority_types": "corpus.attribute.majority",
+    "scenario.minority_types": "corpus.attribute.minority",
+    "split.majority_types": "corpus.attribute.majority",
+    "split.minority_types": "corpus.attribute.minority",
+    "skin_types": "groups",
+}
+"""Settings that are elsewhere now: whole names by the last two parts of the old one."""
 
 
 def refuse_old_names(words: Sequence[str], files: Sequence[Mapping[str, Any]], known: Sequence[str]) -> None:
@@ -45,6 +53,9 @@ def refuse_old_names(words: Sequence[str], files: Sequence[Mapping[str, Any]], k
         new = f"{before}.{SETTINGS.get(last, last)}".lstrip(".")
         if name not in known and new in known:
             raise ConfigError(f"{name}: this setting is called {new} since skindiff {SINCE}; write {new}")
+        moved = MOVED.get(".".join(name.split(".")[-2:]))
+        if name not in known and moved in known:
+            raise ConfigError(f"{name}: this setting is {moved} now, for all that follows it; write {moved}")
         current = VALUES.get(last, {}).get(value) if isinstance(value, str) else None
         if current is not None and name in known:
             raise ConfigError(

@@ -15,6 +15,7 @@ from datasets import Dataset
 from skindiff.config import check_resume, validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import Split
+from skindiff.corpora.tally import in_words, tallies
 from skindiff.idle_settings import without_effect
 from skindiff.launch import start_accelerator
 from skindiff.progress import duration
@@ -124,7 +125,7 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
 
 
 def read_corpus(config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Parts]) -> tuple[Corpus, Parts]:
-    """Read, audit, cache and cut a corpus, the main process first.
+    """Read, audit, cache and cut a corpus, the main process first, and say how many images there are of what.
 
     Where an audit looks at every image the table is cut before it, so that what the table alone decides,
     such as too few groups of a class, is said at once. An error of the user's gives a new folder back.
@@ -145,6 +146,8 @@ def read_corpus(config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Pa
     left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
     said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])
     logger.info("corpus %s: %s", config.name, said)
+    for name, values in tallies(corpus.dataset).items():
+        logger.info("images by %s: %s", name, in_words(values))
     return corpus, parts
 
 

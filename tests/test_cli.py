@@ -52,7 +52,7 @@ def test_audit_writes_a_row_per_image(
     said, flagged, following = capsys.readouterr().out.splitlines()
     assert said == f"3 images: 2 ok, 1 undecodable; written to {output}"
     assert flagged.endswith(f"; see {output.with_suffix('.html')}")
-    assert "cannot be decoded" in output.with_suffix(".html").read_text()
+    assert "Images that cannot be used" in output.with_suffix(".html").read_text()
     assert following.startswith(f"next: skindiff train lora --corpus.name {corpus} ")
     assert following.endswith(f"--corpus.{corpus}.audit_csv {output}")
 
@@ -81,7 +81,7 @@ def test_audit_of_nothing_is_one_line_and_writes_nothing(
             "corpus.name: there is no such setting; did you mean 'corpus'?",
         ),
         (["audit", "imagefolder", "more", "--data_dir", "."], "'more' belongs to no setting"),
-        (["aduit"], "'aduit' is no command; choose from audit, train"),
+        (["aduit"], "'aduit' is no command; choose from data, audit"),
         (["train", "loar"], "method: 'loar' is not one of textual-inversion, lora"),
         (["run", "fitz_lroa"], "recipe: there is no 'fitz_lroa'; choose from fitz_lora, ham_"),
         (["run", "fitz_lora", "--accelerate_config", "tpu"], "accelerate_config: 'tpu' is no file; give one"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from skindiff.classification.arm_names import refuse_tone_arms
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.ladder import LadderConfig
 from skindiff.classification.recorded_cells import Recorded
@@ -19,3 +20,8 @@ class ComparisonConfig(MeasuredConfig):
     recorded: Recorded = "take"
     """take: cells that are kept beside the recipe count as done; only: report those alone, and train
     nothing; ignore: train everything."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
+        super().validate(path)
+        refuse_tone_arms(self.experiment.arms, self.corpus.attribute, f"{path}experiment.arms")

@@ -15,7 +15,7 @@ from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import OfSplit
-from skindiff.classification.arm_names import parse_arm
+from skindiff.classification.arm_names import parse_arm, refuse_tone_arms
 from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment_config import ExperimentConfig
@@ -201,6 +201,7 @@ def _config(
     config = configured(EvaluationConfig(corpus=corpus.config or CorpusConfig()), measured)
     config.experiment = experiment
     validate_parts(config)
+    refuse_tone_arms(experiment.arms, corpus.attribute, "arms")
     return config
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from skindiff.api.corpora import make_split
 from skindiff.api.promised import Promised, prepared
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.synthetic_input import Judged
@@ -10,6 +12,8 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.ladder import Cut, LadderConfig, climb, experiments_of, rungs_of
 from skindiff.classification.recorded_cells import RecordedCells
+from skindiff.corpora.parts import Protocol as SplitProtocol
+from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError
 from skindiff.evaluation.statistics.ladder import ladder_rows
@@ -47,6 +51,26 @@ class PublishedProtocol:
     def asks(self, study: Study) -> bool:
         """Whether a study is of a seed that is compared."""
         return not self.config.seeds or study.seed in self.config.seeds
+
+
+class CutByPresets(Protocol):
+    """The settings of a study whose split has the presets published and grouped."""
+
+    split: Any
+    split_seeds: list[int]
+    ladder: LadderConfig | None
+
+
+def cut_for_ladder(
+    corpus: Corpus, *, protocol: SplitProtocol, config: CutByPresets
+) -> tuple[list[Split], list[Split]]:
+    """Return a split for each seed of a study, and, where there is a ladder, those of its paper's kind."""
+
+    def splits(preset: str) -> list[Split]:
+        settings = {**vars(config.split), "preset": preset}
+        return [make_split(corpus, protocol, seed, **settings) for seed in config.split_seeds]
+
+    return splits(config.split.preset), splits("published") if config.ladder else []
 
 
 Ready = tuple[Study, Sequence[Judged | Unmade]]

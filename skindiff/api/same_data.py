@@ -41,4 +41,4 @@ def corpus_of_run(folder: Path) -> tuple[Corpus, Split] | None:
         given = [word for name, file in files.items() for word in (f"--{name}", str(file))]
         config = parse_config(_Parts, given, default=nothing)
     corpus = prepare_corpus(config.corpus, folder)
-    return corpus, config.split.split(corpus.dataset)
+    return corpus, config.split.split(corpus.dataset, corpus.attribute)

@@ -26,7 +26,6 @@ from skindiff.synthesis.class_synthesis import draw_by_class
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import (
-    ALL_TYPES,
     DATA,
     classes_to_draw,
     draw_classes,
@@ -133,7 +132,7 @@ def generate(
     resume: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
-    """Generate images of classes, on every skin type that is asked for where the generator knows them.
+    """Generate images of classes, on every skin type (or other value) asked for that the generator knows.
 
     Example:
         >>> synthetic = skindiff.generate(pipeline, classes=["nodule"], groups=["V", "VI"], images=8)
@@ -142,8 +141,9 @@ def generate(
     Args:
         generator: what :func:`skindiff.load` takes or returns.
         classes: to generate; all that the generator was trained on when left out.
-        groups: skin types, I to VI; all of them when left out. Class-conditional generators know none.
-        images: of each class and skin type.
+        groups: skin types, I to VI, or values of what else the generator was trained to tell, such as sex;
+            all of them when left out. Class-conditional generators know none.
+        images: of each class and group.
         seed: the same seed gives the same images.
         corpus: whose counts a ``budget`` of class-conditional generators follows, and whose images those
             reconstruct that need some; not for others.
@@ -185,7 +185,9 @@ def generate(
     if corpus is not None:
         raise ConfigError(f"corpus: {known.name} generates from words; leave it out, or call transfer")
     _refuse_followed(settings, "mode", "strategy")
-    words = SynthesisConfig(mode="txt2img", targets=list(groups or ALL_TYPES), images_per_source=images)
+    words = SynthesisConfig(
+        mode="txt2img", targets=list(groups) if groups else None, images_per_source=images
+    )
     words = configured(words, settings)
     with run_of_call(output_dir, resume, words) as (run, home):
         draw_words(run.accelerator, known, wanted, words, run.path / DATA, seed)
@@ -203,7 +205,8 @@ def transfer(
     resume: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
-    """Transfer the training images of a corpus to other skin types (img2img).
+    """Transfer the training images of a corpus to other skin types, or other values of its attribute
+    (img2img).
 
     Example:
         >>> synthetic = skindiff.transfer(pipeline, corpus, split, targets=["V", "VI"], strength=0.3)
@@ -213,7 +216,8 @@ def transfer(
         corpus: with the images to transfer.
         split: whose training images are transferred. If left out, every image is, tested ones too, and
             :func:`skindiff.evaluate` refuses the result.
-        targets: skin types to transfer to, I to VI; V and VI by default.
+        targets: values of the corpus' attribute to transfer to, such as skin types I to VI; its minority by
+            default, of skin types V and VI.
         images: how many to generate from each source image.
         seed: the same seed gives the same images.
         output_dir: folder of the run; by default a temporary one, deleted with the result. Of a study the
@@ -244,7 +248,7 @@ def transfer(
     _refuse_followed(settings, "mode", "strategy")
     rows, config = _rows(corpus, split), configured(config, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed)
+        draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed, corpus.attribute)
         return _drawn(known, run, home, rows)
 
 

@@ -29,14 +29,17 @@ rows weigh what they weigh in ``real``. So there are ``real+geometric``, ``real+
 settings, which must then be without.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from skindiff.classification.classifier_config import ClassifierConfig, architecture_of
 from skindiff.classification.networks import has_batch_norm
 from skindiff.classification.probe import ProbeConfig
+from skindiff.corpora.attribute import Attribute
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
+from skindiff.wrong_settings import refuse
 
 ARMS = ("real", "syn", "real+syn", "real+duplicates", "real+colour")
 """Every arm by its rows, in the order of a report."""
@@ -151,6 +154,24 @@ class Arm:
 def _learns_statistics(classifier: ClassifierConfig) -> bool:
     """Return whether a network has batch norm that is trained."""
     return classifier.trainable == "all" and has_batch_norm(architecture_of(classifier, ("a", "b")))
+
+
+def refuse_tone_arms(arms: Sequence[str], attribute: Attribute, setting: str) -> None:
+    """Raise ConfigError for an arm about the tone of the skin where something else is scarce.
+
+    Args:
+        arms: their names.
+        attribute: of the corpus.
+        setting: that lists the arms.
+    """
+    known = [parse_arm(name) for name in arms if is_arm(name)]
+    of_tone = [arm for arm in known if arm.rows == "real+colour" or arm.kept == "tone"]
+    if of_tone and not attribute.is_skin_tone:
+        rest = [arm.name for arm in known if arm not in of_tone]
+        refuse(
+            f"{setting}: {of_tone[0].name!r} is about skin types, and corpus.attribute.column is "
+            f"{attribute.column}; leave it out, as in [{', '.join(rest)}]"
+        )
 
 
 def is_arm(name: str) -> bool:

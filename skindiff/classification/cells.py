@@ -1,7 +1,8 @@
 """A cell: one classifier's predictions on one test set, and how it is kept on disk between stages."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -91,7 +92,8 @@ class Cell:
 
     ``labels`` has shape ``(n,)``, ``probabilities`` ``(n, classes)``; ``group_ids`` says which images are of
     one patient, lesion or duplicate cluster; ``class_names`` is in the order of the codes; ``record`` is the
-    fingerprint of all that decides them, where it is known.
+    fingerprint of all that decides them, where it is known; ``attributes`` are the values, by column, of what
+    else is known of the images (:class:`~skindiff.corpora.attribute.Attribute`).
     """
 
     key: CellKey
@@ -103,6 +105,7 @@ class Cell:
     probabilities: NDArray[np.float64]
     optimiser_steps: int
     record: str = ""
+    attributes: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError where the columns' lengths differ."""
@@ -112,6 +115,7 @@ class Cell:
             len(self.skin_types),
             len(self.labels),
             len(self.probabilities),
+            *map(len, self.attributes.values()),
         }
         if len(lengths) != 1:
             raise ValueError(
@@ -126,6 +130,7 @@ def save_cell(cell: Cell, path: Path) -> None:
         "class_names": cell.class_names,
         "optimiser_steps": cell.optimiser_steps,
         **({"record": cell.record} if cell.record else {}),
+        **({"attributes": cell.attributes} if cell.attributes else {}),
     }
     with replacing(path) as partial, partial.open("wb") as stream:
         np.savez(
@@ -146,6 +151,7 @@ class _About(TypedDict):
     class_names: list[str]
     optimiser_steps: int
     record: NotRequired[str]
+    attributes: NotRequired[dict[str, list[str | None]]]
 
 
 def load_cell(path: Path) -> Cell:
@@ -168,6 +174,7 @@ def load_cell(path: Path) -> Cell:
                 probabilities=stored["probabilities"],
                 optimiser_steps=about["optimiser_steps"],
                 record=about.get("record", ""),
+                attributes={name: tuple(values) for name, values in about.get("attributes", {}).items()},
             )
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{path.name}: no readable predictions ({error}); delete the file and run again"

@@ -72,7 +72,7 @@ class ClassifierConfig:
     """Steps, batch, rates; its seed is the one given to train_classifier."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         if is_probe(self.architecture):
             refuse(
                 f"{path}architecture is {self.architecture!r}, which is not fine-tuned: name a network here, "

@@ -291,6 +291,7 @@ class Experiment:
             probabilities=probabilities.astype(np.float32).astype(np.float64),
             optimiser_steps=steps,
             record=record,
+            attributes={name: tuple(test[name]) for name in self.study.corpus.attribute.columns},
         )
 
 

@@ -84,7 +84,7 @@ class ExperimentConfig:
     false trains every classifier on all of them, for networks too large for one."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         unknown = [arm for arm in self.arms if not is_arm(arm)]
         if unknown or not self.arms:
             refuse(f"{path}arms: {unknown[0] if unknown else 'the list'!r} is not one of {ARM_NAMES}")

@@ -51,7 +51,7 @@ class LadderConfig:
     """Whose images are compared, such as ddpm or img2img ti+lora; none takes all of the study."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting that cannot work."""
+        """Raise a ConfigError on the first setting that cannot work."""
         for name in ("arm", "reference", "published_reference"):
             if (value := getattr(self, name)) is not None:
                 parse_arm(value)

@@ -64,15 +64,29 @@ def _macro_recall(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> fl
     return float(np.mean([np.mean(predicted[labels == code] == code) for code in present]))
 
 
-def _per_skin_type_recall(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], skin_types: Sequence[str | None]
+def recall_by_value(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    values: Sequence[str | None],
+    order: Sequence[str] = SKIN_TYPES,
 ) -> dict[str, float | None]:
+    """Return the macro recall of the images of each value that occurs.
+
+    Args:
+        labels: class codes, shape ``(n,)``.
+        predicted: class codes, of the same shape.
+        values: one of each image, such as its skin type; None where it is not recorded.
+        order: of the values; others are not looked for.
+
+    Returns:
+        Recall by value, None below :data:`MINIMUM_GROUP_SIZE` images.
+    """
     recall: dict[str, float | None] = {}
-    for skin_type in SKIN_TYPES:
-        rows = np.array([name == skin_type for name in skin_types], dtype=bool)
+    for value in order:
+        rows = np.array([name == value for name in values], dtype=bool)
         if rows.any():
             enough = int(rows.sum()) >= MINIMUM_GROUP_SIZE
-            recall[skin_type] = _macro_recall(labels[rows], predicted[rows]) if enough else None
+            recall[value] = _macro_recall(labels[rows], predicted[rows]) if enough else None
     return recall
 
 
@@ -132,7 +146,7 @@ def classification_scores(
         "sensitivity_at_90_specificity": float(np.mean(sensitivities)) if sensitivities else None,
         "calibration_error": _calibration_error(codes, chances),
         "per_class_f1": {name: by_code.get(code) for code, name in enumerate(class_names)},
-        "per_skin_type_recall": _per_skin_type_recall(codes, predicted, skin_types or [None] * len(codes)),
+        "per_skin_type_recall": recall_by_value(codes, predicted, skin_types or [None] * len(codes)),
     }
 
 

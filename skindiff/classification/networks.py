@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
+from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import ConfigError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.generators.class_conditional import MOST_PIXELS
@@ -106,7 +107,7 @@ class SkinClassifier(nn.Module):
         """Classify images.
 
         Args:
-            images: rows with ``image``, or RGB images; they are cut to their central square and resampled.
+            images: rows with ``image``, or images; they are cut to their central square and resampled.
 
         Returns:
             A row for each image: ``label``, the most probable class, and the probability of every class.
@@ -118,7 +119,7 @@ class SkinClassifier(nn.Module):
         with torch.inference_mode():
             self.eval()
             for image in shown:
-                square = ImageOps.fit(image.convert("RGB"), (width, width), PILImage.Resampling.LANCZOS)
+                square = ImageOps.fit(as_srgb(image), (width, width), PILImage.Resampling.LANCZOS)
                 pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].to(device)
                 seen = architecture.centre(pixels.float() / 255)
                 found.append(torch.softmax(self(seen).float(), 1)[0].cpu().numpy())
@@ -258,7 +259,7 @@ def _refuse_strange(architecture: Architecture) -> None:
 def refuse_impossible(
     architecture: Architecture, weights: str | None, path: str = "", *, pretrained: bool = False
 ) -> None:
-    """Raise a :class:`ConfigError` for a name, an image size or weights that cannot work.
+    """Raise a ConfigError for a name, an image size or weights that cannot work.
 
     The network is tried on the meta device, so this takes neither memory nor much time.
     """

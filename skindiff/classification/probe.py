@@ -55,7 +55,7 @@ class ProbeConfig:
     preset: ClassVar[str] = "grouped"
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting that cannot work."""
+        """Raise a ConfigError on the first setting that cannot work."""
         if self.image_size is not None and not 32 <= self.image_size <= 1024:
             refuse(f"{path}image_size: {self.image_size} is outside 32 to 1024 pixels")
         if not 1 <= self.views <= 64:

@@ -133,6 +133,7 @@ def _cell(study: Study, group: str, row: Mapping[str, Any]) -> tuple[Cell, BestE
         probabilities=probabilities,
         optimiser_steps=int(row["optimiser_steps"]),
         record=row["record"],
+        attributes={name: tuple(test[name]) for name in study.corpus.attribute.columns},
     )
     return cell, json.loads(row["best_epoch"]) if row["best_epoch"] else None
 

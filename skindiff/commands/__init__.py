@@ -5,6 +5,7 @@ imports nothing, so that ``skindiff --help`` is quick.
 """
 
 COMMANDS: dict[str, str] = {
+    "data": "say how a folder of images and its table are read (check), or which data sets are known (list)",
     "audit": "find undecodable, tiny, constant and near-duplicate images of a folder",
     "train": "train a generator (textual-inversion, lora, ddpm, cvae, cgan ...) or a classifier",
     "sample": "generate images by class and skin type, or transfer a corpus to other skin types",

@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skindiff.classification.suspects import IMAGE_SIZE, find_suspects, suspect_flags
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import complain, say, suggest
+from skindiff.config import parse_config
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 from skindiff.corpora.cache import resize_to_cache
-from skindiff.corpora.registry import CORPORA, find_corpus
+from skindiff.corpora.registry import CORPORA, CorpusConfig, find_corpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import write_atomically
 from skindiff.report.audit_page import render_audit
@@ -22,10 +23,12 @@ class AuditCommand:
     its audit_csv.
 
     skindiff audit imagefolder --data_dir DIR --output audit.csv
+    skindiff audit corpus.yaml --output audit.csv  (as skindiff data check wrote it)
     """
 
     corpus: str = "imagefolder"
-    """How the folder is laid out: fitzpatrick17k, ham10000, imagefolder, or as a plugin's corpus."""
+    """How the folder is laid out: fitzpatrick17k, ham10000, imagefolder, table, or as a plugin's corpus; or a
+    file of a corpus' settings."""
     data_dir: str = ""
     """Folder of the corpus."""
     output: str = "audit.csv"
@@ -42,20 +45,34 @@ class AuditCommand:
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
-        if reason := find_corpus(self.corpus, f"{path}corpus").not_audited:
+        name = self.settings().name
+        if reason := find_corpus(name, f"{path}corpus").not_audited:
             audited = ", ".join(name for name, corpus in CORPORA.items() if not corpus.not_audited)
-            raise ConfigError(f"{path}corpus: {self.corpus} is not audited: {reason}; choose from {audited}")
-        if not self.data_dir:
+            raise ConfigError(f"{path}corpus: {name} is not audited: {reason}; choose from {audited}")
+        if not self.data_dir and not _is_file(self.corpus):
             raise ConfigError(f"{path}data_dir is not given: name the folder that holds the images")
         self.audit.validate(f"{path}audit.")
+
+    def settings(self) -> CorpusConfig:
+        """Return the settings of the corpus: those of the file, or of its name and ``data_dir``."""
+        if _is_file(self.corpus):
+            return parse_config(CorpusConfig, [], default=Path(self.corpus))
+        corpus = find_corpus(self.corpus, "corpus")
+        own = None if corpus.not_audited else corpus.config_class(data_dir=self.data_dir)
+        config = CorpusConfig(self.corpus)
+        setattr(config, self.corpus, own)
+        return config
 
 
 def main(words: Sequence[str]) -> int:
     """Audit a folder."""
     config = parse_command(AuditCommand, words, "audit", positional=["corpus"])
-    paths = _paths(config)
+    corpus = config.settings()
+    paths = _paths(corpus)
     if not paths:
-        raise CorpusError(f"data_dir: {config.data_dir} has no image file; give the folder that holds them")
+        raise CorpusError(
+            f"data_dir: {corpus.own.data_dir} has no image file; give the folder that holds them"
+        )
     rows = audit_images(paths, config.audit, Path(config.cache_dir))
     output = Path(config.output)
     write_audit(rows, output)
@@ -71,25 +88,31 @@ def main(words: Sequence[str]) -> int:
     flags = Counter(flag for row in rows for flag in row.flags.split())
     flagged = ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items()))
     say(f"to look at: {flagged or 'nothing is flagged'}; see {page}")
-    folder = f"--corpus.{config.corpus}"
-    places = [f"{folder}.data_dir", config.data_dir, f"{folder}.audit_csv", config.output]
-    suggest(["skindiff", "train", "lora", "--corpus.name", config.corpus, *places])
+    if _is_file(config.corpus):
+        places = ["--corpus", config.corpus]
+    else:
+        places = ["--corpus.name", corpus.name, f"--corpus.{corpus.name}.data_dir", config.data_dir]
+    suggest(["skindiff", "train", "lora", *places, f"--corpus.{corpus.name}.audit_csv", config.output])
     return 0
 
 
 def _suspects(config: AuditCommand) -> dict[str, dict[str, str]]:
     """Return what the features of a network say against images that can be used: flags with reasons."""
-    corpus, cache_dir = find_corpus(config.corpus), Path(config.cache_dir)
-    loaded = corpus.load(corpus.config_class(data_dir=config.data_dir, audit_csv=config.output))
-    images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir).dataset
+    corpus, cache_dir = config.settings(), Path(config.cache_dir)
+    loaded = find_corpus(corpus.name).load(replace(corpus.own, audit_csv=config.output))
+    images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir, bit_depth=config.audit.bit_depth).dataset
     return suspect_flags(find_suspects(images, cache_dir / "features"))
 
 
-def _paths(config: AuditCommand) -> dict[str, Path]:
-    corpus = find_corpus(config.corpus)
+def _is_file(corpus: str) -> bool:
+    return corpus.endswith((".yaml", ".yml"))
+
+
+def _paths(config: CorpusConfig) -> dict[str, Path]:
+    corpus = find_corpus(config.name)
     if corpus.files is not None:
-        return corpus.files(Path(config.data_dir))
-    loaded = corpus.load(corpus.config_class(data_dir=config.data_dir))
+        return corpus.files(Path(config.own.data_dir))
+    loaded = corpus.load(config.own)
     for warning in loaded.warnings:
         complain(f"warning: {warning}")
     return loaded.paths()

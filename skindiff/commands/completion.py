@@ -43,8 +43,10 @@ def main(words: Sequence[str]) -> int:
 
 def command_tree() -> argparse.ArgumentParser:
     """Return a parser that knows the words of every command; it is for completion alone."""
+    from skindiff.commands.data import WHAT
     from skindiff.commands.run import recipes
     from skindiff.commands.train import methods as known_methods
+    from skindiff.corpora.table_corpus.presets import PRESETS
 
     parser = argparse.ArgumentParser(prog="skindiff")
     parser.add_argument("--version", action="store_true")
@@ -56,6 +58,12 @@ def command_tree() -> argparse.ArgumentParser:
             methods = command.add_subparsers(dest="method")
             for method, explained in known_methods().items():
                 _add_settings(methods.add_parser(method, help=explained), _method_config(method))
+        elif name == "data":
+            actions = command.add_subparsers(dest="action")
+            _add_settings(actions.add_parser("check", help=WHAT["check"]), configs["data check"])
+            actions.add_parser("list", help=WHAT["list"]).add_argument(
+                "name", nargs="?", choices=list(PRESETS)
+            )
         elif name == "run":
             command.add_argument("recipe", choices=list(recipes()))
             for word in ("--config", "--accelerate_config", "--num_processes", "--output_dir", "--resume"):
@@ -74,6 +82,7 @@ def _add_settings(parser: argparse.ArgumentParser, config_class: type) -> None:
 def _configs() -> dict[str, type]:
     from skindiff.commands.audit import AuditCommand
     from skindiff.commands.compare import CompareCommand
+    from skindiff.commands.data import DataCheck
     from skindiff.commands.demo import DemoCommand
     from skindiff.commands.evaluate import EvaluateCommand
     from skindiff.commands.push import PushCommand
@@ -81,6 +90,7 @@ def _configs() -> dict[str, type]:
     from skindiff.commands.sample import SampleCommand
 
     return {
+        "data check": DataCheck,
         "audit": AuditCommand,
         "sample": SampleCommand,
         "evaluate": EvaluateCommand,

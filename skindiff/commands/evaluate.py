@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.commands import report as report_command
-from skindiff.commands.data import CorpusSettings, open_study
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, open_study
 from skindiff.commands.terminal import say, suggest
 from skindiff.config import check_seeds
 from skindiff.errors import ConfigError
@@ -23,6 +24,7 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
     skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
     """
 
+    scores: ClassVar[bool] = True
     output_dir: str = "runs/evaluate"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     synthetic: list[str] | str | None = None

@@ -6,29 +6,30 @@ from typing import Any, Literal
 
 from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
 from skindiff.api.synthesis import SyntheticDataset, generate, transfer
-from skindiff.commands.data import CorpusSettings, prepare_study, same_data
 from skindiff.commands.grid import GRID, draw_samples_of
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, prepare_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import Corpus
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.generators.resolve import Generator, find_generator, load_generator
 from skindiff.idle_settings import without_effect
 from skindiff.runs import RunFolder
 from skindiff.study import open_run
+from skindiff.synthesis.asked import idle_of_attribute
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
 from skindiff.synthesis.requests import DATA, draws_by_class, needs_sources
 from skindiff.training.products import RECORD, trained_on
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
 class SampleCommand(CorpusSettings):
     """Generate images into Parquet shards that hold all settings to generate each again, and a sample grid.
 
-    skindiff sample --generator runs/lora --classes "[nodule, ring]" --skin_types "[I, VI]" --images 8
+    skindiff sample --generator runs/lora --classes "[nodule, ring]" --groups "[I, VI]" --images 8
 
     skindiff sample --generator runs/lora --mode transfer --corpus runs/lora/corpus.yaml --split
     runs/lora/split.yaml
@@ -44,16 +45,17 @@ class SampleCommand(CorpusSettings):
     base_model: str | None = None
     """Model that an adapter is put on, where its own record of it is no Hub id."""
     mode: Literal["classes", "transfer"] = "classes"
-    """classes: images of each class (and skin type); transfer: images of the corpus as other skin types
-    (img2img), by Stable Diffusion only."""
+    """classes: images of each class (and skin type, or what else the generator was trained to tell);
+    transfer: images of the corpus as other values of corpus.attribute (img2img), by Stable Diffusion only."""
     classes: list[str] | None = None
     """Classes to generate, in mode classes; null is all that the generator was trained on. Stable Diffusion
     without an adapter takes any words."""
-    skin_types: list[str] | None = None
-    """Fitzpatrick types to generate, I to VI; null is all six in mode classes, and synthesis.targets in mode
-    transfer. From-scratch generators know no skin type."""
+    groups: list[str] | None = None
+    """Fitzpatrick types to generate, I to VI, or values of what else the generator was trained to tell, such
+    as [female]; null is all of them in mode classes, and synthesis.targets in mode transfer. From-scratch
+    generators know none."""
     images: int | None = None
-    """Images of each class and skin type, or of each source; null is synthesis.images_per_source, or what
+    """Images of each class and group, or of each source; null is synthesis.images_per_source, or what
     class_synthesis.budget says."""
     part: Literal["train", "validation", "test", "all"] = "train"
     """Images of the corpus to transfer, or that budgets count; only train may be trained on again."""
@@ -68,15 +70,17 @@ class SampleCommand(CorpusSettings):
         """Raise a ConfigError on the first setting that cannot work."""
         mode: Mode = "img2img" if self.mode == "transfer" else "txt2img"
         super(SampleCommand, replace(self, synthesis=replace(self.synthesis, mode=mode))).validate(path)
-        types = self.skin_types
-        if types is not None and (not types or not set(types) <= set(SKIN_TYPES)):
-            raise ConfigError(f"{path}skin_types: {types} is not a list of {', '.join(SKIN_TYPES)}")
+        if self.groups is not None and not 0 < len(self.groups) == len(set(self.groups)):
+            refuse(f"{path}groups: {self.groups} must name at least one, and each once")
+        if self.mode == "transfer":
+            self.corpus.attribute.refuse_unknown(self.groups or self.corpus.attribute.known, f"{path}groups")
+            self.synthesis.aimed(self.corpus.attribute, f"{path}synthesis.")
         if self.images is not None and self.images < 1:
-            raise ConfigError(f"{path}images: {self.images} is below 1; give a whole number from 1")
+            refuse(f"{path}images: {self.images} is below 1; give a whole number from 1")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
-            raise ConfigError(f"{path}classes: {self.classes} must name at least one, and each once")
+            refuse(f"{path}classes: {self.classes} must name at least one, and each once")
         if self.mode == "transfer" and self.classes is not None:
-            raise ConfigError(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
+            refuse(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
     def idle(self) -> dict[str, str]:
         """Return the settings that the mode and other settings overrule."""
@@ -86,8 +90,10 @@ class SampleCommand(CorpusSettings):
         found |= dict.fromkeys(("synthesis.mode", "synthesis.strategy"), "mode and generator decide it")
         if self.mode == "transfer":
             found["class_synthesis"] = "mode is transfer"
-        if self.mode == "classes" or self.skin_types:
-            found["synthesis.targets"] = "skin_types says which types are generated"
+        if self.mode == "classes" or self.groups:
+            found["synthesis.targets"] = "groups says what is generated"
+        if self.mode == "transfer":
+            found |= idle_of_attribute(self.corpus.attribute)
         if self.images:
             found["synthesis.images_per_source"] = "images says how many"
         return found
@@ -125,7 +131,7 @@ def _sample(words: list[str]) -> int:
 
 
 def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset | None:
-    """Transfer a part of the corpus to other skin types, where that is asked for."""
+    """Transfer a part of the corpus to other values of its attribute, where that is asked for."""
     if config.mode != "transfer":
         return None
     if draws_by_class(generator):
@@ -134,7 +140,7 @@ def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) ->
             f"mode: {config.generator} is a {family}, which generates by class alone; leave it out"
         )
     images = config.images or config.synthesis.images_per_source
-    targets = config.skin_types or config.synthesis.targets
+    targets = config.groups or config.synthesis.targets
     settings = _without(config.synthesis, "targets", "images_per_source")
     return transfer(
         generator.pipeline, _part(config, run), None, targets, images, config.seed, run, **settings
@@ -146,10 +152,10 @@ def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> S
     corpus, images = None, config.images or config.synthesis.images_per_source
     settings = _without(config.synthesis, "targets", "images_per_source")
     if draws_by_class(generator):
-        if config.skin_types:
+        if config.groups:
             family = generator.pipeline.family
             raise ConfigError(
-                f"skin_types: {config.generator} is a {family}, which generates by class alone; leave it out"
+                f"groups: {config.generator} is a {family}, which generates by class alone; leave it out"
             )
         own, counted = config.class_synthesis, config.images is not None or config.classes is not None
         images = config.images or own.per_class
@@ -158,13 +164,15 @@ def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> S
         corpus = _part(config, run) if needed else None
         idle = {"synthesis": f"{config.generator} is a {generator.pipeline.family}, drawn by class_synthesis"}
     else:
+        if config.groups:
+            generator.attribute.refuse_unknown(config.groups, "groups")
         idle = {"class_synthesis": f"{config.generator} is drawn by synthesis"}
     if corpus is None:
         idle |= dict.fromkeys(("corpus", "split", "part"), "no image of a corpus is used")
     for said in without_effect(config, idle):
         run.note(said)
     return generate(
-        generator.pipeline, config.classes, config.skin_types, images, config.seed, corpus, None, run,
+        generator.pipeline, config.classes, config.groups, images, config.seed, corpus, None, run,
         **settings,
     )  # fmt: skip
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.api.generators import train_lora, train_textual_inversion
-from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, open_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.adapter import TOKENS_FILE

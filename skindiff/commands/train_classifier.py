@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from skindiff.api.classifiers import train_classifier
 from skindiff.api.generators import CLASSIFIER
@@ -14,13 +14,13 @@ from skindiff.classification.metrics import classification_scores
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.classification.probe_classifier import refuse_no_network
 from skindiff.classification.rows import METRICS
-from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import parse_command
+from skindiff.commands.studies import CorpusSettings, open_study, same_data
 from skindiff.commands.terminal import say, suggest, table
 from skindiff.corpora.image_table import ImageTable
-from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
 from skindiff.measures.backbones import LITE0
+from skindiff.wrong_settings import refuse
 
 SCORES_FILE = "scores.json"
 _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
@@ -33,6 +33,7 @@ _SHOWN: tuple[Literal["accuracy", "balanced_accuracy", "f1", "auroc"], ...] = (
 
 @dataclass
 class _Train(CorpusSettings):
+    scores: ClassVar[bool] = True
     output_dir: str = "runs/classifier"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     synthetic: str | None = None
@@ -46,7 +47,7 @@ class _Train(CorpusSettings):
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
         if self.chosen_arm != "real" and self.synthetic is None:
-            raise ConfigError(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
+            refuse(f"{path}synthetic is not given, and arm {self.arm!r} needs it: name a folder")
 
     @property
     def chosen_arm(self) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, ClassVar
 
 from skindiff.api.generators import train_generator
-from skindiff.commands.data import CorpusSettings, open_study, same_data
 from skindiff.commands.settings import DEFAULTS, parse_command
+from skindiff.commands.studies import CorpusSettings, open_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.errors import ConfigError
 from skindiff.generators.families import find_family, imported

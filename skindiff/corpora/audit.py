@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from PIL import Image
-
 from skindiff.corpora import local_features
 from skindiff.corpora.near_duplicates import (
     Match,
@@ -28,6 +26,8 @@ from skindiff.corpora.near_duplicates import (
     workers,
 )
 from skindiff.corpora.picture_quality import Quality, flags, measure
+from skindiff.corpora.pixel_notes import ImageRefused
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.corpora.seen import Look, Seen, SeenStore
 from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
@@ -44,7 +44,7 @@ STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 COLUMNS = ("image_id", "status", "group_id", "reason", "flags", "remarks")
 """Of the csv file; loaders of corpora read the first four."""
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Raised whenever the same files and settings would give other findings."""
 
 LARGE_GROUP = 12
@@ -69,6 +69,9 @@ class AuditConfig:
     find_near_duplicates: bool = True
     """Look for near-duplicates (needs OpenCV: the extra skindiff[audit]); exact copies are always found."""
 
+    bit_depth: int | None = None
+    """Bits that 16-bit samples use (9 to 16); null is what the files say."""
+
     near_duplicates: NearDuplicateConfig = field(default_factory=NearDuplicateConfig)
     """How near-duplicates are searched for and what counts as one."""
 
@@ -78,6 +81,8 @@ class AuditConfig:
             raise ConfigError(f"{path}min_side is {self.min_side}: give 1 or more pixels")
         if self.min_contrast < 0:
             raise ConfigError(f"{path}min_contrast is {self.min_contrast}: give 0 or more grey levels")
+        if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
+            raise ConfigError(f"{path}bit_depth is {self.bit_depth}: give 9 to 16 bits")
         self.near_duplicates.validate(f"{path}near_duplicates.")
 
 
@@ -219,7 +224,11 @@ def _look(files: Mapping[str, Path], config: AuditConfig, folder: Path) -> _Find
                 unfit |= {content: tuple(one["unfit"]) for content, one in said.items() if "unfit" in one}
                 quality |= {content: Quality(*one["fit"]) for content, one in said.items() if "fit" in one}
                 bar.update(len(said))
-        matches = find_matches(files, store, config.near_duplicates, executor) if store.counts else []
+        matches = (
+            find_matches(files, store, config.near_duplicates, executor, config.bit_depth)
+            if store.counts
+            else []
+        )
     return _Findings(unfit, quality, matches)
 
 
@@ -230,12 +239,11 @@ def _screen(path: Path, config: AuditConfig) -> Look:
         return Look({"unfit": (status, reason)}, None)
 
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-        grey = local_features.read_grey(path, config.near_duplicates.shorter_side)
-    except Exception as error:  # A broken file raises whatever its decoder trips over.
-        reason = f"cannot be decoded ({type(error).__name__}: {error})"
-        return unfit("undecodable", reason.replace(str(path), path.name))
+        image = read_pixels(path, bit_depth=config.bit_depth).image
+    except ImageRefused as error:
+        return unfit("undecodable", f"{path.name}: {error}")
+    width, height = image.size
+    grey = local_features.shrunk_grey(image, config.near_duplicates.shorter_side)
     if min(width, height) < config.min_side:
         return unfit("tiny", f"{width} x {height} pixels, less than {config.min_side}")
     if (contrast := float(grey.std())) < config.min_contrast:

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
@@ -20,10 +20,13 @@ import pyarrow as pa
 from datasets import Dataset, load_from_disk
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from skindiff.corpora.crops import CENTRE, Crop, Frame
 from skindiff.corpora.decoded import DECODED
+from skindiff.corpora.pixel_notes import Reading, ReadingLog
+from skindiff.corpora.pixel_reader import read_pixels, reading_key
 from skindiff.errors import ConfigError, CorpusError, RunFolderError
+from skindiff.foreign import Malformed, read_json, regular_size
 from skindiff.manifest import DONE, changed, hashes_of, read_list
 from skindiff.progress import progress
 
@@ -32,6 +35,8 @@ logger = logging.getLogger(__name__)
 CACHE_VERSION = 1
 """Part of the fingerprint; raise it whenever the same file would be turned into other pixels or columns."""
 QUARANTINE_FILE = "quarantined.json"
+READING_FILE = "reading.json"
+"""Warnings, frames and the number of images of 16 bits; only where there are any."""
 STORED_IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 """The Arrow type behind ``datasets.Image``."""
 BATCH = 128
@@ -48,24 +53,38 @@ class CachedCorpus:
     """``(image_id, reason)`` of the rows that were left out."""
     fingerprint: str
     """32 hexadecimal digits over the bytes of every image, the other columns and the settings."""
+    warnings: list[str] = field(default_factory=list)
+    """What is to be said of how the images were read."""
+    frames: dict[str, Frame] = field(default_factory=dict)
+    """Where the square lies in each upright picture, by image id; empty for the centre square."""
+
+
+class Squared(NamedTuple):
+    """One image of the cache."""
+
+    png: bytes
+    reading: Reading
+    """What is said of it."""
+    frame: Frame
 
 
 def resize_to_cache(
-    dataset: Dataset, size: int, cache_dir: Path, *, crop: Literal["centre", "stretch"] = "centre"
+    dataset: Dataset, size: int, cache_dir: Path, *, crop: Crop = CENTRE, bit_depth: int | None = None
 ) -> CachedCorpus:
-    """Return the corpus with every image upright, RGB, square and ``size`` pixels wide.
+    """Return the corpus with every image upright, sRGB, square and ``size`` pixels wide.
 
-    An image is turned by its EXIF orientation, converted to RGB and resized with Lanczos resampling. The
-    result lies in ``cache_dir/<fingerprint>``, where :func:`datasets.load_from_disk` can read it; a second
-    call with the same image bytes, columns and settings reads it back, wherever the files have moved. It
-    appears there complete or not at all, also when several processes build it at once, and one that is
-    damaged is made again.
+    An image is read by :func:`~skindiff.corpora.pixel_reader.read_pixels`, cut to a square and resized with
+    Lanczos resampling. The result lies in ``cache_dir/<fingerprint>``, where :func:`datasets.load_from_disk`
+    can read it; a second call with the same image bytes, columns and settings reads it back, wherever the
+    files have moved. It appears there complete or not at all, also when several processes build it at once,
+    and one that is damaged is made again.
 
     Args:
         dataset: a corpus with ``image`` (files, bytes or PIL images) and ``image_id``; order is kept.
         size: width and height of the result in pixels.
         cache_dir: folder of all caches; created if absent.
-        crop: ``centre`` cuts the middle square out, ``stretch`` squeezes the whole picture into it.
+        crop: which part of each picture is kept.
+        bit_depth: bits that samples of more than 8 bits use; null is what the files say.
 
     Raises:
         ConfigError: ``size`` is below 1.
@@ -74,13 +93,13 @@ def resize_to_cache(
     if size < 1:
         raise ConfigError(f"image_size: {size} is not a width in pixels; use 64 to 512")
     with ThreadPoolExecutor() as pool:
-        fingerprint = _fingerprint(dataset, size, crop, pool)
+        fingerprint = _fingerprint(dataset, size, crop, bit_depth, pool)
         folder = Path(cache_dir) / fingerprint
         _remove_damaged(folder)
         if not folder.is_dir():
             try:
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                _build(dataset, size, crop, folder, pool)
+                _build(dataset, size, crop, bit_depth, folder, pool)
             except OSError as error:
                 raise CorpusError(
                     f"cache_dir: cannot write {folder} ({error.strerror or error}); "
@@ -89,7 +108,16 @@ def resize_to_cache(
     quarantined = [
         (image_id, reason) for image_id, reason in json.loads((folder / QUARANTINE_FILE).read_text())
     ]
-    return CachedCorpus(load_from_disk(str(folder)), quarantined, fingerprint)
+    said = read_json(folder / READING_FILE) if (folder / READING_FILE).is_file() else {}
+    frames = {
+        image_id: Frame(left, top, side, tuple(shown))
+        for image_id, (left, top, side, shown) in said.get("frames", {}).items()
+    }
+    dataset = load_from_disk(str(folder))
+    warnings = said.get("warnings", [])
+    if bit_depth is not None and not said.get("deep"):
+        warnings.append(f"corpus.bit_depth ({bit_depth}) changes nothing: no image has 16 bits a channel")
+    return CachedCorpus(dataset, quarantined, fingerprint, warnings, frames)
 
 
 def _remove_damaged(folder: Path) -> None:
@@ -146,36 +174,57 @@ def _batches(dataset: Dataset) -> Iterator[pa.Table]:
 
 
 def _read(stored: dict[str, Any]) -> bytes:
-    return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"]).read_bytes()
+    if stored["bytes"] is not None:
+        content: bytes = stored["bytes"]
+        return content
+    path = Path(stored["path"])
+    regular_size(path)
+    return path.read_bytes()
 
 
-def _digest(row: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of the image's bytes (not its path) and of the other columns."""
+def _digest(row: dict[str, Any], crop: Crop, bit_depth: int | None) -> bytes:
+    """Return the SHA-256 of the image's bytes (not its path), of the other columns, and of how it is read."""
     digest = hashlib.sha256(repr([(name, row[name]) for name in sorted(row) if name != "image"]).encode())
     try:
-        digest.update(hashlib.sha256(_read(row["image"])).digest())
-    except (OSError, TypeError):  # TypeError: the cell is null
+        content = _read(row["image"])
+        digest.update(hashlib.sha256(content).digest())
+        # Nothing is added for a plain image, which was read like this before there were other ones.
+        digest.update(reading_key(content, bit_depth).encode())
+    except (OSError, Malformed, TypeError):  # TypeError: the cell is null
         digest.update(b"unreadable")
+    digest.update(crop.key(row["image_id"]))
     return digest.digest()
 
 
-def _fingerprint(dataset: Dataset, size: int, crop: str, pool: ThreadPoolExecutor) -> str:
+def _fingerprint(
+    dataset: Dataset, size: int, crop: Crop, bit_depth: int | None, pool: ThreadPoolExecutor
+) -> str:
     settings = {
         "version": CACHE_VERSION,
         "size": size,
-        "crop": crop,
         "pillow": PIL.__version__,
         "features": repr(sorted(dataset.features.to_dict().items())),
+        **crop.settings,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for table in _batches(dataset):
-        for part in pool.map(_digest, table.to_pylist()):
+        for part in pool.map(partial(_digest, crop=crop, bit_depth=bit_depth), table.to_pylist()):
             digest.update(part)
     return digest.hexdigest()[:32]
 
 
-def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoolExecutor) -> None:
+def _build(
+    dataset: Dataset,
+    size: int,
+    crop: Crop,
+    bit_depth: int | None,
+    folder: Path,
+    pool: ThreadPoolExecutor,
+) -> None:
     quarantined: list[tuple[str, str]] = []
+    log = ReadingLog()
+    frames: dict[str, Frame] = {}
+    square = partial(_square, size=size, crop=crop, bit_depth=bit_depth)
     hidden = os.environ.get("RANK", "0") != "0"
     bar = progress(desc=f"resizing to {size} px", unit="image", total=len(dataset), disable=hidden)
     with tempfile.TemporaryDirectory(
@@ -184,14 +233,19 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
         stream = Path(temporary) / "stream.arrow"
         with ArrowWriter(features=dataset.features, path=str(stream)) as writer, bar:
             for table in _batches(dataset):
-                results = list(pool.map(partial(_square, size=size, crop=crop), table["image"].to_pylist()))
-                kept = [number for number, result in enumerate(results) if isinstance(result, bytes)]
                 ids = table["image_id"].to_pylist()
-                quarantined += [
-                    (ids[number], result) for number, result in enumerate(results) if isinstance(result, str)
-                ]
+                images, kept = [], []
+                results = pool.map(square, table["image"].to_pylist(), ids)
+                for number, (image_id, result) in enumerate(zip(ids, results, strict=True)):
+                    if isinstance(result, str):
+                        quarantined.append((image_id, result))
+                        continue
+                    kept.append(number)
+                    images.append({"bytes": result.png, "path": None})
+                    if crop.kind != "centre":
+                        frames[image_id] = result.frame
+                    log.add(image_id, result.reading)
                 if kept:
-                    images = [{"bytes": results[number], "path": None} for number in kept]
                     column = table.column_names.index("image")
                     writer.write_table(
                         table.take(kept).set_column(column, "image", pa.array(images, STORED_IMAGE))
@@ -208,6 +262,9 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
         built = Path(temporary) / "built"
         Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(str(built))
         (built / QUARANTINE_FILE).write_text(json.dumps(quarantined, indent=1))
+        said = {"warnings": log.warnings(), "deep": log.deep, "frames": frames}
+        if any(said.values()):
+            (built / READING_FILE).write_text(json.dumps(said))
         (built / DONE).write_text(json.dumps({"files": hashes_of(built)}))
         try:
             built.rename(folder)
@@ -218,32 +275,27 @@ def _build(dataset: Dataset, size: int, crop: str, folder: Path, pool: ThreadPoo
         logger.warning("left out %s: %s", image_id, reason)
 
 
-def _decode(stored: dict[str, Any]) -> Image.Image:
-    with Image.open(io.BytesIO(_read(stored))) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+def _decode(stored: dict[str, Any], bit_depth: int | None = None) -> Reading:
+    return read_pixels(_read(stored), bit_depth=bit_depth)
 
 
 def _values(stored: dict[str, Any]) -> np.ndarray:
-    return DECODED.get(_read(stored), lambda: np.asarray(_decode(stored)))
+    return DECODED.get(_read(stored), lambda: np.asarray(_decode(stored).image))
 
 
-def _square(stored: dict[str, Any] | None, size: int, crop: str) -> bytes | str:
+def _square(
+    stored: dict[str, Any] | None, image_id: str, size: int, crop: Crop, bit_depth: int | None
+) -> Squared | str:
     """Return the PNG file of the resized image, or the reason why there is none."""
     if stored is None:
         return "no image"
     try:
-        image = _decode(stored)
-        width, height = image.size
-        side = min(width, height)
-        # Like resizing the shorter side and cutting the middle out, for any ratio of the sides.
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side) if crop == "centre" else (0, 0, width, height)
+        reading = _decode(stored, bit_depth)
+        square, frame = crop.square(reading.image, size, image_id)
         file = io.BytesIO()
         # Compression level 1: the cache is read far more often than it is copied.
-        image.resize((size, size), Image.Resampling.LANCZOS, box=box).save(file, "PNG", compress_level=1)
-        return file.getvalue()
-    except UnidentifiedImageError:
-        return "not an image file"
+        square.save(file, "PNG", compress_level=1)
+        return Squared(file.getvalue(), replace(reading, image=square), frame)
     # A damaged file can make a decoder raise nearly anything; one of them must not stop the others.
     except Exception as error:
-        return f"cannot be decoded: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+        return f"{getattr(error, 'strerror', None) or error or type(error).__name__}"

@@ -6,12 +6,13 @@ in a folder and lists the others. It never fetches one.
 
 import difflib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skindiff.corpora.image_files import is_image, preferred
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
-    IMAGE_SUFFIXES,
     CorpusEntry,
     ListedImage,
     LoadedCorpus,
@@ -39,7 +40,7 @@ class Fitzpatrick17kConfig:
     """Which images of Fitzpatrick17k, and where they lie."""
 
     data_dir: str
-    """Folder with images/<md5hash>.jpg (or .jpeg, .png; images may also lie in the folder itself)."""
+    """Folder with images/<md5hash>.jpg (or any other ending; images may also lie in the folder itself)."""
     csv: str | None = None
     """The data set's own table, fitzpatrick17k.csv; in data_dir if left out."""
     conditions: list[str] = field(default_factory=lambda: list(PAPER_CONDITIONS))
@@ -61,12 +62,16 @@ class Fitzpatrick17kConfig:
             raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
 
 
-def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
+def load_fitzpatrick17k(config: Fitzpatrick17kConfig, attributes: Sequence[str] = ()) -> LoadedCorpus:
     """Read the rows of the chosen conditions and skin types; no image is opened.
 
     ``image_id`` is the md5hash, and so is ``group_id`` unless an audit is given: the data set names no
     patients, so every image is in ``ungrouped``. Rows without a file are in ``missing``. A
     class keeps its code (its place in ``conditions``) whatever files are absent.
+
+    Args:
+        config: of the corpus.
+        attributes: further columns of the csv to read.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -80,13 +85,14 @@ def load_fitzpatrick17k(config: Fitzpatrick17kConfig) -> LoadedCorpus:
             f"data_dir: {folder} is not a folder; give the one that holds Fitzpatrick17k's images"
         )
     table = Path(config.csv) if config.csv is not None else folder / "fitzpatrick17k.csv"
-    entries = read_csv(table, "csv", CSV_COLUMNS)
+    entries = read_csv(table, "csv", (*CSV_COLUMNS, *attributes))
     _refuse_unknown_conditions(config.conditions, {entry["label"] for entry in entries}, table)
     listed = [
         ListedImage(
             entry["md5hash"],
             entry["label"],
             read_skin_type(entry["fitzpatrick_scale"], "csv", entry["md5hash"]),
+            attributes={name: entry[name] or None for name in attributes},
         )
         for entry in entries
         if entry["label"] in config.conditions
@@ -108,9 +114,9 @@ def image_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for place in (folder / "images", folder):
         if place.is_dir():
-            for file in sorted(place.iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
-                    files.setdefault(file.stem, file)
+            found = [file for file in place.iterdir() if is_image(file) and not file.name.startswith(".")]
+            for file in sorted(found, key=preferred):
+                files.setdefault(file.stem, file)
     return files
 
 
@@ -124,4 +130,6 @@ def _refuse_unknown_conditions(conditions: list[str], known: set[str], table: Pa
             )
 
 
-FITZPATRICK17K = CorpusEntry("fitzpatrick17k", Fitzpatrick17kConfig, load_fitzpatrick17k, files=image_files)
+FITZPATRICK17K = CorpusEntry(
+    "fitzpatrick17k", Fitzpatrick17kConfig, load_fitzpatrick17k, files=image_files, reads_attributes=True
+)

@@ -5,12 +5,14 @@ Many lesions were photographed more than once, so a split by image tests on lesi
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skindiff.corpora.fitzpatrick17k import image_files
 from skindiff.corpora.table import CorpusEntry, ListedImage, LoadedCorpus, assemble_listed, read_csv
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
+from skindiff.wrong_settings import refuse
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 """The seven values of the column ``dx``: actinic keratoses, basal cell carcinoma, benign keratosis-like
@@ -36,18 +38,22 @@ class Ham10000Config:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if not self.classes:
-            raise ConfigError(f"{path}classes: the list is empty; name at least one diagnosis")
+            refuse(f"{path}classes: the list is empty; name at least one diagnosis")
         if repeated := [name for name, count in Counter(self.classes).items() if count > 1]:
-            raise ConfigError(f"{path}classes: {repeated[0]!r} is named twice; name it once")
+            refuse(f"{path}classes: {repeated[0]!r} is named twice; name it once")
         if unknown := [name for name in self.classes if name not in DIAGNOSES]:
-            raise ConfigError(f"{path}classes: {unknown[0]!r} is unknown; choose from {', '.join(DIAGNOSES)}")
+            refuse(f"{path}classes: {unknown[0]!r} is unknown; choose from {', '.join(DIAGNOSES)}")
 
 
-def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
+def load_ham10000(config: Ham10000Config, attributes: Sequence[str] = ()) -> LoadedCorpus:
     """Read the rows of the chosen diagnoses; no image is opened.
 
     ``image_id`` is the data set's own, ``group_id`` its ``lesion_id`` and ``skin_type`` None. Rows without a
     file are in ``missing``. A class keeps its code (its place in ``classes``) whatever files are absent.
+
+    Args:
+        config: of the corpus.
+        attributes: further columns of the csv to read, such as sex, age or localization.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -59,7 +65,7 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
     if not folder.is_dir():
         raise CorpusError(f"data_dir: {folder} is not a folder; give the one that holds HAM10000's images")
     table = Path(config.csv) if config.csv is not None else folder / "HAM10000_metadata.csv"
-    entries = read_csv(table, "csv", CSV_COLUMNS)
+    entries = read_csv(table, "csv", (*CSV_COLUMNS, *attributes))
     if absent := sorted(set(config.classes) - {entry["dx"] for entry in entries}):
         raise CorpusError(
             f"classes: {absent[0]!r} has no row in {table}; leave it out or give the whole table"
@@ -68,7 +74,15 @@ def load_ham10000(config: Ham10000Config) -> LoadedCorpus:
     if loose := [entry["image_id"] for entry in chosen if not entry["lesion_id"]]:
         raise CorpusError(f"csv: image {loose[0]} in {table} has no lesion_id; a split needs to know it")
     return assemble_listed(
-        [ListedImage(entry["image_id"], entry["dx"], group_id=entry["lesion_id"]) for entry in chosen],
+        [
+            ListedImage(
+                entry["image_id"],
+                entry["dx"],
+                group_id=entry["lesion_id"],
+                attributes={name: entry[name] or None for name in attributes},
+            )
+            for entry in chosen
+        ],
         config.classes,
         "ham10000",
         table=table,
@@ -87,4 +101,4 @@ def _all_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-HAM10000 = CorpusEntry("ham10000", Ham10000Config, load_ham10000, files=_all_files)
+HAM10000 = CorpusEntry("ham10000", Ham10000Config, load_ham10000, files=_all_files, reads_attributes=True)

@@ -8,63 +8,54 @@
       metadata.csv          file_name,skin_type,group_id
                             eczema/001.jpg,V,patient-7
 
-A data set on the Hub does as well, where its id is given instead of a folder.
+Any other table, folder or data set is read by the corpus ``table``.
 """
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from datasets import ClassLabel, Dataset, Image, concatenate_datasets, load_dataset
-from datasets.exceptions import DatasetsError
-
-from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.image_files import IMAGE_SUFFIXES, is_image
+from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.corpora.table import (
-    IMAGE_SUFFIXES,
     CorpusEntry,
     ImageRow,
     LoadedCorpus,
     assemble,
-    one_class_warning,
-    read_csv,
+    known_text,
+    read_listing,
     read_skin_type,
+    refuse_absent_column,
     table_warnings,
 )
+from skindiff.corpora.table_corpus.dialects import TABLE_SUFFIXES, TextTable
+from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles, find_images
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.files import real_path
 
-METADATA_FILE = "metadata.csv"
+METADATA = "metadata"
+"""Name of the table, whose ending is one of a table's."""
 COLUMNS = ("file_name", "skin_type", "group_id")
-"""Columns of the table that are read."""
-_TABLES = (".csv", ".tsv", ".xlsx", ".xls", ".parquet")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""Columns of the table that are read, whatever their capitals and separators."""
+_TABLES = (*TABLE_SUFFIXES, ".xls")
 
 
 @dataclass
 class ImageFolderConfig:
-    """A folder of class folders, or a data set on the Hub."""
+    """A folder of class folders."""
 
     data_dir: str
-    """Folder with one folder of images per class; if there is none, a Hub data set id (owner/name)."""
+    """Folder with one folder of images per class."""
     metadata: str | None = None
-    """Csv with file_name (class/name.jpg) and, as known, skin_type and group_id; data_dir/metadata.csv if
-    left out and there."""
+    """Table with file_name (class/name.jpg) and, as known, skin_type, group_id and the columns of
+    corpus.attribute; data_dir/metadata.csv (or .tsv, .jsonl, .parquet, .xlsx) if left out and there."""
     conditions: list[str] | None = None
     """Classes to read, in the order of their codes; all, sorted by name, if left out."""
     skin_types: list[str] | None = None
     """Keep only images of these skin types (I to VI); all, also not recorded, if left out."""
     audit_csv: str | None = None
     """Output of skindiff audit: its groups are joined to group_id, its unfit images are left out."""
-    hub_revision: str | None = None
-    """Branch, tag or commit of a Hub data set."""
-    hub_split: str = "train"
-    """Split of a Hub data set that holds the images."""
-    image_column: str = "image"
-    """Column of images in a Hub data set."""
-    label_column: str = "label"
-    """Column of classes (class labels or text) in a Hub data set."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
@@ -78,43 +69,47 @@ class ImageFolderConfig:
             raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
 
 
-def load_imagefolder(config: ImageFolderConfig) -> LoadedCorpus:
-    """Read a folder of class folders or a Hub data set; no image is opened.
+def load_imagefolder(config: ImageFolderConfig, attributes: Sequence[str] = ()) -> LoadedCorpus:
+    """Read a folder of class folders; no image is opened.
 
-    Of a folder, ``image_id`` is ``class/name.jpg``; of a Hub data set its column ``image_id``, or the row
-    number. ``group_id`` is that of the table if it has one, and the image id otherwise: images of one
-    patient can then stand on both sides of a split, so such images are in ``ungrouped``. Hidden files are not
-    seen, and rows of the table without a file are in ``missing``. Whatever else is given and not used (rows,
-    columns, files, other tables) is in ``warnings``.
+    ``image_id`` is ``class/name.jpg``. ``group_id`` is that of the table if it has one, and the image id
+    otherwise: images of one patient can then stand on both sides of a split, so such images are in
+    ``ungrouped``. Hidden files are not seen, and rows of the table without a file are in ``missing``.
+    Whatever else is given and not used (rows, columns, files, other tables) is in ``warnings``.
+
+    Args:
+        config: of the corpus.
+        attributes: further columns of its table to read, such as sex.
 
     Raises:
         ConfigError: a setting cannot work.
-        CorpusError: there is neither such a folder nor such a data set, it does not hold what is needed, or
-            no row of the table matches a file.
+        CorpusError: there is no such folder, it does not hold what is needed, or no row of the table matches
+            a file.
     """
     config.validate()
     folder = Path(config.data_dir)
     if folder.is_dir():
-        return _load_folder(folder, config)
-    if HUB_ID.fullmatch(config.data_dir):
-        return _load_hub(config)
-    raise CorpusError(f"data_dir: {folder} is not a folder; give one that holds a folder of images per class")
+        return _load_folder(folder, config, attributes)
+    raise CorpusError(
+        f"data_dir: {folder} is not a folder; give one that holds a folder of images per class, or read a "
+        f"data set of the Hub by --corpus.name table --corpus.table.data_dir {config.data_dir}"
+    )
 
 
-def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
+def _load_folder(folder: Path, config: ImageFolderConfig, attributes: Sequence[str]) -> LoadedCorpus:
     files = _class_files(folder)
     class_names = _choose_classes(list(files), config)
     missing: list[str] = []
     facts: dict[str, dict[str, str]] = {}
-    table = Path(config.metadata) if config.metadata is not None else folder / METADATA_FILE
-    tables = [table, *([Path(config.audit_csv)] if config.audit_csv else [])]
+    table = Path(config.metadata) if config.metadata is not None else _find_metadata(folder)
+    tables = [path for path in (table, config.audit_csv and Path(config.audit_csv)) if path]
     warnings = _unused_files(folder, {real_path(path) for path in tables})
-    if config.metadata is not None or table.exists():
-        known = [f"{name}/{file.name}" for name, paths in files.items() for file in paths]
-        facts, missing, columns = _read_metadata(table, known)
+    if table is not None:
+        known = {f"{name}/{file.name}": file for name, paths in files.items() for file in paths}
+        facts, missing, said = _read_metadata(table, known, attributes)
         unlisted = [image_id for image_id in known if image_id not in facts]
         warnings += table_warnings(table, len(facts) + len(missing), missing, unlisted)
-        warnings += _ignored_columns(table.name, columns, COLUMNS)
+        warnings += said
     rows = []
     for name in class_names:
         for file in files[name]:
@@ -122,7 +117,9 @@ def _load_folder(folder: Path, config: ImageFolderConfig) -> LoadedCorpus:
             fact = facts.get(image_id, {})
             skin_type = read_skin_type(fact.get("skin_type", ""), "metadata", image_id)
             if config.skin_types is None or skin_type in config.skin_types:
-                rows.append(ImageRow(file, name, skin_type, image_id, fact.get("group_id") or None))
+                group = known_text(fact.get("group_id", ""))
+                further = {column: known_text(fact.get(column, "")) for column in attributes}
+                rows.append(ImageRow(file, name, skin_type, image_id, group, further))
     return assemble(
         rows,
         class_names,
@@ -142,7 +139,12 @@ def _class_files(folder: Path) -> dict[str, list[Path]]:
         )
     files: dict[str, list[Path]] = {}
     for place in places:
-        files[place.name] = sorted(file for file in _visible(place) if file.suffix.lower() in IMAGE_SUFFIXES)
+        files[place.name] = sorted(file for file in _visible(place) if is_image(file))
+        if not files[place.name] and find_images(place).files:
+            raise CorpusError(
+                f"data_dir: the images of {place} lie in folders of it; read them by --corpus.name table "
+                f"--corpus.table.data_dir {folder}, which looks at any depth"
+            )
         if not files[place.name]:
             raise CorpusError(
                 f"data_dir: {place} has no image ({', '.join(IMAGE_SUFFIXES)}); fill it or take it away"
@@ -156,15 +158,14 @@ def _unused_files(folder: Path, used: Collection[Path]) -> list[str]:
     files = [path for place in places for path in _visible(place) if path not in places]
     tables = [path for path in files if path.suffix.lower() in _TABLES and real_path(path) not in used]
     found = [
-        f"{path.relative_to(folder)} is not used: skin types and patients are read from {METADATA_FILE}, or "
+        f"{path.relative_to(folder)} is not used: skin types and patients are read from metadata.csv, or "
         f"from the table that the setting metadata names, with the columns {', '.join(COLUMNS)}"
         for path in tables
     ]
     other = [
         path.relative_to(folder)
         for path in files
-        if path.suffix.lower() not in _TABLES
-        and (path.parent == folder or path.suffix.lower() not in IMAGE_SUFFIXES)
+        if path.suffix.lower() not in _TABLES and (path.parent == folder or not is_image(path))
     ]
     if other:
         found.append(
@@ -193,121 +194,60 @@ def _choose_classes(known: Sequence[str], config: ImageFolderConfig) -> list[str
     return list(config.conditions or known)
 
 
+def _find_metadata(folder: Path) -> Path | None:
+    found = [path for suffix in TABLE_SUFFIXES if (path := folder / f"{METADATA}{suffix}").exists()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise CorpusError(f"metadata: {folder} has {names}; keep one, or name it by the setting metadata")
+    return found[0] if found else None
+
+
+def _squashed(header: str) -> str:
+    return "".join(filter(str.isalnum, header.casefold()))
+
+
 def _read_metadata(
-    table: Path, known: Sequence[str]
+    table: Path, known: dict[str, Path], attributes: Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
-    """Return the row of each image that has one, the file names without an image, and all columns."""
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for image_id in known:
-        by_name[image_id].append(image_id)
-        by_name[PurePosixPath(image_id).name].append(image_id)
+    """Return the row of each image that has one, the file names without an image, and warnings."""
+    meant = {_squashed(name): name for name in (*COLUMNS, *attributes)}
+    read: TextTable = read_listing(table, "metadata")
+    read = replace(read, columns=[meant.get(_squashed(header), header) for header in read.columns])
+    for name in ("file_name", *attributes):
+        refuse_absent_column(read, name, "metadata", f"{table}")
+    for name in COLUMNS[1:]:
+        if read.columns.count(name) > 1:
+            refuse_absent_column(read, name, "metadata", f"{table}")
+    files = ImageFiles(known)
     facts: dict[str, dict[str, str]] = {}
     missing: list[str] = []
-    rows = read_csv(table, "metadata", ("file_name",))
-    for row in rows:
+    for row in read.rows():
         name = PurePosixPath(row["file_name"].replace("\\", "/")).as_posix()
-        found = by_name.get(name, [])
-        if len(found) > 1:
+        try:
+            found = files.find(name, moved=False)
+        except Ambiguous as error:
             raise CorpusError(
-                f"metadata: file_name {name!r} in {table} stands for {len(found)} images; write {found[0]!r}"
-            )
-        if not found:
+                f"metadata: file_name {name!r} in {table} stands for {len(error.files)} images; write "
+                f"{error.files[0]!r}"
+            ) from None
+        if found is None:
             missing.append(name)
-        elif found[0] in facts:
+        elif found in facts:
             raise CorpusError(f"metadata: {table} lists {name!r} twice; keep the row that is right")
         else:
-            facts[found[0]] = row
+            facts[found] = row
     if not facts:
         named = f"the first names {missing[0]!r}" if missing else "it has no row"
         raise CorpusError(
-            f"metadata: no row of {table} matches an image ({named}, the first image is {known[0]!r}); write "
-            "the names of the files, with their endings, or take the table away"
+            f"metadata: no row of {table} matches an image ({named}, the first image is "
+            f"{next(iter(known))!r}); write the names of the files, or take the table away"
         )
-    return facts, missing, list(rows[0])
-
-
-def _load_hub(config: ImageFolderConfig) -> LoadedCorpus:
-    if config.audit_csv is not None:
-        raise ConfigError(
-            "audit_csv: a Hub data set has no files to audit; give it a column group_id instead"
-        )
-    try:
-        source = load_dataset(config.data_dir, split=config.hub_split, revision=config.hub_revision)
-    # ConnectionError (also where HF_HUB_OFFLINE is set) and FileNotFoundError are OSErrors; an unknown
-    # split or revision is a ValueError.
-    except (OSError, ValueError, DatasetsError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CorpusError(
-            f"data_dir: {config.data_dir!r} is not a folder, and no Hub data set of that name can be read "
-            f"({reason}); correct it, or unset HF_HUB_OFFLINE to download"
-        ) from error
-    for column in (config.image_column, config.label_column):
-        if column not in source.column_names:
-            raise CorpusError(
-                f"image_column, label_column: {config.data_dir} has no column {column!r} "
-                f"(it has {', '.join(source.column_names)}); name the right one"
-            )
-    if not isinstance(source.features[config.image_column], Image):
-        raise CorpusError(
-            f"image_column: {config.image_column!r} of {config.data_dir} holds no images; name another"
-        )
-    return _adopt(source, config)
-
-
-def _adopt(source: Dataset, config: ImageFolderConfig) -> LoadedCorpus:
-    """Bring a Hub data set into the schema; images stay where they are."""
-    labels = _texts(source, config.label_column)
-    feature = source.features[config.label_column]
-    known = feature.names if isinstance(feature, ClassLabel) else sorted(set(labels))
-    class_names = _choose_classes(known, config)
-    image_ids = _texts(source, "image_id") or [f"{row:06d}" for row in range(len(source))]
-    groups = _texts(source, "group_id") or [""] * len(source)
-    types = _texts(source, "skin_type") or [""] * len(source)
-    skin_types = [
-        read_skin_type(cell, "skin_type", image_id) for cell, image_id in zip(types, image_ids, strict=True)
+    warnings = [
+        *read.warnings,
+        *files.warnings(table.name),
+        *_ignored_columns(table.name, read.columns, (*COLUMNS, *attributes)),
     ]
-    kept = [
-        row
-        for row in range(len(source))
-        if labels[row] in class_names and (config.skin_types is None or skin_types[row] in config.skin_types)
-    ]
-    if not kept:
-        raise CorpusError(
-            f"data_dir: no image of {config.data_dir} is left; check the chosen conditions and skin_types"
-        )
-    features = corpus_features(class_names)
-    facts = {
-        "label": [labels[row] for row in kept],
-        "skin_type": [skin_types[row] for row in kept],
-        "image_id": [image_ids[row] for row in kept],
-        "group_id": [groups[row] or image_ids[row] for row in kept],
-        "corpus": [config.data_dir] * len(kept),
-    }
-    images = source.select(kept).select_columns([config.image_column])
-    if config.image_column != "image":
-        images = images.rename_column(config.image_column, "image")
-    other = Dataset.from_dict(facts, features=type(features)({name: features[name] for name in facts}))
-    dataset = concatenate_datasets([images.cast_column("image", Image()), other], axis=1)
-    read = (config.image_column, config.label_column, "image_id", "group_id", "skin_type")
-    warnings = _ignored_columns(config.data_dir, source.column_names, read)
-    return LoadedCorpus(
-        dataset,
-        missing=[],
-        quarantined=[],
-        warnings=[*warnings, *one_class_warning(class_names)],
-        ungrouped=frozenset(image_ids[row] for row in kept if not groups[row]),
-    )
+    return facts, missing, warnings
 
 
-def _texts(source: Dataset, column: str) -> list[str]:
-    """Return a column as text, class labels by name and nulls as empty; [] if there is no such column."""
-    if column not in source.column_names:
-        return []
-    feature = source.features[column]
-    values = list(source[column])
-    if isinstance(feature, ClassLabel):
-        return ["" if value is None else feature.int2str(value) for value in values]
-    return ["" if value is None else str(value) for value in values]
-
-
-IMAGEFOLDER = CorpusEntry("imagefolder", ImageFolderConfig, load_imagefolder)
+IMAGEFOLDER = CorpusEntry("imagefolder", ImageFolderConfig, load_imagefolder, reads_attributes=True)

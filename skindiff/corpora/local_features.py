@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.errors import ConfigError
 
 CONTRAST_THRESHOLD = 0.01
@@ -71,14 +72,22 @@ def one_thread_each() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def read_grey(path: Path, shorter_side: int) -> np.ndarray:
-    """Decode an image upright (EXIF) as grey levels, shrunk (never enlarged) to ``shorter_side`` pixels.
+def read_grey(path: Path, shorter_side: int, bit_depth: int | None = None) -> np.ndarray:
+    """Read an image file and return its grey levels (see :func:`shrunk_grey`).
+
+    Raises:
+        ImageRefused: it cannot be read.
+    """
+    return shrunk_grey(read_pixels(path, bit_depth=bit_depth).image, shorter_side)
+
+
+def shrunk_grey(image: Image.Image, shorter_side: int) -> np.ndarray:
+    """Return an image as grey levels, shrunk (never enlarged) to ``shorter_side`` pixels.
 
     Returns:
         uint8 array of shape (height, width). The longer side is at most four times ``shorter_side``.
     """
-    with Image.open(path) as image:
-        grey = ImageOps.exif_transpose(image).convert("L")
+    grey = image.convert("L")
     ratio = min(1.0, shorter_side / min(grey.size), 4 * shorter_side / max(grey.size))
     if ratio < 1:
         width, height = (max(1, round(side * ratio)) for side in grey.size)

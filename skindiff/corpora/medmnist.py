@@ -30,11 +30,12 @@ from PIL import Image
 from skindiff.corpora.schema import corpus_features
 from skindiff.corpora.split_table import SplitTable
 from skindiff.corpora.splits import Split
-from skindiff.corpora.table import CorpusEntry, LoadedCorpus
+from skindiff.corpora.table import CorpusEntry, LoadedCorpus, several_labels
 from skindiff.errors import ConfigError, CorpusError, SplitError
 from skindiff.foreign import Malformed
 from skindiff.foreign_tables import Arrays, open_arrays
 from skindiff.progress import progress
+from skindiff.wrong_settings import refuse
 
 RGB_DATASETS = ("pathmnist", "dermamnist", "retinamnist", "bloodmnist")
 GREY_DATASETS = (
@@ -75,17 +76,12 @@ class MedMNISTConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if self.dataset == MULTI_LABEL:
-            raise ConfigError(
-                f"{path}dataset: {self.dataset} gives an image several labels at once, and a corpus has one "
-                "label per image; choose another set"
-            )
+            refuse(several_labels(f"{path}dataset", self.dataset))
         if self.dataset not in (*RGB_DATASETS, *GREY_DATASETS):
             known = ", ".join((*RGB_DATASETS, *GREY_DATASETS))
-            raise ConfigError(
-                f"{path}dataset: {self.dataset!r} is not a 2D set of MedMNIST; choose from {known}"
-            )
+            refuse(f"{path}dataset: {self.dataset!r} is not a 2D set of MedMNIST; choose from {known}")
         if self.size not in SIZES:
-            raise ConfigError(f"{path}size: {self.size} is not one of {', '.join(map(str, SIZES))} pixels")
+            refuse(f"{path}size: {self.size} is not one of {', '.join(map(str, SIZES))} pixels")
 
     @property
     def channels(self) -> int:
@@ -172,7 +168,7 @@ class SubsetConfig(OfficialConfig):
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if self.per_class < 1:
-            raise ConfigError(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
+            refuse(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
 
 
 def random_subset(
@@ -252,8 +248,8 @@ def _parts(table: SplitTable) -> tuple[str, dict[str, list[int]]]:
     for row, image_id in enumerate(table.image_id):
         if (found := IMAGE_ID.fullmatch(image_id)) is None:
             raise SplitError(
-                f"image_id: {image_id!r} is not <dataset>-<part>-<number>; only the corpus medmnist has "
-                "official parts"
+                f"image_id: {image_id!r} is not <dataset>-<part>-<number>; the corpus medmnist has "
+                "official parts, and a table in which --corpus.table.columns.split names them"
             )
         names.add(found["dataset"])
         parts[found["part"]].append(row)

@@ -8,7 +8,7 @@ not used: duplicates in this field are mostly crops and zooms, which they miss.
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.corpora import local_features
+from skindiff.corpora.local_features import read_grey
 from skindiff.corpora.seen import SeenStore, kept_in_blocks
 from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
@@ -101,7 +102,11 @@ def workers(config: NearDuplicateConfig) -> int:
 
 
 def find_matches(
-    files: Mapping[str, Path], store: SeenStore, config: NearDuplicateConfig, executor: Executor
+    files: Mapping[str, Path],
+    store: SeenStore,
+    config: NearDuplicateConfig,
+    executor: Executor,
+    bit_depth: int | None = None,
 ) -> list[Match]:
     """Search all images for pairs that match, loosely: by local features, or as whole pictures.
 
@@ -110,6 +115,7 @@ def find_matches(
         store: of the images that take part; what was compared is kept in its folder, for the next call.
         config: the thresholds in it are not applied here (see :meth:`Match.accepted`).
         executor: where the work runs; OpenCV and BLAS are kept to one thread by the caller.
+        bit_depth: bits that 16-bit samples use; null is what the files say.
 
     Returns:
         At most one match per pair (the better way round), sorted by names; that of the whole pictures only
@@ -118,7 +124,8 @@ def find_matches(
     found: dict[tuple[str, str], Match] = {}
     with stage("audit: candidates"):
         tasks = _tasks(store, config, executor)
-    compare = partial(_compare, files=files, store=store, shorter_side=config.shorter_side)
+    read = partial(read_grey, shorter_side=config.shorter_side, bit_depth=bit_depth)
+    compare = partial(_compare, files=files, store=store, read=read)
     compared = sum(len(task.others) for task in tasks)
     bar = progress(total=compared, desc="comparing pairs", unit="pair")
     with stage("audit: verification"), bar:
@@ -128,7 +135,7 @@ def find_matches(
                 pair = (match.first, match.second)
                 found[pair] = max(found.get(pair, match), match, key=lambda m: (m.agreement, m.inliers))
     known = {pair for pair, match in found.items() if match.accepted(config)}
-    lay = partial(_laid, files=files, shorter_side=config.shorter_side)
+    lay = partial(_laid, files=files, read=read)
     with stage("audit: candidates that look alike as a whole"):
         alikes = [pair for pair in _whole(store, config) if pair[:2] not in known]
     with stage("audit: verification of wholes"):
@@ -140,6 +147,9 @@ def find_matches(
                     found[pair] = match
     logger.info("compared %d and %d pairs of images, %d match", compared, len(alikes), len(found))
     return [found[pair] for pair in sorted(found)]
+
+
+_Read = Callable[[Path], NDArray[np.uint8]]
 
 
 class _Task(NamedTuple):
@@ -171,7 +181,7 @@ def _way(pair: tuple[int, int, bool]) -> tuple[int, bool]:
     return pair[0], pair[2]
 
 
-def _compare(task: _Task, files: Mapping[str, Path], store: SeenStore, shorter_side: int) -> list[Match]:
+def _compare(task: _Task, files: Mapping[str, Path], store: SeenStore, read: _Read) -> list[Match]:
     own = store.features(task.first)
     mine = own.mirrored() if task.mirrored else own
     descriptors, laid = mine.rooted(), None
@@ -185,16 +195,13 @@ def _compare(task: _Task, files: Mapping[str, Path], store: SeenStore, shorter_s
         if affine is None or inliers < EVIDENCE_INLIERS:
             continue
         if laid is None:
-            laid = _laying(files[task.first], task.mirrored, shorter_side)
-        agreement = local_features.agreement(
-            laid, local_features.read_grey(files[other], shorter_side), affine
-        )
+            laid = _laying(read(files[task.first]), task.mirrored)
+        agreement = local_features.agreement(laid, read(files[other]), affine)
         matches.append(Match(task.first, other, task.mirrored, inliers, round(agreement, 3)))
     return matches
 
 
-def _laying(file: Path, mirrored: bool, shorter_side: int) -> NDArray[np.uint8]:
-    grey = local_features.read_grey(file, shorter_side)
+def _laying(grey: NDArray[np.uint8], mirrored: bool) -> NDArray[np.uint8]:
     return np.ascontiguousarray(grey[:, ::-1]) if mirrored else grey
 
 
@@ -212,11 +219,11 @@ def _whole(store: SeenStore, config: NearDuplicateConfig) -> list[tuple[str, str
     return found
 
 
-def _laid(pair: tuple[str, str, bool, float], files: Mapping[str, Path], shorter_side: int) -> list[Match]:
+def _laid(pair: tuple[str, str, bool, float], files: Mapping[str, Path], read: _Read) -> list[Match]:
     """Lay a whole picture over another: a match if they agree."""
     first, second, mirrored, correlation = pair
-    laid = _laying(files[first], mirrored, shorter_side)
-    under = local_features.read_grey(files[second], shorter_side)
+    laid = _laying(read(files[first]), mirrored)
+    under = read(files[second])
     agreement = local_features.agreement(laid, under, local_features.scaling(laid, under))
     if agreement < AGREEMENT:
         return []

@@ -47,7 +47,7 @@ class PhantomConfig:
     """Add the columns ``lesion_mask`` (image, 0 or 255) and ``true_ita`` (degrees)."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         unknown = [name for name in self.classes if name not in LESION_CLASSES]
         if unknown:
             refuse(f"{path}classes: unknown class {unknown[0]!r}; choose from {', '.join(LESION_CLASSES)}")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from datasets import Dataset
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute, with_attributes
 from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.crops import CENTRE, CROPS, REGIONS, Crop, CropKind, Frame
 from skindiff.corpora.fitzpatrick17k import FITZPATRICK17K
 from skindiff.corpora.ham10000 import HAM10000
 from skindiff.corpora.imagefolder import IMAGEFOLDER
@@ -18,8 +20,10 @@ from skindiff.corpora.medmnist import MEDMNIST
 from skindiff.corpora.phantom import PHANTOM
 from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
+from skindiff.corpora.table_corpus.loader import TABLE
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
+from skindiff.wrong_settings import judge, refuse
 
 logger = logging.getLogger(__name__)
 AUDIT_FILE = "audit.csv"
@@ -32,6 +36,7 @@ CORPORA: dict[str, CorpusEntry] = {
         HAM10000,
         MEDMNIST,
         IMAGEFOLDER,
+        TABLE,
     )
 }
 """Every corpus by name; each is declared at the end of its own file."""
@@ -91,10 +96,10 @@ class _CommonSettings:
     """Where the images come from, and at which size they are kept."""
 
     name: str = "phantom"
-    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder read a folder of yours; plugins
-    bring others."""
+    """phantom is bundled; fitzpatrick17k, ham10000, medmnist and imagefolder (a folder for each class) read a
+    folder of yours, table any table with its images; plugins bring others."""
     image_size: int = 64
-    """Side in pixels of the centre square that is kept of each image."""
+    """Side in pixels of the square that is kept of each image."""
     audit: bool = True
     """Look for near-duplicates first and keep each cluster on one side of every split; needs
     "skindiff[audit]" and is skipped for phantom, whose groups are known, for medmnist, whose parts are
@@ -102,6 +107,18 @@ class _CommonSettings:
     and where an audit_csv is given."""
     cache_dir: str | None = None
     """Folder of the resized images and of the audit's features; null is <output_dir>/cache."""
+    attribute: Attribute = field(default_factory=Attribute)
+    """What is scarce, skin types if left out: scenarios, transfers, prompts and groups of reports follow
+    it."""
+    crop: CropKind = "centre"
+    """Which part of each picture becomes its square: the middle (centre); all of it, squeezed (stretch) or
+    with borders of the mean colour of its rim (pad); all but what is over the nearest usual shape, such as
+    4:3, with such borders (longest); a square around the box or the mask that a table gives (box, mask)."""
+    crop_margin: float = 0.25
+    """Of the crops box and mask: how much is added on each side, as a part of the longer side."""
+    bit_depth: int | None = None
+    """Bits that 16-bit samples use (9 to 16), where the files do not say it or say it wrongly; null takes
+    what they say, and 16 otherwise."""
 
 
 class CorpusConfig(_CommonSettings):
@@ -115,6 +132,10 @@ class CorpusConfig(_CommonSettings):
             image_size: int = 64,
             audit: bool = True,
             cache_dir: str | None = None,
+            attribute: Attribute = ...,
+            crop: CropKind = "centre",
+            crop_margin: float = 0.25,
+            bit_depth: int | None = None,
             **settings: Any,
         ) -> None: ...
 
@@ -123,10 +144,17 @@ class CorpusConfig(_CommonSettings):
         def __setattr__(self, name: str, value: Any) -> None: ...
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if not 16 <= self.image_size <= 1024:
             raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
+        if self.crop not in CROPS:
+            refuse(f"{path}crop: {self.crop!r} is none of {', '.join(CROPS)}")
+        if not 0 <= self.crop_margin <= 4:
+            refuse(f"{path}crop_margin: {self.crop_margin} is outside 0 to 4 of the longer side")
+        if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
+            refuse(f"{path}bit_depth: {self.bit_depth} is outside 9 to 16 bits")
         corpus = find_corpus(self.name, f"{path}name")
+        judge(self.attribute.validate, f"{path}attribute.")
         if self.own is None:
             needed = needed_settings(corpus)[0]
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
@@ -135,7 +163,10 @@ class CorpusConfig(_CommonSettings):
 
     def idle(self) -> dict[str, str]:
         """Return the settings of other corpora, which change nothing."""
-        return {name: f"corpus.name is {self.name}" for name in CORPORA if name != self.name}
+        idle = {name: f"corpus.name is {self.name}" for name in CORPORA if name != self.name}
+        if self.crop not in REGIONS:
+            idle["crop_margin"] = f"corpus.crop is {self.crop}"
+        return idle
 
     @property
     def own(self) -> Any:
@@ -185,8 +216,10 @@ class Corpus:
 
     ``missing`` are files that the corpus names and the folder lacks, ``quarantined`` images that cannot be
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
-    and is not used; ``ungrouped`` images are of unknown patients. ``config`` is what it was read by, and
-    ``home`` holds its files, where it came from a call of the API.
+    and is not used, and how images were read; ``ungrouped`` images are of unknown patients, and ``unstated``
+    is what has to be said before rows are split or scored (:func:`refuse_unstated`); ``attribute`` is what is
+    scarce. ``frames`` say where the square of an image lies in its picture, unless it is the middle one.
+    ``config`` is what it was read by, and ``home`` holds its files, where it came from a call of the API.
     """
 
     dataset: Dataset
@@ -195,6 +228,9 @@ class Corpus:
     fingerprint: str
     warnings: list[str] = field(default_factory=list)
     ungrouped: int = 0
+    unstated: str = ""
+    attribute: Attribute = SKIN_TYPE
+    frames: dict[str, Frame] = field(default_factory=dict, repr=False)
     config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
     home: Any = field(default=None, compare=False, repr=False)
 
@@ -265,17 +301,39 @@ def prepare_corpus(
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
     loaded = _audited(config, folder, cache_dir, check)
-    cached = resize_to_cache(loaded.dataset, config.image_size, cache_dir)
+    crop = _crop(config, loaded)
+    cached = resize_to_cache(
+        loaded.dataset, config.image_size, cache_dir, crop=crop, bit_depth=config.bit_depth
+    )
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
     ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
+    warnings = [*loaded.warnings, *cached.warnings]
     corpus = Corpus(
-        cached.dataset, loaded.missing, quarantined, cached.fingerprint, loaded.warnings, ungrouped
-    )
+        cached.dataset, loaded.missing, quarantined, cached.fingerprint, warnings, ungrouped,
+        loaded.unstated, config.attribute, cached.frames,
+    )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):
             logger.warning("%s", warning)
     return corpus
+
+
+def _crop(config: CorpusConfig, loaded: LoadedCorpus) -> Crop:
+    """Return how pictures become squares.
+
+    Raises:
+        CorpusError: it is to be around a part of them, of which the corpus says nothing.
+    """
+    if config.crop == "centre":
+        return CENTRE
+    regions = getattr(loaded, REGIONS[config.crop]) if config.crop in REGIONS else {}
+    if config.crop in REGIONS and not regions:
+        raise CorpusError(
+            f"corpus.crop: {config.crop} needs a {config.crop} for each image, and {config.name} has none; "
+            "name its columns in a table, or take centre, pad or longest"
+        )
+    return Crop(config.crop, config.crop_margin, regions)
 
 
 def patients_unknown(counts: CorpusCounts) -> list[str]:
@@ -292,6 +350,16 @@ def patients_unknown(counts: CorpusCounts) -> list[str]:
     ]
 
 
+def refuse_unstated(corpus: Corpus) -> None:
+    """Refuse to split or to score a corpus of which it was not said whether patients are known.
+
+    Raises:
+        CorpusError: it is.
+    """
+    if corpus.unstated:
+        raise CorpusError(corpus.unstated)
+
+
 def _audited(
     config: CorpusConfig, folder: Path, cache_dir: Path, check: Callable[[Corpus], object] | None
 ) -> LoadedCorpus:
@@ -299,9 +367,15 @@ def _audited(
     corpus, chosen = CORPORA[config.name], config.own
     if "image_size" in {item.name for item in fields(chosen)}:  # a corpus that is rendered, at any size
         chosen = replace(chosen, image_size=config.image_size)
-    loaded = corpus.load(chosen)
+    loaded = _read(config, chosen)
+    _crop(config, loaded)  # what it lacks is said before an audit
     if check is not None and not corpus.not_audited:
-        check(Corpus(loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="", config=config))
+        check(
+            Corpus(
+                loaded.dataset, loaded.missing, loaded.quarantined, fingerprint="",
+                unstated=loaded.unstated, attribute=config.attribute, config=config,
+            )
+        )  # fmt: skip
     if not config.audit or corpus.not_audited or chosen.audit_csv:
         return loaded
     paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
@@ -309,6 +383,13 @@ def _audited(
         from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 
         audit_csv = folder / AUDIT_FILE
-        write_audit(audit_images(paths, AuditConfig(), cache_dir), audit_csv)
-        loaded = corpus.load(replace(chosen, audit_csv=str(audit_csv)))
+        write_audit(audit_images(paths, AuditConfig(bit_depth=config.bit_depth), cache_dir), audit_csv)
+        loaded = _read(config, replace(chosen, audit_csv=str(audit_csv)))
     return loaded
+
+
+def _read(config: CorpusConfig, chosen: Any) -> LoadedCorpus:
+    """Read a corpus with the columns of its attribute."""
+    entry, attribute = CORPORA[config.name], config.attribute
+    loaded = entry.load(chosen, attribute.columns) if entry.reads_attributes else entry.load(chosen)
+    return with_attributes(loaded, attribute, config.name)

@@ -17,16 +17,18 @@ seed samples the same flexible subset in every scenario: (ii) and (iii) are test
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from datasets import ClassLabel, Dataset
 
-from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.errors import ConfigError, SplitError
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.errors import SplitError
 from skindiff.seeding import derive_seed
+from skindiff.wrong_settings import refuse
 
-COLUMNS = ("label", "skin_type", "image_id", "group_id")
+COLUMNS = ("label", "image_id", "group_id")
+"""What a split reads of a table, beside the column of the attribute."""
 
 
 @dataclass
@@ -34,39 +36,26 @@ class SplitConfig:
     """How a corpus is cut into training, validation and test rows."""
 
     scenario: Literal["i", "ii", "iii"] = "iii"
-    """The paper's scenario: (i) some, (ii) a few, (iii) no dark-skinned images are trained on."""
+    """The paper's scenario: (i) some, (ii) a few, (iii) no images of the minority of corpus.attribute (by
+    default of dark skin) are trained on."""
     preset: Literal["grouped", "published"] = "grouped"
     """grouped: no group_id stands on both sides of a cut; published: image-level, leaks and all."""
     flexible_per_condition: int = 8
-    """Images per condition and skin-type group in the flexible subset."""
-    majority_types: list[str] = field(default_factory=lambda: ["I", "II"])
-    """Skin types of the majority (light) group."""
-    minority_types: list[str] = field(default_factory=lambda: ["V", "VI"])
-    """Skin types of the minority (dark) group."""
+    """Images per condition and side (majority, minority) in the flexible subset."""
     validation_fraction: float = 0.1
     """Share of the training rows that is kept for validation, 0 to 0.5 (preset published has none)."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"split."``) goes before its name."""
         if self.scenario not in ("i", "ii", "iii"):
-            raise ConfigError(f'{path}scenario: {self.scenario!r} is unknown; use "i", "ii" or "iii"')
+            refuse(f'{path}scenario: {self.scenario!r} is unknown; use "i", "ii" or "iii"')
         if self.preset not in ("grouped", "published"):
-            raise ConfigError(f'{path}preset: {self.preset!r} is unknown; use "grouped" or "published"')
+            refuse(f'{path}preset: {self.preset!r} is unknown; use "grouped" or "published"')
         if self.flexible_per_condition < 1:
-            raise ConfigError(f"{path}flexible_per_condition: {self.flexible_per_condition} is below 1")
+            refuse(f"{path}flexible_per_condition: {self.flexible_per_condition} is below 1")
         if not 0 <= self.validation_fraction <= 0.5:
-            raise ConfigError(
+            refuse(
                 f"{path}validation_fraction: {self.validation_fraction} is outside 0 to 0.5; the paper has 0"
-            )
-        for name in ("majority_types", "minority_types"):
-            types = getattr(self, name)
-            if not types or not set(types) <= set(SKIN_TYPES):
-                raise ConfigError(
-                    f"{path}{name}: {types} is not a list of skin types {', '.join(SKIN_TYPES)}"
-                )
-        if shared := set(self.majority_types) & set(self.minority_types):
-            raise ConfigError(
-                f"{path}minority_types: {', '.join(sorted(shared))} is also in majority_types; keep it in one"
             )
 
 
@@ -77,11 +66,12 @@ class Split:
     ``train``, ``validation``, all of ``test`` and the counts in ``dropped`` add up to the table. The
     reasons in ``dropped``:
 
-    - ``other_skin_type``: neither majority nor minority, or not recorded;
+    - ``other_skin_type`` (or ``other_`` and the column of the attribute): neither majority nor minority, or
+      not recorded;
     - ``set_aside``: flexible images that the scenario does not use;
     - ``shares_group_with_test``: would have been trained on, were its group not tested;
     - ``repeats_in_test``: would have been tested, but its group already has a test row;
-    - ``repeats_in_flexible``: a further dark image of a group in the flexible subset;
+    - ``repeats_in_flexible``: a further minority image of a group in the flexible subset;
     - ``twin_of_a_training_image``: would have been tested or selected on, but is the same picture as one
       that is trained on.
     """
@@ -90,7 +80,8 @@ class Split:
     train: list[int]
     validation: list[int]
     test: dict[str, list[int]]
-    """``"dark"``: minority rows; in scenario (i) also ``"light"``: majority rows."""
+    """``"dark"``: minority rows; in scenario (i) also ``"light"``: majority rows. Of other attributes than
+    the skin type they are called ``"minority"`` and ``"majority"``."""
     dropped: dict[str, int]
     groups_crossing: int
     """Number of group ids that stand in more than one of train, validation and test."""
@@ -103,23 +94,25 @@ class Split:
         return sorted({row for rows in self.test.values() for row in rows})
 
     def sizes(self) -> dict[str, int]:
-        """Return the number of rows as ``train``, ``validation``, ``test_dark`` (and ``test_light``)."""
+        """Return the number of rows as ``train``, ``validation``, ``test_dark`` (and ``test_light``), by
+        the names in ``test``."""
         sizes = {"train": len(self.train), "validation": len(self.validation)}
         return sizes | {f"test_{name}": len(rows) for name, rows in self.test.items()}
 
 
 @dataclass(frozen=True)
 class _Table:
-    """The columns that a split uses; ``tone`` is "dark", "light" or None."""
+    """The columns that a split uses; ``side`` is a group of the attribute or None."""
 
     label: list[Any]
-    tone: list[str | None]
+    side: list[str | None]
     image_id: list[str]
     group_id: list[str]
     conditions: dict[Any, str]
+    attribute: Attribute
 
-    def rows(self, tone: str) -> list[int]:
-        return [row for row, value in enumerate(self.tone) if value == tone]
+    def rows(self, side: str) -> list[int]:
+        return [row for row, value in enumerate(self.side) if value == side]
 
     def groups(self, rows: Iterable[int]) -> set[str]:
         return {self.group_id[row] for row in rows}
@@ -130,35 +123,39 @@ class _Table:
 
 
 def make_split(
-    dataset_or_columns: Dataset | Mapping[str, Sequence[Any]], config: SplitConfig, seed: int
+    dataset_or_columns: Dataset | Mapping[str, Sequence[Any]],
+    config: SplitConfig,
+    seed: int,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Split:
     """Cut a corpus into training, validation and test rows; no image is decoded.
 
     Preset ``published`` samples single images. Preset ``grouped`` splits by groups (``group_id``): of every
-    group one dark image, drawn at random, can be flexible or tested, so that a group has at most one test
+    group one minority image, drawn at random, can be flexible or tested, so that a group has at most one test
     row; then every row that shares a group with the test set is dropped from training and counted, whatever
-    its skin type; last, whole groups are moved from training to validation, stratified by condition and
-    skin-type group as far as whole groups allow.
+    its side; last, whole groups are moved from training to validation, stratified by condition and side as
+    far as whole groups allow.
 
     Args:
-        dataset_or_columns: a corpus (or a mapping of columns) with ``label``, ``skin_type`` ("I" to "VI"
-            or None), ``image_id`` and ``group_id``; further columns are ignored.
+        dataset_or_columns: a corpus (or a mapping of columns) with ``label``, ``image_id``, ``group_id`` and
+            the column of the attribute (``skin_type``: "I" to "VI" or None); further columns are ignored.
         config: the scenario and its numbers.
         seed: of the split; the paper has five.
+        attribute: of the corpus, whose majority and minority are the two sides.
 
     Raises:
         ConfigError: a setting cannot work.
         SplitError: a column is missing, or a condition has too few images for the scenario.
     """
     config.validate()
-    table = _read_table(dataset_or_columns, config)
+    table = _read_table(dataset_or_columns, attribute)
     if config.preset == "published":
         train, test, dropped = _paper(table, config, seed)
         validation: list[int] = []
     else:
         train, test, dropped = _clean(table, config, seed)
         train, validation = _carve_validation(table, train, config.validation_fraction, seed)
-    dropped = {"other_skin_type": table.tone.count(None)} | dropped
+    dropped = {f"other_{attribute.column}": table.side.count(None)} | dropped
     _refuse_absent_conditions(table, config, {"training": train} | {f"{k} test": v for k, v in test.items()})
     crossing = Counter(
         group
@@ -175,13 +172,14 @@ def make_split(
     )
 
 
-def _read_table(source: Dataset | Mapping[str, Sequence[Any]], config: SplitConfig) -> _Table:
+def _read_table(source: Dataset | Mapping[str, Sequence[Any]], attribute: Attribute) -> _Table:
     names = source.column_names if isinstance(source, Dataset) else list(source)
-    if absent := [name for name in COLUMNS if name not in names]:
+    needed = (*COLUMNS, attribute.column)
+    if absent := [name for name in needed if name not in names]:
         raise SplitError(
             f"column {absent[0]!r} is missing (there are {', '.join(names)}); add it to the corpus"
         )
-    columns = {name: list(source[name]) for name in COLUMNS}
+    columns = {name: list(source[name]) for name in needed}
     if None in columns["group_id"]:
         row = columns["group_id"].index(None)
         raise SplitError(
@@ -192,13 +190,13 @@ def _read_table(source: Dataset | Mapping[str, Sequence[Any]], config: SplitConf
         conditions = dict(enumerate(label_feature.names))
     else:
         conditions = {label: str(label) for label in sorted(set(columns["label"]))}
-    tones = dict.fromkeys(config.minority_types, "dark") | dict.fromkeys(config.majority_types, "light")
     return _Table(
         label=columns["label"],
-        tone=[tones.get(skin_type) for skin_type in columns["skin_type"]],
+        side=[attribute.group_of(value) for value in columns[attribute.column]],
         image_id=columns["image_id"],
         group_id=columns["group_id"],
         conditions=conditions,
+        attribute=attribute,
     )
 
 
@@ -206,45 +204,55 @@ def _paper(
     table: _Table, config: SplitConfig, seed: int
 ) -> tuple[list[int], dict[str, list[int]], dict[str, int]]:
     """Return training rows, test rows by name and dropped counts of the published, image-level split."""
-    dark, light = table.rows("dark"), table.rows("light")
-    dark_flexible = _draw_flexible(table, dark, "dark", config, seed)
-    light_flexible = _draw_flexible(table, light, "light", config, seed)
-    other_dark = _without(dark, dark_flexible)
-    other_light = _without(light, light_flexible)
+    scarce_name, common_name = table.attribute.minority_group, table.attribute.majority_group
+    scarce, common = table.rows(scarce_name), table.rows(common_name)
+    scarce_flexible = _draw_flexible(table, scarce, scarce_name, config, seed)
+    common_flexible = _draw_flexible(table, common, common_name, config, seed)
+    other_scarce = _without(scarce, scarce_flexible)
+    other_common = _without(common, common_flexible)
     if config.scenario == "i":
-        return other_dark + other_light, {"dark": dark_flexible, "light": light_flexible}, {}
+        return other_scarce + other_common, {scarce_name: scarce_flexible, common_name: common_flexible}, {}
     if config.scenario == "ii":
-        return dark_flexible + other_light, {"dark": other_dark}, {"set_aside": len(light_flexible)}
-    return other_light, {"dark": other_dark}, {"set_aside": len(dark_flexible) + len(light_flexible)}
+        return (
+            scarce_flexible + other_common,
+            {scarce_name: other_scarce},
+            {"set_aside": len(common_flexible)},
+        )
+    return (
+        other_common,
+        {scarce_name: other_scarce},
+        {"set_aside": len(scarce_flexible) + len(common_flexible)},
+    )
 
 
 def _clean(
     table: _Table, config: SplitConfig, seed: int
 ) -> tuple[list[int], dict[str, list[int]], dict[str, int]]:
     """Return training rows (validation not yet carved), test rows by name and dropped counts."""
-    dark, light = table.rows("dark"), table.rows("light")
-    dark_single = _one_per_group(table, dark, seed)
-    dark_flexible = _draw_flexible(table, dark_single, "dark", config, seed)
-    flexible_groups = table.groups(dark_flexible)
-    light_single = _one_per_group(
-        table, [row for row in light if table.group_id[row] not in flexible_groups], seed
+    scarce_name, common_name = table.attribute.minority_group, table.attribute.majority_group
+    scarce, common = table.rows(scarce_name), table.rows(common_name)
+    scarce_single = _one_per_group(table, scarce, seed)
+    scarce_flexible = _draw_flexible(table, scarce_single, scarce_name, config, seed)
+    flexible_groups = table.groups(scarce_flexible)
+    common_single = _one_per_group(
+        table, [row for row in common if table.group_id[row] not in flexible_groups], seed
     )
-    light_flexible = _draw_flexible(table, light_single, "light", config, seed)
+    common_flexible = _draw_flexible(table, common_single, common_name, config, seed)
     dropped: Counter[str] = Counter()
     if config.scenario == "i":
-        test = {"dark": dark_flexible, "light": light_flexible}
-        candidates = _without(dark, dark_flexible) + _without(light, light_flexible)
+        test = {scarce_name: scarce_flexible, common_name: common_flexible}
+        candidates = _without(scarce, scarce_flexible) + _without(common, common_flexible)
     else:
-        test = {"dark": _without(dark_single, dark_flexible)}
-        candidates = _without(light, light_flexible)
-        dropped["set_aside"] = len(light_flexible)
-        for row in _without(dark, dark_single):
+        test = {scarce_name: _without(scarce_single, scarce_flexible)}
+        candidates = _without(common, common_flexible)
+        dropped["set_aside"] = len(common_flexible)
+        for row in _without(scarce, scarce_single):
             flexible = table.group_id[row] in flexible_groups
             dropped["repeats_in_flexible" if flexible else "repeats_in_test"] += 1
         if config.scenario == "ii":
-            candidates = dark_flexible + candidates
+            candidates = scarce_flexible + candidates
         else:
-            dropped["set_aside"] += len(dark_flexible)
+            dropped["set_aside"] += len(scarce_flexible)
     tested = table.groups(row for rows in test.values() for row in rows)
     train = [row for row in candidates if table.group_id[row] not in tested]
     dropped["shares_group_with_test"] = len(candidates) - len(train)
@@ -265,18 +273,18 @@ def _one_per_group(table: _Table, rows: Iterable[int], seed: int) -> list[int]:
     return list(chosen.values())
 
 
-def _draw_flexible(table: _Table, rows: list[int], tone: str, config: SplitConfig, seed: int) -> list[int]:
+def _draw_flexible(table: _Table, rows: list[int], side: str, config: SplitConfig, seed: int) -> list[int]:
     by_condition: defaultdict[Any, list[int]] = defaultdict(list)
     for row in table.shuffled(rows, seed, "flexible"):
         by_condition[table.label[row]].append(row)
     wanted = config.flexible_per_condition
     for label, condition in table.conditions.items():
         if (found := len(by_condition[label])) < wanted:
-            types = ", ".join(config.minority_types if tone == "dark" else config.majority_types)
             what = "images" if config.preset == "published" else "groups of images"
             raise SplitError(
-                f"flexible_per_condition: condition {condition!r} has {found} {what} of {tone} skin types "
-                f"({types}), but {wanted} are needed; lower flexible_per_condition or leave the condition out"
+                f"flexible_per_condition: condition {condition!r} has {found} {what} of "
+                f"{table.attribute.said(side)}, but {wanted} are needed; lower flexible_per_condition or "
+                "leave the condition out"
             )
     return [row for label in table.conditions for row in by_condition[label][:wanted]]
 
@@ -284,8 +292,8 @@ def _draw_flexible(table: _Table, rows: list[int], tone: str, config: SplitConfi
 def _carve_validation(
     table: _Table, train: list[int], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Move about ``fraction`` of each condition and skin-type group to validation, by whole groups."""
-    strata = Counter((table.label[row], table.tone[row]) for row in train)
+    """Move about ``fraction`` of each condition and side to validation, by whole groups."""
+    strata = Counter((table.label[row], table.side[row]) for row in train)
     quota = {stratum: round(fraction * count) for stratum, count in strata.items()}
     if fraction > 0:
         for label in table.conditions:
@@ -296,7 +304,7 @@ def _carve_validation(
             if (
                 largest is not None
                 and count > 1
-                and not any(quota.get((label, t)) for t in ("dark", "light"))
+                and not any(quota.get((label, side)) for side in set(table.side))
             ):
                 quota[largest] = 1
     members: defaultdict[str, list[int]] = defaultdict(list)
@@ -304,7 +312,7 @@ def _carve_validation(
         members[table.group_id[row]].append(row)
     validation: list[int] = []
     for rows in members.values():
-        needed = Counter((table.label[row], table.tone[row]) for row in rows)
+        needed = Counter((table.label[row], table.side[row]) for row in rows)
         if all(quota[stratum] >= count for stratum, count in needed.items()):
             validation += rows
             for stratum, count in needed.items():

@@ -3,8 +3,9 @@
 import csv
 import difflib
 import errno
-import io
+import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,21 @@ from typing import Any
 
 from datasets import Dataset
 
+from skindiff.corpora.crops import Box
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.table_corpus.dialects import TextTable, read_table
 from skindiff.errors import CorpusError
-from skindiff.escaping import spreadsheet
-from skindiff.foreign import Malformed, read_text
+from skindiff.escaping import spreadsheet, visible
+from skindiff.foreign import Malformed
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_MOST_TABLE = 2**28
-"""Bytes of a csv file: a million rows have a hundred million."""
+_NOTHING = frozenset(
+    {"", "-", "?", "na", "n/a", "#n/a", "<na>", "nan", "none", "null", "none selected", "none_selected"}
+    | {"not recorded", "unknown", "missing"}
+)
+"""How tables say that nothing is known, in small letters."""
+_SKIN_TYPE = re.compile(
+    r"(?:(?:fitzpatrick|fitz|fst|skin|photo|type|scale)[\s_:.-]*)*(vi|v|iv|i{1,3}|[1-6](?:[.,]0+)?)"
+)
 KEPT_STATUSES = ("ok", "duplicate")
 """Statuses of the audit whose images stay in the corpus; all others are quarantined."""
 
@@ -39,6 +47,13 @@ class LoadedCorpus:
     """What was given and is not used, or is not what one would expect; said on the console and in reports."""
     ungrouped: frozenset[str] = frozenset()
     """Ids of the images of which no patient or lesion is known: a split may cut through their patients."""
+    unstated: str = ""
+    """What has to be said before its rows are split or scored, in one line; empty where nothing is left
+    open."""
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+    """What ``corpus.crop: box`` cuts a square around, by image id."""
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """Files of masks, for ``corpus.crop: mask``, by image id."""
 
     def paths(self) -> dict[str, Path]:
         """Return the file of every image that is a file, by image id (what the audit wants)."""
@@ -71,8 +86,8 @@ class CorpusEntry:
     """Dataclass of its settings with ``validate(path)``, and help texts as attribute docstrings. A field
     ``image_size`` is given the size that is kept. If images are audited, it has ``data_dir`` and
     ``audit_csv``."""
-    load: Callable[[Any], LoadedCorpus]
-    """Reads it; takes the settings."""
+    load: Callable[..., LoadedCorpus]
+    """Reads it; takes the settings, and where ``reads_attributes`` the names of further columns."""
     not_audited: str = ""
     """Why its images are not files that an audit can look at; empty where they are."""
     files: Callable[[Path], dict[str, Path]] | None = None
@@ -84,6 +99,8 @@ class CorpusEntry:
     """Whether its image ids are computed or published, and no names of a user's files."""
     channels: Callable[[Any], int] = lambda settings: 3
     """1 where its settings say that it is grey."""
+    reads_attributes: bool = False
+    """Whether it reads further columns of its table by name: those of ``corpus.attribute``."""
     licence_by: str | None = None
     """The setting on which its licence depends; its terms are then those of ``<name>/<value>``."""
 
@@ -100,10 +117,18 @@ class ImageRow:
     """Patient or lesion, None where it is not known: the image is then a group of its own."""
     attributes: Mapping[str, str | None] = field(default_factory=dict)
     """What else is known of the image, by name; all rows of a corpus have the same names in one order."""
+    box: Box | None = None
+    """Left, top, width and height of what is to be seen, in pixels of the upright picture."""
+    mask: Path | None = None
+    """File of a mask of the same size as the upright picture: bright is what is to be seen."""
 
 
 def why_not_opened(file: Path) -> str | None:
     """Return why an image is left alone, None for a file or for nothing at all; links are followed."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return "the name of its file is no UTF-8"
     try:
         kind = file.stat().st_mode
     except OSError as error:
@@ -128,7 +153,7 @@ def assemble(
         CorpusError: no row is left, the audit cannot be read, or it does not cover the images.
     """
     reasons = {row.image_id: reason for row in rows if (reason := why_not_opened(row.file))}
-    quarantined = list(reasons.items())
+    quarantined = [(visible(image_id), reason) for image_id, reason in reasons.items()]
     rows = [row for row in rows if row.image_id not in reasons]
     groups = _own_groups(rows)
     if audit_csv is not None:
@@ -151,9 +176,11 @@ def assemble(
     attributes = list(rows[0].attributes)
     columns |= {name: [row.attributes[name] for row in rows] for name in attributes}
     dataset = Dataset.from_dict(columns, features=corpus_features(class_names, attributes))
-    warnings = [*warnings, *one_class_warning(class_names)]
+    warnings = [*map(visible, warnings), *one_class_warning(class_names)]
     ungrouped = frozenset(row.image_id for row in rows if row.group_id is None)
-    return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped)
+    boxes = {row.image_id: row.box for row in rows if row.box is not None}
+    masks = {row.image_id: row.mask for row in rows if row.mask is not None}
+    return LoadedCorpus(dataset, list(missing), quarantined, warnings, ungrouped, boxes=boxes, masks=masks)
 
 
 @dataclass(frozen=True)
@@ -164,6 +191,10 @@ class ListedImage:
     label: str
     skin_type: str | None = None
     group_id: str | None = None
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = None
+    """Name of its mask, as the table has it."""
 
 
 def assemble_listed(
@@ -202,12 +233,29 @@ def assemble_listed(
             f"(such as images/{missing[0]}.jpg); give the folder that holds them"
         )
     rows = [
-        ImageRow(files[image.image_id], image.label, image.skin_type, image.image_id, image.group_id)
+        ImageRow(
+            files[image.image_id], image.label, image.skin_type, image.image_id, image.group_id,
+            image.attributes,
+        )
         for image in listed
         if image.image_id in files
-    ]
+    ]  # fmt: skip
     warnings = table_warnings(table, len(listed), missing, sorted(files.keys() - set(known)))
     return assemble(rows, class_names, corpus, missing=missing, audit_csv=audit_csv, warnings=warnings)
+
+
+def several_labels(setting: str, what: str) -> str:
+    """Return why a corpus whose images have several labels at once is refused, with the way out.
+
+    Args:
+        setting: that names the labels.
+        what: the corpus or column, as the user gave it.
+    """
+    return (
+        f"{setting}: {what} gives an image several labels at once, and here an image has one: tell one label "
+        "from the rest, by a table of it with --corpus.name table, its column as corpus.table.columns.label "
+        "and that label as corpus.table.columns.positive"
+    )
 
 
 def one_class_warning(class_names: Sequence[str]) -> list[str]:
@@ -240,48 +288,75 @@ def table_warnings(table: Path, rows: int, missing: Sequence[str], unlisted: Seq
 def read_csv(
     file: Path, setting: str, columns: Sequence[str], *, exact: bool = False
 ) -> list[dict[str, str]]:
-    """Return the rows of a csv file with a header; absent cells are empty.
+    """Return the rows of a table with a header; absent cells are empty.
 
     Args:
-        file: the csv file, UTF-8 with or without a byte-order mark.
+        file: the table, as :func:`skindiff.corpora.table_corpus.dialects.read_table` takes it.
         setting: the setting that names the file, for the messages.
-        columns: the columns that must be there.
-        exact: keep the spaces around cells, which names of files may have.
+        columns: the columns that must be there, once.
+        exact: keep cells as they are; otherwise they are stripped, and in one Unicode form.
 
     Raises:
-        CorpusError: the file cannot be read or has no such column.
+        CorpusError: the file cannot be read, has no such column, or has it twice.
+    """
+    table = read_listing(file, setting, exact=exact)
+    for column in columns:
+        refuse_absent_column(table, column, setting, f"{file}")
+    return list(table.rows())
+
+
+def read_listing(file: Path, setting: str, *, exact: bool = False) -> TextTable:
+    """Return a table that lists the images of a corpus.
+
+    Raises:
+        CorpusError: it cannot be read.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(file, _MOST_TABLE), newline=""), restval="")
-        names = [name.strip() for name in reader.fieldnames or ()]
-        for column in columns:
-            if column not in names:
-                # The others stay unsaid: a stranger's settings may point at any file of this machine.
-                near = difflib.get_close_matches(column, names, n=1)
-                meant = f", but {near[0]!r}" if near else ""
-                raise CorpusError(
-                    f"{setting}: {file} has no column {column!r} among the {len(names)} that it has{meant}; "
-                    "rename the column in the csv or give another file"
-                )
-        reader.fieldnames = names
-        return [{name: row[name] if exact else row[name].strip() for name in names} for row in reader]
-    except (Malformed, csv.Error) as error:
+        return read_table(file, exact=exact)
+    except Malformed as error:
         raise CorpusError(f"{setting}: cannot read {file} ({error}); give the path of a csv file") from error
 
 
+def refuse_absent_column(table: TextTable, column: str, setting: str, place: str) -> None:
+    """Refuse a table that does not have a column once.
+
+    Raises:
+        CorpusError: it does not. The other columns stay unsaid but for one that is nearly called like it: a
+            stranger's settings may point at any file of this machine.
+    """
+    if (count := table.columns.count(column)) > 1:
+        raise CorpusError(
+            f"{setting}: {place} has the column {column!r} {count} times; rename all but one in the file"
+        )
+    if not count:
+        near = difflib.get_close_matches(column, table.columns, n=1)
+        meant = f", but {near[0]!r}" if near else ""
+        raise CorpusError(
+            f"{setting}: {place} has no column {column!r} among the {len(table.columns)} that it has{meant}; "
+            "rename the column in the csv or give another file"
+        )
+
+
+def known_text(cell: str) -> str | None:
+    """Return a cell, None where it says in one of the usual ways that nothing is known."""
+    return None if cell.casefold() in _NOTHING else cell
+
+
 def read_skin_type(cell: str, setting: str, image_id: str) -> str | None:
-    """Return "I" to "VI" for a numeral or 1 to 6, and None for -1 or an empty cell.
+    """Return "I" to "VI" for a Fitzpatrick skin type as people write it, and None for one not recorded.
+
+    A numeral or a number from 1 to 6, also as 3.0, with or without words before it (``FST 3``, ``Type III``);
+    an empty cell, -1, NaN, NA and the like are not recorded.
 
     Raises:
         CorpusError: the cell says something else.
     """
     if cell in SKIN_TYPES:
         return cell
-    numerals = {str(number): numeral for number, numeral in enumerate(SKIN_TYPES, 1)}
-    cell = cell.removesuffix(".0")  # what pandas makes of whole numbers in a column with gaps
-    if cell in numerals:
-        return numerals[cell]
-    if cell in ("", "-1"):
+    if found := _SKIN_TYPE.fullmatch(unicodedata.normalize("NFKC", cell).casefold()):
+        numeral = found[1].upper()
+        return numeral if numeral in SKIN_TYPES else SKIN_TYPES[int(numeral[0]) - 1]
+    if known_text(cell) is None or cell.removesuffix(".0") == "-1":
         return None
     raise CorpusError(
         f"{setting}: {image_id} has skin type {cell!r}; use I to VI, 1 to 6, or -1 for not recorded"

@@ -77,7 +77,7 @@ class DemoConfig:
     """CPU threads; null leaves PyTorch's own number."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")

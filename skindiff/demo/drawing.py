@@ -1,5 +1,7 @@
 """Generation in the demo, as plain functions: by condition and skin type, or from a photograph.
 
+A generator that was trained to tell something else than skin types, such as sex, is asked for that instead.
+
 Each function yields after every batch, so that a page can show what is done and a request can be cancelled.
 Rows of provenance are rows of a plan (:mod:`skindiff.synthesis.plan`, :mod:`skindiff.synthesis.class_plan`):
 with the generator (and the photograph) they are generated again.
@@ -14,6 +16,7 @@ from datasets import Dataset
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from skindiff.corpora.attribute import Attribute
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import GeneratorCache, Loaded
@@ -66,7 +69,7 @@ class DrawRequest:
     Attributes:
         generator: its name.
         condition: a class of the generator, or any words where it takes words.
-        skin_type: ``"I"`` to ``"VI"``; None says nothing of it.
+        value: skin type ``"I"`` to ``"VI"``, or a value of the generator's own attribute; None says nothing.
         count: images.
         guidance_scale: classifier-free guidance from 1 (none); for generators that diffuse.
         steps: sampler steps; for generators that diffuse.
@@ -75,7 +78,7 @@ class DrawRequest:
 
     generator: str
     condition: str
-    skin_type: str | None = None
+    value: str | None = None
     count: int = 6
     guidance_scale: float = 2.0
     steps: int = 14
@@ -84,11 +87,12 @@ class DrawRequest:
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """A photograph, to be transferred to each of the six skin types from one noise.
+    """A photograph, to be transferred to each of the six skin types (or of the generator's values) from one
+    noise.
 
     Attributes are those of :class:`DrawRequest`, and:
         photograph: (height, width, 3) uint8 sRGB.
-        skin_type: type of the photograph's skin, None where it is not known.
+        value: of the photograph, such as the type of its skin, None where it is not known.
         strength: how far img2img goes back into noise, above 0 and at most 1.
         tone: how the skin's colour is changed (:class:`~skindiff.synthesis.plan.SynthesisConfig`).
     """
@@ -96,7 +100,7 @@ class TransferRequest:
     photograph: Pixels
     generator: str = "bundled"
     condition: str = "smooth skin"
-    skin_type: str | None = None
+    value: str | None = None
     strength: float = 0.3
     guidance_scale: float = 2.0
     steps: int = 14
@@ -120,45 +124,51 @@ def draw(cache: GeneratorCache, request: DrawRequest) -> Iterator[Progress]:
     if loaded.takes_words:
         rows = _text_rows(cache, loaded, request)
         drawer = Drawer(loaded.generator.pipeline)
-        yield from _in_batches(cache, drawer, rows, request.condition, request.skin_type)
+        yield from _in_batches(cache, drawer, rows, request.condition)
     else:
         own = _class_rows(cache, loaded, request)
         by_class = ClassDrawer(loaded.generator.pipeline)
-        yield from _in_batches(cache, by_class, own, request.condition, request.skin_type)
+        yield from _in_batches(cache, by_class, own, request.condition)
 
 
 def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progress]:
-    """Transfer a photograph to each of the six skin types (arguments, yields and errors as above)."""
-    settings = _img2img_settings(cache.config, request)
+    """Transfer a photograph to each skin type, or value (arguments, yields and errors as above)."""
+    _check(cache.config, request.steps, request.guidance_scale, request.seed, len(SKIN_TYPES))
     yield Progress([], len(SKIN_TYPES), "loading the generator")
     loaded = cache.generator(request.generator)
+    attribute, values = loaded.generator.attribute, loaded.generator.attribute.known
+    settings = _img2img_settings(cache.config, request, attribute)
     if not loaded.takes_words:
         raise GeneratorError(
             f"generator {request.generator!r} knows no skin types and transfers no photographs; choose one "
             "of Stable Diffusion, such as bundled"
         )
-    if request.tone == "prototype_colour":
+    _refuse_unknown(request.value, attribute, request.generator)
+    if settings.tone == "prototype_colour":
         for skin_type in cache.learn_tones(loaded):
             yield Progress([], len(SKIN_TYPES), f"measuring the generator's colour of skin type {skin_type}")
     source_id = photograph_id(request.photograph)
-    source = _source(source_id, request.condition, request.photograph)
-    template = make_plan(source, settings, seed=request.seed, generator=loaded.generator.name)[0]
+    source = _source(source_id, request.condition, attribute, request.photograph)
+    template = make_plan(
+        source, settings, seed=request.seed, generator=loaded.generator.name, attribute=attribute
+    )[0]
     subject = loaded.generator.subjects.get(request.condition, request.condition)
     rows = [
         template
         | {
-            "image_id": f"{source_id}-{skin_type}-{request.seed}",
-            "skin_type": skin_type,
-            "source_skin_type": request.skin_type,
+            # Into the name of a file, where a value may have any character.
+            "image_id": f"{source_id}-{value if attribute.is_skin_tone else place}-{request.seed}",
+            attribute.column: value,
+            f"source_{attribute.column}": request.value,
             "subject": subject,
-            "prompt": prompt_for(subject, skin_type),
+            "prompt": prompt_for(subject, value, attribute),
             "strategy": loaded.generator.strategy,
             "batch_position": place % settings.batch_size,
         }
-        for place, skin_type in enumerate(SKIN_TYPES)
+        for place, value in enumerate(values)
     ]
     drawer = Drawer(loaded.generator.pipeline, source, loaded.prototypes)
-    yield from _in_batches(cache, drawer, rows, request.condition, None)
+    yield from _in_batches(cache, drawer, rows, request.condition)
 
 
 def before(photograph: Pixels, size: int) -> Picture:
@@ -177,26 +187,28 @@ def image_size(loaded: Loaded) -> int:
 
 
 def _text_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> list[PlanRow]:
-    condition = _condition(request.condition)
+    condition, attribute = _condition(request.condition), loaded.generator.attribute
+    _refuse_unknown(request.value, attribute, request.generator)
     settings = SynthesisConfig(
         strategy="vanilla",
         mode="txt2img",
         images_per_source=request.count,
-        targets=[request.skin_type or SKIN_TYPES[0]],
+        targets=[request.value or attribute.known[0]],
         guidance_scale=request.guidance_scale,
         steps=request.steps,
         tone="none",
         batch_size=min(cache.config.batch_size, request.count),
     )
     # The source's name is part of the seeds: one for all, so that generators are compared on equal noises.
+    source = _source(_SOURCE, condition, attribute)
     plan = make_plan(
-        _source(_SOURCE, condition), settings, seed=request.seed, generator=loaded.generator.name
+        source, settings, seed=request.seed, generator=loaded.generator.name, attribute=attribute
     )
     subject = loaded.generator.subjects.get(condition, condition)
     own = {
-        "skin_type": request.skin_type,
+        attribute.column: request.value,
         "subject": subject,
-        "prompt": prompt_for(subject, request.skin_type),
+        "prompt": prompt_for(subject, request.value, attribute),
         "strategy": loaded.generator.strategy,
     }
     return [row | own for row in plan.to_list()]
@@ -209,7 +221,7 @@ def _class_rows(cache: GeneratorCache, loaded: Loaded, request: DrawRequest) -> 
             f"generator {request.generator!r} is a {pipeline.family}, which only reconstructs real images; "
             "choose another"
         )
-    if request.skin_type is not None:
+    if request.value is not None:
         raise GeneratorError(
             f"generator {request.generator!r} knows no skin types; choose 'any', or another generator"
         )
@@ -240,7 +252,6 @@ def _in_batches(
     drawer: RowDrawer[RowT],
     rows: list[RowT],
     condition: str,
-    skin_type: str | None,
 ) -> Iterator[Progress]:
     pictures: list[Picture] = []
     yield Progress([], len(rows), "generating")
@@ -259,11 +270,20 @@ def _in_batches(
         yield Progress(list(pictures), len(rows), "generating")
 
 
-def _source(image_id: str, condition: str, pixels: Pixels | None = None) -> Dataset:
+def _refuse_unknown(value: str | None, attribute: Attribute, generator: str) -> None:
+    if value is not None and value not in attribute.known:
+        raise GeneratorError(
+            f"{attribute.name} {value[:_LONGEST_CONDITION]!r} is none that {generator!r} knows; choose 'any' "
+            f"or one of {', '.join(attribute.known)}"
+        )
+
+
+def _source(image_id: str, condition: str, attribute: Attribute, pixels: Pixels | None = None) -> Dataset:
     """Return the one row that a plan is made from."""
     image = None if pixels is None else PILImage.fromarray(pixels)
     return Dataset.from_dict(
         {
+            **{name: [None] for name in attribute.columns},
             "image": [image],
             "label": [0],
             "skin_type": [None],
@@ -271,7 +291,7 @@ def _source(image_id: str, condition: str, pixels: Pixels | None = None) -> Data
             "group_id": [image_id],
             "corpus": [_SOURCE],
         },
-        features=corpus_features([_condition(condition)]),
+        features=corpus_features([_condition(condition)], attribute.columns),
     )
 
 
@@ -284,22 +304,23 @@ def _condition(words: str) -> str:
     return words
 
 
-def _img2img_settings(config: DemoConfig, request: TransferRequest) -> SynthesisConfig:
-    _check(config, request.steps, request.guidance_scale, request.seed, len(SKIN_TYPES))
+def _img2img_settings(config: DemoConfig, request: TransferRequest, attribute: Attribute) -> SynthesisConfig:
+    count = len(attribute.known)
+    _check(config, request.steps, request.guidance_scale, request.seed, count)
     settings = SynthesisConfig(
         strategy="vanilla",
         images_per_source=1,
-        targets=[SKIN_TYPES[0]],
+        targets=attribute.known[:1],
         strength=request.strength,
         guidance_scale=request.guidance_scale,
         steps=request.steps,
         tone=request.tone,
         tone_subject=config.tone_subject,
         detail=1.0,
-        batch_size=min(config.batch_size, len(SKIN_TYPES)),
+        batch_size=min(config.batch_size, count),
     )
     settings.validate()
-    return settings
+    return settings.aimed(attribute)
 
 
 def _check(config: DemoConfig, steps: int, guidance_scale: float, seed: int, count: int) -> None:

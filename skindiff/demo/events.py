@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import zip_bytes
@@ -30,7 +29,7 @@ from skindiff.errors import SkindiffError
 from skindiff.hub.clean import without_folders
 
 ANY_TYPE = "any"
-"""Skin type where nothing is said of it."""
+"""Skin type, or other value, where nothing is said of it."""
 
 Shown = list[tuple[str, str]]
 
@@ -59,11 +58,23 @@ class DemoEvents:
             allow_custom_value=words,
             info=None if words else "the classes it was trained on",
         )
+        attribute = loaded.generator.attribute
         return condition, gr.update(
-            value=skin_type if words else ANY_TYPE,
+            choices=[ANY_TYPE, *attribute.known],
+            value=skin_type if words and skin_type in attribute.known else ANY_TYPE,
+            label=attribute.name.capitalize(),
             interactive=words,
             info=None if words else "this generator knows no skin types",
         )
+
+    def describe_transfer(self, generator: str, skin_type: str) -> tuple[Any, Any, Any]:
+        """Return what the fields of a transfer become: those of :meth:`describe`, and what is shown."""
+        condition, value = self.describe(generator, skin_type)
+        value["label"] += " in the photograph"
+        with _in_words():
+            known = self.cache.generator(generator).generator.attribute.known
+        shown = gr.update(choices=[(name, number) for number, name in enumerate(known)], value=len(known) - 1)
+        return condition, value, shown
 
     def draw(
         self,
@@ -231,8 +242,8 @@ def _session(request: gr.Request) -> str:
     return str(request.session_hash)
 
 
-def _typed(skin_type: str) -> str | None:
-    return skin_type if skin_type in SKIN_TYPES else None
+def _typed(value: str) -> str | None:
+    return None if value == ANY_TYPE else value
 
 
 def refusal(words: str) -> gr.Error:

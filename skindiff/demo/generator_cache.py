@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
 from skindiff.errors import GeneratorError
+from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.resolve import Generator, find_generator, load_generator
+from skindiff.generators.resolve import Generator, artefact_folder, find_generator, load_generator
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 
 
@@ -118,6 +120,15 @@ class GeneratorCache:
                 self._loaded[name] = found
             self._loaded.move_to_end(name)
             return self._loaded[name]
+
+    def attribute(self, name: str) -> Attribute:
+        """Return what a generator is asked for beside the condition, as far as that is known before it is
+        loaded: of an adapter in a folder of this machine what it was trained on, else the skin type."""
+        folder = Path(self.offered.get(name, name))
+        if not folder.is_dir():
+            return SKIN_TYPE
+        found = artefact_folder(folder)
+        return read_adapter(found).attribute if (found / TOKENS_FILE).is_file() else SKIN_TYPE
 
     def learn_tones(self, loaded: Loaded) -> Iterator[str]:
         """Measure a generator's own colour of each skin type that is not known yet, one after the other.

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.corpora.attribute import Attribute
 from skindiff.demo import theme
 from skindiff.demo.drawing import MOST_SEED
 from skindiff.demo.events import ANY_TYPE, DemoEvents
@@ -30,7 +30,7 @@ def draw_page(events: DemoEvents) -> None:
         with gr.Column(scale=1, min_width=280):
             generator = _generator(events)
             condition = _condition(events)
-            skin_type = _skin_type("Skin type", "V")
+            skin_type = _value(events)
             count = gr.Slider(1, events.config.max_images, _some(events), step=1, label="Images")
             with gr.Accordion("Generation settings", open=False):
                 knobs = _knobs(events)
@@ -39,7 +39,13 @@ def draw_page(events: DemoEvents) -> None:
             line = _line("Choose a condition and a skin type, and press Generate.")
             gallery = _gallery("Synthetic images", "drawn")
             download = _download()
-    _describes(events, generator, condition, skin_type, public=True)
+    generator.input(
+        events.describe,
+        [generator, skin_type],
+        [condition, skin_type],
+        api_name="describe",
+        concurrency_id=DRAWING,
+    )
     event = go.click(
         events.draw,
         [generator, condition, skin_type, count, *knobs],
@@ -53,7 +59,7 @@ def draw_page(events: DemoEvents) -> None:
 
 
 def photograph_page(events: DemoEvents, examples: list[str]) -> None:
-    """Build the page that transfers a photograph to the six skin types."""
+    """Build the page that transfers a photograph to the six skin types, or to a generator's own values."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
             photograph = _upload(events)
@@ -69,7 +75,7 @@ def photograph_page(events: DemoEvents, examples: list[str]) -> None:
             with gr.Accordion("Generation settings", open=False):
                 generator = _generator(events)
                 condition = _condition(events, events.config.tone_subject)
-                skin_type = _skin_type("Skin type in the photograph", ANY_TYPE, "not known")
+                skin_type = _value(events, "not known")
                 tone = gr.Dropdown(list(TONES), value=TONES[0][1], label="How the skin tone is changed")
                 knobs = _knobs(events)
             go, cancel = _buttons("Transfer")
@@ -79,12 +85,18 @@ def photograph_page(events: DemoEvents, examples: list[str]) -> None:
             )
         with gr.Column(scale=2, min_width=280):
             line = _line("Upload a photograph, or choose one of the examples.")
-            gallery = _gallery("Skin types I to VI", "redrawn")
+            gallery = _gallery("Transferred images", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
-            pair, slider, shown = _before_and_after()
+            pair, slider, shown = _before_and_after(events)
             download = _download()
     pairs = gr.State([], time_to_live=events.config.keep_minutes * 60)
-    _describes(events, generator, condition, skin_type, public=False)
+    generator.input(
+        events.describe_transfer,
+        [generator, skin_type],
+        [condition, skin_type, shown],
+        api_visibility="private",
+        concurrency_id=DRAWING,
+    )
     # Not gr.Examples, whose updates would make Gradio build the image anew, without what _undecoded gave it.
     phantoms.click(lambda number: examples[number], phantoms, photograph, **_QUIET)
     photograph.upload(
@@ -120,7 +132,7 @@ def _upload(events: DemoEvents) -> gr.Image:
     )
 
 
-def _before_and_after() -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
+def _before_and_after(events: DemoEvents) -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
     """Return the two pictures under a slider, hidden until there are some, and the choice of the second."""
     with gr.Group(visible=False) as pair:
         slider = gr.ImageSlider(
@@ -131,9 +143,9 @@ def _before_and_after() -> tuple[gr.Group, gr.ImageSlider, gr.Radio]:
             buttons=[],
             elem_id="slider",
         )
-        shown = gr.Radio(
-            [(name, number) for number, name in enumerate(SKIN_TYPES)], value=5, label="After: skin type"
-        )
+        known = _attribute(events).known
+        choices = [(name, number) for number, name in enumerate(known)]
+        shown = gr.Radio(choices, value=len(known) - 1, label="After")
     return pair, slider, shown
 
 
@@ -145,7 +157,7 @@ def compare_page(events: DemoEvents) -> None:
         second = _generator(events, "Second generator", names[min(1, len(names) - 1)])
     with gr.Row():
         condition = _condition(events)
-        skin_type = _skin_type("Skin type", "V")
+        skin_type = _value(events)
         most = max(1, events.config.max_images // 2)
         count = gr.Slider(1, most, min(4, most), step=1, label="Images of each")
     with gr.Accordion("Generation settings", open=False):
@@ -204,8 +216,22 @@ def _condition(events: DemoEvents, value: str | None = None) -> gr.Dropdown:
     )
 
 
-def _skin_type(label: str, value: str, none: str = ANY_TYPE) -> gr.Dropdown:
-    return gr.Dropdown([(none, ANY_TYPE), *((name, name) for name in SKIN_TYPES)], value=value, label=label)
+def _attribute(events: DemoEvents) -> Attribute:
+    """Return what the generator that is chosen first is asked for beside the condition."""
+    return events.cache.attribute(next(iter(events.cache.offered)))
+
+
+def _value(events: DemoEvents, none: str | None = None) -> gr.Dropdown:
+    """Return the choice of a skin type, or another value.
+
+    Args:
+        events: of the page.
+        none: words for a photograph's value that is not known; None where images are to be generated.
+    """
+    attribute = _attribute(events)
+    choices = [(none or ANY_TYPE, ANY_TYPE), *((name, name) for name in attribute.known)]
+    label = attribute.name.capitalize() + (" in the photograph" if none else "")
+    return gr.Dropdown(choices, value=ANY_TYPE if none else attribute.of_minority[0], label=label)
 
 
 def _knobs(events: DemoEvents) -> tuple[gr.Slider, gr.Slider, gr.Number]:
@@ -271,24 +297,6 @@ def _undecoded(image: gr.Image) -> gr.Image:
     image.preprocess = path_of  # type: ignore[method-assign]
     image.async_move_resource_to_block_cache = only_files  # type: ignore[method-assign]
     return image
-
-
-def _describes(
-    events: DemoEvents,
-    generator: gr.Dropdown,
-    condition: gr.Dropdown,
-    skin_type: gr.Dropdown,
-    *,
-    public: bool,
-) -> None:
-    generator.input(
-        events.describe,
-        [generator, skin_type],
-        [condition, skin_type],
-        api_name="describe" if public else None,
-        api_visibility="public" if public else "private",
-        concurrency_id=DRAWING,
-    )
 
 
 def _after(event: Any, cancel: gr.Button, line: gr.HTML, download: gr.DownloadButton) -> None:

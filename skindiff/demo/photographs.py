@@ -2,14 +2,14 @@
 
 import hashlib
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
 
+from skindiff.corpora.pixel_notes import ImageRefused, TooManyPixels, UnknownFormat
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.errors import SkindiffError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -30,7 +30,7 @@ class PhotographError(SkindiffError):
 def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pixels:
     """Return the pixels of an upload, upright, its shorter side at most 1024 pixels.
 
-    Metadata, colour profile and transparency (laid on white) are left behind.
+    Colour profiles are applied, what is transparent is laid on white, and metadata are left behind.
 
     Args:
         path: of the uploaded file.
@@ -54,47 +54,30 @@ def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pix
             "Please save it smaller, as JPEG."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PILImage.DecompressionBombWarning)
-            with PILImage.open(path, formats=FORMATS) as opened:
-                _check_size(opened.width, opened.height, max_pixels)
-                upright = ImageOps.exif_transpose(opened)
-                return _pixels(upright)
-    except UnidentifiedImageError as error:
+        image = read_pixels(path, formats=FORMATS, most_pixels=max_pixels).image
+    except UnknownFormat as error:
         raise PhotographError(
             "This file is no photograph that can be opened. Please upload a JPEG, PNG or WebP."
         ) from error
-    except PILImage.DecompressionBombError as error:
-        raise PhotographError(_too_large(max_pixels)) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except TooManyPixels as error:
+        found = f" has {error.size[0]} x {error.size[1]} pixels, which" if error.size else ""
+        raise PhotographError(
+            f"The photograph{found} is more than the {max_pixels / 1e6:g} million pixels that are taken. "
+            "Please make it smaller."
+        ) from error
+    except ImageRefused as error:
         raise PhotographError(
             "This photograph is damaged and cannot be opened. Please upload another copy of it."
         ) from error
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise PhotographError(_too_large(max_pixels, f" has {width} x {height} pixels, which"))
-    if min(width, height) < SMALLEST_SIDE:
+    if min(image.size) < SMALLEST_SIDE:
         raise PhotographError(
-            f"The photograph has {width} x {height} pixels, which is too small to show skin. "
+            f"The photograph has {image.width} x {image.height} pixels, which is too small to show skin. "
             f"Please upload one of at least {SMALLEST_SIDE} x {SMALLEST_SIDE}."
         )
+    return _shrunk(image)
 
 
-def _too_large(max_pixels: int, found: str = "") -> str:
-    return (
-        f"The photograph{found} is more than the {max_pixels / 1e6:g} million pixels that are taken. "
-        "Please make it smaller."
-    )
-
-
-def _pixels(image: PILImage.Image) -> Pixels:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        ground = PILImage.new("RGBA", image.size, "white")
-        image = PILImage.alpha_composite(ground, image)
-    image = image.convert("RGB")
+def _shrunk(image: PILImage.Image) -> Pixels:
     shrink = _KEPT_SIDE / min(image.size)
     if shrink < 1:
         wanted = (round(image.width * shrink), round(image.height * shrink))

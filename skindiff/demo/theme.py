@@ -5,8 +5,10 @@ from html import escape
 
 import gradio as gr
 
+from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.drawing import Picture, Progress
+from skindiff.synthesis.asked import asked_column
 
 NOTICE = (
     "For research and teaching. <strong>Not for clinical use:</strong> nothing here is a diagnosis, and no "
@@ -128,10 +130,10 @@ def degrees(ita: float | None) -> str:
 
 
 def caption(picture: Picture) -> str:
-    """Return the caption of an image: its skin type, if any, and its ITA."""
-    skin_type = picture.row.get("skin_type")
+    """Return the caption of an image: the skin type (or other value) asked for, if any, and its ITA."""
+    asked = picture.row.get(asked_column(picture.row.keys()))
     measured = f"ITA {degrees(picture.ita)}"
-    return f"{skin_type} · {measured}" if skin_type else measured
+    return f"{asked} · {measured}" if asked else measured
 
 
 def status(progress: Progress) -> str:
@@ -149,7 +151,10 @@ def said(text: str, bold: str = "") -> str:
 
 
 def ita_strip(before: Picture, after: Sequence[Picture]) -> str:
-    """Return a scale of skin tones with the angle of a photograph and of each transfer of it."""
+    """Return a scale of skin tones with the angle of a photograph and of each transfer of it; nothing where
+    something else than the skin type was transferred."""
+    if any(asked_column(picture.row.keys()) != SKIN_COLUMN for picture in after):
+        return ""
     parts = [_mark(before.ita, "photo", above=None)]
     for picture in after:
         skin_type = str(picture.row["skin_type"])

@@ -49,7 +49,7 @@ class DetectionConfig:
     """Replicates of the bootstrap over images, groups and seeds."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         self.classifier.validate(f"{path}classifier.")
         for name in ("held_out_fraction", "validation_fraction"):
             if not 0 < getattr(self, name) <= 0.5:

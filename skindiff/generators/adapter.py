@@ -19,6 +19,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
+from skindiff.corpora.attribute import Attribute, recorded_attribute
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
@@ -64,6 +65,7 @@ class _Config(TypedDict, total=False):
     base_class: str
     textual_inversion: dict[str, Any] | None
     lora: dict[str, Any] | None
+    attribute: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class Adapter:
     Attributes:
         folder: where it is saved.
         tokens: the placeholders; empty without textual inversion.
-        config: the settings of each stage (``textual_inversion``, ``lora``) and the ``base_model``.
+        config: the settings of each stage (``textual_inversion``, ``lora``), the ``base_model``, and the
+            ``attribute`` that prompts named where it is not the skin type.
         log: the rows of the training log, each with its ``stage``.
         has_lora: whether there are LoRA weights.
         fused: whether the LoRA weights have been added to the pipeline's own.
@@ -102,6 +105,11 @@ class Adapter:
         if not self.has_lora:
             return "ti"
         return "ti+lora" if self.tokens.tokens else "lora"
+
+    @property
+    def attribute(self) -> Attribute:
+        """What the prompts named that it was trained with."""
+        return recorded_attribute(self.config.get("attribute"))
 
     @property
     def subjects(self) -> dict[str, str]:
@@ -149,6 +157,7 @@ def read_adapter(folder: Path) -> Adapter:
         refuse_unlike(entries, dict[str, _Entry], TOKENS_FILE)
         config = read_yaml(folder / _CONFIG)
         refuse_unlike(config, _Config, _CONFIG)
+        recorded_attribute(config.get("attribute"))
         text = read_text(folder / _LOG)
         log = [_typed(row) for row in csv.DictReader(text.splitlines(), strict=True)]
         tokens = _token_map(entries)

@@ -1,35 +1,31 @@
-"""The words of every prompt: the paper's template and one phrase for each Fitzpatrick skin type."""
+"""The words of every prompt: the paper's template, with a phrase for what is scarce."""
 
-from skindiff.errors import GeneratorError
-
-TONE_WORDS: dict[str, str] = {
-    "I": "a very light-skinned",
-    "II": "a light-skinned",
-    "III": "a medium-skinned",
-    "IV": "a brown-skinned",
-    "V": "a dark-skinned",
-    "VI": "a very dark-skinned",
-}
-"""Phrase for each Fitzpatrick type: the paper's for I, II, V and VI, ours for III and IV (it has none)."""
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.errors import ConfigError, GeneratorError
 
 
-def prompt_for(subject: str, skin_type: str | None = None) -> str:
-    """Return the paper's prompt for a subject, with the tone of the skin when it is known.
+def prompt_for(subject: str, value: str | None = None, attribute: Attribute = SKIN_TYPE) -> str:
+    """Return the paper's prompt for a subject, with the value of the attribute when it is known.
 
     Args:
         subject: a condition's name (``"psoriasis"``) or a learned token (``"<skindiff-psoriasis>"``).
-        skin_type: ``"I"`` to ``"VI"``, or ``None`` (not recorded), which leaves the clause on the tone out.
+        value: of the attribute (a skin type: ``"I"`` to ``"VI"``), or ``None`` (not recorded), which leaves
+            its phrase out.
+        attribute: whose phrases are used.
 
     Returns:
-        ``"An image of {subject} on the skin of {tone} individual"``, or ``"An image of {subject}"``.
+        ``"An image of {subject} on the skin of {tone} individual"`` for a skin type, the subject and the
+        phrase of the value for another attribute, or ``"An image of {subject}"``.
 
     Raises:
-        GeneratorError: when ``skin_type`` is not a Fitzpatrick type.
+        GeneratorError: when ``value`` is no value of the attribute.
     """
-    if skin_type is None:
+    if value is None:
         return f"An image of {subject}"
-    if skin_type not in TONE_WORDS:
+    try:
+        return f"An image of {subject}{attribute.clause(value)}"
+    except ConfigError:
         raise GeneratorError(
-            f"skin_type {skin_type!r} has no prompt words: use one of {', '.join(TONE_WORDS)}, or null"
-        )
-    return f"An image of {subject} on the skin of {TONE_WORDS[skin_type]} individual"
+            f"{attribute.column} {value!r} has no prompt words: use one of "
+            f"{', '.join(attribute.known)}, or null"
+        ) from None

@@ -8,6 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.errors import GeneratorError
 from skindiff.files import at_home
 from skindiff.foreign import Malformed
@@ -79,6 +80,11 @@ class Generator:
     def subjects(self) -> dict[str, str]:
         """What stands in prompts for each class with a word of its own."""
         return self.adapter.subjects if self.adapter else {}
+
+    @property
+    def attribute(self) -> Attribute:
+        """What its prompts name beside the class: skin types, or what its adapter was trained on."""
+        return self.adapter.attribute if self.adapter else SKIN_TYPE
 
     def load_base(self) -> Any:
         """Return a fresh pipeline without the adapter."""

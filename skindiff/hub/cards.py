@@ -3,7 +3,7 @@
 They are generated from settings and measurements, so that nothing in them was written from memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from skindiff import __version__
 from skindiff.classification.rows import METRICS, SeriesColumns
+from skindiff.corpora.attribute import Attribute, recorded_attribute
 from skindiff.escaping import code, fenced, markdown, prose
 from skindiff.evaluation.statistics.verdicts import reference_rows
 from skindiff.hub.origin import Facts
@@ -117,27 +118,28 @@ def eval_results(
 
 
 def coverage_text(facts: Facts) -> str:
-    """Return what is known of skin types in training and testing, in Markdown."""
+    """Return what is known of skin types, or what else is scarce, in training and testing, in Markdown."""
+    attribute = attribute_of(facts.report)
     lines = []
     if facts.skin_types:
         counts = table(("skin type", "training images"), sorted(facts.skin_types.items()))
         lines += ["Training images by Fitzpatrick skin type:", "", counts, ""]
     split = (facts.report.get("config") or {}).get("split") or {}
     if isinstance(split.get("scenario"), str):
-        majority, minority = (", ".join(split.get(name, ())) for name in ("majority_types", "minority_types"))
-        told = f"Split scenario ({split['scenario']}): majority types {majority}; minority types {minority}."
+        # Reports of before there were other attributes name the skin types with the split.
+        majority = ", ".join(split.get("majority_types", attribute.of_majority))
+        minority = ", ".join(split.get("minority_types", attribute.of_minority))
+        what = "types" if attribute.is_skin_tone else attribute.name
+        told = (
+            f"Split scenario ({split['scenario']}): majority {what} {majority}; minority {what} {minority}."
+        )
         lines += [prose(told), ""]
-    recalls = _recall_by_type(facts.report)
-    if recalls:
-        rows = [(name, *(_percent(value) for value in values)) for name, values in recalls.items()]
-        types = sorted({name for row in facts.report["results"] for name in row["per_skin_type_recall"]})
-        head = ("trained on", *(f"type {name}" for name in types))
-        lines += [
-            "Recall of the tested classifiers by skin type (mean over seeds, percent):",
-            "",
-            table(head, rows),
-            "",
-        ]
+    by_type = [row.get("per_skin_type_recall", {}) for row in facts.report.get("results", ())]
+    lines += _recall_table(facts.report, "skin type", by_type, "type ")
+    if not attribute.is_skin_tone:
+        rows = facts.report.get("results", ())
+        own = [row.get("per_group_recall", {}).get(attribute.column, {}) for row in rows]
+        lines += _recall_table(facts.report, attribute.name, own)
     if not lines:
         return (
             "How many images of each skin type it learnt from was not recorded; expect it to work worst for "
@@ -165,7 +167,7 @@ def _render(card: Card, facts: Facts, data: CardData) -> bytes:
         _data_text(facts),
         "## Measured",
         _results_text(card.results),
-        "## Skin types",
+        "## Skin types" if attribute_of(facts.report).is_skin_tone else "## Groups",
         card.coverage.strip(),
         *(text for heading, body in card.sections for text in (f"## {heading}", body.strip())),
         "## Limits",
@@ -251,19 +253,34 @@ def _series(row: SeriesColumns) -> str:
     return " ".join(part for part in (*parts, f"x{row['ratio']:g}" if row.get("ratio") else "") if part)
 
 
-def _recall_by_type(report: ReportContent) -> dict[str, list[float | None]]:
-    """Return the mean recall per skin type of every series, in the order of the types' names."""
-    rows = [row for row in report.get("results", ()) if row.get("per_skin_type_recall")]
-    types = sorted({name for row in rows for name in row["per_skin_type_recall"]})
-    names = dict.fromkeys(f"{row['architecture']}, {_series(row)}" for row in rows)
-    means: dict[str, list[float | None]] = {}
-    for name in names:
-        mine = [
-            row["per_skin_type_recall"] for row in rows if f"{row['architecture']}, {_series(row)}" == name
-        ]
-        values = [[value for one in mine if (value := one.get(kind)) is not None] for kind in types]
-        means[name] = [sum(seen) / len(seen) if seen else None for seen in values]
-    return means
+def attribute_of(report: ReportContent) -> Attribute:
+    """Return what is scarce in a study, by its report: skin types where that names nothing else."""
+    return recorded_attribute(report.get("attribute"))
+
+
+def _recall_table(
+    report: ReportContent, by: str, recalls: Sequence[Mapping[str, float | None]], title: str = ""
+) -> list[str]:
+    """Return the mean recall by group of every series, by the groups' names; nothing where none is known.
+
+    Args:
+        report: with the rows of results.
+        by: what the groups are told apart by.
+        recalls: of each of these rows, by group.
+        title: before the name of a group.
+    """
+    known = [(row, one) for row, one in zip(report.get("results", ()), recalls, strict=True) if one]
+    groups = sorted({group for _, one in known for group in one})
+    series: dict[str, list[Mapping[str, float | None]]] = {}
+    for row, one in known:
+        series.setdefault(f"{row['architecture']}, {_series(row)}", []).append(one)
+    rows = []
+    for name, mine in series.items():
+        seen = [[value for one in mine if (value := one.get(group)) is not None] for group in groups]
+        rows.append((name, *(_percent(sum(own) / len(own) if own else None) for own in seen)))
+    head = ("trained on", *(f"{title}{group}" for group in groups))
+    about = prose(f"Recall of the tested classifiers by {by} (mean over seeds, percent):")
+    return [about, "", table(head, rows), ""] if rows else []
 
 
 def _percent(value: float | None) -> str:

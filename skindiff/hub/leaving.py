@@ -61,21 +61,22 @@ _MODELS = ("model", "base_model", "weights", "network", "architecture", "archite
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
-        *_MODELS, "arm", "arms", "augment", "balance", "base_class", "budget", "by", "channels", "classes",
-        "conditions", "dataset", "families", "family", "generator_images", "geometric_augment", "head",
-        "hub_revision", "hub_split", "images_per_class", "initialiser", "lr_schedule", "majority_types",
-        "metric", "minority_types", "mode", "name", "optimiser", "options", "preset", "protocol",
-        "published_reference", "recorded", "redraws", "reference", "revision", "scenario", "scheduler",
-        "selected_on", "selection", "skin_types", "strategies", "strategy", "table", "target_draw",
-        "targets", "test_group", "text_encoder_targets", "then", "tone", "tone_subject", "trackers",
-        "trainable",
+        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
+        "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
+        "generator_images", "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class",
+        "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
+        "mode", "name", "optimiser", "options", "phrases", "preset", "protocol", "published_reference",
+        "recorded", "redraws", "reference", "revision", "scenario", "scheduler", "selected_on", "selection",
+        "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
+        "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
     }
 )  # fmt: skip
-"""Settings whose words leave; numbers, true, false and null of all settings do."""
+"""Settings whose words leave, but of a group that has any of :data:`STAY` in it (``corpus.table``, like
+``table`` of a budget); numbers, true, false and null of all settings do."""
 STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
-        "label_column", "synthetic",
+        "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter",
     }
 )  # fmt: skip
 """Settings that say where images lie and what their tables call them: whoever runs it again has their own."""
@@ -95,7 +96,7 @@ def shared_settings(value: Any) -> Any:
     for name, part in value.items():
         if name in _MODELS:
             found[name] = _models(part)
-        elif name in SETTINGS:
+        elif name in SETTINGS and not (isinstance(part, Mapping) and STAY & part.keys()):
             found[name] = shareable(part)
         elif name not in STAY and not _says_words(part):
             found[name] = shared_settings(part)

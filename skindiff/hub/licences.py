@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skindiff.corpora.table_corpus.presets import PRESETS
 from skindiff.errors import HubError
 
 KNOWN = frozenset(
@@ -97,7 +98,7 @@ def corpus_terms(corpus: str, licence: str | None = None) -> CorpusTerms:
 
     Args:
         corpus: ``phantom``, ``fitzpatrick17k``, ``ham10000``, ``medmnist/<data set>`` (all are CC BY 4.0 but
-            for dermamnist, which is HAM10000), or a name of one's own images.
+            for dermamnist, which is HAM10000), ``table/<preset>``, or a name of one's own images.
         licence: of one's own images; for a corpus that is known it can be left out.
 
     Raises:
@@ -115,6 +116,8 @@ def corpus_terms(corpus: str, licence: str | None = None) -> CorpusTerms:
         terms = CorpusTerms(f"MedMNIST, {dataset}", "cc-by-nc-4.0" if derma else "cc-by-4.0", credit)
     elif corpus in CORPORA:
         terms = CORPORA[corpus]
+    elif family == "table" and dataset in PRESETS:
+        terms = CorpusTerms(PRESETS[dataset].title, PRESETS[dataset].licence, PRESETS[dataset].credit)
     else:
         if licence is None:
             raise HubError(

@@ -162,7 +162,9 @@ def _corpus_of_run(run: Path, report: ReportContent) -> str | None:
     name = str(corpus["name"])
     setting = CORPORA[name].licence_by if name in CORPORA else None
     own = corpus.get(name)
-    return f"{name}/{own.get(setting, '') if isinstance(own, dict) else ''}".rstrip("/") if setting else name
+    return (
+        f"{name}/{own.get(setting) or '' if isinstance(own, dict) else ''}".rstrip("/") if setting else name
+    )
 
 
 def _commands(report: ReportContent) -> list[str]:

@@ -29,6 +29,7 @@ from skindiff.hub.staging import read_own, staged
 
 if TYPE_CHECKING:
     from skindiff.classification.networks import Architecture
+    from skindiff.corpora.attribute import Attribute
     from skindiff.generators.adapter import Adapter
 
 _WEIGHTS = ".safetensors"
@@ -220,24 +221,35 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     base_class = str(adapter.config.get("base_class", "StableDiffusionPipeline"))
     if not base_class.isidentifier():
         raise HubError(f"base_class: {base_class!r} is no class of diffusers; train the adapter again")
+    attribute = adapter.attribute
+    subject = adapter.tokens.subject(conditions[0]) if conditions else "skin"
+    prompt = prompt_for(subject, attribute.of_minority[0], attribute)
     lines = usage.adapter_usage(
         repo_id,
         base,
         base_class,
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
-        prompt=prompt_for(adapter.tokens.subject(conditions[0]) if conditions else "skin", "V"),
+        prompt=prompt,
         terminal_snr=bool((adapter.config.get("lora") or {}).get("zero_terminal_snr")),
     )
     return Card(
         title=repo_id.split("/")[1],
-        what=f"An adapter for Stable Diffusion that generates skin conditions: {' and '.join(learnt)}.",
+        what="An adapter for Stable Diffusion that generates skin conditions: "
+        f"{' and '.join(learnt)}.{_named(attribute)}",
         usage=lines,
         results=eval_results(facts.report),
         coverage=coverage_text(facts),
         limits=[*_GENERATOR_LIMITS, "It fits its own base model only."],
         base_model=base,
     )
+
+
+def _named(attribute: "Attribute") -> str:
+    """Return a sentence on what prompts name, where that is not the skin type."""
+    if attribute.is_skin_tone:
+        return ""
+    return f" Its prompts name the {markdown(attribute.name)}: {', '.join(map(markdown, attribute.known))}."
 
 
 def _classifier_card(repo_id: str, architecture: "Architecture", facts: Facts, arm: str | None) -> Card:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, Image
+from datasets import ClassLabel, Dataset, Image, Value
 
+from skindiff.corpora.attribute import MOST_VALUES, SKIN_COLUMN
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
@@ -32,6 +33,7 @@ from skindiff.measures.copying.near_copies import (
     fingerprint,
     load_near_copies,
 )
+from skindiff.synthesis.asked import asked_column
 from skindiff.synthesis.class_plan import class_plan_features
 from skindiff.synthesis.plan import plan_features
 from skindiff.synthesis.writer import load_synthetic
@@ -148,6 +150,10 @@ def _ids_may_leave(facts: Facts) -> bool:
 def _refuse_unknown_columns(drawn: Dataset) -> None:
     """See that every column is one that plans have, of which is known what it may say."""
     known = {*plan_features(["any"]), *class_plan_features(["any"]), *REAL_COLUMNS, *SYNTHETIC_COLUMNS}
+    asked = asked_column(drawn.column_names)
+    of_words = drawn.features.get(asked) == drawn.features.get(f"source_{asked}") == Value("string")
+    if of_words and len(set(drawn[asked])) <= MOST_VALUES:  # more would be names, and of no attribute
+        known |= {asked, f"source_{asked}"}
     strange = [name for name in drawn.column_names if name not in known]
     if strange:
         raise HubError(f"folder: the column {strange[0]!r} is not a column of synthetic data sets; remove it")
@@ -295,7 +301,7 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
         coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
         limits=[
             "The images are made up; what they show need not be possible, and none is evidence of anything.",
-            "The skin type of a row is the one that was asked for; measure the skin tone of the image.",
+            _asked_limit(asked_column(drawn.column_names)),
             "Train with them beside real images, and test on real images only.",
         ],
         base_model=facts.base_model or generators[0].partition("+")[0],
@@ -307,12 +313,22 @@ def _coded(name: str) -> str:
     return f"`{code(name)}`"
 
 
+def _asked_limit(column: str) -> str:
+    if column == SKIN_COLUMN:
+        return "The skin type of a row is the one that was asked for; measure the skin tone of the image."
+    return f"The {column.replace('_', ' ')} of a row is the one that was asked for; nothing measured it."
+
+
 def _counts(drawn: Dataset, names: list[str]) -> str:
-    counts = Counter(zip(drawn["label"], drawn["skin_type"], strict=True))
-    types = [kind for kind in (*SKIN_TYPES, None) if any(seen == kind for _, seen in counts)]
+    column = asked_column(drawn.column_names)
+    counts = Counter(zip(drawn["label"], drawn[column], strict=True))
+    seen = {kind for _, kind in counts}
+    order = SKIN_TYPES if column == SKIN_COLUMN else sorted(kind for kind in seen if kind is not None)
+    types = [kind for kind in (*order, None) if kind in seen]
     head = ("class", *(kind or "not recorded" for kind in types))
     rows = [(name, *(counts[code, kind] for kind in types)) for code, name in enumerate(names)]
-    return f"Images by class and the Fitzpatrick skin type that was asked for:\n\n{table(head, rows)}"
+    what = "Fitzpatrick skin type" if column == SKIN_COLUMN else markdown(column.replace("_", " "))
+    return f"Images by class and the {what} that was asked for:\n\n{table(head, rows)}"
 
 
 def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:

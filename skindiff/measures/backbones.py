@@ -115,7 +115,7 @@ def check_backbone(
     setting: str = "backbone",
     path: str = "",
 ) -> None:
-    """Raise a :class:`ConfigError` for a backbone that cannot be; nothing is fetched or read.
+    """Raise a ConfigError for a backbone that cannot be; nothing is fetched or read.
 
     Args:
         name: as :func:`load_backbone` takes it.

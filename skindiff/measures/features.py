@@ -35,7 +35,7 @@ class FeatureConfig:
     """Images per forward pass."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         if self.network == INCEPTION and self.weights is None:
             refuse(
                 f"{path}weights is null, and {path}network={INCEPTION} is nothing without its weights: name "

@@ -47,7 +47,7 @@ class FilterConfig:
     """Real training images of the class whose mean distance says how typical an image is."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         self.features.validate(f"{path}features.")
         if not 0 < self.share < 1:
             refuse(f"{path}share: {self.share} is outside above 0 to below 1; 0.5 keeps half")

@@ -66,7 +66,7 @@ def cached_file() -> Path:
 
 
 def refuse_missing() -> None:
-    """Raise a :class:`ConfigError` if there are neither converted weights nor the package with them."""
+    """Raise a ConfigError if there are neither converted weights nor the package with them."""
     if not cached_file().is_file():
         checkpoint_file()
 

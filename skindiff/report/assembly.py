@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
 from skindiff.classification.rows import MeanBestEpochs
+from skindiff.corpora.attribute import titled
 from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
 from skindiff.progress import duration
@@ -31,6 +32,7 @@ from skindiff.report.published.fitzpatrick import CITATION, Published
 from skindiff.report.results import Results
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
+from skindiff.synthesis.asked import asked_column
 
 logger = get_logger(__name__)
 
@@ -108,6 +110,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         primary=results.primary,
         replicates=replicates,
         corpus={"name": name, **corpus.counts()},
+        attribute=corpus.attribute,
         tones={label: tone for label, tone in tones.items() if tone is not None},
         lesions={label: lesion for label, lesion in lesions.items() if lesion is not None},
         curves={title: runs for title, runs in results.curves.items() if runs},
@@ -154,10 +157,10 @@ def _pictures(results: Results) -> list[StudySection]:
     grids = {
         label: class_lines(study.train, synthetic.dataset)
         for label, (study, synthetic) in first.items()
-        if not transferred_rows(synthetic.dataset, study.train)
+        if not transferred_rows(synthetic.dataset, study.train, study.corpus.attribute.column)
     }
     study, synthetic = list(first.values())[-1]
-    return [classes_section(grids), types_section(study.train, synthetic.dataset)]
+    return [classes_section(grids), types_section(study.train, synthetic.dataset, study.corpus.attribute)]
 
 
 def _samples(results: Results) -> list[SampleRow]:
@@ -166,25 +169,25 @@ def _samples(results: Results) -> list[SampleRow]:
         return []
     study, synthetic = list(results.drawn.values())[-1][0]
     sources = study.corpus.dataset
-    pairs = dict(transferred_rows(synthetic.dataset, sources))
+    column = study.corpus.attribute.column
+    pairs = dict(transferred_rows(synthetic.dataset, sources, column))
     labels = list(synthetic.dataset["label"])
     found = []
     for code, name in enumerate(results.corpus.class_names):
         own = [row for row in pairs if labels[row] == code]
         if own:
             same = [row for row in own if pairs[row] == pairs[own[0]]]
-            found.append(_sample(name, sources, pairs[own[0]], synthetic.dataset, same))
+            found.append(_sample(name, column, sources[pairs[own[0]]], synthetic.dataset.select(same)))
     return found
 
 
-def _sample(name: str, sources: Dataset, place: int, synthetic: Dataset, rows: Sequence[int]) -> SampleRow:
-    source = sources[place]
-    drawn = [synthetic[row] for row in rows[:SAMPLES_PER_SOURCE]]
+def _sample(name: str, column: str, source: dict[str, Any], synthetic: Dataset) -> SampleRow:
+    drawn = list(synthetic.select(range(min(len(synthetic), SAMPLES_PER_SOURCE))))
     return SampleRow(
-        title=f"{name}\ntype {source['skin_type']}",
+        title=f"{name}\n{titled(column, source[column])}",
         source=np.asarray(source["image"].convert("RGB")),
         synthetic=tuple(np.asarray(row["image"].convert("RGB")) for row in drawn),
-        captions=tuple(f"as type {row['skin_type']}" for row in drawn),
+        captions=tuple(f"as {titled(column, row[column])}" for row in drawn),
     )
 
 
@@ -202,6 +205,15 @@ def _notes(results: Results, corpus: str) -> list[str]:
                 f"{row['strategy']} (seed {row['seed']}) has collapsed on "
                 f"{', '.join(diversity['collapsed'])}: its images lie less than "
                 f"{diversity['collapse_below']:.0%} as far apart as real images."
+            )
+    scarce = results.corpus.attribute
+    for label, sets in results.drawn.items():
+        drawn = sets[0][1].dataset
+        asked = asked_column(drawn.column_names)
+        if asked != scarce.column and any(drawn[asked]) and any(drawn["prompt"]):
+            notes.append(
+                f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
+                f"this study is {scarce.name}: they were not made for its minority."
             )
     for label, absent in results.undrawn().items():
         if absent:

@@ -5,9 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from skindiff.corpora.audit import AuditRow
+from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.escaping import markdown
 from skindiff.report.page import fill_page
 from skindiff.report.text import Section
@@ -57,8 +58,7 @@ class _Pictures:
         shown = image_ids[:_IN_A_ROW]
         sheet = Image.new("RGB", (len(shown) * _SIDE, _SIDE), "white")
         for place, image_id in enumerate(shown):
-            with Image.open(self.paths[image_id]) as image:
-                small = ImageOps.exif_transpose(image).convert("RGB")
+            small = read_pixels(self.paths[image_id]).image
             small.thumbnail((_SIDE - 4, _SIDE - 4))
             sheet.paste(small, (place * _SIDE, 0))
         name = f"{self.count}.png"

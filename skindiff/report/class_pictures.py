@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.cache import pixels
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.report.study_section import StudySection
 
 Images = NDArray[np.uint8]
@@ -107,38 +107,42 @@ def _padded(images: Images, columns: int) -> tuple[Images | None, ...]:
     return tuple(images[place] if place < len(images) else None for place in range(columns))
 
 
-def type_blocks(real: Dataset, drawn: Dataset) -> list[Block]:
-    """Return the first image of every class and skin type, real and synthetic.
+def type_blocks(real: Dataset, drawn: Dataset, attribute: Attribute = SKIN_TYPE) -> list[Block]:
+    """Return the first image of every class and skin type (or other value), real and synthetic.
 
     Args:
         real: training rows.
         drawn: synthetic rows of the same classes.
+        attribute: of the corpus.
 
     Returns:
-        A block of real and one of synthetic images; nothing where no synthetic row has a skin type.
+        A block of real and one of synthetic images; nothing where no synthetic row has a value.
     """
-    if not any(drawn["skin_type"]):
+    if attribute.column not in drawn.column_names or not any(drawn[attribute.column]):
         return []
-    return [_type_block("real (training)", real), _type_block("synthetic, as", drawn)]
+    return [_type_block("real (training)", real, attribute), _type_block("synthetic, as", drawn, attribute)]
 
 
-def _type_block(head: str, images: Dataset) -> Block:
+def _type_block(head: str, images: Dataset, attribute: Attribute) -> Block:
     names: list[str] = images.features["label"].names
-    kinds = list(zip(images["label"], images["skin_type"], strict=True))
+    kinds = list(zip(images["label"], images[attribute.column], strict=True))
     first = {kind: row for row, kind in reversed(list(enumerate(kinds)))}
-    types = [name for name in SKIN_TYPES if any(kind[1] == name for kind in first)]
+    types = [name for name in attribute.known if any(kind[1] == name for kind in first)]
     found = {kind: pixels(images, [row])[0] for kind, row in first.items() if kind[1] in types}
     rows = tuple(tuple(found.get((code, name)) for name in types) for code in range(len(names)))
     return Block(head, tuple(types), rows)
 
 
-def types_section(real: Dataset, drawn: Dataset) -> StudySection:
-    """Return the section of samples by class and skin type, empty where no synthetic image has a type."""
-    blocks = type_blocks(real, drawn)
+def types_section(real: Dataset, drawn: Dataset, attribute: Attribute = SKIN_TYPE) -> StudySection:
+    """Return the section of samples by class and skin type (or other value), empty where no synthetic image
+    has one."""
+    blocks = type_blocks(real, drawn, attribute)
     names: list[str] = real.features["label"].names
-    caption = "One image of every class and skin type, real and synthetic; a row is a class, not a lesion."
+    caption = (
+        f"One image of every class and {attribute.name}, real and synthetic; a row is a class, not a lesion."
+    )
     picture = ("samples-by-type.png", caption, lambda path: draw_grid(names, blocks, path))
-    return StudySection("Samples by class and skin type", photographs=(picture,) if blocks else ())
+    return StudySection(f"Samples by class and {attribute.name}", photographs=(picture,) if blocks else ())
 
 
 def draw_grid(names: Sequence[str], blocks: Sequence[Block], path: Path) -> None:

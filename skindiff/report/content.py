@@ -152,6 +152,8 @@ class ReportContent(ExtraContent, total=False):
     reading: list[str]
     flags: list[str]
     fairness: FairnessContent
+    fairness_by: list[FairnessContent]
+    attribute: dict[str, Any]
     skin_tone: ToneContent | None
     lesion: dict[str, LesionRow] | None
     published: list[PublishedRow]

@@ -1,5 +1,8 @@
 """The section on fairness, from the key ``fairness`` of ``report.json``: words and tables, no computing."""
 
+from collections.abc import Sequence
+
+from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.escaping import prose
 from skindiff.evaluation.fairness.rows import (
     FairnessArm,
@@ -18,25 +21,35 @@ _HOW = (
     "Recall in percent, macro over the classes that a group has, over a run's test sets; 95% intervals "
     "over {tested} and seeds as in the tables above. Changes are paired with the same arm without what it "
     "adds; their intervals are corrected for all arms and groups of a table. The worst group has the lowest "
-    "recall, by chance or not. Fitzpatrick types are judged from photographs."
+    "recall, by chance or not."
 )
+_JUDGED = "Fitzpatrick types are judged from photographs."
 
 
-def fairness_section(content: FairnessContent, tested: str = "patients") -> StudySection:
+def fairness_section(
+    content: FairnessContent, tested: str = "patients", further: Sequence[FairnessContent] = ()
+) -> StudySection:
     """Return the section; without text where there are no groups.
 
     Args:
         content: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
+        further: chapters by other columns and by intersections.
         tested: of :func:`skindiff.report.judgement.tested`.
     """
-    if not content:
+    chapters = [one for one in (content, *further) if one]
+    if not chapters:
         return StudySection(TITLE, after="Scores")
-    smallest = content["settings"]["smallest"]
+    smallest = chapters[0]["settings"]["smallest"]
     hidden = f"Cells with fewer than {smallest} {tested} in the mean run are left out (—)."
+    columns = [one["settings"].get("by", [SKIN_COLUMN]) for one in chapters]
     parts = []
-    for population in content["populations"]:
-        parts += _population(population, content, tested)
-    parts.append(f"{_HOW.format(tested=tested)} {hidden}")
+    for by, chapter in zip(columns, chapters, strict=True):
+        if columns != [[SKIN_COLUMN]]:
+            parts.append(prose(f"By {' and '.join(name.replace('_', ' ') for name in by)}:"))
+        for population in chapter["populations"]:
+            parts += _population(population, chapter, tested)
+    judged = [_JUDGED] * any(SKIN_COLUMN in by for by in columns)
+    parts.append(" ".join([_HOW.format(tested=tested), *judged, hidden]))
     return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
 
 
@@ -117,6 +130,8 @@ def _changes(population: Population) -> str:
 
 def _gaps(population: Population, settings: FairnessSettings, tested: str) -> str:
     sides = [" and ".join(settings[name]) for name in ("advantaged", "disadvantaged")]
+    if not all(sides):
+        return ""
     lines = [
         [_against(name, arm), _signed(arm["gap"]), difference(arm["gap_change"]), _verdict(arm["gap_change"])]
         for name, arm in _arms(population)

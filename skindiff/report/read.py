@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS, SeriesColumns, SplitRow
+from skindiff.corpora.attribute import recorded_attribute
 from skindiff.errors import RunFolderError
 from skindiff.evaluation.statistics.rows import Mean, Role
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -23,6 +24,7 @@ class _Result(SeriesColumns):
     train_seed: int | None
     optimiser_steps: NotRequired[int | None]
     per_skin_type_recall: NotRequired[dict[str, float | None]]
+    per_group_recall: NotRequired[dict[str, dict[str, float | None]]]
 
 
 class _Verdict(SeriesColumns):
@@ -104,6 +106,7 @@ class _Read(TypedDict, total=False):
     notes: list[str]
     reading: list[str]
     synthesis: list[_Drawn]
+    attribute: dict[str, Any]
 
 
 _NEEDED = ("recipe", "title", "config", "corpus", "splits", "summary", "results", "verdicts", "notes")
@@ -147,6 +150,7 @@ def checked_report(read: Any, where: str) -> ReportContent:
         raise Malformed(f"its schema is none from 1 to {SCHEMA}; update skindiff")
     content = current(with_new_names(read, where))
     refuse_unlike(content, _Read, "the report")
+    recorded_attribute(content.get("attribute"))
     for row in content.get("summary", ()):
         if row["metric"] not in METRICS:
             raise Malformed("a row of the report's summary has a metric that is none")

@@ -147,9 +147,10 @@ class Results:
         found: dict[str, list[TransferPart]] = {}
         for label, sets in self.drawn.items():
             for study, synthetic in sets:
-                target = _tested_of(study, synthetic.dataset)
-                if transferred_rows(synthetic.dataset, study.corpus.dataset) and len(target):
-                    part = TransferPart(synthetic.dataset, study.corpus.dataset, target)
+                column = study.corpus.attribute.column
+                target = _tested_of(study, synthetic.dataset, column)
+                if transferred_rows(synthetic.dataset, study.corpus.dataset, column) and len(target):
+                    part = TransferPart(synthetic.dataset, study.corpus.dataset, target, column)
                     found.setdefault(label, []).append(part)
         return found
 
@@ -207,8 +208,8 @@ def _diversity(pipeline: Path) -> Diversity | None:
     return found
 
 
-def _tested_of(study: Study, drawn: Dataset) -> Dataset:
-    """Return the tested images of the skin types of the synthetic ones."""
-    wanted = set(drawn["skin_type"]) - {None}
-    kinds = study.held_out["skin_type"] if wanted else []
+def _tested_of(study: Study, drawn: Dataset, column: str) -> Dataset:
+    """Return the tested images of the skin types (or other values) of the synthetic ones."""
+    wanted = set(drawn[column]) - {None} if column in drawn.column_names else set()
+    kinds = study.held_out[column] if wanted else []
     return study.held_out.select([row for row, kind in enumerate(kinds) if kind in wanted])

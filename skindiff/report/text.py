@@ -191,7 +191,9 @@ _PARTS: dict[str, Callable[[ReportContent], list[str]]] = {
     FOUND: lambda content: verdict_text(content),
     FAIR: lambda content: comparison_text(content),
     SCORES: lambda content: score_tables(content["summary"], *{one["metric"] for one in content["verdicts"]}),
-    FAIRNESS: lambda content: [fairness_section(content["fairness"], tested(content)).text],
+    FAIRNESS: lambda content: [
+        fairness_section(content["fairness"], tested(content), content.get("fairness_by", ())).text
+    ],
     TONE: lambda content: tone_table(content["skin_tone"]),
     LESIONS: lambda content: lesion_table(content["lesion"]),
     PAPER: lambda content: beside_the_paper(

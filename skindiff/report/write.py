@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.contrasts import PrimaryContrast, default_primary
 from skindiff.classification.leaks import comparison_flags
 from skindiff.classification.rows import SplitRow
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.registry import shows_patients
-from skindiff.evaluation.fairness.content import FairnessConfig, fairness_content
+from skindiff.evaluation.fairness.chapters import fairness_chapters
+from skindiff.evaluation.fairness.rows import FairnessContent
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import verdicts
@@ -95,7 +97,7 @@ class Report:
         cells: predictions of every arm and seed.
         primary: the study's question; the verdicts are about its score.
         replicates: of the bootstrap.
-        fairness: groups of skin types, and how few patients are not shown.
+        attribute: what is scarce in the corpus, by whose groups fairness is told.
         corpus: counts of what was read, missing, quarantined.
         tones: shift in skin tone by the name of the transfer; the first is the study's own.
         lesions: preservation of lesions by the name of the transfer.
@@ -119,7 +121,7 @@ class Report:
     cells: Sequence[Cell]
     primary: PrimaryContrast | None = None
     replicates: int = 2000
-    fairness: FairnessConfig = field(default_factory=FairnessConfig)
+    attribute: Attribute = SKIN_TYPE
     corpus: CorpusContent = field(default_factory=CorpusContent)
     tones: Mapping[str, ToneShift] = field(default_factory=dict)
     lesions: Mapping[str, LesionPreservation] = field(default_factory=dict)
@@ -186,6 +188,7 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
     primary = report.primary or default_primary([cell.key.arm for cell in report.cells])
     summary = summarise(report.cells, primary=primary, replicates=report.replicates)
     results = [result_row(cell) for cell in report.cells]
+    fairness, chapters = fairness_chapters(report.cells, report.attribute, replicates=report.replicates)
     content: ReportContent = {
         "schema": SCHEMA,
         "recipe": report.recipe,
@@ -200,7 +203,8 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
         "primary": cast(PrimaryContent, asdict(primary)) if primary else None,
         "verdicts": verdicts(summary, (primary or PrimaryContrast()).metric),
         "summary": summary,
-        "fairness": fairness_content(report.cells, report.fairness, replicates=report.replicates),
+        "fairness": fairness,
+        **_of_attribute(report.attribute, chapters),
         "skin_tone": _tone_content(report.tones),
         "lesion": {name: one.summary() for name, one in report.lesions.items()} or None,
         "results": results,
@@ -215,6 +219,21 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
     }
     cleaned: ReportContent = plain(content)
     return cleaned
+
+
+class _OfAttribute(TypedDict, total=False):
+    attribute: dict[str, Any]
+    fairness_by: list[FairnessContent]
+
+
+def _of_attribute(attribute: Attribute, chapters: list[FairnessContent]) -> _OfAttribute:
+    """Return the keys that a study of skin types alone does not have."""
+    found: _OfAttribute = {}
+    if kept := attribute.record():
+        found["attribute"] = kept["attribute"]
+    if chapters:
+        found["fairness_by"] = chapters
+    return found
 
 
 def _tone_content(tones: Mapping[str, ToneShift]) -> ToneContent | None:

@@ -58,7 +58,7 @@ class ClassSynthesisConfig:
     """Rows per Parquet file."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         for name, choices in (("budget", Budget), ("redraws", Redraws)):
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))

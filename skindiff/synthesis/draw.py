@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
 from skindiff.generators.text_to_image.loading import architecture_of
@@ -260,7 +261,7 @@ def redraw(
 
 
 def _square(image: PILImage.Image, size: int) -> NDArray[np.uint8]:
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    image = as_srgb(image)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
     return np.array(image)

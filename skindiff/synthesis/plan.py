@@ -6,13 +6,14 @@ A plan is a table without images. Its rows say all that is needed to generate ea
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
-from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import derive_seed, numpy_generator
@@ -39,8 +40,9 @@ class SynthesisConfig:
     """img2img transfers source images; txt2img generates as many, of the same labels and tones, from text."""
     images_per_source: int = 5
     """Images generated per source image."""
-    targets: list[str] = field(default_factory=lambda: ["V", "VI"])
-    """Skin types to generate; sources that have one of them keep it, all others get one of them."""
+    targets: list[str] | None = None
+    """Values of corpus.attribute to generate (by default skin types), null its minority; sources that have
+    one of them keep it, all others get one of them."""
     target_draw: TargetDraw = "balanced"
     """balanced: targets take turns over each condition's images; per_source: one at random per source."""
     strength: float = 0.3
@@ -86,12 +88,8 @@ class SynthesisConfig:
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
                 raise ConfigError(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
-        if not self.targets or not set(self.targets) <= set(SKIN_TYPES):
-            raise ConfigError(
-                f"{path}targets: {self.targets} is not a list of skin types {', '.join(SKIN_TYPES)}"
-            )
-        if len(set(self.targets)) < len(self.targets):
-            raise ConfigError(f"{path}targets: {self.targets} names a skin type twice; name each once")
+        if self.targets is not None and not 0 < len(self.targets) == len(set(self.targets)):
+            raise ConfigError(f"{path}targets: {self.targets} must name at least one, and each once")
         for name in ("images_per_source", "steps", "batch_size", "rows_per_shard"):
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -123,6 +121,21 @@ class SynthesisConfig:
                 raise ConfigError(
                     f"{path}{name}: {size} pixels cannot be generated; use a multiple of 8, or null"
                 )
+
+    def aimed(self, attribute: Attribute, path: str = "") -> "SynthesisConfig":
+        """Return these settings for a corpus: with its targets, and no move of the tone but of skin types.
+
+        Args:
+            attribute: of the corpus, whose minority is the target where none is given.
+            path: prefix of settings in error messages, such as ``"synthesis."``.
+
+        Raises:
+            ConfigError: a target is no value of the attribute.
+        """
+        targets = attribute.of_minority if self.targets is None else list(self.targets)
+        attribute.refuse_unknown(targets, f"{path}targets")
+        moved = attribute.is_skin_tone or self.tone == "offset_noise"
+        return replace(self, targets=targets, tone=self.tone if moved else "none")
 
     def idle(self) -> dict[str, str]:
         """Return the settings that change nothing in this mode and by this move of the tone."""
@@ -160,14 +173,24 @@ def published_settings(**overrides: Any) -> SynthesisConfig:
     return replace(settings, **overrides)
 
 
-def plan_features(class_names: Sequence[str]) -> Features:
+def attribute_columns(attribute: Attribute) -> tuple[str, ...]:
+    """Return the columns of a plan that only an attribute beside the skin type has: its value, the
+    source's."""
+    return () if attribute.is_skin_tone else (attribute.column, f"source_{attribute.column}")
+
+
+def plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) -> Features:
     """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
     ``subject`` is what stands for the condition in the prompt (its name or token). ``batch_position`` is
     the place in the batch that a row is generated at and ``threads`` the CPU threads that generated it; with
     ``batch_size`` they make a row that is generated again alone equal bit for bit. ``strength``,
     ``source_id`` and ``source_skin_type`` are null for text-to-image, sizes are null where the generator's
-    own are meant.
+    own are meant. Another attribute than the skin type has two further columns, such as ``sex`` and
+    ``source_sex``.
+
+    Raises:
+        ConfigError: the attribute's column has the name of another.
     """
     features = corpus_features(class_names)
     del features["image"]
@@ -194,12 +217,28 @@ def plan_features(class_names: Sequence[str]) -> Features:
         "batch_position": "int32",
         "threads": "int32",
     }
-    return Features({**features, **{name: Value(kind) for name, kind in types.items()}})
+    own = attribute_columns(attribute)
+    if taken := [name for name in own if name in (*features, *types)]:
+        raise ConfigError(
+            f"corpus.attribute.column: {taken[0]!r} is a column that synthetic images have; rename the column"
+        )
+    return Features(
+        {
+            **features,
+            **{name: Value(kind) for name, kind in types.items()},
+            **dict.fromkeys(own, Value("string")),
+        }
+    )
 
 
 def synthetic_features(class_names: Sequence[str]) -> Features:
     """Return the columns of a synthetic data set: ``image`` and those of its plan."""
-    return Features({"image": Image(), **plan_features(class_names)})
+    return with_images(plan_features(class_names))
+
+
+def with_images(plan: Features) -> Features:
+    """Return the columns of the images of a plan."""
+    return Features({"image": Image(), **plan})
 
 
 def make_plan(
@@ -210,6 +249,7 @@ def make_plan(
     generator: str,
     tokens: Mapping[str, str] | None = None,
     threads: int | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Dataset:
     """Plan a synthetic data set; images are neither read nor generated.
 
@@ -217,12 +257,15 @@ def make_plan(
     else is planned. Each condition's images get the targets in equal numbers (to within one per target).
 
     Args:
-        sources: a corpus; only ``label``, ``skin_type``, ``image_id`` and ``group_id`` are read.
+        sources: a corpus; only ``label``, ``skin_type``, ``image_id``, ``group_id`` and the column of the
+            attribute are read.
         config: valid settings.
         seed: of this data set.
         generator: ``id@revision`` of the model and whatever adapter is on it; goes into every row.
         tokens: placeholder of each condition, for the strategies with textual inversion.
         threads: CPU threads that will generate; the present number when left out.
+        attribute: of the corpus: what is transferred. A source's skin type stays as it is where that is
+            another.
 
     Returns:
         A table of ``len(sources) * images_per_source`` rows with the columns of :func:`plan_features`.
@@ -232,9 +275,11 @@ def make_plan(
         SynthesisError: there are no sources, two share an ``image_id``, or a condition has no token.
     """
     config.validate()
+    config = config.aimed(attribute)
     label_feature = sources.features["label"]
     assert isinstance(label_feature, ClassLabel)
-    columns = {name: list(sources[name]) for name in ("label", "skin_type", "image_id", "group_id")}
+    names = dict.fromkeys(("label", "skin_type", "image_id", "group_id", attribute.column))
+    columns = {name: list(sources[name]) for name in names}
     _check_sources(columns["image_id"])
     if config.mode == "img2img" and config.tone == "prototype_contrast" and None in columns["skin_type"]:
         nameless = columns["image_id"][columns["skin_type"].index(None)]
@@ -243,34 +288,39 @@ def make_plan(
             "add it, or choose prototype_colour"
         )
     subjects = _subjects(label_feature.names, set(columns["label"]), config, tokens)
-    targets = _draw_targets(columns, config, seed)
+    values = columns[attribute.column]
+    targets = _draw_targets(columns, values, config, seed)
     constant = _drawn_with(config)
     threads = threads or torch.get_num_threads()
-    rows: dict[str, list[Any]] = {name: [] for name in plan_features(label_feature.names)}
+    features = plan_features(label_feature.names, attribute)
+    rows: dict[str, list[Any]] = {name: [] for name in features}
     for source, source_id in enumerate(columns["image_id"]):
         for turn, target in enumerate(targets[source]):
             label = columns["label"][source]
             image_id = f"{source_id}-{config.mode}-{config.strategy}-{seed}-{turn}"
             from_image = config.mode == "img2img"
+            known_type = columns["skin_type"][source] if from_image else None
+            own = (target, values[source] if from_image else None)
             row: PlanRow = {
                 **constant,
                 "generator": generator,
                 "threads": threads,
                 "label": label,
-                "skin_type": target,
+                "skin_type": target if attribute.is_skin_tone else known_type,
                 "image_id": image_id,
                 # An image from text alone shows no patient of the corpus.
                 "group_id": columns["group_id"][source] if from_image else image_id,
                 "source_id": source_id if from_image else None,
-                "source_skin_type": columns["skin_type"][source] if from_image else None,
+                "source_skin_type": known_type,
                 "subject": subjects[label],
-                "prompt": prompt_for(subjects[label], target),
+                "prompt": prompt_for(subjects[label], target, attribute),
                 "seed": derive_seed("synthesis", seed, source_id, turn),
                 "batch_position": len(rows["label"]) % config.batch_size,
             }
-            for name, value in row.items():
+            further = dict(zip(attribute_columns(attribute), own, strict=False))
+            for name, value in {**row, **further}.items():
                 rows[name].append(value)
-    return Dataset.from_dict(rows, features=plan_features(label_feature.names))
+    return Dataset.from_dict(rows, features=features)
 
 
 def _drawn_with(config: SynthesisConfig) -> PlanSettings:
@@ -316,10 +366,12 @@ def _subjects(
     return {label: tokens[names[label]] for label in labels}
 
 
-def _draw_targets(columns: dict[str, list[Any]], config: SynthesisConfig, seed: int) -> list[list[str]]:
-    """Return the target of every image of every source."""
-    turns, targets = config.images_per_source, config.targets
-    drawn = [[skin_type] * turns if skin_type in targets else [] for skin_type in columns["skin_type"]]
+def _draw_targets(
+    columns: dict[str, list[Any]], values: Sequence[str | None], config: SynthesisConfig, seed: int
+) -> list[list[str]]:
+    """Return the target of every image of every source, by the sources' own values."""
+    turns, targets = config.images_per_source, config.targets or []
+    drawn = [[value] * turns if value is not None and value in targets else [] for value in values]
     by_label: dict[int, list[int]] = defaultdict(list)
     for source, label in enumerate(columns["label"]):
         if not drawn[source]:

@@ -8,7 +8,8 @@ from typing import Any
 from accelerate import Accelerator
 from datasets import Dataset, Features
 
-from skindiff.corpora.schema import SKIN_TYPES, corpus_features
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.models import BUNDLED_NAMES
@@ -22,8 +23,6 @@ DATA = "data"
 """Folder of the shards in the run that generated them."""
 BUNDLED_SUBJECT = "smooth skin"
 """What the bundled pipeline knows, before it is trained on a class."""
-ALL_TYPES = list(SKIN_TYPES)
-"""Skin types to generate where none is asked for."""
 
 
 def draws_by_class(generator: Generator) -> bool:
@@ -63,10 +62,13 @@ def draw_words(
     folder: Path,
     seed: int,
 ) -> None:
-    """Generate classes on skin types, ``config.targets``, from text into shards of a folder."""
+    """Generate classes from text into shards of a folder, with the values ``config.targets`` of what the
+    generator was trained to tell (skin types), or with all of them."""
     settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy}
-    rows = _asked_for(classes, config.targets)
-    _draw(accelerator, generator, rows, replace(config, **settings), folder, seed)
+    attribute = generator.attribute
+    targets = attribute.known if config.targets is None else config.targets
+    rows = _asked_for(classes, targets, attribute)
+    _draw(accelerator, generator, rows, replace(config, targets=targets, **settings), folder, seed, attribute)
 
 
 def draw_transfer(
@@ -76,10 +78,12 @@ def draw_transfer(
     config: SynthesisConfig,
     folder: Path,
     seed: int,
+    attribute: Attribute = SKIN_TYPE,
 ) -> None:
-    """Transfer images to the skin types ``config.targets`` (img2img) into shards of a folder."""
+    """Transfer images to ``config.targets``, values of their attribute, or to its minority (img2img), into
+    shards of a folder."""
     settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
-    _draw(accelerator, generator, sources, replace(config, **settings), folder, seed)
+    _draw(accelerator, generator, sources, replace(config, **settings), folder, seed, attribute)
 
 
 def _draw(
@@ -89,8 +93,11 @@ def _draw(
     config: SynthesisConfig,
     folder: Path,
     seed: int,
+    attribute: Attribute,
 ) -> None:
-    plan = make_plan(rows, config, seed=seed, generator=generator.name, tokens=generator.subjects)
+    plan = make_plan(
+        rows, config, seed=seed, generator=generator.name, tokens=generator.subjects, attribute=attribute
+    )
     write_synthetic(
         accelerator,
         plan,
@@ -151,17 +158,19 @@ def needs_sources(generator: Generator, config: ClassSynthesisConfig) -> bool:
     return bool(generator.pipeline.needs_images) or config.budget in ("real", "inverse_frequency")
 
 
-def _asked_for(classes: Sequence[str], skin_types: Sequence[str]) -> Dataset:
-    """Return a table with a row for each class and skin type, as text-to-image plans are made from."""
-    pairs = [(code, kind) for code in range(len(classes)) for kind in skin_types]
+def _asked_for(classes: Sequence[str], values: Sequence[str], attribute: Attribute) -> Dataset:
+    """Return a table with a row for each class and value, as text-to-image plans are made from."""
+    pairs = [(code, kind) for code in range(len(classes)) for kind in values]
     ids = [f"{classes[code]}-{kind}" for code, kind in pairs]
     columns = {
         "label": [code for code, _ in pairs],
-        "skin_type": [kind for _, kind in pairs],
+        "skin_type": [None] * len(pairs),
+        attribute.column: [kind for _, kind in pairs],
         "image_id": ids,
         "group_id": ids,
     }
-    features = {name: kind for name, kind in corpus_features(classes).items() if name in columns}
+    every = corpus_features(classes, attribute.columns)
+    features = {name: kind for name, kind in every.items() if name in columns}
     return Dataset.from_dict(columns, features=Features(features))
 
 

@@ -14,7 +14,6 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.config import validate_parts
-from skindiff.errors import ConfigError
 from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
@@ -25,6 +24,7 @@ from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
+from skindiff.wrong_settings import refuse
 
 logger = get_logger(__name__)
 
@@ -53,7 +53,7 @@ class GeneratorConfig:
     """How the LoRA is trained."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         validate_parts(self, path)
 
 
@@ -73,9 +73,9 @@ class FurtherGenerator:
     """How its images are generated, and how many."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if self.revision and not self.model:
-            raise ConfigError(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
+            refuse(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
         validate_parts(self, path)
 
     def beside(self, first: GeneratorConfig) -> GeneratorConfig:
@@ -88,14 +88,12 @@ class FurtherGenerator:
 
 
 def check_strategies(strategies: list[str], path: str = "strategies") -> None:
-    """Raise :class:`ConfigError` if one is not among :data:`STRATEGIES`, none is given, or one twice."""
+    """Raise ConfigError if one is not among :data:`STRATEGIES`, none is given, or one twice."""
     unknown = [name for name in strategies if name not in STRATEGIES]
     if unknown or not strategies:
-        raise ConfigError(
-            f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}"
-        )
+        refuse(f"{path}: {unknown[0] if unknown else 'the list'!r} is not one of {', '.join(STRATEGIES)}")
     if len(set(strategies)) < len(strategies):
-        raise ConfigError(f"{path}: {strategies} names a strategy twice; name each once")
+        refuse(f"{path}: {strategies} names a strategy twice; name each once")
 
 
 def idle_of_strategies(strategies: Sequence[str]) -> dict[str, str]:
@@ -174,7 +172,8 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         SynthesisError: nothing could be generated.
     """
     adapter = read_adapter(place.adapter) if place.adapter else None
-    config = replace(config, strategy=adapter.strategy if adapter else "vanilla")
+    attribute = study.corpus.attribute
+    config = replace(config, strategy=adapter.strategy if adapter else "vanilla").aimed(attribute)
     strategy, generator = f"{config.mode} {config.strategy}", name_of(place)
     train, seed, device = study.train, study.seed, study.accelerator.device
     stage = study.stage(
@@ -184,6 +183,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         generator=generator,
         rows=list(train["image_id"]),
         seed=seed,
+        **attribute.record(),
     )
     folder = stage.folder / "data"
     if not stage.done:
@@ -192,7 +192,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         tokens = adapter.subjects if adapter else {}
         write_synthetic(
             study.accelerator,
-            make_plan(train, config, seed=seed, generator=generator, tokens=tokens),
+            make_plan(train, config, seed=seed, generator=generator, tokens=tokens, attribute=attribute),
             loaded.pipeline,
             train if config.mode == "img2img" else None,
             folder,

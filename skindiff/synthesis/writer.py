@@ -30,7 +30,7 @@ from skindiff.manifest import refuse_damaged
 from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer
-from skindiff.synthesis.plan import synthetic_features
+from skindiff.synthesis.plan import with_images
 from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra, SynthesisSummary
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types, subjects_of
 
@@ -99,7 +99,7 @@ def write_synthetic(
     return write_rows(
         accelerator,
         plan,
-        synthetic_features(plan.features["label"].names),
+        with_images(plan.features),
         folder,
         lambda: Drawer(pipeline, sources, load_prototypes(folder)),
         rows_per_shard=rows_per_shard,

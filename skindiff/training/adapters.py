@@ -48,6 +48,7 @@ def learn_adapter(
         words=adapter_digest(words) if words else None,
         rows=list(train["image_id"]),
         validation=list(validation["image_id"]) if validation else None,
+        **study.corpus.attribute.record(),
     )
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
@@ -57,11 +58,13 @@ def learn_adapter(
             train_lora(
                 accelerator, pipeline, config, train, stage.folder,
                 learnt=learnt, validation=validation, base_model=base, latent_cache=cache,
+                attribute=study.corpus.attribute,
             )  # fmt: skip
         else:
             train_textual_inversion(
                 accelerator, pipeline, config, train, stage.folder,
                 validation=validation, base_model=base, latent_cache=cache,
+                attribute=study.corpus.attribute,
             )  # fmt: skip
         stage.finish()
     return read_adapter(stage.folder / ADAPTER)

@@ -99,7 +99,7 @@ class DDPMConfig:
         return idle_of_loop()
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         if self.channels not in (1, 3):
             refuse(f"{path}channels is {self.channels}: set it to 1 (grey) or 3 (colour)")
         check_levels(self.image_size, self.patch, self.widths, self.attention_sides, path)

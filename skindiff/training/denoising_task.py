@@ -38,7 +38,7 @@ class CommonSettings(Protocol):
 
 
 def check_common_settings(config: CommonSettings, path: str) -> None:
-    """Raise a :class:`ConfigError` that names the first shared setting that cannot work."""
+    """Raise a ConfigError that names the first shared setting that cannot work."""
     config.loop.validate(f"{path}loop.")
     size = config.image_size
     if size is not None and (size < 8 or size % 8):

@@ -26,7 +26,7 @@ class FamilySettings(Protocol):
     channels: Any
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting that cannot work."""
+        """Raise a ConfigError on the first setting that cannot work."""
 
 
 @dataclass

@@ -92,7 +92,7 @@ class GANConfig:
         return idle_of_loop(self.epochs)
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         self.loop.validate(f"{path}loop.")
         for name, least in (
             ("image_size", 4),
@@ -136,7 +136,7 @@ class DCGANConfig(GANConfig):
     """Of the discriminator's inner layers."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         doublings(self.image_size, path)
         if self.width < 1:
@@ -195,7 +195,7 @@ class AttentionGANConfig(GANConfig):
     """Weight of the auxiliary class head's cross-entropy: on real images, and on the generator's."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         if self.width < 16:
             refuse(f"{path}width is {self.width}: set it to at least 16, for attention takes 1/8")
@@ -234,7 +234,7 @@ class FullyConnectedGANConfig(GANConfig):
     """Steps of the generator, batch, rates; its seed is the one given to train_gan."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         if self.width < 1:
             refuse(f"{path}width is {self.width}: set it to at least 1")

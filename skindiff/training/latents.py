@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 from safetensors.torch import load_file, save_file
 
+from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing
 from skindiff.generators.text_to_image.loading import architecture_of
@@ -112,8 +113,8 @@ def encode_latents(
 
 
 def image_array(image: PILImage.Image, size: int) -> np.ndarray:
-    """Return an image as (3, size, size) float32 in [-1, 1]: upright, RGB, resized and cut to its centre."""
-    image = ImageOps.exif_transpose(image).convert("RGB")
+    """Return an image as (3, size, size) float32 in [-1, 1]: upright, sRGB, resized and cut to its centre."""
+    image = as_srgb(image)
     if image.size != (size, size):
         image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
     return np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1.0

@@ -52,7 +52,7 @@ class LoopConfig:
     that each split of a study has its own. Other trainings are given theirs beside these settings."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         for name in ("steps", "batch_size", "gradient_accumulation_steps", "log_every"):
             if getattr(self, name) < 1:
                 refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 1")

@@ -16,6 +16,7 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch import nn
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.adapter import (
     ADAPTER_NAME,
@@ -43,6 +44,7 @@ from skindiff.training.merged_lora import merged_updates
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
+from skindiff.wrong_settings import refuse
 
 NAME = "lora"
 
@@ -70,7 +72,7 @@ class LoRAConfig:
     )
     """Layers of the text encoder, by the end of their names."""
     mention_tone: bool = True
-    """Name the tone of the skin in the prompts where it is known."""
+    """Name the tone of the skin, or what else corpus.attribute is, in the prompts where it is known."""
     image_size: int | None = None
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
@@ -91,20 +93,20 @@ class LoRAConfig:
     """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.rank < 1:
-            raise ConfigError(f"{path}rank is {self.rank}: set it to at least 1")
+            refuse(f"{path}rank is {self.rank}: set it to at least 1")
         if not 0 < self.alpha < float("inf"):
-            raise ConfigError(f"{path}alpha is {self.alpha}: set it above 0, such as {path}rank={self.rank}")
+            refuse(f"{path}alpha is {self.alpha}: set it above 0, such as {path}rank={self.rank}")
         for name in ("dropout", "prompt_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
+                refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         if not 0 <= self.min_snr_gamma < float("inf"):
-            raise ConfigError(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+            refuse(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
         for name in ("targets", "text_encoder_targets"):
             if not getattr(self, name):
-                raise ConfigError(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
+                refuse(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
 
 
 def paper_lora() -> LoRAConfig:
@@ -135,6 +137,7 @@ def train_lora(
     validation: Dataset | None = None,
     base_model: str | None = None,
     latent_cache: Path | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Adapter:
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
@@ -153,6 +156,7 @@ def train_lora(
         base_model: ``id@revision`` for the record.
         latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
             default.
+        attribute: of the rows, what prompts name.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -165,8 +169,9 @@ def train_lora(
     before = learnt.before if learnt else pipeline_state(pipeline)
     pipeline.to(accelerator.device)
     task = _task(
-        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
-    )
+        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
+        latent_cache or folder,
+    )  # fmt: skip
     context = task.fingerprint(pipeline, asdict(config))
     if config.zero_terminal_snr:
         use_zero_terminal_snr(pipeline)
@@ -188,7 +193,9 @@ def train_lora(
             folder=folder,
             name=NAME,
             validate=task.validate if config.validation_examples else None,
-            on_validate=_grids(pipeline, config, tokens, dataset, folder) if config.sample_every else None,
+            on_validate=_grids(pipeline, config, tokens, attribute, dataset, folder)
+            if config.sample_every
+            else None,
             context=context,
         )
     for module in architecture_of(pipeline).networks(pipeline):
@@ -199,6 +206,7 @@ def train_lora(
         "base_model": base_model,
         "base_class": base_class,
         NAME: asdict(config),
+        **attribute.record(),
     }
     stages = [*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)]
     adapter = Adapter(folder / "adapter", tokens, config=record, log=stages, has_lora=True, before=before)
@@ -267,9 +275,10 @@ def _task(
     config: LoRAConfig,
     tables: list[Dataset],
     tokens: TokenMap,
+    attribute: Attribute,
     cache: Path,
 ) -> DenoisingTask:
-    table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
     encode = architecture.tokenise if config.train_text_encoder else architecture.encode_prompts
     prompts = encode(pipeline, table.prompts)
@@ -293,12 +302,17 @@ def _task(
 
 
 def _grids(
-    pipeline: Any, config: LoRAConfig, tokens: TokenMap, dataset: Dataset, folder: Path
+    pipeline: Any,
+    config: LoRAConfig,
+    tokens: TokenMap,
+    attribute: Attribute,
+    dataset: Dataset,
+    folder: Path,
 ) -> GridSampler:
     subjects = [tokens.subject(name) for name in dataset.features["label"].names]
     return GridSampler(
         pipeline=pipeline,
-        prompts=grid_prompts(subjects, mention_tone=config.mention_tone),
+        prompts=grid_prompts(subjects, attribute if config.mention_tone else None),
         folder=folder,
         name=NAME,
         size=training_size(pipeline, config),

@@ -48,7 +48,7 @@ def trainable_parameters(module: nn.Module, name: str) -> list[nn.Parameter]:
 
 
 def refuse_batches_of_one(module: nn.Module, config: LoopConfig, name: str) -> None:
-    """Raise a :class:`ConfigError` if batch norm would have to learn from one row at a time."""
+    """Raise a ConfigError if batch norm would have to learn from one row at a time."""
     learning = [part for part in module.train().modules() if isinstance(part, _BatchNorm) and part.training]
     if config.batch_size == 1 and learning:
         raise ConfigError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from datasets import Dataset
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.tokens import TokenMap
 
@@ -23,21 +24,22 @@ class PromptTable:
     rows: list[torch.Tensor]
 
 
-def prompt_table(tables: Sequence[Dataset], tokens: TokenMap, *, mention_tone: bool) -> PromptTable:
+def prompt_table(tables: Sequence[Dataset], tokens: TokenMap, attribute: Attribute | None) -> PromptTable:
     """Number the prompts of ``tables``, which share their label names.
 
     Args:
-        tables: tables of the schema; a skin type of null leaves the tone out of the prompt.
+        tables: tables of the schema; a null in the attribute's column leaves its phrase out of the prompt.
         tokens: the placeholders; a condition without one is called by its name.
-        mention_tone: name the tone of the skin where it is known.
+        attribute: what prompts name where it is known, such as the tone of the skin; None names nothing.
     """
     numbers: dict[str, int] = {"": 0}
     rows = []
     for table in tables:
         names = table.features["label"].names
+        values = list(table[attribute.column]) if attribute else [None] * len(table)
         prompts = [
-            prompt_for(tokens.subject(names[label]), skin_type if mention_tone else None)
-            for label, skin_type in zip(table["label"], table["skin_type"], strict=True)
+            prompt_for(tokens.subject(names[label]), value, attribute or SKIN_TYPE)
+            for label, value in zip(table["label"], values, strict=True)
         ]
         rows.append(torch.tensor([numbers.setdefault(prompt, len(numbers)) for prompt in prompts]))
     return PromptTable(list(numbers), rows)

@@ -7,6 +7,7 @@ from typing import Any
 from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.files import replacing
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import torch_generator
@@ -14,10 +15,20 @@ from skindiff.seeding import torch_generator
 _MOST_SUBJECTS = 8
 
 
-def grid_prompts(subjects: Sequence[str], *, mention_tone: bool) -> list[list[str]]:
-    """Return rows of prompts: one on light and one on dark skin, or a single one that leaves the tone out."""
-    tones = ("II", "V") if mention_tone else (None,)
-    return [[prompt_for(subject, tone) for subject in subjects[:_MOST_SUBJECTS]] for tone in tones]
+def grid_prompts(subjects: Sequence[str], attribute: Attribute | None) -> list[list[str]]:
+    """Return rows of prompts: one of the majority and one of the minority, or a single one that names
+    neither.
+
+    Args:
+        subjects: what prompts name.
+        attribute: whose last majority and first minority value are named, II and V of skin types; None for
+            none.
+    """
+    values = (attribute.of_majority[-1], attribute.of_minority[0]) if attribute else (None,)
+    return [
+        [prompt_for(subject, value, attribute or SKIN_TYPE) for subject in subjects[:_MOST_SUBJECTS]]
+        for value in values
+    ]
 
 
 def draw_grid(

@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import nn
 
-from skindiff.errors import ConfigError, TrainingError
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, text_home
@@ -35,6 +36,7 @@ from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
+from skindiff.wrong_settings import refuse
 
 NAME = "textual_inversion"
 WORD = "word"
@@ -61,7 +63,8 @@ class TextualInversionConfig:
     initialiser: str = "skin"
     """Word of the vocabulary that the rows start from: one token, or up to as many as vectors."""
     mention_tone: bool = False
-    """Name the tone of the skin in the prompts, so that the word need not learn it."""
+    """Name the tone of the skin, or what else corpus.attribute is, in the prompts, so that the word need not
+    learn it."""
     image_size: int | None = None
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
@@ -76,12 +79,12 @@ class TextualInversionConfig:
     """Optimiser steps between sample grids, a multiple of loop.validate_every; 0 makes none."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         check_common_settings(self, path)
         if self.vectors < 1:
-            raise ConfigError(f"{path}vectors is {self.vectors}: set it to at least 1")
+            refuse(f"{path}vectors is {self.vectors}: set it to at least 1")
         if self.one_by_one and not self.steps_per_condition:
-            raise ConfigError(
+            refuse(
                 f"{path}one_by_one learns each word for {path}loop.steps={self.loop.steps} steps: set {path}"
                 "steps_per_condition to true, or one_by_one to false"
             )
@@ -172,6 +175,7 @@ def train_textual_inversion(
     validation: Dataset | None = None,
     base_model: str | None = None,
     latent_cache: Path | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Adapter:
     """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
 
@@ -188,6 +192,7 @@ def train_textual_inversion(
         base_model: ``id@revision`` for the record.
         latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
             default.
+        attribute: of the rows, what prompts name.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -201,8 +206,9 @@ def train_textual_inversion(
     pipeline.to(accelerator.device)
     ids = add_tokens(pipeline, tokens)
     task = _task(
-        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, latent_cache or folder
-    )
+        accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
+        latent_cache or folder,
+    )  # fmt: skip
     context = task.fingerprint(pipeline, asdict(config))
     loop, labels = config.run_loop(len(tokens.tokens)), np.asarray(dataset["label"])
     global_batch = loop.global_batch(accelerator.num_processes)
@@ -222,7 +228,7 @@ def train_textual_inversion(
                 folder=place,
                 name=NAME,
                 validate=task.validate if config.validation_examples else None,
-                on_validate=_grids(pipeline, config, tokens, place, loop.steps)
+                on_validate=_grids(pipeline, config, tokens, attribute, place, loop.steps)
                 if config.sample_every
                 else None,
                 context=context,
@@ -232,7 +238,12 @@ def train_textual_inversion(
     adapter = Adapter(
         folder=folder / "adapter",
         tokens=tokens,
-        config={"base_model": base_model, "base_class": base_class, NAME: asdict(config)},
+        config={
+            "base_model": base_model,
+            "base_class": base_class,
+            NAME: asdict(config),
+            **attribute.record(),
+        },
         log=[{"stage": NAME, **row} for row in log],
         has_lora=False,
         before=before,
@@ -282,9 +293,10 @@ def _task(
     config: TextualInversionConfig,
     tables: list[Dataset],
     tokens: TokenMap,
+    attribute: Attribute,
     cache: Path,
 ) -> DenoisingTask:
-    table = prompt_table(tables, tokens, mention_tone=config.mention_tone)
+    table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
     return DenoisingTask(
         name=NAME,
@@ -306,12 +318,13 @@ def _grids(
     pipeline: Any,
     config: TextualInversionConfig,
     tokens: TokenMap,
+    attribute: Attribute,
     folder: Path,
     steps: int,
 ) -> GridSampler:
     return GridSampler(
         pipeline=pipeline,
-        prompts=grid_prompts(list(tokens.tokens.values()), mention_tone=config.mention_tone),
+        prompts=grid_prompts(list(tokens.tokens.values()), attribute if config.mention_tone else None),
         folder=folder,
         name=NAME,
         size=training_size(pipeline, config),

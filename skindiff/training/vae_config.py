@@ -60,7 +60,7 @@ class VAEConfig:
         return idle_of_loop(self.epochs)
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         _at_least(self, path, 1, "image_size")
         _at_least(self, path, 0, "epochs")
         if self.channels not in (1, 3):
@@ -93,7 +93,7 @@ class FcAutoencoderConfig(VAEConfig):
     """Steps, batch, rates; its seed is the one given to train_vae."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         _at_least(self, path, 1, "latent_dim")
         _refuse_widths(self.widths, path)
@@ -117,7 +117,7 @@ class FcCvaeConfig(VAEConfig):
     """Steps, batch, rates; its seed is the one given to train_vae."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         _at_least(self, path, 1, "latent_dim")
         _at_least(self, path, 0, "kl_weight")
@@ -143,7 +143,7 @@ class CvaeConvConfig(VAEConfig):
     """Weight of the KL divergence in nats against the squared error summed over an image in [-1, 1]."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         _at_least(self, path, 1, "latent_dim")
         _at_least(self, path, 0, "kl_weight")
@@ -181,7 +181,7 @@ class JointVAEConfig(VAEConfig):
     """The same for the discrete code."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         _at_least(self, path, 1, "continuous_dim")
         _at_least(self, path, 2, "discrete_dim")
@@ -229,7 +229,7 @@ class CvaeResNetConfig(VAEConfig):
     """Weight of the KL divergence in nats against the squared error summed over an image in [-1, 1]."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         super().validate(path)
         _at_least(self, path, 1, "latent_dim")
         _at_least(self, path, 16, "decoder_width")

@@ -29,7 +29,7 @@ def test_a_pipeline_is_trained_and_drawn_with(
     assert set(drawn["family"]) == {"fc_cvae"}
     assert (work / "drawn" / "trained_on.json").is_file()
     capsys.readouterr()
-    run_command(*sample, "--output_dir", work / "types", "--skin_types", '["V"]', status=2)
+    run_command(*sample, "--output_dir", work / "types", "--groups", '["V"]', status=2)
     assert "is a fc_cvae, which generates by class alone" in capsys.readouterr().err
     run_command(*sample, "--output_dir", work / "moved", "--mode", "transfer", status=2)
     assert capsys.readouterr().err.startswith("error: mode: ")

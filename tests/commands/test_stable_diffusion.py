@@ -68,7 +68,7 @@ def test_images_by_class_and_skin_type(
 ) -> None:
     words = [
         "sample", "--threads", "1", "--generator", words_run[0] / "adapter", "--base_model", tiny_model,
-        "--images", "2", "--skin_types", '["II", "VI"]', "--synthesis.steps", "2",
+        "--images", "2", "--groups", '["II", "VI"]', "--synthesis.steps", "2",
         "--synthesis.batch_size", "4",
     ]  # fmt: skip
     run_command(*words, "--output_dir", work / "by_class", "--classes", '["ring"]')

@@ -1,17 +1,22 @@
 import errno
+import hashlib
 import io
+import json
 import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from datasets import Dataset, load_from_disk
 from PIL import Image, ImageDraw
 
 import skindiff.corpora.cache as cache
 from skindiff.corpora.cache import pixels, resize_to_cache
+from skindiff.corpora.crops import Crop
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, CorpusError
+from tests.corpora.colour_profiles import display_p3
 
 
 def photograph(seed: int, width: int = 60, height: int = 30) -> Image.Image:
@@ -57,7 +62,7 @@ def test_images_become_square_rgb_and_the_columns_stay(tmp_path):
 
 def test_stretch_keeps_the_whole_picture(tmp_path):
     source = corpus([photograph(0)])
-    stretched = resize_to_cache(source, 16, tmp_path, crop="stretch")
+    stretched = resize_to_cache(source, 16, tmp_path, crop=Crop("stretch"))
     expected = photograph(0).resize((16, 16), Image.Resampling.LANCZOS)
     assert np.array_equal(pixels(stretched.dataset)[0], np.asarray(expected))
     assert stretched.fingerprint != resize_to_cache(source, 16, tmp_path).fingerprint
@@ -203,3 +208,83 @@ def test_real_photographs_are_cached_quickly(real_data, tmp_path):
     array = pixels(cached.dataset)
     assert array.shape == (400, 64, 64, 3)
     assert array.std(axis=(1, 2, 3)).min() > 1
+
+
+def as_before(source: Dataset, size: int, crop: str) -> str:
+    """The fingerprint that a corpus had before anything but plain files was read as it is meant."""
+    settings = {
+        "version": 1,
+        "size": size,
+        "crop": crop,
+        "pillow": PIL.__version__,
+        "features": repr(sorted(source.features.to_dict().items())),
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for row in source.with_format("arrow")[:].to_pylist():
+        one = hashlib.sha256(repr([(name, row[name]) for name in sorted(row) if name != "image"]).encode())
+        one.update(hashlib.sha256(row["image"]["bytes"]).digest())
+        digest.update(one.digest())
+    return digest.hexdigest()[:32]
+
+
+def stored(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_plain_images_keep_the_fingerprint_that_recorded_results_stand_on(tmp_path):
+    plain = [stored(photograph(0)), stored(photograph(1), "JPEG"), stored(photograph(2).convert("L"))]
+    assert resize_to_cache(corpus(plain), 16, tmp_path).fingerprint == as_before(corpus(plain), 16, "centre")
+    for other in (
+        stored(photograph(0).convert("RGBA")),
+        stored(photograph(0), icc_profile=display_p3()),
+        stored(photograph(0), icc_profile=b"junk"),
+        stored(Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30))),
+        stored(photograph(0), "TGA"),
+        stored(photograph(0), "TIFF", save_all=True, append_images=[photograph(1)]),
+    ):
+        source = corpus([*plain, other])
+        assert resize_to_cache(source, 16, tmp_path).fingerprint != as_before(source, 16, "centre")
+
+
+def test_the_bit_depth_changes_deep_images_alone(tmp_path):
+    plain = corpus([stored(photograph(0))])
+    without, asked = (resize_to_cache(plain, 16, tmp_path, bit_depth=depth) for depth in (None, 12))
+    assert without.fingerprint == asked.fingerprint
+    assert without.warnings == []
+    assert asked.warnings == ["corpus.bit_depth (12) changes nothing: no image has 16 bits a channel"]
+    assert resize_to_cache(plain, 16, tmp_path).warnings == []
+    deep = corpus([stored(Image.fromarray(np.full((30, 30), 2048, np.uint16)))])
+    without, asked = (resize_to_cache(deep, 16, tmp_path, bit_depth=depth) for depth in (None, 12))
+    assert without.fingerprint != asked.fingerprint
+    assert (pixels(without.dataset)[0, 0, 0, 0], pixels(asked.dataset)[0, 0, 0, 0]) == (8, 128)
+    assert any("corpus.bit_depth 12" in said for said in without.warnings)
+    again = resize_to_cache(deep, 16, tmp_path)
+    assert again.warnings == without.warnings
+    assert asked.warnings == ["1 image (such as image-0): samples from 0 to 4,095 become 0 to 255"]
+
+
+def test_crops_are_kept_with_the_cache_and_told_apart(tmp_path):
+    source = corpus([photograph(0), photograph(1)])
+    boxes = {"image-0": (10, 5, 10, 10), "image-1": (40, 20, 8, 8)}
+    moved = boxes | {"image-1": (41, 20, 8, 8)}
+    made = [
+        resize_to_cache(source, 16, tmp_path, crop=crop)
+        for crop in (
+            Crop(),
+            Crop("pad"),
+            Crop("longest"),
+            Crop("box", 0.0, boxes),
+            Crop("box", 0.0, moved),
+            Crop("box", 0.5, boxes),
+        )
+    ]
+    assert len({one.fingerprint for one in made}) == len(made)
+    assert made[0].frames == {}
+    assert made[1].frames["image-0"] == (0, -15, 60, (0, 0, 60, 30))
+    assert made[3].frames["image-0"].shown == (10, 5, 20, 15)
+    again = resize_to_cache(source, 16, tmp_path, crop=Crop("box", 0.0, boxes))
+    assert again.frames == made[3].frames
+    one = resize_to_cache(source, 16, tmp_path, crop=Crop("box", 0.0, {"image-0": (0, 0, 9, 9)}))
+    assert one.quarantined == [("image-1", "corpus.crop is box, and no box is given for it")]

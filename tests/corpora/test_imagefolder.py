@@ -1,12 +1,10 @@
 import csv
+import os
 from pathlib import Path
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
-from datasets import Image as ImageFeature
 from PIL import Image
 
-import skindiff.corpora.imagefolder as imagefolder
 from skindiff.corpora.cache import pixels, resize_to_cache
 from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
 from skindiff.corpora.schema import corpus_features
@@ -110,10 +108,10 @@ def test_a_csv_beside_one_folder_of_images_is_not_passed_over(tmp_path):
     assert warnings[1] == "there is a single class, 'images': a classifier has nothing to tell apart"
 
 
-@pytest.mark.parametrize("rows", [[("acne/1.png", "V", "p"), ("keloid/2.jpg", "V", "p")], []])
+@pytest.mark.parametrize("rows", [[("acne/7.jpg", "V", "p"), ("keloid/8", "V", "p")], []])
 def test_a_table_that_matches_nothing_is_an_error(folder, rows):
     write_metadata(folder / "metadata.csv", *rows)
-    named = "the first names 'acne/1.png'" if rows else "it has no row"
+    named = "the first names 'acne/7.jpg'" if rows else "it has no row"
     with pytest.raises(
         CorpusError, match=rf"^metadata: no row of .* matches an image \({named}, .*'acne/1.jpg'"
     ):
@@ -167,7 +165,7 @@ def test_images_reach_the_cache(folder, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpg, .jpeg, .png\)"),
+        (lambda root: (root / "zoster").mkdir(), r"data_dir: .*zoster has no image \(.jpeg, .jpg, .png, "),
         (
             lambda root: write_metadata(root / "metadata.csv", header=("name",)),
             "no column 'file_name' among the",
@@ -216,84 +214,84 @@ def test_settings_that_cannot_work_are_refused(setting, value):
         config.validate("corpus.")
 
 
-def test_offline_hub_is_said_clearly(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # tests run with HF_HUB_OFFLINE=1
-    with pytest.raises(CorpusError, match=r"'owner/name' is not a folder.*HF_HUB_OFFLINE") as error:
+def test_a_data_set_of_the_hub_is_sent_to_the_table_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError, match=r"--corpus\.table\.data_dir owner/name"):
         load_imagefolder(ImageFolderConfig("owner/name"))
-    assert "\n" not in str(error.value)
 
 
-@pytest.fixture
-def hub(monkeypatch) -> Dataset:
-    dataset = Dataset.from_dict(
-        {
-            "photo": [Image.new("RGB", (20, 16), (200, 40 * number, 90)) for number in range(3)],
-            "diagnosis": [1, 0, 1],
-            "skin_type": ["V", None, "1"],
-            "group_id": ["p", "p", None],
-            "age": [1, 2, 3],
-        },
-        features=Features(
-            {
-                "photo": ImageFeature(),
-                "diagnosis": ClassLabel(names=["keloid", "acne"]),
-                "skin_type": Value("string"),
-                "group_id": Value("string"),
-                "age": Value("int64"),
-            }
-        ),
-    )
-
-    def load_dataset(path, *, split, revision):
-        assert (path, split, revision) == ("owner/name", "test", "v1")
-        return dataset
-
-    monkeypatch.setattr(imagefolder, "load_dataset", load_dataset)
-    return dataset
-
-
-def hub_config(**settings) -> ImageFolderConfig:
-    return ImageFolderConfig(
-        "owner/name",
-        hub_split="test",
-        hub_revision="v1",
-        **({"image_column": "photo", "label_column": "diagnosis"} | settings),
-    )
-
-
-@pytest.mark.usefixtures("hub")
-def test_hub_data_set_is_brought_into_the_schema(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    corpus = load_imagefolder(hub_config())
-    assert corpus.dataset.features == corpus_features(["keloid", "acne"])
-    rows = [{name: row[name] for name in row if name != "image"} for row in corpus.dataset]
-    assert rows == [
-        {"label": 1, "skin_type": "V", "image_id": "000000", "group_id": "p", "corpus": "owner/name"},
-        {"label": 0, "skin_type": None, "image_id": "000001", "group_id": "p", "corpus": "owner/name"},
-        {"label": 1, "skin_type": "I", "image_id": "000002", "group_id": "000002", "corpus": "owner/name"},
+def test_a_table_names_files_with_another_ending_or_none_under_any_headers(folder):
+    rows = [
+        ("acne/1.png", "FST 5", "p"),
+        ("acne/3", "iii", "nan"),
+        ("2", "NA", "q"),
+        ("wart/1.jpg", "I", "r"),
     ]
-    assert pixels(corpus.dataset).shape == (3, 16, 20, 3)
-    chosen = load_imagefolder(hub_config(conditions=["acne"], skin_types=["I"]))
-    assert list(chosen.dataset["image_id"]) == ["000002"]
-    assert chosen.dataset.features["label"].names == ["acne"]
-    assert pixels(chosen.dataset)[0, 0, 0].tolist() == [200, 80, 90]
+    write_metadata(folder / "metadata.csv", *rows, header=("File Name", "skintype", "groupId"))
+    corpus = load(folder)
+    assert column(corpus, "skin_type") == {
+        "acne/1.jpg": "V",
+        "acne/3.jpeg": "III",
+        "keloid/1.jpg": None,
+        "keloid/2.PNG": None,
+    }
+    assert corpus.ungrouped == {"acne/3.jpeg", "keloid/1.jpg"}
+    assert corpus.missing == ["wart/1.jpg"]
+    assert any("1 files were found with another ending" in said for said in corpus.warnings)
 
 
-@pytest.mark.usefixtures("hub")
-def test_hub_data_set_with_other_columns_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(CorpusError, match=r"owner/name has no column 'image' \(it has photo, diagnosis"):
-        load_imagefolder(hub_config(image_column="image"))
-    with pytest.raises(CorpusError, match="image_column: 'age' of owner/name holds no images"):
-        load_imagefolder(hub_config(image_column="age"))
-    with pytest.raises(CorpusError, match="no image of owner/name is left"):
-        load_imagefolder(hub_config(skin_types=["VI"]))
-    with pytest.raises(ConfigError, match="audit_csv: "):
-        load_imagefolder(hub_config(audit_csv="audit.csv"))
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.tsv"])
+def test_metadata_may_be_another_kind_of_table(folder, name):
+    lines = {
+        "metadata.jsonl": '{"file_name": "acne/1.jpg", "group_id": 7}\n',
+        "metadata.tsv": "file_name\tgroup_id\nacne/1.jpg\t7\n",
+    }
+    (folder / name).write_text(lines[name])
+    assert column(load(folder), "group_id")["acne/1.jpg"] == "7"
+    (folder / "metadata.csv").write_text("file_name\nacne/1.jpg\n")
+    with pytest.raises(CorpusError, match=r"has metadata\.csv and metadata\.\w+; keep one"):
+        load(folder)
+
+
+def test_columns_that_are_there_twice_and_short_rows_are_not_passed_over(folder):
+    table = folder / "metadata.csv"
+    table.write_text("file_name,group_id,group_id\nacne/1.jpg,1,2\n")
+    with pytest.raises(CorpusError, match=r"has the column 'group_id' 2 times"):
+        load(folder)
+    table.write_text("file_name,skin_type,group_id\nacne/1.jpg,V\n")
+    said = load(folder).warnings
+    assert "1 rows of metadata.csv are short (such as line 2)" in "\n".join(said)
+
+
+def test_a_table_in_a_class_folder_is_said_to_be_unused(folder):
+    write_metadata(folder / "acne" / "metadata.csv", ("1.jpg", "V", "p"))
+    corpus = load(folder)
+    assert corpus.warnings[0].startswith("acne/metadata.csv is not used")
+    assert len(corpus.ungrouped) == 4
+
+
+def test_images_further_down_are_sent_to_the_table_corpus(folder):
+    (folder / "train" / "acne").mkdir(parents=True)
+    Image.new("RGB", (20, 16)).save(folder / "train" / "acne" / "9.jpg")
+    with pytest.raises(CorpusError, match=r"images of .*train lie in folders of it; .* --corpus\.name table"):
+        load(folder)
+
+
+def test_a_file_name_that_is_no_text_is_left_out_and_spelled(folder):
+    odd = os.fsencode(folder / "acne") + b"/\xff.jpg"
+    try:
+        Image.new("RGB", (20, 16)).save(folder / "acne" / "new.jpg")
+        os.rename(folder / "acne" / "new.jpg", odd)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    write_metadata(folder / "metadata.csv", ("acne/1.jpg", "V", "p"))
+    corpus = load(folder)
+    assert corpus.quarantined == [("acne/\\udcff.jpg", "the name of its file is no UTF-8")]
+    assert len(corpus.dataset) == 4
+    corpus.write_lists(folder.parent / "lists")
 
 
 def test_a_local_folder_goes_before_the_hub(folder, monkeypatch):
-    monkeypatch.setattr(imagefolder, "load_dataset", lambda *_, **__: pytest.fail("asked the Hub"))
     nested = folder.parent / "owner"
     nested.mkdir()
     folder.rename(nested / "name")
@@ -301,3 +299,15 @@ def test_a_local_folder_goes_before_the_hub(folder, monkeypatch):
     corpus = load_imagefolder(ImageFolderConfig("owner/name"))
     assert len(corpus.dataset) == 4
     assert all(path.is_absolute() for path in corpus.paths().values())
+
+
+def test_further_columns_of_the_table_are_read_by_name(folder: Path) -> None:
+    first = next(iter(load(folder).paths()))
+    write_metadata(folder / "metadata.csv", (first, " female ", "arm"), header=("file_name", "sex", "site"))
+    corpus = load_imagefolder(ImageFolderConfig(str(folder)), ["sex"])
+    assert corpus.dataset.features == corpus_features(["acne", "keloid"], ["sex"])
+    assert {name for name, sex in column(corpus, "sex").items() if sex == "female"} == {first}
+    assert set(column(corpus, "sex").values()) == {"female", None}
+    assert "columns of metadata.csv are not used: site" in corpus.warnings
+    with pytest.raises(CorpusError, match=r"metadata: .* has no column 'sexe' among the 3 .*, but 'sex'"):
+        load_imagefolder(ImageFolderConfig(str(folder)), ["sexe"])

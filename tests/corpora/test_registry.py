@@ -118,6 +118,9 @@ def test_another_cache_folder_keeps_everything(photographs: Path, tmp_path: Path
     ("config", "message"),
     [
         (replace(PHANTOM, image_size=8), r"x\.image_size: 8 is outside 16 to 1024 pixels"),
+        (replace(PHANTOM, crop="middle"), r"x\.crop: 'middle' is none of centre, stretch, pad"),
+        (replace(PHANTOM, crop_margin=-0.1), r"x\.crop_margin: -0.1 is outside 0 to 4"),
+        (replace(PHANTOM, bit_depth=8), r"x\.bit_depth: 8 is outside 9 to 16 bits"),
         (CorpusConfig("fitzpatrick17k"), r"x\.fitzpatrick17k\.data_dir is not given: name the folder"),
         (CorpusConfig("imagefolder"), r"x\.imagefolder\.data_dir is not given: name the folder"),
         (CorpusConfig("ham10000"), r"x\.ham10000\.data_dir is not given: name the folder"),
@@ -136,3 +139,44 @@ def test_a_missing_folder_is_named_and_nothing_is_written(tmp_path: Path) -> Non
     with pytest.raises(CorpusError, match=r"data_dir: .*absent is not a folder"):
         prepare_corpus(fitzpatrick(tmp_path / "absent"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_images_of_12_bits_are_not_constant_once_their_depth_is_said(tmp_path: Path) -> None:
+    (tmp_path / "images" / "acne").mkdir(parents=True)
+    for number in range(3):
+        samples = np.random.default_rng(number).integers(0, 1000, (40, 40), dtype=np.uint16)
+        Image.fromarray(samples).save(tmp_path / "images" / "acne" / f"{number}.png")
+    config = CorpusConfig("imagefolder", 32, imagefolder=ImageFolderConfig(str(tmp_path / "images")))
+    with pytest.raises(CorpusError, match="no image of images is left"):
+        prepare_corpus(config, tmp_path / "dark")  # the audit calls them constant
+    dark = prepare_corpus(replace(config, audit=False), tmp_path / "dark")
+    assert any("corpus.bit_depth 10" in said for said in dark.warnings)
+    bright = prepare_corpus(replace(config, bit_depth=10), tmp_path / "bright")
+    assert len(bright.dataset) == 3
+    assert bright.warnings[-1] == ("3 images (such as acne/0.png): samples from 0 to 1,023 become 0 to 255")
+    assert np.asarray(bright.dataset[0]["image"]).mean() > 100
+
+
+def test_a_crop_around_a_part_needs_the_parts(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(fitzpatrick(photographs), audit=False, crop="box", crop_margin=0.0)
+    with pytest.raises(CorpusError, match=r"corpus\.crop: box needs a box for each image, and fitz"):
+        prepare_corpus(config, tmp_path)
+    entry = registry.CORPORA["fitzpatrick17k"]
+    boxes = dict.fromkeys("abc", (8, 8, 32, 32))
+
+    def load(settings: Fitzpatrick17kConfig) -> LoadedCorpus:
+        return replace(entry.load(settings), boxes=boxes)
+
+    monkeypatch.setitem(registry.CORPORA, "fitzpatrick17k", replace(entry, load=load))
+    corpus = prepare_corpus(config, tmp_path)
+    assert corpus.dataset["image_id"][:] == ["a", "b", "c"]
+    assert np.array_equal(np.asarray(corpus.dataset[1]["image"]), np.asarray(noise(1))[8:40, 8:40])
+    assert corpus.frames["b"] == (8, 8, 32, (8, 8, 40, 40))
+    assert dict(corpus.quarantined)["d"] == "corpus.crop is box, and no box is given for it"
+
+
+def test_a_margin_without_a_part_changes_nothing() -> None:
+    assert replace(PHANTOM, crop="pad").idle()["crop_margin"] == "corpus.crop is pad"
+    assert "crop_margin" not in replace(PHANTOM, crop="mask").idle()

@@ -249,9 +249,6 @@ def test_missing_column_and_missing_group_are_refused():
         ("preset", "dirty"),
         ("flexible_per_condition", 0),
         ("validation_fraction", 0.7),
-        ("majority_types", []),
-        ("minority_types", ["VII"]),
-        ("minority_types", ["I"]),
     ],
 )
 def test_settings_that_cannot_work_are_refused(setting, value):

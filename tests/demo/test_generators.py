@@ -38,7 +38,7 @@ def test_the_demo_and_sample_draw_the_same_for_the_same_word(
     word = getattr(made, kind)
     run_command(
         "sample", "--threads", "1", "--generator", word, "--output_dir", tmp_path / "drawn",
-        "--classes", '["eczema"]', "--skin_types", '["V"]', "--images", "2", "--synthesis.steps", "2",
+        "--classes", '["eczema"]', "--groups", '["V"]', "--images", "2", "--synthesis.steps", "2",
         "--synthesis.batch_size", "2",
     )  # fmt: skip
     rows = load_synthetic(tmp_path / "drawn" / "data")

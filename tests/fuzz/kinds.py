@@ -39,6 +39,7 @@ from skindiff.corpora.audit import AuditConfig, audit_images
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
+from skindiff.corpora.table_corpus.loader import TableConfig, load_table
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
 from skindiff.demo.generator_cache import GeneratorCache
@@ -60,6 +61,8 @@ from skindiff.plugins import refuse_missing_plugins
 from skindiff.report.compare import read_runs, write_comparison
 from skindiff.report.write import write_report
 from skindiff.synthesis.writer import load_summary, load_synthetic
+from tests.corpora.colour_profiles import cmyk, display_p3
+from tests.corpora.image_bytes import dicom, png, tiff
 from tests.fuzz.engine import SECRET, Attempt, Believed, Kind
 from tests.fuzz.strange import YAMLS, Copies, changed, flipped, json_text, no_file, torn, value, weights
 from tests.report.test_write import small_report
@@ -356,7 +359,7 @@ def tables(folder: Path) -> Attempt:
         file.write_bytes(torn(rng, "\n".join(rows).encode("utf-8", "surrogatepass")))
 
     def attempt(rng: random.Random) -> None:
-        how = rng.choice(("folder", "fitz", "cell", "arrays", "parquet", "synthetic"))
+        how = rng.choice(("folder", "fitz", "table", "cell", "arrays", "parquet", "synthetic"))
         place = folder / "theirs"
         if how == "folder":
             theirs = Copies(images, place).fresh()
@@ -369,6 +372,13 @@ def tables(folder: Path) -> Attempt:
             theirs = Copies(fitz, place).fresh()
             csv_of(rng, theirs / "fitzpatrick17k.csv")
             load_fitzpatrick17k(Fitzpatrick17kConfig(str(theirs), conditions=["one", "two"]))
+        elif how == "table":
+            theirs = Copies(images, place).fresh()
+            listing = theirs / f"listing{rng.choice(('.csv', '.tsv', '.jsonl', '.parquet', '.xlsx'))}"
+            rows = ["file;label;patient;skin_type", "0.png;x;1;V", "1.png;y;2;FST 2", "two/2.png;x;;"]
+            listing.write_text("\n".join(rows).replace(";", rng.choice(";,\t|")))
+            csv_of(rng, listing)
+            load_table(TableConfig(str(theirs), metadata=str(listing), folders=["two"]))
         elif how == "cell":
             raw = (folder / "cell.npz").read_bytes()
             (folder / "theirs.npz").write_bytes(flipped(rng, raw, 20) if rng.random() < 0.8 else b"hello")
@@ -438,6 +448,12 @@ def pictures(folder: Path) -> Attempt:
         exif[0x0112] = 6
         pixels.save(stream, {"jpg": "JPEG"}.get(suffix, suffix.upper()), exif=exif, **options)
         honest.append((suffix, stream.getvalue()))
+    deep = rng.integers(0, 2**16, (40, 48, 3), dtype=np.uint16)
+    honest += [("png", png(deep)), ("tiff", tiff(deep, compression="zlib")), ("dcm", dicom(deep[..., 0]))]
+    for profile in (display_p3(), cmyk(0.9)):
+        stream = io.BytesIO()
+        pixels.convert("CMYK" if profile == cmyk(0.9) else "RGB").save(stream, "TIFF", icc_profile=profile)
+        honest.append(("tiff", stream.getvalue()))
     secret = _secret(folder / "secret")
 
     def attempt(draw_from: random.Random) -> None:

@@ -35,7 +35,8 @@ def words_of(kind: Any) -> set[str]:
     for field in fields(kind):
         parts = [hints[field.name], *get_args(hints[field.name])]
         inner = [part for part in parts if is_dataclass(part)]
-        found |= {name for part in inner for name in words_of(part)}
+        if field.name not in STAY:  # nothing in a group that stays leaves
+            found |= {name for part in inner for name in words_of(part)}
         found |= {field.name} if not inner and holds_words(hints[field.name]) else set()
     return found
 
@@ -61,6 +62,22 @@ def test_every_other_setting_is_decided() -> None:
     for config in (EvaluationConfig, ComparisonConfig, LoRAConfig, TextualInversionConfig, FromScratchConfig):
         assert words_of(config) <= SETTINGS | STAY
     assert not SETTINGS & STAY
+
+
+def test_a_table_of_ones_own_leaves_neither_its_columns_nor_its_place() -> None:
+    own = {
+        "data_dir": "/home/me/clinic",
+        "metadata": "klinik.csv",
+        "columns": {"patient": "Name"},
+        "preset": None,
+    }
+    shared = shared_settings(
+        {"corpus": {"name": "table", "table": own}, "synthesis": {"table": {"ulcer": 9}}}
+    )
+    assert shared == {
+        "corpus": {"name": "table", "table": {"preset": None}},
+        "synthesis": {"table": {"ulcer": 9}},
+    }
 
 
 def test_settings_lose_places_and_what_nobody_decided() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from recipes import fitz_lora, ham_cdcgan, ham_fewshot
 from skindiff.cli import main as skindiff
-from skindiff.commands.data import same_data
+from skindiff.commands.studies import same_data
 from skindiff.config import parse_config
 from tests.conftest import REPOSITORY
 from tests.recipes.deaths import dies, operations

@@ -2,11 +2,19 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Value
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.schema import REAL_COLUMNS, SYNTHETIC_COLUMNS, corpus_features
 from skindiff.errors import ConfigError, SynthesisError
-from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings, synthetic_features
+from skindiff.synthesis.asked import asked_column
+from skindiff.synthesis.plan import (
+    SynthesisConfig,
+    make_plan,
+    plan_features,
+    published_settings,
+    synthetic_features,
+)
 from tests.tiny import tiny_corpus
 
 CLASSES = ("psoriasis", "folliculitis")
@@ -148,8 +156,7 @@ def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) ->
     ({"strength": 0.09, "steps": 11}, "raise steps to 12 or more"),
     ({"guidance_scale": 0.5}, "synthesis.guidance_scale: 0.5 .* use 1 or more"),
     ({"targets": []}, r"synthesis.targets: \[\]"),
-    ({"targets": ["V", "7"]}, "synthesis.targets: .* is not a list of skin types I, II"),
-    ({"targets": ["V", "V"]}, "names a skin type twice"),
+    ({"targets": ["V", "V"]}, "must name at least one, and each once"),
     ({"images_per_source": 0}, "synthesis.images_per_source: 0"),
     ({"batch_size": 0}, "synthesis.batch_size: 0"),
     ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
@@ -177,3 +184,35 @@ def test_sources_that_cannot_be_planned_from_are_refused() -> None:
         _plan(_sources(["I", None]), strategy="vanilla", tone="prototype_contrast")
     with pytest.raises(SynthesisError, match="strategy 'ti' needs a learned token for 'psoriasis'"):
         make_plan(_sources(["I"]), SynthesisConfig(strategy="ti"), seed=0, generator="g", tokens={})
+
+
+SEX = Attribute("sex", None, ["male"], ["female"])
+
+
+def _people(sexes: list[str | None]) -> Dataset:
+    sources = _sources(["II"] * len(sexes))
+    return sources.add_column("sex", sexes, feature=Value("string"))
+
+
+def test_another_attribute_is_transferred_and_the_skin_type_stays() -> None:
+    config = SynthesisConfig(strategy="vanilla", images_per_source=2)
+    plan = make_plan(_people(["male", "female", None]), config, seed=0, generator="g", attribute=SEX)
+    assert plan.features == plan_features(CLASSES, SEX)
+    assert list(plan["sex"]) == ["female"] * 6
+    assert list(plan["source_sex"]) == ["male", "male", "female", "female", None, None]
+    assert list(plan["skin_type"]) == list(plan["source_skin_type"]) == ["II"] * 6
+    assert all(prompt.endswith(", sex female") for prompt in plan["prompt"])
+    assert set(plan["tone"]) == {"none"}
+    assert asked_column(plan.column_names) == "sex"
+    assert asked_column(_plan(_sources(["I"]), strategy="vanilla").column_names) == "skin_type"
+
+
+def test_targets_are_values_of_the_attribute() -> None:
+    with pytest.raises(ConfigError, match="targets: 'V' is none of the values of sex male, female"):
+        SynthesisConfig(targets=["V"]).aimed(SEX)
+    with pytest.raises(ConfigError, match=r"s.targets: '7' is none of the skin types I, II"):
+        SynthesisConfig(targets=["V", "7"]).aimed(SKIN_TYPE, "s.")
+    assert SynthesisConfig().aimed(SKIN_TYPE) == SynthesisConfig(targets=["V", "VI"])
+    assert SynthesisConfig(tone="offset_noise").aimed(SEX).tone == "offset_noise"
+    with pytest.raises(ConfigError, match=r"corpus.attribute.column: 'scheduler' is a column that synthetic"):
+        plan_features(CLASSES, Attribute("scheduler", None, ["a"], ["b"]))

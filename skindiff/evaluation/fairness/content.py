@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skindiff.classification.cells import Cell, CellKey
 from skindiff.classification.contrasts import references_of
 from skindiff.corpora.schema import SKIN_TYPES
-from skindiff.errors import ConfigError
 from skindiff.evaluation.fairness.counts import Counts, count, error_if_calibrated, members, merged
 from skindiff.evaluation.fairness.rows import (
     FairnessArm,
@@ -35,6 +34,7 @@ from skindiff.evaluation.statistics.rows import Difference
 from skindiff.evaluation.statistics.summary import nearest_reference
 from skindiff.renamed import in_streams
 from skindiff.seeding import numpy_generator
+from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
 PlaceT = TypeVar("PlaceT")
@@ -47,21 +47,20 @@ class FairnessConfig:
     smallest: int = 10
     """Patients (group_id) that a cell of the tables must have in the mean run to be shown."""
     advantaged: list[str] = field(default_factory=lambda: ["I", "II"])
-    """Groups on the one side of the gap; with skin types the light ones."""
+    """Groups on the one side of the gap; with skin types the light ones. Empty, with the other, for no
+    gap."""
     disadvantaged: list[str] = field(default_factory=lambda: ["V", "VI"])
     """Groups on the other side of the gap."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` on the first setting that cannot work."""
+        """Raise ConfigError on the first setting that cannot work."""
         if self.smallest < 1:
-            raise ConfigError(f"{path}smallest: {self.smallest} is below 1; 10 is usual")
-        for name in ("advantaged", "disadvantaged"):
-            if not getattr(self, name):
-                raise ConfigError(f"{path}{name}: is empty; name at least one group")
+            refuse(f"{path}smallest: {self.smallest} is below 1; 10 is usual")
+        for name, other in (("advantaged", "disadvantaged"), ("disadvantaged", "advantaged")):
+            if getattr(self, other) and not getattr(self, name):
+                refuse(f"{path}{name}: is empty; name at least one group")
         if shared := set(self.advantaged) & set(self.disadvantaged):
-            raise ConfigError(
-                f"{path}disadvantaged: {', '.join(sorted(shared))} is also in advantaged; keep it in one"
-            )
+            refuse(f"{path}disadvantaged: {', '.join(sorted(shared))} is also in advantaged; keep it in one")
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ def fairness_content(
     config: FairnessConfig | None = None,
     *,
     group_of: Mapping[str, str] | None = None,
+    order: Sequence[str] = (),
     replicates: int = 2000,
     level: float = LEVEL,
     seed: int = 0,
@@ -108,6 +108,7 @@ def fairness_content(
         config: groups and the smallest cell.
         group_of: group of every image by ``image_id``, for other groups than skin types; images without one
             are left out.
+        order: of these other groups; those that are not named follow by name.
         replicates: of the bootstrap over patients.
         level: of the intervals, in (0, 1).
         seed: names the random streams.
@@ -133,7 +134,7 @@ def fairness_content(
         populations.setdefault((key.scenario, key.architecture, key.preset), []).append(cell)
     found: list[Population] = []
     for names, own in populations.items():
-        groups = _groups(own, group_of)
+        groups = _groups(own, group_of, order)
         if groups:
             scenario, architecture, preset = names
             drawn = Resampling(own, replicates, "fairness", *in_streams(*names), seed)
@@ -155,12 +156,12 @@ def fairness_content(
     return {"settings": settings, "populations": found} if found else {}
 
 
-def _groups(cells: Sequence[Cell], group_of: Mapping[str, str] | None) -> list[str]:
-    """Return the groups that occur: skin types from light to dark, others by name."""
+def _groups(cells: Sequence[Cell], group_of: Mapping[str, str] | None, order: Sequence[str]) -> list[str]:
+    """Return the groups that occur: skin types from light to dark, others as they are ordered."""
     seen = {name for cell in cells for name in members(cell, group_of) if name is not None}
     if group_of is None:
         return [name for name in SKIN_TYPES if name in seen]
-    return sorted(seen)
+    return [*(name for name in order if name in seen), *sorted(seen - set(order))]
 
 
 class _Study:
@@ -204,9 +205,10 @@ class _Study:
 
     def content(self, seed: int) -> StudiedPopulation:
         """Return the population's arms with everything that is said of them."""
-        changes = self._changes()
+        changes, has_gap = self._changes(), self._has_gap()
+        sides = self._sides()
         gap_changes = self._corrected(
-            {arm.key: self._difference(arm, "gap", *self._sides()) for arm in self.arms}
+            {arm.key: self._difference(arm, "gap", *sides) for arm in self.arms if all(sides)}
         )
         arms: list[FairnessArm] = []
         for arm in self.arms:
@@ -221,11 +223,9 @@ class _Study:
                         for code, name in enumerate(self.classes)
                     },
                     "worst": _worst(groups),
-                    "gap": self._score(arm, "gap", *self._sides(), bounded=False)
-                    if self._has_gap()
-                    else None,
+                    "gap": self._score(arm, "gap", *sides, bounded=False) if has_gap else None,
                     "reference": self.reference[arm.key].key.arm if arm.key in self.reference else None,
-                    "gap_change": gap_changes.get(arm.key) if self._has_gap() else None,
+                    "gap_change": gap_changes.get(arm.key) if has_gap else None,
                 }
             )
         return {"groups": self.groups, "classes": list(self.classes), "arms": arms}
@@ -234,8 +234,8 @@ class _Study:
         return self.config.advantaged, self.config.disadvantaged
 
     def _has_gap(self) -> bool:
-        """Return whether both sides of the gap have enough patients in every arm."""
-        return all(
+        """Return whether there are two sides of a gap, with enough patients in every arm."""
+        return all(self._sides()) and all(
             sum(arm.patients.get((name, None), 0.0) for name in side) >= self.config.smallest
             for side in self._sides()
             for arm in self.arms

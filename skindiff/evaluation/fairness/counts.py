@@ -153,6 +153,10 @@ def merged(cells: Sequence[Cell]) -> list[Cell]:
             skin_types=tuple(name for cell in members for name in cell.skin_types),
             labels=np.concatenate([cell.labels for cell in members]),
             probabilities=np.concatenate([cell.probabilities for cell in members]),
+            attributes={
+                column: tuple(name for cell in members for name in cell.attributes[column])
+                for column in members[0].attributes
+            },
         )
         for members in runs.values()
     ]

@@ -62,12 +62,16 @@ class Population(StudiedPopulation):
 
 
 class FairnessSettings(TypedDict):
-    """:class:`~skindiff.evaluation.fairness.content.FairnessConfig`, and the level of the intervals."""
+    """:class:`~skindiff.evaluation.fairness.content.FairnessConfig`, and the level of the intervals.
+
+    ``by`` are the columns that the groups are told apart by, where these are not skin types alone.
+    """
 
     smallest: int
     advantaged: list[str]
     disadvantaged: list[str]
     level: float
+    by: NotRequired[list[str]]
 
 
 class FairnessContent(TypedDict, total=False):

@@ -56,13 +56,13 @@ classes that occur in a resampled test set.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric
+from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric, recall_by_value
 from skindiff.classification.rows import Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.estimates import Estimate, estimate
@@ -78,6 +78,10 @@ _OF_RANKS = {"auroc": 0.5, "sensitivity_at_90_specificity": 1 - SPECIFICITY, "ca
 """Scores that follow from all probabilities and not from the predicted class alone, with their chance."""
 
 
+class _ByAttribute(TypedDict, total=False):
+    per_group_recall: dict[str, dict[str, float | None]]
+
+
 def result_row(cell: Cell) -> ResultRow:
     """Return the cell's row of `results`: its key, optimiser steps, number of test images and scores."""
     scores: Scores = SkinClassificationMetric().compute(
@@ -91,7 +95,19 @@ def result_row(cell: Cell) -> ResultRow:
         "optimiser_steps": cell.optimiser_steps,
         "test_images": len(cell.labels),
         **scores,
+        **_by_attribute(cell),
     }
+
+
+def _by_attribute(cell: Cell) -> _ByAttribute:
+    predicted = cell.probabilities.argmax(1)
+    found = {
+        name: recall_by_value(
+            cell.labels, predicted, values, sorted({value for value in values if value is not None})
+        )
+        for name, values in cell.attributes.items()
+    }
+    return {"per_group_recall": found} if found else {}
 
 
 class Resampling:

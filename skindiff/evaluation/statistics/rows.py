@@ -14,10 +14,15 @@ Role = Literal["primary", "then", "exploratory"]
 
 
 class ResultRow(CellColumns, Scores):
-    """A cell and its scores; see :func:`~skindiff.evaluation.statistics.paired_bootstrap.result_row`."""
+    """A cell and its scores; see :func:`~skindiff.evaluation.statistics.paired_bootstrap.result_row`.
+
+    ``per_group_recall`` is the macro recall by value of each attribute beside the skin type that the corpus
+    has, by its column.
+    """
 
     optimiser_steps: int
     test_images: int
+    per_group_recall: NotRequired[dict[str, dict[str, float | None]]]
 
 
 class HalfWidths(TypedDict):

@@ -75,7 +75,7 @@ class CopyingConfig:
     """Bootstrap replicates of the interval of nearer to training than to held-out images."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         if self.features:
             self.features.validate(f"{path}features.")
         for name in ("false_flags", "confidence"):

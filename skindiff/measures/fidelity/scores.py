@@ -49,7 +49,7 @@ class FidelityConfig:
     """Bootstrap replicates of FID's interval, each of which costs as much as the score; 0 gives none."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` that names the first setting that cannot work."""
+        """Raise a ConfigError that names the first setting that cannot work."""
         self.features.validate(f"{path}features.")
         for name, least in (
             ("kid_subset_size", 2),

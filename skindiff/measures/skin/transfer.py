@@ -8,6 +8,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
+from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.measures.skin.lesion_structure import LesionPreservation, lesion_preservation
 from skindiff.measures.skin.tone import ToneShift, image_ita, tone_shift
 from skindiff.progress import progress
@@ -23,34 +25,41 @@ class TransferPart(NamedTuple):
     ``synthetic`` has ``image``, ``source_id``, ``skin_type``; ``sources`` are real rows, square as the
     generator saw them, among them those that were transferred; ``target`` are real rows of the group that the
     transfer aims at. They are used to report, never to choose: where they are the test set, no setting
-    may be tuned on what is measured here.
+    may be tuned on what is measured here. ``column`` is what was transferred.
     """
 
     synthetic: Dataset
     sources: Dataset
     target: Dataset
+    column: str = SKIN_COLUMN
 
 
 def measure_ita(dataset: Dataset, *, show_progress: bool = False) -> list[float | None]:
     """Return the ITA in degrees of every row's bare skin, None where too little skin can be measured."""
     images = dataset.select_columns(["image"])
     return [
-        image_ita(np.asarray(row["image"].convert("RGB")))
+        image_ita(np.asarray(as_srgb(row["image"])))
         for row in progress(images, desc="measuring skin tone", unit="image", disable=not show_progress)
     ]
 
 
-def transferred_rows(synthetic: Dataset, sources: Dataset) -> list[tuple[int, int]]:
-    """Return (row of ``synthetic``, row of ``sources``) wherever the skin type was changed.
+def transferred_rows(
+    synthetic: Dataset, sources: Dataset, column: str = SKIN_COLUMN
+) -> list[tuple[int, int]]:
+    """Return (row of ``synthetic``, row of ``sources``) wherever the skin type, or another value, was
+    changed.
 
     Args:
-        synthetic: rows with ``source_id`` and ``skin_type``; rows from text alone (null) are left out.
+        synthetic: rows with ``source_id`` and the column; rows from text alone (null) are left out.
         sources: the table that holds the sources, by ``image_id``.
+        column: of what was transferred; images that another program made need not have it.
     """
+    if column not in synthetic.column_names or column not in sources.column_names:
+        return []
     places = {image_id: row for row, image_id in enumerate(sources["image_id"])}
-    types = list(sources["skin_type"])
+    types = list(sources[column])
     pairs = [(row, places[source]) for row, source in enumerate(synthetic["source_id"]) if source in places]
-    wanted = list(synthetic["skin_type"])
+    wanted = list(synthetic[column])
     return [(row, place) for row, place in pairs if wanted[row] != types[place]]
 
 
@@ -65,7 +74,7 @@ def transfer_tone(
         show_progress: show progress bars.
 
     Returns:
-        The shift, None where nothing was transferred or nothing can be measured.
+        The shift, None where no skin type was transferred or nothing can be measured.
     """
     source: list[float | None] = []
     drawn: list[float | None] = []
@@ -73,6 +82,8 @@ def transfer_tone(
     groups: list[str] = []
     target_groups: list[str] = []
     for part in parts:
+        if part.column != SKIN_COLUMN:
+            continue  # a transfer of something else is not to move the tone, and is not judged by it
         pairs = transferred_rows(part.synthetic, part.sources)
         if not pairs:
             continue
@@ -110,7 +121,9 @@ def transfer_lesions(
         The scores, None where nothing was transferred.
     """
     rows = [
-        (part, row, place) for part in parts for row, place in transferred_rows(part.synthetic, part.sources)
+        (part, row, place)
+        for part in parts
+        for row, place in transferred_rows(part.synthetic, part.sources, part.column)
     ]
     chosen = numpy_generator("lesion rows", seed).permutation(len(rows))[:largest]
     before, after, masks, groups, labels = [], [], [], [], []
