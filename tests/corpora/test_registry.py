@@ -166,7 +166,7 @@ def test_a_crop_around_a_part_needs_the_parts(
     entry = registry.CORPORA["fitzpatrick17k"]
     boxes = dict.fromkeys("abc", (8, 8, 32, 32))
 
-    def load(settings: Fitzpatrick17kConfig) -> LoadedCorpus:
+    def load(settings: Fitzpatrick17kConfig, attributes: object = ()) -> LoadedCorpus:
         return replace(entry.load(settings), boxes=boxes)
 
     monkeypatch.setitem(registry.CORPORA, "fitzpatrick17k", replace(entry, load=load))
