@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -228,17 +228,39 @@ def _settings_of(file: str, setting: str = "config") -> dict[str, Any]:
     return content or {}
 
 
-def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "") -> None:
-    """Refuse a file in the place of a part of the settings: the parser would open it, whatever it is."""
-    groups = _groups(config_class)
+def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "", inside: str = "") -> None:
+    """Refuse a file in the place of a part of the settings: the parser would open it, whatever it is.
+
+    Args:
+        content: of a settings file, or a part of it.
+        config_class: of all settings.
+        prefix: of the part.
+        inside: what goes before it all in messages.
+    """
+    groups, named = _groups(config_class), _named_parts(config_class)
     for name, value in content.items():
         full = f"{prefix}{name}"
         if full in groups and isinstance(value, str):
             raise ConfigError(
-                f"{full}: a settings file names no other file; write what is in it, or give --{full} FILE"
+                f"{inside}{full}: a settings file names no other file; write what is in it, or give "
+                f"--{inside}{full} FILE"
             )
-        if isinstance(value, Mapping):
-            _refuse_files(value, config_class, f"{full}.")
+        if full in named and isinstance(value, Mapping):
+            for key, part in value.items():
+                if isinstance(part, Mapping):
+                    _refuse_files(part, named[full], "", f"{inside}{full}.{key}.")
+        elif isinstance(value, Mapping):
+            _refuse_files(value, config_class, f"{full}.", inside)
+
+
+def _named_parts(config_class: type) -> dict[str, type]:
+    """Return the class of the parts that a setting holds by names of the user's, by the setting's name."""
+    found = {}
+    for name, kind in setting_types(config_class).items():
+        parts = get_args(kind) if get_origin(kind) is dict else ()
+        if parts and is_dataclass(parts[-1]):
+            found[name] = cast(type, parts[-1])
+    return found
 
 
 def _groups(config_class: type) -> set[str]:
@@ -253,15 +275,18 @@ def _refuse_strange(config: Any, path: str = "") -> None:
         value, name = getattr(config, item.name), f"{path}{item.name}"
         if value is None and item.type is not Any and type(None) not in get_args(item.type):
             refuse(f"{name}: null is no value of it; give one, or leave the setting out")
-        if is_dataclass(value):
-            _refuse_strange(value, f"{name}.")
-        else:
-            _refuse_strange_value(value, name)
+        _refuse_strange_value(value, name)
 
 
 def _refuse_strange_value(value: Any, name: str) -> None:
-    if isinstance(value, (list, tuple, dict)):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+    if is_dataclass(value):
+        _refuse_strange(value, f"{name}.")
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_strange_value(key, name)
+            _refuse_strange_value(part, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for part in value:
             _refuse_strange_value(part, name)
     elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_TEXT):
         refuse(f"{name}: {len(value):,} characters, or a NUL among them; give a shorter text")
