@@ -48,6 +48,8 @@ _MOST_OF = {
 _LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
 """Characters of a setting (of a path, as the system has it), and of a word on the command line."""
 _LONGEST_MESSAGE = 500
+_OF_CLASSES = ("class_path", "init_args")
+"""What the parser would import a class by, where a part of the settings is meant."""
 
 
 def parse_config(
@@ -229,7 +231,8 @@ def _settings_of(file: str, setting: str = "config") -> dict[str, Any]:
 
 
 def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "", inside: str = "") -> None:
-    """Refuse a file in the place of a part of the settings: the parser would open it, whatever it is.
+    """Refuse a file, or a class, in the place of a part of the settings: the parser would open the one and
+    import the other, whatever it is.
 
     Args:
         content: of a settings file, or a part of it.
@@ -240,6 +243,10 @@ def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = 
     groups, named = _groups(config_class), _named_parts(config_class)
     for name, value in content.items():
         full = f"{prefix}{name}"
+        if name in _OF_CLASSES:
+            raise ConfigError(
+                f"{inside}{full}: a settings file imports no code; write the settings themselves"
+            )
         if full in groups and isinstance(value, str):
             raise ConfigError(
                 f"{inside}{full}: a settings file names no other file; write what is in it, or give "
@@ -247,8 +254,9 @@ def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = 
             )
         if full in named and isinstance(value, Mapping):
             for key, part in value.items():
-                if isinstance(part, Mapping):
-                    _refuse_files(part, named[full], "", f"{inside}{full}.{key}.")
+                if not isinstance(part, Mapping):
+                    raise ConfigError(f"{inside}{full}.{key}: it holds settings by name; write them below it")
+                _refuse_files(part, named[full], "", f"{inside}{full}.{key}.")
         elif isinstance(value, Mapping):
             _refuse_files(value, config_class, f"{full}.", inside)
 
