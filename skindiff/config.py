@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Any, Protocol, TypeVar, get_args
 
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -18,7 +18,15 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
-from skindiff.wrong_settings import in_one, judge, judge_all, refuse, setting_types, wrong_settings
+from skindiff.wrong_settings import (
+    in_one,
+    judge,
+    judge_all,
+    named_part,
+    refuse,
+    setting_types,
+    wrong_settings,
+)
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -240,7 +248,7 @@ def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = 
         prefix: of the part.
         inside: what goes before it all in messages.
     """
-    groups, named = _groups(config_class), _named_parts(config_class)
+    groups, kinds = _groups(config_class), setting_types(config_class)
     for name, value in content.items():
         full = f"{prefix}{name}"
         if name in _OF_CLASSES:
@@ -252,23 +260,14 @@ def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = 
                 f"{inside}{full}: a settings file names no other file; write what is in it, or give "
                 f"--{inside}{full} FILE"
             )
-        if full in named and isinstance(value, Mapping):
+        named = named_part(kinds.get(full))
+        if named and isinstance(value, Mapping):
             for key, part in value.items():
                 if not isinstance(part, Mapping):
                     raise ConfigError(f"{inside}{full}.{key}: it holds settings by name; write them below it")
-                _refuse_files(part, named[full], "", f"{inside}{full}.{key}.")
+                _refuse_files(part, named, "", f"{inside}{full}.{key}.")
         elif isinstance(value, Mapping):
             _refuse_files(value, config_class, f"{full}.", inside)
-
-
-def _named_parts(config_class: type) -> dict[str, type]:
-    """Return the class of the parts that a setting holds by names of the user's, by the setting's name."""
-    found = {}
-    for name, kind in setting_types(config_class).items():
-        parts = get_args(kind) if get_origin(kind) is dict else ()
-        if parts and is_dataclass(parts[-1]):
-            found[name] = cast(type, parts[-1])
-    return found
 
 
 def _groups(config_class: type) -> set[str]:

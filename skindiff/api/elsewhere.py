@@ -239,7 +239,7 @@ def _corpus_of(model: Path, run: RunFolder) -> Corpus | None:
             config = parse_config(_OwnCorpus, ["--corpus", str(file)], default=nothing)
         # Its groups have no say here, so nothing is audited again.
         known = replace(config.corpus, audit=False)
-        return read_corpus(known, run, run.path / EXTERNAL / "study-own")
+        return read_corpus(known, run, lambda corpus: None, run.path / EXTERNAL / "study-own")[0]
     except (ConfigError, CorpusError) as error:
         run.note(f"The images that {model.name} was trained on are not at hand: {error}")
         return None
