@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 
 from skindiff.classification.external import ClassTable, ExternalConfig
 from skindiff.classification.rows import ExternalCounts
-from skindiff.corpora.registry import Corpus, patients_unknown
+from skindiff.corpora.registry import Corpus, patients_unknown, refuse_unstated
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.twins import Twins, find_twins
 from skindiff.runs import EXTERNAL, RunFolder
@@ -87,12 +87,13 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
             f"{path}corpus.image_size: {config.corpus.image_size}, and the study's images have {size}; leave "
             "it out, as both are kept at one size"
         )
-    read, table = read_corpus(
-        replace(config.corpus, image_size=size),
-        run,
-        lambda other: ClassTable.of(config, learnt.class_names, other.class_names, path),
-        run.path / EXTERNAL / name,
-    )
+
+    def mapped_classes(other: Corpus) -> ClassTable:
+        refuse_unstated(other)  # as of every corpus that is tested on
+        return ClassTable.of(config, learnt.class_names, other.class_names, path)
+
+    settings = replace(config.corpus, image_size=size)
+    read, table = read_corpus(settings, run, mapped_classes, run.path / EXTERNAL / name)
     meant = [table.theirs[read.class_names[code]] for code in read.dataset["label"]]
     mapped = [row for row, code in enumerate(meant) if code is not None]
     _refuse_few(table, Counter(meant), path)

@@ -102,7 +102,10 @@ def test_settings_lose_places_and_what_nobody_decided() -> None:
 
 
 def test_a_name_of_the_users_lets_nothing_through() -> None:
-    clinic = {"corpus": {"name": "imagefolder", "imagefolder": {"data_dir": "photos"}}, "ours": {"mel": "bad"}}
+    clinic = {
+        "corpus": {"name": "imagefolder", "imagefolder": {"data_dir": "photos"}},
+        "ours": {"mel": "bad"},
+    }
     kept = {"corpus": {"name": "imagefolder", "imagefolder": {}}, "ours": {"mel": "bad"}}
     for name in ("clinic", "classes", "options"):
         assert shared_settings({"external": {name: clinic}}) == {"external": {name: kept}}
