@@ -383,7 +383,11 @@ class Experiment:
             probabilities=probabilities.astype(np.float32).astype(np.float64),
             optimiser_steps=steps,
             record=record,
-            attributes={name: tuple(test[name]) for name in self.study.corpus.attribute.columns},
+            attributes={
+                name: tuple(test[name])
+                for name in self.study.corpus.attribute.columns
+                if name in test.column_names  # another corpus may not record it
+            },
         )
 
 

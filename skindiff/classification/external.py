@@ -144,6 +144,7 @@ class ClassTable:
             skin_types=tuple(cell.skin_types[row] for row in kept),
             labels=labels[kept],
             probabilities=self.collapse(cell.probabilities)[kept],
+            attributes={name: tuple(own[row] for row in kept) for name, own in cell.attributes.items()},
         )
 
 

@@ -66,7 +66,8 @@ SETTINGS = frozenset(
         "generator_images", "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class",
         "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
         "mode", "name", "optimiser", "options", "others", "ours", "phrases", "preset", "protocol",
-        "published_reference",        "recorded", "redraws", "reference", "revision", "scenario", "scheduler", "selected_on", "selection",
+        "published_reference", "recorded", "redraws", "reference", "revision", "scenario", "scheduler",
+        "selected_on", "selection",
         "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
         "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
     }

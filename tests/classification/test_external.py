@@ -47,12 +47,14 @@ def test_what_is_asked_here_is_what_is_asked_there() -> None:
         CellKey("s", "all", None, None, "real", None, "probe:lite0", "grouped", 0, 0), OURS,
         ("a", "b", "c"), ("1", "2", "3"), (None, None, None), np.array([0, 1, 2]),
         np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]]), 0,
+        attributes={"sex": ("f", "m", None)},
     )  # fmt: skip
     found = table(("basalioma", "mole"), classes={"basalioma": "bcc", "mole": "rest"})
     asked = found.asked_here(cell, [0, 1])
     assert asked.labels.tolist() == [1, 1, 0]
     assert asked.probabilities == pytest.approx(np.array([[0.2, 0.8], [0.1, 0.9], [0.6, 0.4]]))
     assert table(("mel", "nv")).asked_here(cell, [0, 1]).image_ids == ("a", "b")
+    assert table(("mel", "nv")).asked_here(cell, [0, 1]).attributes == {"sex": ("f", "m")}
 
 
 @pytest.mark.parametrize(
