@@ -81,7 +81,8 @@ def _changed(config: Any, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         for part in parts:
             if isinstance(home, dict):
                 home = home.get(part)
-                before = type(home)() if is_dataclass(home) else None
+                kind: Any = type(home)
+                before = kind() if is_dataclass(home) else None
             else:
                 home, before = getattr(home, part, None), getattr(before, part, None)
         own = {item.name for item in fields(home)} if is_dataclass(home) else set()
