@@ -23,6 +23,7 @@ from coverage_counts import (
     METRICS,
     Calibration,
     calibrate,
+    covered_elsewhere,
     naive_width,
     plant,
     wilson,
@@ -42,6 +43,17 @@ from skindiff.classification.cells import load_cell
 from skindiff.evaluation.statistics.paired_bootstrap import Resampling, Series
 
 PLANTED, PRIMARY = 0.05, "balanced_accuracy"
+SCORES_ELSEWHERE = ("balanced_accuracy", "auroc", "balanced_brier")
+ELSEWHERE_DESIGNS = (
+    "clinical, 3 splits",
+    "clinical, 5 splits",
+    "phantom, 5 splits",
+    "lesions as in HAM10000",
+    "seeds dominate, 3 splits",
+    "one test set, 5 splits",
+    "one split x 5 trainings",
+)
+"""Designs whose trainings are asked about a second corpus."""
 
 
 def counted(
@@ -132,6 +144,19 @@ def print_naive(arguments: argparse.Namespace) -> None:
         print(f"{design.name:40} {ratio:5.2f}  {by_group:20} {by_image:20}", flush=True)
 
 
+def print_elsewhere(arguments: argparse.Namespace) -> None:
+    """Print how often the interval of the difference to another corpus holds zero, where nothing differs."""
+    print("\nThe same trainings on two corpora of one distribution: the 95% interval holds 0 in percent")
+    designs = [design for design in DESIGNS if design.name in ELSEWHERE_DESIGNS]
+    for design in chosen(designs, arguments):
+        found = covered_elsewhere(
+            design, arguments.studies, SCORES_ELSEWHERE, replicates=arguments.replicates
+        )
+        for metric, (share, width) in found.items():
+            covered = percent(share, arguments.studies)
+            print(f"{design.name:40} {metric:18} {covered:20} {100 * width:5.1f}", flush=True)
+
+
 def print_components(folder: Path) -> None:
     """Print the parts of a run's variance, and those of the designs beside them."""
     cells = [load_cell(path) for path in sorted(folder.glob("stages/cell-*/*.npz"))]
@@ -192,6 +217,7 @@ def main() -> None:
     print_power(arguments)
     print_minimum_effect(arguments)
     print_naive(arguments)
+    print_elsewhere(arguments)
     print(f"\n{(time.process_time() - started) / 60:.1f} minutes of CPU")
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
-from simulated_studies import Design, simulate
+from simulated_studies import Design, simulate, simulate_elsewhere
 
 from skindiff.classification.weighted_scores import weighted_scores
+from skindiff.evaluation.statistics.elsewhere import compared
 from skindiff.evaluation.statistics.summary import summarise
 
 METRICS = ("balanced_accuracy", "f1", "auroc", "sensitivity_at_90_specificity")
@@ -111,6 +112,29 @@ def _count(
         minimum_effect=float(np.median([row["minimum_effect"] for row in last])),
         cautioned=float(np.mean([row["caution"] is not None for row in last])),
     )
+
+
+def covered_elsewhere(
+    design: Design, studies: int, metrics: Sequence[str], *, replicates: int = 200
+) -> dict[str, tuple[float, float]]:
+    """Return how often the interval of the difference between two places holds zero, and its median width.
+
+    Args:
+        design: the kind of study; in both places images are of one distribution.
+        studies: how many are simulated.
+        metrics: scores to count for.
+        replicates: of each study's bootstrap.
+    """
+    held: dict[str, list[tuple[bool, float]]] = {metric: [] for metric in metrics}
+    for study in range(studies):
+        here, there = simulate_elsewhere(replace(design, arms=1), study)
+        for row in compared(here, there, "elsewhere", metrics, replicates, seed=study):
+            low, high = row["change_ci_low"], row["change_ci_high"]
+            held[row["metric"]].append((low <= 0 <= high, high - low))
+    return {
+        metric: (float(np.mean([one for one, _ in found])), float(np.median([width for _, width in found])))
+        for metric, found in held.items()
+    }
 
 
 def true_difference(design: Design, metric: str, studies: int = 200, seed: int = 0) -> float:

@@ -179,6 +179,43 @@ def simulate(design: Design, *key: str | int) -> list[Cell]:
     return cells
 
 
+def simulate_elsewhere(design: Design, *key: str | int) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells of one study on its own test images, and those of the same trainings on other ones.
+
+    Both are of one distribution, so no score truly differs between the places. The other images are as many
+    groups as the study has, and the same for all splits.
+
+    Args:
+        design: the kind of study.
+        key: names the random stream.
+    """
+    cells = simulate(replace(design, groups=2 * design.groups, tested=1.0), *key)
+    rng = numpy_generator("simulated elsewhere", design.name, *key)
+    order = rng.permutation(sorted(set(cells[0].group_ids)))
+    own, other = order[: design.groups], set(order[design.groups :].tolist())
+    tested = {
+        split: set(rng.permutation(own)[: round(design.tested * design.groups)].tolist())
+        for split in range(design.splits)
+    }
+    return (
+        [_of_groups(cell, tested[cell.key.split_seed or 0]) for cell in cells],
+        [_of_groups(cell, other) for cell in cells],
+    )
+
+
+def _of_groups(cell: Cell, groups: set[str]) -> Cell:
+    """Return a cell on the images of some groups alone."""
+    rows = [row for row, group in enumerate(cell.group_ids) if group in groups]
+    return replace(
+        cell,
+        image_ids=tuple(cell.image_ids[row] for row in rows),
+        group_ids=tuple(cell.group_ids[row] for row in rows),
+        skin_types=(None,) * len(rows),
+        labels=cell.labels[rows],
+        probabilities=cell.probabilities[rows],
+    )
+
+
 def _names(group: NDArray[np.int64]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     images = tuple(f"image-{row:04d}" for row in range(len(group)))
     return images, tuple(f"group-{row:04d}" for row in group)

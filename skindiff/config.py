@@ -18,7 +18,15 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.idle_settings import note_given
 from skindiff.plugins import load_plugins, refuse_missing_plugins
 from skindiff.renamed import refuse_old_names
-from skindiff.wrong_settings import in_one, judge, judge_all, refuse, setting_types, wrong_settings
+from skindiff.wrong_settings import (
+    in_one,
+    judge,
+    judge_all,
+    named_part,
+    refuse,
+    setting_types,
+    wrong_settings,
+)
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -48,6 +56,8 @@ _MOST_OF = {
 _LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
 """Characters of a setting (of a path, as the system has it), and of a word on the command line."""
 _LONGEST_MESSAGE = 500
+_OF_CLASSES = ("class_path", "init_args")
+"""What the parser would import a class by, where a part of the settings is meant."""
 
 
 def parse_config(
@@ -228,17 +238,36 @@ def _settings_of(file: str, setting: str = "config") -> dict[str, Any]:
     return content or {}
 
 
-def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "") -> None:
-    """Refuse a file in the place of a part of the settings: the parser would open it, whatever it is."""
-    groups = _groups(config_class)
+def _refuse_files(content: Mapping[str, Any], config_class: type, prefix: str = "", inside: str = "") -> None:
+    """Refuse a file, or a class, in the place of a part of the settings: the parser would open the one and
+    import the other, whatever it is.
+
+    Args:
+        content: of a settings file, or a part of it.
+        config_class: of all settings.
+        prefix: of the part.
+        inside: what goes before it all in messages.
+    """
+    groups, kinds = _groups(config_class), setting_types(config_class)
     for name, value in content.items():
         full = f"{prefix}{name}"
+        if name in _OF_CLASSES:
+            raise ConfigError(
+                f"{inside}{full}: a settings file imports no code; write the settings themselves"
+            )
         if full in groups and isinstance(value, str):
             raise ConfigError(
-                f"{full}: a settings file names no other file; write what is in it, or give --{full} FILE"
+                f"{inside}{full}: a settings file names no other file; write what is in it, or give "
+                f"--{inside}{full} FILE"
             )
-        if isinstance(value, Mapping):
-            _refuse_files(value, config_class, f"{full}.")
+        named = named_part(kinds.get(full))
+        if named and isinstance(value, Mapping):
+            for key, part in value.items():
+                if not isinstance(part, Mapping):
+                    raise ConfigError(f"{inside}{full}.{key}: it holds settings by name; write them below it")
+                _refuse_files(part, named, "", f"{inside}{full}.{key}.")
+        elif isinstance(value, Mapping):
+            _refuse_files(value, config_class, f"{full}.", inside)
 
 
 def _groups(config_class: type) -> set[str]:
@@ -253,15 +282,18 @@ def _refuse_strange(config: Any, path: str = "") -> None:
         value, name = getattr(config, item.name), f"{path}{item.name}"
         if value is None and item.type is not Any and type(None) not in get_args(item.type):
             refuse(f"{name}: null is no value of it; give one, or leave the setting out")
-        if is_dataclass(value):
-            _refuse_strange(value, f"{name}.")
-        else:
-            _refuse_strange_value(value, name)
+        _refuse_strange_value(value, name)
 
 
 def _refuse_strange_value(value: Any, name: str) -> None:
-    if isinstance(value, (list, tuple, dict)):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+    if is_dataclass(value):
+        _refuse_strange(value, f"{name}.")
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_strange_value(key, name)
+            _refuse_strange_value(part, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for part in value:
             _refuse_strange_value(part, name)
     elif isinstance(value, str) and ("\0" in value or len(value) > _LONGEST_TEXT):
         refuse(f"{name}: {len(value):,} characters, or a NUL among them; give a shorter text")

@@ -45,10 +45,19 @@ def without_effect(config: Any, idle: Mapping[str, str] | None = None) -> list[s
 def _idle(config: Any, prefix: str = "") -> dict[str, str]:
     own: Mapping[str, str] = config.idle() if hasattr(type(config), "idle") else {}
     found = {f"{prefix}{name}": reason for name, reason in own.items()}
-    for item in fields(config):
-        if is_dataclass(part := getattr(config, item.name)):
-            found |= _idle(part, f"{prefix}{item.name}.")
+    for name, part in _parts(config):
+        found |= _idle(part, f"{prefix}{name}.")
     return found
+
+
+def _parts(config: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the configs in a config, also those that a setting holds by names of the user's."""
+    for item in fields(config):
+        value = getattr(config, item.name)
+        named = {item.name: value}
+        if isinstance(value, dict):
+            named = {f"{item.name}.{key}": part for key, part in value.items()}
+        yield from ((name, part) for name, part in named.items() if is_dataclass(part))
 
 
 def _wholes(name: str) -> list[str]:
@@ -70,7 +79,12 @@ def _changed(config: Any, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
         *parts, last = name.split(".")
         home, before = config, usual
         for part in parts:
-            home, before = getattr(home, part, None), getattr(before, part, None)
+            if isinstance(home, dict):
+                home = home.get(part)
+                kind: Any = type(home)
+                before = kind() if is_dataclass(home) else None
+            else:
+                home, before = getattr(home, part, None), getattr(before, part, None)
         own = {item.name for item in fields(home)} if is_dataclass(home) else set()
         value = getattr(home, last) if last in own else None
         if last in own and not is_dataclass(value) and value != getattr(before, last, _NOTHING):

@@ -25,6 +25,8 @@ from skindiff.run_lock import LOCK_FILE, RunLock
 logger = get_logger(__name__)
 VERSION_FILE = "version.txt"
 _CACHE = "cache"
+EXTERNAL = "external"
+"""Folder of what was read of other corpora, by the name of the set."""
 _BEFORE_VERSIONS = "0.1.0"
 """It wrote no version into its run folders."""
 _LISTS = ("audit.csv", "missing.txt", "quarantined.csv", PLUGINS_FILE)
@@ -36,6 +38,7 @@ _OURS = (
     "report.md",
     "report.html",
     "logs",
+    EXTERNAL,
     *_LISTS,
     MANIFEST,
     VERSION_FILE,

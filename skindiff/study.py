@@ -6,6 +6,7 @@ Here are the settings that every recipe and every command on a corpus begins wit
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from accelerate import Accelerator
@@ -124,7 +125,9 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
     return run
 
 
-def read_corpus(config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Parts]) -> tuple[Corpus, Parts]:
+def read_corpus(
+    config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Parts], folder: Path | None = None
+) -> tuple[Corpus, Parts]:
     """Read, audit, cache and cut a corpus, the main process first, and say how many images there are of what.
 
     Where an audit looks at every image the table is cut before it, so that what the table alone decides,
@@ -134,13 +137,14 @@ def read_corpus(config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Pa
         config: which corpus.
         run: in whose folder it is prepared.
         cut: returns its parts; may be called twice.
+        folder: for the lists of what is missing or unfit; that of the run when left out.
 
     Raises:
         ConfigError, CorpusError, SplitError: a setting cannot be used, or the corpus cannot be read or cut.
     """
     with run.withdrawn_on_error():
         with run.accelerator.main_process_first():
-            corpus = prepare_corpus(config, run.path, cut)
+            corpus = prepare_corpus(config, folder or run.path, cut)
         parts = cut(corpus)
     counts = corpus.counts()
     left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]

@@ -131,12 +131,29 @@ def _in_content(content: Mapping[str, Any], known: Mapping[str, Any], part: str 
         name = f"{part}.{key}" if part else str(key)
         if name not in known:
             yield no_such_setting(name, known)
+        elif isinstance(value, Mapping) and (named := named_part(known[name])):
+            yield from _in_named(value, named, name)
         elif _has_settings(name, known) and is_dataclass(value):
             continue
         elif _has_settings(name, known) and isinstance(value, Mapping):
             yield from _in_content(value, known, name)
         elif not _fits(known[name], value):
             yield _not_of_type(name, value, known[name])
+
+
+def _in_named(content: Mapping[str, Any], kind: type, name: str) -> Iterator[str]:
+    """Yield what is wrong with parts of the settings that have names of the user's."""
+    for own, part in content.items():
+        if isinstance(part, Mapping):
+            yield from (f"{name}.{own}.{said}" for said in _in_content(part, setting_types(kind)))
+        elif not is_dataclass(part):
+            yield _not_of_type(f"{name}.{own}", part, kind)
+
+
+def named_part(kind: Any) -> type | None:
+    """Return the class of the parts that a setting of a type holds by names of the user's; None without."""
+    part = get_args(kind)[-1] if get_origin(kind) is dict else None
+    return part if isinstance(part, type) and is_dataclass(part) else None
 
 
 def _typed(name: str, text: str, known: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +167,8 @@ def _typed(name: str, text: str, known: Mapping[str, Any]) -> Iterator[str]:
         except Malformed:
             content = None
         if isinstance(content, Mapping):
-            yield from _in_content(content, known, name)
+            whole = named_part(known[name]) is not None
+            yield from _in_content({name: content} if whole else content, known, "" if whole else name)
     elif not _fits(known[name], text, typed=True):
         yield _not_of_type(name, text, known[name])
 

@@ -1,11 +1,14 @@
 """Settings files that a stranger made, and settings that cannot be meant."""
 
+import json
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from skindiff.commands.evaluate import EvaluateCommand
 from skindiff.commands.train_adapter import TrainLoRA
 from skindiff.config import parse_config, with_changes
 from skindiff.errors import ConfigError
@@ -72,6 +75,41 @@ def test_a_settings_file_names_no_other(default: Path, tmp_path: Path) -> None:
     assert "names no other file" in _refused(default, "--config", str(tmp_path / "theirs.yaml"))
     (tmp_path / "corpus.yaml").write_text(f"phantom: {tmp_path / 'theirs.yaml'}\n")
     assert "names no other file" in _refused(default, "--corpus", str(tmp_path / "corpus.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ({"external": {"clinic": {"corpus": "FILE"}}}, r"external\.clinic\.corpus: a settings file names no"),
+        ({"external": {"clinic": {"corpus": {"phantom": "FILE"}}}}, r"clinic\.corpus\.phantom: a settings"),
+        ({"external": {"clinic": "FILE"}}, r"external\.clinic: it holds settings by name"),
+        ({"external": {"clinic": "strangers_module.Class"}}, r"external\.clinic: it holds settings by name"),
+        ({"external": {"clinic": {"class_path": "strangers_module.Class"}}}, "imports no code"),
+        ({"external": {"clinic": {"corpus": {"class_path": "strangers_module.Class"}}}}, "imports no code"),
+        ({"primary": {"class_path": "strangers_module.Class", "init_args": {}}}, "imports no code"),
+    ],
+)
+def test_a_part_by_a_name_of_the_users_names_no_file_and_no_class(
+    theirs: dict[str, object], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers_module.py").write_text("raise SystemError('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "other.yaml").write_text("name: phantom\n")
+    (tmp_path / "default.yaml").write_text("{}\n")
+    text = json.dumps({"experiment": {"arms": ["real"], **theirs}})
+    (tmp_path / "theirs.yaml").write_text(text.replace("FILE", str(tmp_path / "other.yaml")))
+    with pytest.raises(ConfigError, match=says):
+        parse_config(
+            EvaluateCommand, ["--config", str(tmp_path / "theirs.yaml")], default=tmp_path / "default.yaml"
+        )
+    assert "strangers_module" not in sys.modules
+
+
+def test_numbers_in_a_part_by_a_name_of_the_users_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "default.yaml").write_text("experiment: {arms: [real]}\n")
+    word = json.dumps({"clinic": {"corpus": {"image_size": 10**9}, "classes": {"a": "b"}}})
+    with pytest.raises(ConfigError, match=r"external\.clinic\.corpus\.image_size: 1e\+09 is beyond"):
+        parse_config(EvaluateCommand, ["--experiment.external", word], default=tmp_path / "default.yaml")
 
 
 @pytest.mark.parametrize(

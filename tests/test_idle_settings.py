@@ -47,6 +47,14 @@ def _said(kind: type, default: str, *words: str) -> list[str]:
             "prompt",
         ),
         (SampleCommand, "sample", "--images 3 --synthesis.images_per_source 2", "images says how many"),
+        (
+            EvaluateCommand,
+            "evaluate",
+            "--synthetic x --experiment.external.clinic.corpus.ham10000.data_dir y",
+            "corpus.name is phantom",
+        ),
+        (EvaluateCommand, "evaluate", "--synthetic x --mapping.others rest", "no model is given"),
+        (EvaluateCommand, "evaluate", "--model x --split.seed 4", "nothing is trained"),
         (EvaluateCommand, "evaluate", "--synthetic x --corpus.ham10000.data_dir y", "corpus.name is phantom"),
         (
             TrainClassifier,

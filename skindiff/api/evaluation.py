@@ -19,6 +19,7 @@ from skindiff.classification.arm_names import parse_arm, refuse_tone_arms
 from skindiff.classification.cells import is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.external_sets import Learnt, open_external
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells
 from skindiff.config import validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig
@@ -139,7 +140,9 @@ def evaluate(
         recorded: cells that count as done, so that nothing is trained or generated for them.
         settings: of :class:`~skindiff.classification.experiment_config.ExperimentConfig`, such as
             ``architectures`` (``["probe:lite0"]``, linear probes; ``["resnet18"]`` fine-tunes),
-            ``train_seeds`` (``[0]``) and ``bootstrap_replicates`` (2,000), and ``copying``, ``fidelity`` and
+            ``train_seeds`` (``[0]``), ``bootstrap_replicates`` (2,000) and ``external`` (other corpora to
+            test on: by name, a mapping of :class:`~skindiff.classification.external.ExternalConfig`, whose
+            ``corpus`` may be one of :func:`skindiff.load_corpus`), and ``copying``, ``fidelity`` and
             ``include_images`` of the report.
 
     Returns:
@@ -158,8 +161,18 @@ def evaluate(
         raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
+        with run.withdrawn_on_error():
+            known = Learnt.of(corpus)
+            external = open_external(run, known, config.experiment.external, "experiment.external")
         question = Question(
-            config.experiment, config, about.scenario, seeds is None, allow_taught, recorded, published
+            config.experiment,
+            config,
+            about.scenario,
+            seeds is None,
+            allow_taught,
+            recorded,
+            published,
+            external,
         )
         results, found = gathered(run, corpus, cuts, seeds, sets, question)
         notes = [*_on_test(config.experiment), *found, *about.notes]
@@ -197,12 +210,32 @@ def _config(
         tuned = not all(map(is_probe, settings.get("architectures", ExperimentConfig().architectures)))
         usual = ClassifierConfig(image_size=corpus.image_size) if tuned else ClassifierConfig()
         classifier = configured(usual, classifier or {})
+    if "external" in settings:
+        settings = {**settings, "external": _by_settings(settings["external"])}
     experiment = configured(ExperimentConfig(arms=list(arms)), {"classifier": classifier, **settings})
     config = configured(EvaluationConfig(corpus=corpus.config or CorpusConfig()), measured)
     config.experiment = experiment
     validate_parts(config)
     refuse_tone_arms(experiment.arms, corpus.attribute, "arms")
     return config
+
+
+def _by_settings(external: Mapping[str, Any]) -> dict[str, Any]:
+    """Return other corpora by their settings, where they are in hand."""
+    found = {}
+    for name, one in external.items():
+        known = one if isinstance(one, Mapping) else vars(one)
+        corpus = known.get("corpus")
+        if isinstance(corpus, Corpus):
+            if corpus.config is None:
+                raise ConfigError(
+                    f"external.{name}.corpus: it is not of load_corpus; give its settings instead"
+                )
+            known = {**known, "corpus": corpus.config}
+        found[name] = {
+            key: asdict(part) if isinstance(part, CorpusConfig) else part for key, part in known.items()
+        }
+    return found
 
 
 def find_copies(

@@ -8,6 +8,7 @@ from skindiff.api.published_protocol import PublishedProtocol, fair_experiments,
 from skindiff.api.synthetic_input import Judged, OfSplit, notes_on
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.external_sets import ExternalSet
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
@@ -31,6 +32,7 @@ class Question:
         allow_taught: see :func:`skindiff.evaluate`.
         recorded: cells that count as done.
         published: the paper's protocol.
+        external: other corpora that are tested on.
     """
 
     experiment: ExperimentConfig
@@ -40,12 +42,13 @@ class Question:
     allow_taught: bool
     recorded: RecordedCells
     published: PublishedProtocol | None
+    external: Sequence[ExternalSet] = ()
 
     def asked_of(self, study: Study) -> Experiment:
         """Return the experiment on a split."""
         config = self.experiment if self.own_seeds else replace(self.experiment, train_seeds=[study.seed])
         scenario = self.scenario or study.split.protocol
-        return Experiment(study, config, scenario=scenario, recorded=self.recorded)
+        return Experiment(study, config, scenario=scenario, recorded=self.recorded, external=self.external)
 
 
 def gathered(
@@ -78,6 +81,11 @@ def gathered(
     missing = _train(results, run, corpus, splits, seeds, ready, question)
     notes = [*notes_on([one for _, found in ready for one in found if isinstance(one, Judged)])]
     notes += _on_recorded(results, [one for _, found in ready for one in found], missing)
+    if question.external and question.recorded.alone:
+        notes.append(
+            "No other corpus was tested on, as recorded: only trains nothing; set it to take, and "
+            "what is asked of other corpora is trained again."
+        )
     if question.published is not None:
         results.ladder = published_ladder(
             question.published, ready, question.recorded,

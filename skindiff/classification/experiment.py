@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, sa
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.external_sets import ExternalSet
+from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
 from skindiff.classification.jobs import Job, inputs_of, jobs_of
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.mixing import Mixing, partners_of
-from skindiff.classification.probe import ProbeConfig
+from skindiff.classification.networks import WEIGHTS_FILE, SkinClassifier, load_classifier
+from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe, save_probe
 from skindiff.classification.probing import predict_probe, train_probe
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells, record_of
 from skindiff.classification.rows import BestEpoch, BestEpochRow, SplitRow
@@ -37,6 +39,8 @@ from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.single_process import SingleProcess, Worker
 
+_PREDICTIONS = "predictions.npz"
+"""In the stage of a training and another corpus."""
 Predicted = Callable[[Dataset], np.ndarray]
 """A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
 
@@ -49,6 +53,21 @@ class _Taught:
     use: SyntheticUse
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A training with its stage, None where its cells are recorded, and those of its tests elsewhere."""
+
+    job: Job
+    stage: Stage | None
+    elsewhere: Sequence[tuple[ExternalSet, Stage]]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything of it is still to be done."""
+        own = [] if self.stage is None else [self.stage]
+        return not all(stage.done for stage in (*own, *(stage for _, stage in self.elsewhere)))
+
+
 class Experiment:
     """The cells of one split.
 
@@ -59,12 +78,16 @@ class Experiment:
         recorded: cells that count as done; where it says so, nothing else is trained.
         equal_steps: all arms take as many steps as that of the real and all synthetic images, where passes
             over the images are counted; arms of real images alone are then trained for each data set.
+        external: other corpora that every classifier is tested on once it is trained. What decides a training
+            does not know of them, so one that is done is asked again where its weights were kept.
 
     Attributes:
         logs: training logs of the first training seed, by architecture and arm; of networks, not of probes.
         best_epochs: where ``test_curve`` is set, a row for each cell: its key, and the test scores of its
             best epoch (see :func:`skindiff.classification.best_epoch.best_epoch`).
         taken: keys of the cells that were recorded.
+        asked: by other corpus, the stages that asked a classifier about it, and whether it was trained again
+            for this, as its weights were not kept.
         not_run: trainings that were not, where nothing is trained.
     """
 
@@ -76,12 +99,15 @@ class Experiment:
         scenario: str,
         recorded: RecordedCells = NOTHING,
         equal_steps: bool = False,
+        external: Sequence[ExternalSet] = (),
     ) -> None:
         self.study, self.config, self.scenario, self.equal_steps = study, config, scenario, equal_steps
+        self.external = external
         self.validation = ImageTable.from_dataset(study.validation) if study.validation else None
         self.logs: dict[str, list[dict[str, float]]] = {}
         self.best_epochs: list[BestEpochRow] = []
         self.recorded, self.taken, self.not_run = recorded, set[CellKey](), list[str]()
+        self.asked: dict[str, dict[str, bool]] = {}
 
     def described_split(self) -> SplitRow:
         """Return the row of the report's ``splits``."""
@@ -107,33 +133,48 @@ class Experiment:
             refuse_leaks(self.study.corpus.dataset, self.study.split, synthetic.dataset)
         every = self._jobs(synthetic)
         known = [self._recorded(job) for job in every]
-        jobs = [job for job, cells in zip(every, known, strict=True) if cells is None]
         if self.recorded.alone:
-            self.not_run += [job.curve for job in jobs if job.curve not in self.not_run]
-            jobs = []
-        stages = [self._stage(job) for job in jobs]
-        waiting = [(job, stage) for job, stage in zip(jobs, stages, strict=True) if not stage.done]
+            lacking = [job.curve for job, cells in zip(every, known, strict=True) if cells is None]
+            self.not_run += [curve for curve in lacking if curve not in self.not_run]
+            return [cell for cells in known for cell in cells or ()]
+        work = [
+            _Work(job, None if cells else self._stage(job), self._elsewhere(job))
+            for job, cells in zip(every, known, strict=True)
+        ]
+        waiting = [one for one in work if one.waiting]
         # Every process must have looked before the first stage is finished, or they would count differently.
         self.study.accelerator.wait_for_everyone()
         worker: Worker = self.study.accelerator
         if self.config.one_process_each and self.study.accelerator.num_processes > 1:
             worker = SingleProcess(self.study.accelerator)
             waiting = waiting[self.study.accelerator.process_index :: self.study.accelerator.num_processes]
-        for job, stage in waiting:
-            began = replace(stage, accelerator=worker, started=time.perf_counter())
-            self._train(worker, job, began)
+        for one in waiting:
+            self._do(worker, one)
         self.study.accelerator.wait_for_everyone()
-        trained = {id(job): self._found(job, stage) for job, stage in zip(jobs, stages, strict=True)}
         return [
             cell
-            for job, cells in zip(every, known, strict=True)
-            for cell in (trained.get(id(job), []) if cells is None else cells)
+            for one, cells in zip(work, known, strict=True)
+            for cell in (cells if one.stage is None else self._found(one.job, one.stage)) or ()
         ]
+
+    def elsewhere(self, synthetic: Synthetic | Unmade | None = None) -> list[Cell]:
+        """Return the predictions on other corpora of what :meth:`cells` has trained; ``test_group`` names
+        the set. There are none where nothing is trained."""
+        if self.recorded.alone:
+            return []
+        found = []
+        for job in self._jobs(synthetic):
+            for one, stage in self._elsewhere(job):
+                key = job.key(self.study, self.scenario, one.name)
+                found.append(replace(load_cell(stage.folder / _PREDICTIONS), key=key))
+                trained = any((stage.folder / name).is_file() for name in (PROBE_FILE, LOG_FILE))
+                self.asked.setdefault(one.name, {})[stage.folder.name] = trained
+        return found
 
     def holds(self, synthetic: Unmade) -> bool:
         """Return whether everything that these images are needed for is recorded."""
         needy = [job for job in self._jobs(synthetic) if job.synthetic or job.beside]
-        return all(self._lookup(job) is not None for job in needy)
+        return not self.external and all(self._lookup(job) is not None for job in needy)
 
     def _lookup(self, job: Job) -> list[tuple[Cell, BestEpoch | None]] | None:
         return self.recorded.find(self.study, record_of(self.study, self.config, job))
@@ -163,7 +204,9 @@ class Experiment:
         ]
         steps = parts if alone else [self.config]
         for part in progress(steps, desc="classifiers", unit="classifier", disable=not first):
-            Experiment(self.study, part, scenario=self.scenario, recorded=self.recorded).cells(synthetic)
+            Experiment(
+                self.study, part, scenario=self.scenario, recorded=self.recorded, external=self.external
+            ).cells(synthetic)
 
     def _jobs(self, synthetic: Synthetic | Unmade | None) -> list[Job]:
         return jobs_of(self.study, self.config, synthetic, equal_steps=self.equal_steps)
@@ -175,23 +218,77 @@ class Experiment:
             **inputs_of(self.study, self.config, job),
         )
 
-    def _train(self, worker: Worker, job: Job, stage: Stage) -> None:
+    def _elsewhere(self, job: Job) -> list[tuple[ExternalSet, Stage]]:
+        """Return the stage of every other corpus that a training is tested on."""
+        inputs = inputs_of(self.study, self.config, job) if self.external else {}
+        return [
+            (
+                one,
+                self.study.stage(
+                    re.sub(r"[^\w.-]", "-", f"external-{one.name}-{job.arm.name}-{job.architecture}"),
+                    says=f"{job.curve}, seed {job.train_seed}, asked about {one.name}",
+                    **inputs,
+                    external=one.fingerprint,
+                ),
+            )
+            for one in self.external
+        ]
+
+    def _do(self, worker: Worker, work: _Work) -> None:
+        """Train what is not trained, and ask it about other corpora."""
+        job, own, record = work.job, work.stage, record_of(self.study, self.config, work.job)
+        asked: tuple[int, Predicted] | None = None
+        if own is not None and not own.done:
+            stage = _begun(own, worker)
+            steps, predicted = asked = self._fit(worker, job, stage.folder)
+            for group, test in self.study.tests.items():
+                key = job.key(self.study, self.scenario, group)
+                cell = self._score(key, predicted(test), test, steps, record)
+                if worker.is_main_process:
+                    save_cell(cell, stage.folder / f"{group}.npz")
+            stage.finish()
+        for one, waiting in work.elsewhere:
+            if waiting.done:
+                continue
+            stage = _begun(waiting, worker)
+            asked = asked or self._kept(worker, job, own) or self._fit(worker, job, stage.folder)
+            steps, predicted = asked
+            key = job.key(self.study, self.scenario, one.name)
+            cell = self._score(key, one.table.collapse(predicted(one.images)), one.images, steps, "")
+            if worker.is_main_process:
+                save_cell(cell, stage.folder / _PREDICTIONS)
+            stage.finish()
+
+    def _fit(self, worker: Worker, job: Job, folder: Path) -> tuple[int, Predicted]:
+        """Train a classifier in a folder, and return the number of its steps with how it is asked."""
         taught = self._rows(job)
         if isinstance(job.config, ProbeConfig):
-            steps, predicted = 0, self._fit_probe(job, job.config, taught)
-        else:
-            steps, predicted = self._fine_tune(worker, job, job.config, taught, stage.folder)
-        for group, test in self.study.tests.items():
-            key = job.key(self.study, self.scenario, group)
-            cell = self._score(key, predicted(test), test, steps, record_of(self.study, self.config, job))
-            if worker.is_main_process:
-                save_cell(cell, stage.folder / f"{group}.npz")
-        stage.finish()
+            return 0, self._fit_probe(worker, job, job.config, taught, folder)
+        return self._fine_tune(worker, job, job.config, taught, folder)
 
-    def _fit_probe(self, job: Job, config: ProbeConfig, taught: _Taught) -> Predicted:
+    def _kept(self, worker: Worker, job: Job, stage: Stage | None) -> tuple[int, Predicted] | None:
+        """Return a trained classifier as :meth:`_fit` does; None where its weights were not kept."""
+        if stage is None:
+            return None
+        if isinstance(job.config, ProbeConfig):
+            if not (stage.folder / PROBE_FILE).is_file():
+                return None
+            known = (self.study, job.architecture, job.config)
+            return 0, partial(predict_probe, *known, load_probe(stage.folder))
+        folders = [_training_folder(stage.folder, turn) for turn in range(self.config.trainings)]
+        if not all((folder / WEIGHTS_FILE).is_file() for folder in folders):
+            return None
+        models = [load_classifier(folder) for folder in folders]
+        return int(_log(stage.folder)[-1]["step"]), partial(_mean_prediction, worker, models)
+
+    def _fit_probe(
+        self, worker: Worker, job: Job, config: ProbeConfig, taught: _Taught, folder: Path
+    ) -> Predicted:
         known = (self.study, job.architecture, config)
         real = 0 if job.arm.rows == "syn" else len(self.study.train)
         probe = train_probe(*known, taught.rows, job.train_seed, real=real, use=taught.use)
+        if worker.is_main_process:
+            save_probe(probe, folder)
         return partial(predict_probe, *known, probe)
 
     def _fine_tune(
@@ -207,7 +304,7 @@ class Experiment:
         watched = self.study.tests if self.config.test_curve else {}
         models = []
         for turn in range(self.config.trainings):
-            own = folder if turn == 0 else folder / f"training-{turn}"
+            own = _training_folder(folder, turn)
             seed = job.train_seed if turn == 0 else derive_seed("training", job.train_seed, turn) % 2**31
             model = train_classifier(
                 worker, config, table, self._selection(config), names, own, seed,
@@ -215,12 +312,7 @@ class Experiment:
                 job.pass_rows,
             )  # fmt: skip
             models.append(model)
-
-        def predicted(test: Dataset) -> np.ndarray:
-            found: np.ndarray = np.mean([predict(worker, model, test) for model in models], axis=0)
-            return found
-
-        return int(_log(folder)[-1]["step"]), predicted
+        return int(_log(folder)[-1]["step"]), partial(_mean_prediction, worker, models)
 
     def _found(self, job: Job, stage: Stage) -> list[Cell]:
         log = [] if is_probe(job.architecture) else _log(stage.folder)
@@ -291,10 +383,27 @@ class Experiment:
             probabilities=probabilities.astype(np.float32).astype(np.float64),
             optimiser_steps=steps,
             record=record,
-            attributes={name: tuple(test[name]) for name in self.study.corpus.attribute.columns},
+            attributes={
+                name: tuple(test[name])
+                for name in self.study.corpus.attribute.columns
+                if name in test.column_names  # another corpus may not record it
+            },
         )
 
 
+def _begun(stage: Stage, worker: Worker) -> Stage:
+    return replace(stage, accelerator=worker, started=time.perf_counter())
+
+
+def _training_folder(folder: Path, turn: int) -> Path:
+    return folder if turn == 0 else folder / f"training-{turn}"
+
+
+def _mean_prediction(worker: Worker, models: Sequence[SkinClassifier], test: Dataset) -> np.ndarray:
+    found: np.ndarray = np.mean([predict(worker, model, test) for model in models], axis=0)
+    return found
+
+
 def _log(folder: Path) -> list[dict[str, float]]:
-    log: list[dict[str, float]] = json.loads((folder / "training_log.json").read_text(encoding="utf-8"))
+    log: list[dict[str, float]] = json.loads((folder / LOG_FILE).read_text(encoding="utf-8"))
     return log

@@ -7,6 +7,7 @@ from skindiff.classification.arm_names import ARM_NAMES, ARMS, is_arm, parse_arm
 from skindiff.classification.cells import PREFIX, is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.contrasts import PrimaryContrast
+from skindiff.classification.external import ExternalConfig, validate_external
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig
@@ -77,6 +78,9 @@ class ExperimentConfig:
     selected_on: Literal["validation", "test"] = "validation"
     """Where the weights of networks are chosen by classifier.selection. test is the first test set, as in
     some papers, so that its scores are too good: for repeating them."""
+    external: dict[str, ExternalConfig] = field(default_factory=dict)
+    """Other corpora that every classifier is tested on too, by a name for the report. Nothing is chosen by
+    them; the primary contrast is asked of the first one again."""
     bootstrap_replicates: int = 2000
     """Replicates of the bootstrap over groups and seeds."""
     one_process_each: bool = True
@@ -110,6 +114,7 @@ class ExperimentConfig:
         if self.bootstrap_replicates < 100:
             refuse(f"{path}bootstrap_replicates: {self.bootstrap_replicates} is too few; use 100 or more")
         self.filters.validate(f"{path}filters.")
+        validate_external(self.external, f"{path}external")
         if self.primary is not None:
             self.primary.validate(f"{path}primary.")
             self.primary.check_arms(self.arms, f"{path}primary.")

@@ -11,23 +11,31 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 from scipy import special
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from skindiff.classification.cells import backbone_name
-from skindiff.errors import TrainingError
+from skindiff.errors import RunFolderError, TrainingError
+from skindiff.files import replacing
+from skindiff.foreign import Malformed
 from skindiff.measures.backbones import check_backbone
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment
+from skindiff.weights import read_tensors
 from skindiff.wrong_settings import refuse
 
 FloatArray = NDArray[np.float64]
+PROBE_FILE = "probe.safetensors"
+_NEVER = -1e300
+"""A bias beside which no probability is left."""
 _LEAST = 1e-6
 """Probability below which a left-out image's class is not held against a strength any further."""
 
@@ -94,6 +102,27 @@ class Probe:
         """Return class probabilities ``(n, classes)`` of ``(n, features)``."""
         found: FloatArray = special.softmax(features.astype(np.float64) @ self.weight.T + self.bias, axis=1)
         return found
+
+
+def save_probe(probe: Probe, folder: Path) -> None:
+    """Write the weights of a probe to ``probe.safetensors``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / PROBE_FILE) as partial:
+        # A class without training images has -inf, which no file of weights may hold.
+        save_file({"weight": probe.weight, "bias": np.maximum(probe.bias, _NEVER)}, partial)
+
+
+def load_probe(folder: Path) -> Probe:
+    """Read back the weights that :func:`save_probe` wrote, without what led to the choice of strength.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    try:
+        found = {name: tensor.numpy() for name, tensor in read_tensors(folder / PROBE_FILE).items()}
+        return Probe(found["weight"], found["bias"], math.nan, {})
+    except (Malformed, KeyError) as error:
+        raise RunFolderError(f"{folder.name}: {PROBE_FILE} is no probe; delete it and run again") from error
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from typing import NotRequired, TypedDict
 
+from skindiff.corpora.rows import CorpusCounts
+
 METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -16,6 +18,17 @@ METRICS = {
 
 JUDGED = tuple(name for name in METRICS if name != "calibration_error")
 """Those of which more is better, and about which a contrast may be; the others are described."""
+
+
+BALANCED_BRIER = "balanced_brier"
+ELSEWHERE = {
+    **{name: METRICS[name] for name in ("balanced_accuracy", "auroc", "sensitivity_at_90_specificity")},
+    "calibration_error": METRICS["calibration_error"],
+    BALANCED_BRIER: "balanced Brier score",
+}
+"""The scores on other corpora, where other shares of the classes are common, as tables name them. The Brier
+score is the mean over classes of half the squared distance between probabilities and truth, so that every
+class weighs alike: less is better, and 0.25 is what equal odds have where there are two."""
 
 
 class SeriesColumns(TypedDict):
@@ -87,3 +100,35 @@ class SplitRow(TypedDict):
     dropped: dict[str, int]
     groups_crossing: int
     copies_crossing: NotRequired[int]
+
+
+class ReadCorpus(CorpusCounts):
+    """What was read of a corpus, and its name."""
+
+    name: str
+
+
+class ExternalCounts(TypedDict):
+    """What is tested of another corpus; see :mod:`skindiff.classification.external_sets`.
+
+    ``classes`` says what each of its classes is here (None where its images are left out, whose numbers are
+    in ``unmapped``) and ``ours`` what each class of the study counts as; ``tested`` has the images of each
+    scored class; ``twins`` are images that the study has too (None where they could not be
+    searched for), and ``planted_found`` the share of planted
+    copies that such a search finds, by kind; ``trained_again`` are classifiers whose weights were not kept,
+    and ``asked_before`` those of other settings that this run has asked about it.
+    """
+
+    name: str
+    corpus: ReadCorpus
+    classes: dict[str, str | None]
+    ours: dict[str, str]
+    tested: dict[str, int]
+    images: int
+    groups: int
+    unmapped: dict[str, int]
+    twins: int | None
+    twins_from: float
+    planted_found: dict[str, float]
+    trained_again: int
+    asked_before: int

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.metrics import BINS, SPECIFICITY, confidence_bins
-from skindiff.classification.rows import METRICS
+from skindiff.classification.rows import BALANCED_BRIER, METRICS
 
 FloatArray = NDArray[np.float64]
 OfClass = Callable[[NDArray[np.bool_], FloatArray, FloatArray], FloatArray]
@@ -87,7 +87,8 @@ def weighted_scores(
     weights: FloatArray,
     metrics: Sequence[str] = tuple(METRICS),
 ) -> dict[str, FloatArray]:
-    """Return scores of :data:`~skindiff.classification.rows.METRICS` in every replicate.
+    """Return scores of :data:`~skindiff.classification.rows.METRICS`, and the balanced Brier score of
+    :data:`~skindiff.classification.rows.ELSEWHERE` where it is asked for, in every replicate.
 
     Args:
         labels: class codes, shape ``(n,)``.
@@ -118,6 +119,9 @@ def weighted_scores(
         found["accuracy"] = np.asarray(hits.sum(1) / total)
     if "calibration_error" in metrics:
         found["calibration_error"] = _calibration_error(labels, probabilities, weights)
+    if BALANCED_BRIER in metrics:
+        apart = (((probabilities - is_class) ** 2).sum(1) / 2)[:, None]
+        found[BALANCED_BRIER] = _mean_of_present(_ratio(weights @ (is_class * apart), weight), present)
     of_class: dict[str, OfClass] = {
         "auroc": weighted_auroc,
         "sensitivity_at_90_specificity": partial(weighted_sensitivity, specificity=SPECIFICITY),

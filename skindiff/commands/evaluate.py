@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import ClassVar
 
+from skindiff.api.elsewhere import ask_elsewhere
 from skindiff.api.evaluation import evaluate
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.external import ExternalConfig, MappedClasses
 from skindiff.commands import report as report_command
 from skindiff.commands.launching import launched
 from skindiff.commands.settings import parse_command
@@ -15,6 +18,7 @@ from skindiff.commands.terminal import say, suggest
 from skindiff.config import check_seeds
 from skindiff.errors import ConfigError
 from skindiff.report.measurements import MeasuredConfig
+from skindiff.study import open_run
 
 
 @dataclass
@@ -22,6 +26,7 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
     """Train classifiers on real images, on synthetic ones, on both and on controls, and report the effects.
 
     skindiff evaluate --synthetic runs/transfer --corpus runs/lora/corpus.yaml --split runs/lora/split.yaml
+    skindiff evaluate --model runs/evaluate --corpus.name imagefolder --corpus.imagefolder.data_dir DIR
     """
 
     scores: ClassVar[bool] = True
@@ -33,11 +38,25 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
     split_seeds: list[int] | None = None
     """Cut the corpus by each of these seeds instead of split.seed; probes need three for a verdict."""
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    """Arms, networks, training seeds."""
+    """Arms, networks, training seeds, and other corpora to test on."""
+    model: str | None = None
+    """A finished run, or a folder of a classifier: nothing is trained, and its classifiers are asked about
+    the images of corpus, all of which are tested on."""
+    mapping: MappedClasses = field(default_factory=MappedClasses)
+    """What the classes of corpus are in the study of model."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the settings that change nothing."""
+        if self.model is None:
+            return {"mapping": "no model is given"}
+        names = ("synthetic", "split", "split_seeds", "experiment", "copying", "fidelity")
+        return dict.fromkeys(names, "the classifiers of model are asked, and nothing is trained")
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
+        if self.model is not None:
+            return
         if self.split_seeds is not None:
             check_seeds(self.split_seeds, f"{path}split_seeds")
             if self.split.protocol == "official":
@@ -76,6 +95,12 @@ def _settings(words: list[str]) -> EvaluateCommand:
 
 def _evaluate(words: list[str]) -> int:
     config = _settings(words)
+    if config.model is not None:
+        other = ExternalConfig(**vars(config.mapping), corpus=config.corpus)
+        ask_elsewhere(open_run(config), Path(config.model), config.corpus.name, other, config)
+        say()
+        report_command.show(Path(config.output_dir))
+        return 0
     study = open_study(config)
     cuts = [replace(config.split, seed=seed) for seed in config.split_seeds or []]
     splits = [cut.split(study.corpus.dataset) for cut in cuts] or [study.split]

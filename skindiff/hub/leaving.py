@@ -65,8 +65,9 @@ SETTINGS = frozenset(
         "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
         "generator_images", "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class",
         "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
-        "mode", "name", "optimiser", "options", "phrases", "preset", "protocol", "published_reference",
-        "recorded", "redraws", "reference", "revision", "scenario", "scheduler", "selected_on", "selection",
+        "mode", "name", "optimiser", "options", "others", "ours", "phrases", "preset", "protocol",
+        "published_reference", "recorded", "redraws", "reference", "revision", "scenario", "scheduler",
+        "selected_on", "selection",
         "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
         "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
     }
@@ -96,7 +97,7 @@ def shared_settings(value: Any) -> Any:
     for name, part in value.items():
         if name in _MODELS:
             found[name] = _models(part)
-        elif name in SETTINGS and not (isinstance(part, Mapping) and STAY & part.keys()):
+        elif name in SETTINGS and not _holds_settings(part):
             found[name] = shareable(part)
         elif name not in STAY and not _says_words(part):
             found[name] = shared_settings(part)
@@ -116,6 +117,13 @@ def shared_report(content: Mapping[str, Any]) -> ReportContent:
     if "config" in content:
         known["config"] = shared_settings(content["config"])
     return cast(ReportContent, {name: known[name] for name in content if name in known})
+
+
+def _holds_settings(value: Any) -> bool:
+    """Whether a value is a part of the settings, which may have a name of the user's that is one of ours."""
+    if not isinstance(value, Mapping):
+        return False
+    return bool(STAY & value.keys()) or any(isinstance(part, Mapping) for part in value.values())
 
 
 def _says_words(value: Any) -> bool:

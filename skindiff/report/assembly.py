@@ -25,6 +25,7 @@ from skindiff.report.class_sections import (
     per_class_section,
 )
 from skindiff.report.content import ClassF1Row, ExtraContent
+from skindiff.report.external import external_content, external_section
 from skindiff.report.ladder import ladder_section
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.pictures import SampleRow
@@ -98,6 +99,10 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         "detection": detection,
         "ladder": results.ladder,
     }
+    sets = results.external_sets()
+    external = external_content(sets, results.cells, results.elsewhere, results.primary, replicates)
+    if external is not None:
+        extra["external"] = external
     corpus, name = results.corpus, config["corpus"]["name"]
     published = about.published
     own = [*_notes(results, name), *results.measured.notes()]
@@ -117,10 +122,15 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         samples=_samples(results),
         published=published,
         notes=[*own, *about.notes],
-        reading=[*results.run.notes, *corpus.warnings],
+        reading=[
+            *results.run.notes,
+            *corpus.warnings,
+            *(said for one in results.external for said in one.reading),
+        ],
         study_sections=[
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),
+            external_section(external),
             detection_section(detection, published),
             ladder_section(results.ladder),
             per_class_section(by_class),

@@ -3,11 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
-from skindiff.classification.rows import MeanBestEpochs, SeriesColumns, SplitRow
+from skindiff.classification.rows import ExternalCounts, MeanBestEpochs, SeriesColumns, SplitRow
 from skindiff.corpora.rows import CorpusCounts
 from skindiff.evaluation.fairness.rows import FairnessContent
 from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
-from skindiff.evaluation.statistics.rows import ResultRow, RungRow, SummaryRow, Verdict
+from skindiff.evaluation.statistics.rows import (
+    ElsewhereRow,
+    ResultRow,
+    RungRow,
+    SummaryRow,
+    Verdict,
+)
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.measures.skin.rows import LesionRow, ToneRow
@@ -124,6 +130,20 @@ class MeasuredContent(TypedDict, total=False):
     copying: list[CopyingRow]
 
 
+class ExternalContent(TypedDict):
+    """What is said of other corpora: which, every cell, intervals, verdicts, and what is lost on the way.
+
+    The rows of ``results``, ``summary`` and ``verdicts`` are as those of the study's own test images, and
+    their ``test_group`` names the corpus; ``beside`` sets it beside the study's own test images.
+    """
+
+    sets: list[ExternalCounts]
+    results: list[ResultRow]
+    summary: list[SummaryRow]
+    verdicts: list[Verdict]
+    beside: list[ElsewhereRow]
+
+
 class ExtraContent(MeasuredContent, total=False):
     """The keys that only some reports have."""
 
@@ -132,6 +152,7 @@ class ExtraContent(MeasuredContent, total=False):
     best_test_epoch: list[MeanBestEpochs]
     detection: DetectionContent
     ladder: list[RungRow]
+    external: ExternalContent
 
 
 class ReportContent(ExtraContent, total=False):

@@ -85,10 +85,9 @@ def _said(population: Population) -> str:
     if not least:
         return ""
     known = [one for one in least if one is not None]
-    seen = (
-        f" Effects below {100 * min(known):.1f} points could not have been seen reliably in any group."
-        * bool(known)
-    )
+    seen = ""
+    if known:
+        seen = f" Effects below {100 * min(known):.1f} points could not have been seen reliably in any group."
     return "\n".join(lines) or f"No arm is known to help or hurt any group.{seen}"
 
 

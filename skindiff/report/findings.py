@@ -8,6 +8,8 @@ from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.copying.rows import CopyingRow
 from skindiff.report.content import ReportContent
+from skindiff.report.external import TITLE as EXTERNAL
+from skindiff.report.external import external_finding
 from skindiff.report.ladder import TITLE as LADDER
 from skindiff.report.ladder import ladder_finding
 from skindiff.report.tables import difference, estimate, interval, percent, populations
@@ -200,6 +202,7 @@ _FINDINGS: Mapping[str, Callable[[ReportContent], str]] = {
     "Copying": _copying,
     "Fidelity": _fidelity,
     "Detection": _detection,
+    EXTERNAL: lambda content: external_finding(content.get("external")),
     LADDER: lambda content: ladder_finding(content.get("ladder") or []),
     "Beside the paper": _paper,
     "Splits": _splits,

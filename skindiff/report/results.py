@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -11,10 +11,12 @@ from datasets import Dataset
 from skindiff.classification.cells import Cell
 from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Experiment
-from skindiff.classification.rows import BestEpochRow, SplitRow
+from skindiff.classification.external_sets import ExternalSet
+from skindiff.classification.rows import BestEpochRow, ExternalCounts, SplitRow
 from skindiff.corpora.registry import Corpus
 from skindiff.evaluation.detection import Detection, DetectorOfSplit
 from skindiff.evaluation.statistics.rows import RungRow
+from skindiff.manifest import DONE, STAGES
 from skindiff.measures.skin.transfer import TransferPart, transferred_rows
 from skindiff.report.content import SynthesisOrigin, SynthesisRow
 from skindiff.report.measurements import Measurements
@@ -45,6 +47,9 @@ class Results:
         measured: fidelity and near copies.
         detections: what detectors say.
         ladder: what lies between a published gain and a fair one.
+        external: other corpora that were tested on.
+        elsewhere: predictions of every arm and seed on them.
+        asked: as that of the experiments.
         trainings: optimiser steps of generators, by name.
         taken: cells that were recorded elsewhere.
         drawing_seconds: by data set.
@@ -61,6 +66,9 @@ class Results:
     measured: Measurements = field(default_factory=Measurements)
     detections: list[Detection] = field(default_factory=list)
     ladder: list[RungRow] = field(default_factory=list)
+    external: Sequence[ExternalSet] = ()
+    elsewhere: list[Cell] = field(default_factory=list)
+    asked: dict[str, dict[str, bool]] = field(default_factory=dict)
     trainings: dict[str, int] = field(default_factory=dict)
     drawing_seconds: dict[str, float] = field(default_factory=dict)
     taken: int = 0
@@ -69,6 +77,19 @@ class Results:
     def run(self) -> RunFolder:
         """The run of the study."""
         return self.studies[0].run
+
+    def external_sets(self) -> list[ExternalSet]:
+        """Return the other corpora, with what asking the classifiers about them took."""
+        found = []
+        for one in self.external:
+            stages = self.asked.get(one.name, {})
+            done = {
+                file.parent.name for file in (self.run.path / STAGES).glob(f"external-{one.name}-*/{DONE}")
+            }
+            again, before = sum(stages.values()), len(done - set(stages))
+            counts: ExternalCounts = {**one.counts, "trained_again": again, "asked_before": before}
+            found.append(replace(one, counts=counts))
+        return found
 
     @property
     def corpus(self) -> Corpus:
@@ -81,7 +102,7 @@ class Results:
         self.primary = experiment.config.primary
         row = experiment.described_split()
         self.splits += [row] if row not in self.splits else []
-        self._add_cells(experiment, experiment.cells(), "classifiers")
+        self._add_cells(experiment, None, "classifiers")
 
     def add_generator(
         self,
@@ -102,8 +123,7 @@ class Results:
         self._add_study(study)
         label, seed = synthetic.label, study.seed
         if experiment is not None:
-            cells = [cell for cell in experiment.cells(synthetic) if cell.key.strategy is not None]
-            self._add_cells(experiment, cells, f"classifiers, {label}")
+            self._add_cells(experiment, synthetic, f"classifiers, {label}")
         summary = {key: value for key, value in synthetic.summary.items() if key != "timings"}
         row: SynthesisOrigin = {
             "strategy": synthetic.strategy,
@@ -125,8 +145,7 @@ class Results:
     def add_recorded(self, images: Unmade, experiment: Experiment) -> None:
         """Add the cells of images that were not made, as they are recorded; those of real images were added
         before."""
-        cells = [cell for cell in experiment.cells(images) if cell.key.strategy is not None]
-        self._add_cells(experiment, cells, f"classifiers, {images.label}")
+        self._add_cells(experiment, images, f"classifiers, {images.label}")
 
     def add_detection(self, detector: DetectorOfSplit, detection: Detection) -> None:
         """Add what a detector says of a generator."""
@@ -164,8 +183,16 @@ class Results:
         if not any(known is study for known in self.studies):
             self.studies.append(study)
 
-    def _add_cells(self, experiment: Experiment, cells: Sequence[Cell], curve: str) -> None:
+    def _add_cells(self, experiment: Experiment, images: Synthetic | Unmade | None, curve: str) -> None:
+        """Add what is tested with these images; the cells of real images alone are added without any."""
+        alone = images is None
+        cells = [cell for cell in experiment.cells(images) if alone or cell.key.strategy is not None]
         self.cells += cells
+        self.external = experiment.external
+        found = experiment.elsewhere(images)
+        self.elsewhere += [cell for cell in found if alone or cell.key.strategy is not None]
+        for name, stages in experiment.asked.items():
+            self.asked.setdefault(name, {}).update(stages)
         self.taken += len({cell.key for cell in cells} & experiment.taken)
         self.best_epochs += [row for row in experiment.best_epochs if row not in self.best_epochs]
         known = self.curves.get("classifiers", {})

@@ -100,7 +100,7 @@ def test_an_audit_that_was_made_before_is_taken(photographs: Path, tmp_path: Pat
 
 
 def test_a_data_set_of_the_hub_is_not_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = replace(IMAGEFOLDER, load=lambda config: LoadedCorpus(tiny_corpus(4), [], []))
+    own = replace(IMAGEFOLDER, load=lambda config, attributes=(): LoadedCorpus(tiny_corpus(4), [], []))
     monkeypatch.setitem(registry.CORPORA, "imagefolder", own)
     config = CorpusConfig("imagefolder", 32, imagefolder=ImageFolderConfig("owner/name"))
     assert prepare_corpus(config, tmp_path).counts()["images"] == 4
@@ -166,7 +166,7 @@ def test_a_crop_around_a_part_needs_the_parts(
     entry = registry.CORPORA["fitzpatrick17k"]
     boxes = dict.fromkeys("abc", (8, 8, 32, 32))
 
-    def load(settings: Fitzpatrick17kConfig) -> LoadedCorpus:
+    def load(settings: Fitzpatrick17kConfig, attributes: object = ()) -> LoadedCorpus:
         return replace(entry.load(settings), boxes=boxes)
 
     monkeypatch.setitem(registry.CORPORA, "fitzpatrick17k", replace(entry, load=load))

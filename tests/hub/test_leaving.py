@@ -101,6 +101,16 @@ def test_settings_lose_places_and_what_nobody_decided() -> None:
     }
 
 
+def test_a_name_of_the_users_lets_nothing_through() -> None:
+    clinic = {
+        "corpus": {"name": "imagefolder", "imagefolder": {"data_dir": "photos"}},
+        "ours": {"mel": "bad"},
+    }
+    kept = {"corpus": {"name": "imagefolder", "imagefolder": {}}, "ours": {"mel": "bad"}}
+    for name in ("clinic", "classes", "options"):
+        assert shared_settings({"external": {name: clinic}}) == {"external": {name: kept}}
+
+
 def test_a_report_keeps_all_fields_that_reports_have() -> None:
     content = dict(report_content(small_report(config={"seed": 1}, extra={}), {"versions": {"x": "1"}}))
     assert shared_report(content) == {name: part for name, part in content.items() if name != "reading"}

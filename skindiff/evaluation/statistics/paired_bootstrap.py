@@ -63,7 +63,7 @@ from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
 from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric, recall_by_value
-from skindiff.classification.rows import Scores
+from skindiff.classification.rows import BALANCED_BRIER, Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.estimates import Estimate, estimate
 from skindiff.evaluation.statistics.rows import ResultRow
@@ -74,7 +74,12 @@ Seeds = tuple[int | None, int | None]
 RowT = TypeVar("RowT", bound=Mapping[str, object])
 
 
-_OF_RANKS = {"auroc": 0.5, "sensitivity_at_90_specificity": 1 - SPECIFICITY, "calibration_error": None}
+_OF_RANKS = {
+    "auroc": 0.5,
+    "sensitivity_at_90_specificity": 1 - SPECIFICITY,
+    "calibration_error": None,
+    BALANCED_BRIER: None,
+}
 """Scores that follow from all probabilities and not from the predicted class alone, with their chance."""
 
 
@@ -158,7 +163,7 @@ class Series:
 
         In accuracy the share of the largest class, in AUROC one half, in sensitivity at a specificity the
         share of false alarms, in other scores one in as many classes as have test images; None of the
-        calibration error, of which less is better.
+        calibration error and the Brier score, of which less is better.
         """
         if metric in _OF_RANKS:
             return _OF_RANKS[metric]

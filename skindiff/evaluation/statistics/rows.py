@@ -121,6 +121,28 @@ class RungRow(TypedDict):
     images: int
 
 
+class ElsewhereRow(SeriesColumns, Mean):
+    """A series and a score on another corpus; see :func:`.elsewhere.elsewhere_rows`.
+
+    ``test_group`` is the study's own test set that ``here`` is of; ``change`` is there minus here.
+    """
+
+    test_corpus: str
+    metric: str
+    chance: float | None
+    here: float | None
+    here_ci_low: float | None
+    here_ci_high: float | None
+    change: float | None
+    change_ci_low: float | None
+    change_ci_high: float | None
+    runs: int
+    images: int
+    groups: int
+    here_images: int
+    here_groups: int
+
+
 SERIES = tuple(SeriesColumns.__annotations__)
 """What names a series in `summary` and `verdicts`."""
 

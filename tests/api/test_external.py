@@ -1,0 +1,227 @@
+"""A study that is tested on another corpus too: other class names, other groups, some images that it has."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import skindiff
+from skindiff.api import evaluation
+from skindiff.api.calls import configured
+from skindiff.api.elsewhere import ask_elsewhere
+from skindiff.api.evaluation import EvaluationReport
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.commands.evaluate import EvaluateCommand, main
+from skindiff.corpora.registry import Corpus
+from skindiff.errors import ConfigError
+from skindiff.study import open_run
+
+NAMES = {"nodule": "lump", "ring": "annular", "ulcer": "sore"}
+TYPES = {"I": 12, "V": 12}
+MAPPED = {"lump": "nodule", "annular": "ring"}
+LOOP = {"steps": 12, "batch_size": 8, "warmup_steps": 0, "learning_rate": 1e-3}
+Scene = tuple[Path, Corpus, Path]
+
+
+def dress(folder: Path, corpus: Corpus, planted: int = 4) -> Path:
+    """Write a phantom of another seed as a folder of images under other names, with some of the study's."""
+    other = skindiff.load_corpus(
+        "phantom", image_size=32, cache_dir=folder / "other", classes=list(NAMES), seed=2,
+        images_per_class=TYPES, repeat_share=0.0,
+    )  # fmt: skip
+    rows = [(NAMES[other.class_names[row["label"]]], row["image"]) for row in other.dataset]
+    own = corpus.dataset.filter(lambda row: corpus.class_names[row["label"]] == "ring").select(range(planted))
+    rows += [("annular", row["image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)) for row in own]
+    for number, (name, image) in enumerate(rows):
+        (folder / "clinic" / name).mkdir(parents=True, exist_ok=True)
+        image.save(folder / "clinic" / name / f"c{number:03d}.png")
+    return folder / "clinic"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("external")
+    corpus = skindiff.load_corpus(
+        "phantom", image_size=32, cache_dir=folder / "cache", classes=["nodule", "ring", "plaque"], seed=1,
+        images_per_class=TYPES, repeat_share=0.0,
+    )  # fmt: skip
+    return folder, corpus, dress(folder, corpus)
+
+
+def external(clinic: Path, **more: object) -> dict[str, dict[str, object]]:
+    corpus = {"name": "imagefolder", "audit": False, "imagefolder": {"data_dir": str(clinic)}}
+    return {"clinic": {"corpus": corpus, "classes": MAPPED, **more}}
+
+
+def run(
+    scene: Scene,
+    name: str,
+    resume: bool = False,
+    classifier: dict[str, object] | None = None,
+    **settings: object,
+) -> EvaluationReport:
+    folder, corpus, _ = scene
+    splits = [skindiff.make_split(corpus, seed=seed, test_fraction=0.4) for seed in range(2)]
+    return skindiff.evaluate(
+        corpus, splits, arms=["real", "real+geometric"], output_dir=folder / name, resume=resume,
+        bootstrap_replicates=100, copying={"enabled": False}, architectures=["lesion_detector"],
+        classifier={"image_size": 32, "augment": "none", "loop": LOOP, **(classifier or {})}, **settings,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(scene: Scene) -> EvaluationReport:
+    """Tested elsewhere from the start."""
+    return run(scene, "first", external=external(scene[2]))
+
+
+@pytest.fixture(scope="module")
+def without(scene: Scene) -> EvaluationReport:
+    """Tested at home alone."""
+    return run(scene, "without")
+
+
+@pytest.fixture(scope="module")
+def gone(scene: Scene) -> EvaluationReport:
+    """The same, with no weights kept."""
+    return run(scene, "gone", classifier={"keep_weights": False})
+
+
+def test_every_arm_is_scored_elsewhere(first: EvaluationReport) -> None:
+    found = first.content["external"]
+    (one,) = found["sets"]
+    assert one["twins"] == 4
+    assert one["unmapped"] == {"sore": 24}
+    assert one["tested"] == {"nodule": 24, "ring": 24}
+    assert one["trained_again"] == 0
+    assert {(row["arm"], row["split_seed"]) for row in found["results"]} == {
+        (arm, seed) for arm in ("real", "real+geometric") for seed in range(2)
+    }
+    assert {(row["test_group"], row["test_images"]) for row in found["results"]} == {("clinic", 48)}
+    assert {row["test_group"] for row in first.content["results"]} == {"all"}
+    (row,) = [one for one in found["beside"] if one["arm"] == "real" and one["metric"] == "auroc"]
+    assert row["change"] == pytest.approx(row["mean"] - row["here"], abs=1e-5)
+    assert row["change_ci_low"] < row["change"] < row["change_ci_high"]
+    assert (row["runs"], row["images"], row["test_group"], row["test_corpus"]) == (2, 48, "all", "clinic")
+    assert {verdict["test_group"] for verdict in found["verdicts"]} == {"clinic"}
+    text = (first.folder / "report.md").read_text()
+    for said in (
+        "## On other corpora", "sore (24)", "4 images are in the study's corpus too", "annular is ring",
+        "It has no image of plaque", "were fixed before these images were opened",
+    ):  # fmt: skip
+        assert said in text
+    assert "On other corpora" in (first.folder / "report.html").read_text()
+
+
+def test_a_classifier_is_never_given_what_it_is_tested_on(first: EvaluationReport) -> None:
+    stages = list(first.folder.glob("stages/external-clinic-*"))
+    assert len(stages) == 4
+    assert all({path.name for path in stage.glob("*.npz")} == {"predictions.npz"} for stage in stages)
+
+
+def test_the_own_cells_do_not_know_of_other_corpora(
+    first: EvaluationReport, without: EvaluationReport
+) -> None:
+    names = [{path.name for path in one.folder.glob("stages/cell-*")} for one in (first, without)]
+    assert names[0] == names[1]
+    assert first.content["summary"] == without.content["summary"]
+    assert "external" not in without.content
+    assert "On other corpora" not in (without.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_study_that_is_done_is_asked_later(
+    kept: bool, scene: Scene, first: EvaluationReport, without: EvaluationReport, gone: EvaluationReport
+) -> None:
+    """Its own cells stay as they are; it is trained again where its weights are gone, and says so."""
+    before = without if kept else gone
+    folder = before.folder.with_name(f"later-{kept}")
+    shutil.copytree(before.folder, folder)
+    cells = {path.name: path.read_bytes() for path in folder.glob("stages/cell-*/*")}
+    after = run(
+        scene, folder.name, resume=True, classifier={"keep_weights": kept}, external=external(scene[2])
+    )
+    assert {path.name: path.read_bytes() for path in folder.glob("stages/cell-*/*")} == cells
+    (one,) = after.content["external"]["sets"]
+    assert one["trained_again"] == (0 if kept else 4)
+    assert ("were trained again" in (after.folder / "report.md").read_text()) != kept
+    for mine, theirs in zip(
+        after.content["external"]["results"], first.content["external"]["results"], strict=True
+    ):
+        assert mine == {**theirs, "optimiser_steps": mine["optimiser_steps"]}
+
+
+def test_settings_that_follow_an_answer_are_told(scene: Scene, first: EvaluationReport) -> None:
+    shutil.copytree(first.folder, first.folder.with_name("again"))
+    again = run(scene, "again", resume=True, classifier={"dropout": 0.3}, external=external(scene[2]))
+    text = (again.folder / "report.md").read_text()
+    assert again.content["external"]["sets"][0]["asked_before"] == 4
+    assert "4 classifiers of other settings were asked about clinic before" in text
+    assert "were fixed before these images were opened" not in text
+
+
+def test_classes_that_a_side_lacks_are_refused_before_anything_is_trained(scene: Scene) -> None:
+    with pytest.raises(ConfigError, match=r"external\.clinic\.classes: 'mole' is no class of the corpus"):
+        run(scene, "refused", external=external(scene[2], classes={"mole": "ring"}))
+    assert not (scene[0] / "refused" / "stages").exists()
+
+
+def test_a_corpus_in_hand_is_taken(scene: Scene) -> None:
+    folder, corpus, clinic = scene
+    other = skindiff.load_corpus(clinic, image_size=32, audit=False, cache_dir=folder / "in hand")
+    settings = {"external": {"clinic": {"corpus": other, "classes": MAPPED}}}
+    config = evaluation._config(corpus, ["real"], None, settings)
+    assert config.experiment.external["clinic"].corpus == other.config
+
+
+def test_kept_classifiers_are_asked_without_a_training(scene: Scene, first: EvaluationReport) -> None:
+    """The same figures as where the study itself had been tested there."""
+    folder, _, clinic = scene
+    words = [
+        *("--model", str(first.folder), "--output_dir", str(folder / "asked")),
+        *("--corpus.name", "imagefolder", "--corpus.imagefolder.data_dir", str(clinic)),
+        *("--corpus.audit", "false", "--mapping.classes", json.dumps(MAPPED)),
+    ]
+    assert main(words) == 0
+    found = json.loads((folder / "asked" / "report.json").read_text())["external"]
+    whole = first.content["external"]
+    assert found["sets"][0]["twins"] == 4
+    scores = [
+        sorted((row["arm"], row["split_seed"], row["auroc"], row["f1"]) for row in one["results"])
+        for one in (found, whole)
+    ]
+    assert [row[:2] for row in scores[0]] == [row[:2] for row in scores[1]]
+    assert np.allclose([row[2:] for row in scores[0]], [row[2:] for row in scores[1]], atol=1e-4)
+    assert len(found["beside"]) == len(whole["beside"])
+    assert not list((folder / "asked").glob("stages/cell-*"))
+
+
+def test_a_run_that_kept_no_weights_says_how_to_go_on(
+    gone: EvaluationReport, scene: Scene, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"has kept the weights of 0 of 4 classifiers; go on with it by"):
+        ask(gone.folder, scene[2], tmp_path / "one")
+    with pytest.raises(ConfigError, match="is neither a classifier nor a finished run"):
+        ask(tmp_path, scene[2], tmp_path / "two")
+
+
+def test_a_classifier_alone_is_asked_and_leakage_not_excluded(scene: Scene, tmp_path: Path) -> None:
+    corpus = scene[1]
+    split = skindiff.make_split(corpus, test_fraction=0.4)
+    settings = {"architecture": "lesion_detector", "image_size": 32, "augment": "none", **LOOP}
+    classifier = skindiff.train_classifier(corpus, split, **settings)
+    report = ask(classifier.save(tmp_path / "alone"), scene[2], tmp_path / "asked")
+    assert "leakage not excluded" in report.read_text()
+    found = json.loads((report.parent / "report.json").read_text())["external"]
+    assert found["sets"][0]["twins"] is None
+    assert found["sets"][0]["images"] == 52
+    assert not found["beside"]
+
+
+def ask(model: Path, clinic: Path, folder: Path) -> Path:
+    (config,) = configured(ExperimentConfig(arms=["real"]), {"external": external(clinic)}).external.values()
+    command = EvaluateCommand(output_dir=str(folder), model=str(model))
+    return ask_elsewhere(open_run(command), model, "clinic", config, command, replicates=100)
