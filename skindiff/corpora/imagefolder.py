@@ -8,11 +8,12 @@
       metadata.csv          file_name,skin_type,group_id
                             eczema/001.jpg,V,patient-7
 
+Without a table there, each folder of a class may have one of its own, which names its files alone.
 Any other table, folder or data set is read by the corpus ``table``.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -49,7 +50,8 @@ class ImageFolderConfig:
     """Folder with one folder of images per class."""
     metadata: str | None = None
     """Table with file_name (class/name.jpg) and, as known, skin_type, group_id and the columns of
-    corpus.attribute; data_dir/metadata.csv (or .tsv, .jsonl, .parquet, .xlsx) if left out and there."""
+    corpus.attribute; if left out, data_dir/metadata.csv (or .tsv, .jsonl, .parquet, .xlsx) or, where there is
+    none, those in the folders of the classes."""
     conditions: list[str] | None = None
     """Classes to read, in the order of their codes; all, sorted by name, if left out."""
     skin_types: list[str] | None = None
@@ -101,15 +103,18 @@ def _load_folder(folder: Path, config: ImageFolderConfig, attributes: Sequence[s
     class_names = _choose_classes(list(files), config)
     missing: list[str] = []
     facts: dict[str, dict[str, str]] = {}
-    table = Path(config.metadata) if config.metadata is not None else _find_metadata(folder)
-    tables = [path for path in (table, config.audit_csv and Path(config.audit_csv)) if path]
-    warnings = _unused_files(folder, {real_path(path) for path in tables})
-    if table is not None:
-        known = {f"{name}/{file.name}": file for name, paths in files.items() for file in paths}
-        facts, missing, said = _read_metadata(table, known, attributes)
-        unlisted = [image_id for image_id in known if image_id not in facts]
-        warnings += table_warnings(table, len(facts) + len(missing), missing, unlisted)
+    tables = _tables(folder, files, config)
+    used = [*tables, *([Path(config.audit_csv)] if config.audit_csv else [])]
+    warnings = _unused_files(folder, {real_path(path) for path in used})
+    for table, of in tables.items():
+        own = files if of is None else {of: files[of]}
+        known = {f"{name}/{file.name}": file for name, paths in own.items() for file in paths}
+        found, absent, said = _read_metadata(table, known, attributes, of)
+        unlisted = [image_id for image_id in known if image_id not in found]
+        warnings += table_warnings(table, len(found) + len(absent), absent, unlisted)
         warnings += said
+        facts |= found
+        missing += absent
     rows = []
     for name in class_names:
         for file in files[name]:
@@ -194,6 +199,16 @@ def _choose_classes(known: Sequence[str], config: ImageFolderConfig) -> list[str
     return list(config.conditions or known)
 
 
+def _tables(
+    folder: Path, files: Mapping[str, Sequence[Path]], config: ImageFolderConfig
+) -> dict[Path, str | None]:
+    """Return the tables, each with the class whose folder it lies in; None for one of all classes."""
+    whole = Path(config.metadata) if config.metadata is not None else _find_metadata(folder)
+    if whole is not None:
+        return {whole: None}
+    return {table: name for name in files if (table := _find_metadata(folder / name)) is not None}
+
+
 def _find_metadata(folder: Path) -> Path | None:
     found = [path for suffix in TABLE_SUFFIXES if (path := folder / f"{METADATA}{suffix}").exists()]
     if len(found) > 1:
@@ -207,9 +222,12 @@ def _squashed(header: str) -> str:
 
 
 def _read_metadata(
-    table: Path, known: dict[str, Path], attributes: Sequence[str]
+    table: Path, known: dict[str, Path], attributes: Sequence[str], of: str | None
 ) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
-    """Return the row of each image that has one, the file names without an image, and warnings."""
+    """Return the row of each image that has one, the file names without an image, and warnings.
+
+    Names in the table ``of`` a class are those of its folder.
+    """
     meant = {_squashed(name): name for name in (*COLUMNS, *attributes)}
     read: TextTable = read_listing(table, "metadata")
     read = replace(read, columns=[meant.get(_squashed(header), header) for header in read.columns])
@@ -223,6 +241,7 @@ def _read_metadata(
     missing: list[str] = []
     for row in read.rows():
         name = PurePosixPath(row["file_name"].replace("\\", "/")).as_posix()
+        name = name if of is None or name.startswith(f"{of}/") else f"{of}/{name}"
         try:
             found = files.find(name, moved=False)
         except Ambiguous as error:

@@ -263,11 +263,26 @@ def test_columns_that_are_there_twice_and_short_rows_are_not_passed_over(folder)
     assert "1 rows of metadata.csv are short (such as line 2)" in "\n".join(said)
 
 
-def test_a_table_in_a_class_folder_is_said_to_be_unused(folder):
-    write_metadata(folder / "acne" / "metadata.csv", ("1.jpg", "V", "p"))
+def test_class_folders_may_have_tables_of_their_own(folder):
+    write_metadata(folder / "acne" / "metadata.csv", ("1.jpg", "V", "p"), ("gone.jpg", "I", "q"))
+    write_metadata(folder / "keloid" / "metadata.csv", ("keloid/1.jpg", "II", "r"))
+
     corpus = load(folder)
+
+    assert column(corpus, "group_id")["acne/1.jpg"] == "p"
+    assert column(corpus, "skin_type")["keloid/1.jpg"] == "II"
+    assert corpus.missing == ["acne/gone.jpg"]
+    assert not any("is not used" in warning for warning in corpus.warnings)
+
+
+def test_a_table_of_all_classes_stands_for_those_of_the_folders(folder):
+    write_metadata(folder / "acne" / "metadata.csv", ("1.jpg", "V", "p"))
+    write_metadata(folder / "metadata.csv", ("acne/1.jpg", "I", "q"))
+
+    corpus = load(folder)
+
+    assert column(corpus, "group_id")["acne/1.jpg"] == "q"
     assert corpus.warnings[0].startswith("acne/metadata.csv is not used")
-    assert len(corpus.ungrouped) == 4
 
 
 def test_images_further_down_are_sent_to_the_table_corpus(folder):
