@@ -146,12 +146,14 @@ def match(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray
     similarity = first @ second.T
     rows = np.arange(len(first))
     nearest = similarity.argmax(axis=1)
-    mutual = similarity.argmax(axis=0)[nearest] == rows
     best = similarity[rows, nearest]
     similarity[rows, nearest] = -1
     # Unit vectors: the squared distance is 2 - 2 * similarity.
-    kept = mutual & (1 - best < RATIO**2 * (1 - similarity.max(axis=1)))
-    return rows[kept], nearest[kept]
+    passed = np.flatnonzero(1 - best < RATIO**2 * (1 - similarity.max(axis=1)))
+    similarity[rows, nearest] = best
+    # Few rows pass, so that few columns have to be gone through.
+    kept = passed[similarity[:, nearest[passed]].argmax(axis=0) == passed]
+    return kept, nearest[kept]
 
 
 def affine_inliers(first: np.ndarray, second: np.ndarray) -> tuple[int, np.ndarray | None]:

@@ -95,10 +95,12 @@ def test_candidates_put_a_crop_and_a_mirror_image_first() -> None:
         counts = [len(one.points) for one in features]
         plain = candidate_pairs(counts, features.__getitem__, 1, 0, executor)
         flipped = candidate_pairs(counts, features.__getitem__, 1, 1, executor)
+        indexed = candidate_pairs(counts, features.__getitem__, 1, 1, executor, exhaustive=4)
         none = candidate_pairs(counts[:1], features.__getitem__, 5, 5, executor)
     assert (3, 20, False) in plain
     assert not any(mirrored for *_, mirrored in plain)
     assert (7, 21, True) in flipped
+    assert {(3, 20, False), (7, 21, True)} <= set(indexed)
     assert all(first < second < 22 for first, second, _ in flipped)
     assert none == []
 
