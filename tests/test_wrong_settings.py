@@ -103,7 +103,7 @@ def test_types_stand_under_dotted_names() -> None:
 def test_every_setting_that_cannot_work_is_said_at_once(tmp_path: Path) -> None:
     file = REPOSITORY / "recipes" / "fitz_lora" / "smoke.yaml"
     words = [
-        *["--synthesis.strength", "0", "--generator.lora.rank", "0"],
+        *["--synthesis.strength", "0", "--synthesis.guidance_scale", "0.5", "--generator.lora.rank", "0"],
         *["--split.flexible_per_condition", "0", "--split_seeds", "[]", "--experiment.ratios", "[-1]"],
         *["--generator.lora.loop.steps", "0", "--generator.lora.loop.batch_size", "0"],
     ]
@@ -114,7 +114,7 @@ def test_every_setting_that_cannot_work_is_said_at_once(tmp_path: Path) -> None:
     said = str(caught.value)
     for name in words[::2]:
         assert f") {name[2:]}" in said, name
-    assert said.startswith("7 settings cannot work: (1) ")
+    assert said.startswith("8 settings cannot work: (1) ")
 
 
 def test_what_follows_from_a_refused_setting_is_no_error_of_its_own() -> None:

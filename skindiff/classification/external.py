@@ -11,6 +11,7 @@ from skindiff.classification.cells import Cell
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.threshold import TWIN
+from skindiff.wrong_settings import refuse
 
 REST = "rest"
 """The class of everything that no other scored class is."""
@@ -36,9 +37,9 @@ class MappedClasses:
     photograph and left out; 0.95 finds 99 of 100 crops and copies in other sizes and colours."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting that cannot work."""
+        """Raise a ConfigError on the first setting that cannot work."""
         if not 0 < self.twins_from <= 1:
-            raise ConfigError(f"{path}twins_from: {self.twins_from} is not above 0 and at most 1; take 0.95")
+            refuse(f"{path}twins_from: {self.twins_from} is not above 0 and at most 1; take 0.95")
 
 
 @dataclass
@@ -49,13 +50,13 @@ class ExternalConfig(MappedClasses):
     """Its images; they are kept at the size of the study's own."""
 
     def validate(self, path: str = "") -> None:
-        """Raise a :class:`ConfigError` on the first setting that cannot work."""
+        """Raise a ConfigError on the first setting that cannot work."""
         self.corpus.validate(f"{path}corpus.")
         super().validate(path)
 
 
 def validate_external(external: Mapping[str, ExternalConfig], path: str = "") -> None:
-    """Raise a :class:`ConfigError` on the first of several corpora that cannot work, or whose name cannot."""
+    """Raise a ConfigError on the first of several corpora that cannot work, or whose name cannot."""
     for name, config in external.items():
         if not _NAME.fullmatch(name):
             raise ConfigError(
@@ -150,7 +151,7 @@ class ClassTable:
 
 def _refuse_unknown(named: Mapping[str, object], known: Sequence[str], setting: str, whose: str) -> None:
     if unknown := [name for name in named if name not in known]:
-        raise ConfigError(
+        refuse(
             f"{setting}: {unknown[0]!r} is no class of {whose}, which has {', '.join(known)}; correct it or "
             "leave it out"
         )

@@ -15,6 +15,7 @@ from skindiff.errors import ConfigError
 from skindiff.measures.copying.twins import Twins, find_twins
 from skindiff.runs import EXTERNAL, RunFolder
 from skindiff.study import read_corpus
+from skindiff.wrong_settings import refuse
 
 logger = get_logger(__name__)
 
@@ -155,7 +156,7 @@ def _refuse_few(table: ClassTable, tested: Mapping[int | None, int], path: str) 
     present = [table.names[code] for code in tested if code is not None]
     if len(present) < 2:
         left = f"all images to test on are {present[0]!r}" if present else "no image is left to test on"
-        raise ConfigError(
+        refuse(
             f"{path}classes: {left}, so nothing is told apart; map another class too, such as by "
             f"{path}others rest"
         )

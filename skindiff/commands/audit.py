@@ -12,9 +12,10 @@ from skindiff.config import parse_config
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import CORPORA, CorpusConfig, find_corpus
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
 from skindiff.files import write_atomically
 from skindiff.report.audit_page import render_audit
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -48,9 +49,9 @@ class AuditCommand:
         name = self.settings().name
         if reason := find_corpus(name, f"{path}corpus").not_audited:
             audited = ", ".join(name for name, corpus in CORPORA.items() if not corpus.not_audited)
-            raise ConfigError(f"{path}corpus: {name} is not audited: {reason}; choose from {audited}")
+            refuse(f"{path}corpus: {name} is not audited: {reason}; choose from {audited}")
         if not self.data_dir and not _is_file(self.corpus):
-            raise ConfigError(f"{path}data_dir is not given: name the folder that holds the images")
+            refuse(f"{path}data_dir is not given: name the folder that holds the images")
         self.audit.validate(f"{path}audit.")
 
     def settings(self) -> CorpusConfig:

@@ -16,9 +16,9 @@ from skindiff.commands.settings import parse_command
 from skindiff.commands.studies import CorpusSettings, open_study
 from skindiff.commands.terminal import say, suggest
 from skindiff.config import check_seeds
-from skindiff.errors import ConfigError
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.study import open_run
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -60,23 +60,23 @@ class EvaluateCommand(CorpusSettings, MeasuredConfig):
         if self.split_seeds is not None:
             check_seeds(self.split_seeds, f"{path}split_seeds")
             if self.split.protocol == "official":
-                raise ConfigError(f"{path}split_seeds: official parts are one split; leave the setting out")
+                refuse(f"{path}split_seeds: official parts are one split; leave the setting out")
         sets, splits = len(self.sets), len(self.split_seeds or [0])
         if self.sets and sets != splits:
-            raise ConfigError(f"{path}synthetic: {sets} data sets for {splits} splits; name one for each")
+            refuse(f"{path}synthetic: {sets} data sets for {splits} splits; name one for each")
         if self.fidelity and self.synthetic is None:
-            raise ConfigError(
+            refuse(
                 f"{path}fidelity: there are no synthetic images to score; name the output_dir of skindiff "
                 "sample by --synthetic, or leave fidelity out"
             )
         needy = [arm for arm in self.experiment.arms if parse_arm(arm).needs_synthetic]
         if self.synthetic is None and needy:
-            raise ConfigError(
+            refuse(
                 f"{path}synthetic is not given, and arm {needy[0]!r} needs it: name the output_dir of "
                 'skindiff sample, or say --experiment.arms "[real]"'
             )
         if self.split.protocol == "everything":
-            raise ConfigError(f"{path}split.protocol: everything leaves nothing to test on; use fractions")
+            refuse(f"{path}split.protocol: everything leaves nothing to test on; use fractions")
 
     @property
     def sets(self) -> list[str]:

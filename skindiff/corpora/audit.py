@@ -31,9 +31,10 @@ from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.corpora.seen import Look, Seen, SeenStore
 from skindiff.corpora.table import why_not_opened
 from skindiff.corpora.whole_pictures import thumbnail
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
 from skindiff.files import replacing, write_atomically
 from skindiff.progress import progress, stage
+from skindiff.wrong_settings import refuse
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +77,13 @@ class AuditConfig:
     """How near-duplicates are searched for and what counts as one."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` for a value that cannot work."""
+        """Raise ConfigError for a value that cannot work."""
         if self.min_side < 1:
-            raise ConfigError(f"{path}min_side is {self.min_side}: give 1 or more pixels")
+            refuse(f"{path}min_side is {self.min_side}: give 1 or more pixels")
         if self.min_contrast < 0:
-            raise ConfigError(f"{path}min_contrast is {self.min_contrast}: give 0 or more grey levels")
+            refuse(f"{path}min_contrast is {self.min_contrast}: give 0 or more grey levels")
         if self.bit_depth is not None and not 9 <= self.bit_depth <= 16:
-            raise ConfigError(f"{path}bit_depth is {self.bit_depth}: give 9 to 16 bits")
+            refuse(f"{path}bit_depth is {self.bit_depth}: give 9 to 16 bits")
         self.near_duplicates.validate(f"{path}near_duplicates.")
 
 

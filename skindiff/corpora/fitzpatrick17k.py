@@ -20,7 +20,8 @@ from skindiff.corpora.table import (
     read_csv,
     read_skin_type,
 )
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
+from skindiff.wrong_settings import refuse
 
 PAPER_CONDITIONS = (
     "basal cell carcinoma",
@@ -53,13 +54,13 @@ class Fitzpatrick17kConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if not self.conditions:
-            raise ConfigError(f"{path}conditions: the list is empty; name at least one condition")
+            refuse(f"{path}conditions: the list is empty; name at least one condition")
         repeated = [name for name, count in Counter(self.conditions).items() if count > 1]
         if repeated:
-            raise ConfigError(f"{path}conditions: {repeated[0]!r} is named twice; name it once")
+            refuse(f"{path}conditions: {repeated[0]!r} is named twice; name it once")
         unknown = [name for name in self.skin_types or () if name not in SKIN_TYPES]
         if unknown or self.skin_types == []:
-            raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
+            refuse(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
 
 
 def load_fitzpatrick17k(config: Fitzpatrick17kConfig, attributes: Sequence[str] = ()) -> LoadedCorpus:

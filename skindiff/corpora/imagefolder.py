@@ -32,8 +32,9 @@ from skindiff.corpora.table import (
 )
 from skindiff.corpora.table_corpus.dialects import TABLE_SUFFIXES, TextTable
 from skindiff.corpora.table_corpus.matching import Ambiguous, ImageFiles, find_images
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import CorpusError
 from skindiff.files import real_path
+from skindiff.wrong_settings import refuse
 
 METADATA = "metadata"
 """Name of the table, whose ending is one of a table's."""
@@ -62,13 +63,13 @@ class ImageFolderConfig:
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"corpus."``) goes before its name."""
         if self.conditions is not None and not self.conditions:
-            raise ConfigError(f"{path}conditions: the list is empty; name a class or leave the setting out")
+            refuse(f"{path}conditions: the list is empty; name a class or leave the setting out")
         repeated = [name for name, count in Counter(self.conditions or ()).items() if count > 1]
         if repeated:
-            raise ConfigError(f"{path}conditions: {repeated[0]!r} is named twice; name it once")
+            refuse(f"{path}conditions: {repeated[0]!r} is named twice; name it once")
         unknown = [name for name in self.skin_types or () if name not in SKIN_TYPES]
         if unknown or self.skin_types == []:
-            raise ConfigError(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
+            refuse(f"{path}skin_types: {self.skin_types} is not a list of {', '.join(SKIN_TYPES)}")
 
 
 def load_imagefolder(config: ImageFolderConfig, attributes: Sequence[str] = ()) -> LoadedCorpus:

@@ -24,9 +24,9 @@ from skindiff.corpora.local_features import read_grey
 from skindiff.corpora.seen import SeenStore, kept_in_blocks
 from skindiff.corpora.visual_words import candidate_pairs
 from skindiff.corpora.whole_pictures import AGREEMENT, SHAPE, SIDE, alike
-from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
 from skindiff.progress import progress, stage
+from skindiff.wrong_settings import refuse
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class NearDuplicateConfig:
     """Threads; 0 uses all cores."""
 
     def validate(self, path: str = "") -> None:
-        """Raise :class:`ConfigError` for a value that cannot work."""
+        """Raise ConfigError for a value that cannot work."""
         least = {
             "shorter_side": 64,
             "keypoints": 50,
@@ -73,9 +73,9 @@ class NearDuplicateConfig:
         }
         for field, value in least.items():
             if getattr(self, field) < value:
-                raise ConfigError(f"{path}{field} is {getattr(self, field)}: give {value} or more")
+                refuse(f"{path}{field} is {getattr(self, field)}: give {value} or more")
         if not 0 <= self.min_agreement <= 1:
-            raise ConfigError(f"{path}min_agreement is {self.min_agreement}: give a number from 0 to 1")
+            refuse(f"{path}min_agreement is {self.min_agreement}: give a number from 0 to 1")
 
 
 class Match(NamedTuple):

@@ -146,7 +146,7 @@ class CorpusConfig(_CommonSettings):
     def validate(self, path: str = "") -> None:
         """Raise ConfigError on the first setting that cannot work."""
         if not 16 <= self.image_size <= 1024:
-            raise ConfigError(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
+            refuse(f"{path}image_size: {self.image_size} is outside 16 to 1024 pixels")
         if self.crop not in CROPS:
             refuse(f"{path}crop: {self.crop!r} is none of {', '.join(CROPS)}")
         if not 0 <= self.crop_margin <= 4:
@@ -158,7 +158,7 @@ class CorpusConfig(_CommonSettings):
         if self.own is None:
             needed = needed_settings(corpus)[0]
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
-            raise ConfigError(f"{path}{self.name}.{needed} is not given: {hint}")
+            refuse(f"{path}{self.name}.{needed} is not given: {hint}")
         self.own.validate(f"{path}{self.name}.")
 
     def idle(self) -> dict[str, str]:

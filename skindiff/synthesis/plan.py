@@ -19,6 +19,7 @@ from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
 from skindiff.synthesis.tone import PROTOTYPE_TONES
+from skindiff.wrong_settings import refuse
 
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
@@ -87,40 +88,34 @@ class SynthesisConfig:
         ):
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
-                raise ConfigError(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
+                refuse(f"{path}{name}: {getattr(self, name)!r} is unknown; use one of {known}")
         if self.targets is not None and not 0 < len(self.targets) == len(set(self.targets)):
-            raise ConfigError(f"{path}targets: {self.targets} must name at least one, and each once")
+            refuse(f"{path}targets: {self.targets} must name at least one, and each once")
         for name in ("images_per_source", "steps", "batch_size", "rows_per_shard"):
             if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1"
-                )
+                refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if not 0 < self.strength <= 1:
-            raise ConfigError(
+            refuse(
                 f"{path}strength: {self.strength} is outside 0 to 1 (0 would change nothing); try 0.3 to 0.5"
             )
-        if self.mode == "img2img" and int(self.steps * self.strength) < 1:
-            raise ConfigError(
+        if self.mode == "img2img" and self.strength > 0 and int(self.steps * self.strength) < 1:
+            refuse(
                 f"{path}steps: {self.steps} steps at strength {self.strength} leave none to run; raise "
                 f"steps to {_least_steps(self.strength)} or more, or raise strength"
             )
         if self.guidance_scale < 1:
-            raise ConfigError(
-                f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more"
-            )
+            refuse(f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more")
         if self.tone_strength < 0:
-            raise ConfigError(
+            refuse(
                 f"{path}tone_strength: {self.tone_strength} would move the tone away from the target; "
                 "use 0 or more"
             )
         if not 0 <= self.detail <= 1:
-            raise ConfigError(f"{path}detail: {self.detail} is outside 0 to 1; 1 puts all of it back, 0 none")
+            refuse(f"{path}detail: {self.detail} is outside 0 to 1; 1 puts all of it back, 0 none")
         for name in ("image_size", "output_size"):
             size = getattr(self, name)
             if size is not None and (size < 8 or (name == "image_size" and size % 8)):
-                raise ConfigError(
-                    f"{path}{name}: {size} pixels cannot be generated; use a multiple of 8, or null"
-                )
+                refuse(f"{path}{name}: {size} pixels cannot be generated; use a multiple of 8, or null")
 
     def aimed(self, attribute: Attribute, path: str = "") -> "SynthesisConfig":
         """Return these settings for a corpus: with its targets, and no move of the tone but of skin types.
