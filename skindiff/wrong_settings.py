@@ -57,12 +57,8 @@ def judge(validate: Callable[[str], None], path: str = "") -> None:
             raise
 
 
-def judge_all(*judgements: Callable[[str], None]) -> None:
-    """Judge all settings, and say of each that cannot work the first thing that is wrong with it.
-
-    Raises:
-        ConfigError: some cannot work.
-    """
+def problems_of(*judgements: Callable[[str], None]) -> list[str]:
+    """Judge all settings, and return of each that cannot work the first thing that is wrong with it."""
     found: list[str] = []
     token = _FOUND.set(found)
     try:
@@ -73,8 +69,17 @@ def judge_all(*judgements: Callable[[str], None]) -> None:
     first: dict[str, str] = {}
     for problem in found:
         first.setdefault(_NAME.split(problem, maxsplit=1)[0], problem)
-    if first:
-        raise in_one(list(first.values()))
+    return list(first.values())
+
+
+def judge_all(*judgements: Callable[[str], None]) -> None:
+    """Judge all settings, and say of each that cannot work the first thing that is wrong with it.
+
+    Raises:
+        ConfigError: some cannot work.
+    """
+    if problems := problems_of(*judgements):
+        raise in_one(problems)
 
 
 def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
@@ -121,7 +126,10 @@ def wrong_settings(
     found = [problem for part, content in contents for problem in _in_content(content, known, part)]
     for word, following in zip(words, [*words, ""][1:], strict=True):
         name, given, value = word[2:].partition("=")
-        if word.startswith("--") and name not in _NO_SETTINGS:
+        if word.startswith("--") and name.endswith("+"):  # adds to a list; the parser judges what
+            name = name[:-1]
+            found += [] if name in known else [no_such_setting(name, known)]
+        elif word.startswith("--") and name not in _NO_SETTINGS:
             found += _typed(name, value if given else following, known)
     return list(dict.fromkeys(found))
 

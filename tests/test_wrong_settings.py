@@ -74,6 +74,8 @@ def test_what_is_wrong_in_a_call_is_said_at_once() -> None:
         ["--counts.I", "3"],
         ["--counts", "{I: 3}"],
         ["--share=1e-3"],
+        ["--own.kinds+", "a"],
+        ["--own.kinds+=[a, b]"],
         ["--share", "1"],
     ],
 )

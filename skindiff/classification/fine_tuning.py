@@ -230,10 +230,10 @@ def _table(images: Dataset | ImageTable, class_names: Sequence[str]) -> ImageTab
 def _refuse_unusable(config: ClassifierConfig, table: ImageTable, judged: ImageTable | None) -> None:
     if len(table) == 0:
         raise TrainingError("the training set is empty: check the split and the arm")
-    if len(set(table.labels.tolist())) < 2:
+    if len(table.class_names) < 2:
         raise TrainingError(
-            "all training images are of one class, and there is nothing to tell apart: check the classes, "
-            "the split and the arm"
+            f"{table.class_names[0]!r} is the only class, and there is nothing to tell apart: add images of "
+            "another"
         )
     if judged is not None and len(judged) == 0:
         raise TrainingError("the validation set is empty: pass None to keep the last weights")

@@ -18,7 +18,7 @@ from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.corpora.table import LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.foreign import Malformed, refuse_unlike
-from skindiff.wrong_settings import refuse
+from skindiff.wrong_settings import problems_of, refuse
 
 SKIN_COLUMN = "skin_type"
 TONE_WORDS: dict[str, str] = {
@@ -86,11 +86,7 @@ class Attribute:
     @property
     def works(self) -> bool:
         """Whether it can work; what follows from settings that cannot is not worth saying beside them."""
-        try:
-            self.validate()
-        except ConfigError:
-            return False
-        return True
+        return not problems_of(self.validate)
 
     def _check_bands(self, path: str) -> None:
         for column, edges in self.bands.items():

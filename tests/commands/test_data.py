@@ -15,7 +15,7 @@ def test_check_says_what_it_took_for_what_and_writes_what_a_command_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, output = clinic(tmp_path / "klinik", 8), tmp_path / "corpus.yaml"
-    (folder / "notes.dcm").write_text("x")
+    (folder / "notes.doc").write_text("x")
     attributes = ["--columns.attributes", '{"sex": "Geschlecht"}', "--columns.split", "Teil"]
     assert data.main(["check", str(folder), "--output", str(output), *attributes]) == 0
     said = capsys.readouterr()
@@ -27,7 +27,7 @@ def test_check_says_what_it_took_for_what_and_writes_what_a_command_takes(
     assert "8 images, 4 patients or lesions" in said.out
     for counted in (["Ekzem", "4"], ["II", "4"], ["m", "4"], ["train", "6"], ["validation", "2"]):
         assert counted in lines
-    assert "warning: 1 files are not read, such as .dcm" in said.err
+    assert "warning: 1 file is not read, such as .doc (1)" in said.err
     config = parse_config(CorpusConfig, [], default=output)
     assert config.name == "table"
     loaded = load_table(config.own)

@@ -92,7 +92,7 @@ def test_help_of_run_lists_recipes_and_settings_files(
     assert run.main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(f"\n  {name} " in said for name in run.recipes())
-    assert "Skin-type transfer by Stable Diffusion: does it help" in " ".join(said.split())
+    assert "Transfer by Stable Diffusion: does it help" in " ".join(said.split())
     called: list[list[str]] = []
 
     def ended(command: list[str], check: bool) -> object:

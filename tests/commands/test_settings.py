@@ -52,7 +52,7 @@ def test_help_says_defaults_units_and_the_file(capsys: pytest.CaptureFixture[str
     assert said.startswith("usage: skindiff train lora [--config FILE] [--SETTING VALUE ...]\n")
     flat = " ".join(said.split())
     assert "Rank of each update. (type: int, default: 8)" in flat
-    assert "Side in pixels of the centre square" in flat
+    assert "Side in pixels of the square that is kept" in flat
     assert "Without --config these settings replace the defaults above:" in flat
     assert "--config published: As published" in flat
 

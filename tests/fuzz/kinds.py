@@ -579,7 +579,7 @@ def demo(folder: Path) -> Attempt:
     def attempt(rng: random.Random) -> None:
         honest = {"generator": rng.choice(("tiny", "ddpm")), "condition": "one", "steps": 1, "count": 1}
         strange = {
-            "generator": rng.choice(words), "condition": rng.choice(words), "skin_type": rng.choice(words),
+            "generator": rng.choice(words), "condition": rng.choice(words), "value": rng.choice(words),
             "count": rng.choice(numbers), "guidance_scale": rng.choice(numbers), "steps": rng.choice(numbers),
             "seed": rng.choice(numbers), "strength": rng.choice(numbers), "tone": rng.choice(words),
         }  # fmt: skip

@@ -227,7 +227,7 @@ def test_settings_that_contradict_it_are_refused() -> None:
         ConfigError, match=r"^experiment.primary.test_group: 'dark' is not tested .* give minority"
     ):
         asked("--experiment.primary.test_group", "dark")
-    with pytest.raises(ConfigError, match=r"^3 settings .* corpus.attribute.majority: not given"):
+    with pytest.raises(ConfigError, match=r"^4 settings .* corpus.attribute.majority: not given"):
         parse_config(FitzLoraConfig, ["--corpus.attribute.column", "sex"], default=SMOKE)
     for name in ("minority", "majority"):
         said = rf"^split.{name}_types: this setting is corpus.attribute.{name} now"
