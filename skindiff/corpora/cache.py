@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 import pyarrow as pa
-from datasets import Dataset, load_from_disk
+from datasets import (
+    Dataset,
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+    load_from_disk,
+)
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 
@@ -213,6 +220,18 @@ def _fingerprint(
     return digest.hexdigest()[:32]
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep ``datasets`` from drawing bars of its own, which it does for the shortest work and in logs."""
+    drawn = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if drawn:
+            enable_progress_bars()
+
+
 def _build(
     dataset: Dataset,
     size: int,
@@ -260,7 +279,10 @@ def _build(
                 )
             writer.finalize()
         built = Path(temporary) / "built"
-        Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(str(built))
+        with _without_bars():
+            Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(
+                str(built)
+            )
         (built / QUARANTINE_FILE).write_text(json.dumps(quarantined, indent=1))
         said = {"warnings": log.warnings(), "deep": log.deep, "frames": frames}
         if any(said.values()):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
-from datasets import Dataset, load_from_disk
+from datasets import Dataset, are_progress_bars_disabled, load_from_disk
 from PIL import Image, ImageDraw
 
 import skindiff.corpora.cache as cache
@@ -42,6 +42,12 @@ def files(folder: Path, number: int = 3) -> list[str]:
     for row, path in enumerate(paths):
         photograph(row).save(path)
     return [str(path) for path in paths]
+
+
+def test_nothing_is_drawn_on_the_console(tmp_path, capfd):
+    resize_to_cache(corpus(files(tmp_path / "images")), 16, tmp_path / "cache")
+    assert capfd.readouterr() == ("", "")
+    assert not are_progress_bars_disabled()
 
 
 def test_images_become_square_rgb_and_the_columns_stay(tmp_path):
