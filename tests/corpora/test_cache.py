@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import pytest
-from datasets import Dataset, are_progress_bars_disabled, load_from_disk
+from datasets import Dataset, enable_progress_bars, load_from_disk
 from PIL import Image, ImageDraw
 
 import skindiff.corpora.cache as cache
@@ -44,10 +44,13 @@ def files(folder: Path, number: int = 3) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_nothing_is_drawn_on_the_console(tmp_path, capfd):
+def test_nothing_is_drawn_on_the_console(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(cache, "enable_progress_bars", lambda: drawn.append(True))
+    drawn: list[bool] = []
+    enable_progress_bars()
     resize_to_cache(corpus(files(tmp_path / "images")), 16, tmp_path / "cache")
     assert capfd.readouterr() == ("", "")
-    assert not are_progress_bars_disabled()
+    assert drawn == [True], "bars are drawn again afterwards"
 
 
 def test_images_become_square_rgb_and_the_columns_stay(tmp_path):
