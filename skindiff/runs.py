@@ -189,12 +189,14 @@ class RunFolder:
     def withdrawn_on_error(self) -> Iterator[None]:
         """Take back what a new run has written, all but its cache, if the block meets an error of the user's.
 
-        A run that was there before stays as it is.
+        A run that was there before stays as it is, and so does one with a stage that was finished before the
+        block: hours of training may be in it.
         """
+        begun = any((self.path / STAGES).glob(f"*/{DONE}"))
         try:
             yield
         except SkindiffError:
-            if self._new and self.accelerator.is_main_process:
+            if self._new and not begun and self.accelerator.is_main_process:
                 self._clear((*self._products, *(name for name in _OURS if name != _CACHE)))
                 self.release()
                 with contextlib.suppress(OSError):  # where the cache, or something else, is in it

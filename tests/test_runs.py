@@ -158,6 +158,18 @@ def test_an_error_of_the_user_gives_a_new_folder_back(tmp_path: Path, accelerato
     assert sorted((tmp_path / "old").rglob("*")) == before
 
 
+def test_an_error_of_the_user_costs_no_stage_that_was_finished(
+    tmp_path: Path, accelerator: Accelerator
+) -> None:
+    run = claim(tmp_path / "new", accelerator)
+    trained = run.stage("lora", steps=1)
+    (trained.folder / "weights").write_text("hours")
+    trained.finish()
+    with pytest.raises(CorpusError), run.withdrawn_on_error():
+        raise CorpusError("experiment.external.clinic: no such folder")
+    assert (trained.folder / "weights").read_text() == "hours"
+
+
 def test_a_stage_is_found_again_by_its_inputs(tmp_path: Path, accelerator: Accelerator) -> None:
     run = claim(tmp_path, accelerator)
     stage = run.stage("lora", rank=2, rows=["a", "b"])
