@@ -24,7 +24,7 @@ from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, Ski
 from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe
 from skindiff.classification.probing import predict_probe
 from skindiff.config import parse_config
-from skindiff.corpora.registry import Corpus, CorpusConfig
+from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.foreign import Malformed, refuse_unlike
@@ -35,7 +35,7 @@ from skindiff.report.external import external_content, external_section
 from skindiff.report.read import REPORT_FILE, read_report
 from skindiff.report.write import Report, environment, plain, write_report
 from skindiff.runs import CONFIG_FILE, EXTERNAL, RunFolder
-from skindiff.study import Study, read_corpus
+from skindiff.study import Study
 
 TITLE = "How do trained classifiers do on another corpus?"
 
@@ -238,8 +238,9 @@ def _corpus_of(model: Path, run: RunFolder) -> Corpus | None:
             file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
             config = parse_config(_OwnCorpus, ["--corpus", str(file)], default=nothing)
         # Its groups have no say here, so nothing is audited again.
-        known = replace(config.corpus, audit=False)
-        return read_corpus(known, run, lambda corpus: None, run.path / EXTERNAL / "study-own")[0]
+        known, folder = replace(config.corpus, audit=False), run.path / EXTERNAL / "study-own"
+        with run.accelerator.main_process_first():
+            return prepare_corpus(known, folder)
     except (ConfigError, CorpusError) as error:
         run.note(f"The images that {model.name} was trained on are not at hand: {error}")
         return None

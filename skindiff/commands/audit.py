@@ -50,6 +50,8 @@ class AuditCommand:
         if reason := find_corpus(name, f"{path}corpus").not_audited:
             audited = ", ".join(name for name, corpus in CORPORA.items() if not corpus.not_audited)
             refuse(f"{path}corpus: {name} is not audited: {reason}; choose from {audited}")
+        if self.data_dir and _is_file(self.corpus):
+            refuse(f"{path}data_dir: {self.corpus} says where the images are; leave the setting out")
         if not self.data_dir and not _is_file(self.corpus):
             refuse(f"{path}data_dir is not given: name the folder that holds the images")
         self.audit.validate(f"{path}audit.")
@@ -77,7 +79,7 @@ def main(words: Sequence[str]) -> int:
     rows = audit_images(paths, config.audit, Path(config.cache_dir))
     output = Path(config.output)
     write_audit(rows, output)
-    suspects = _suspects(config) if config.label_errors else {}
+    suspects = _suspects(corpus, config) if config.label_errors else {}
     if suspects:
         rows = [row.flagged(suspects.get(row.image_id, {})) for row in rows]
         write_audit(rows, output)
@@ -97,9 +99,9 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _suspects(config: AuditCommand) -> dict[str, dict[str, str]]:
+def _suspects(corpus: CorpusConfig, config: AuditCommand) -> dict[str, dict[str, str]]:
     """Return what the features of a network say against images that can be used: flags with reasons."""
-    corpus, cache_dir = config.settings(), Path(config.cache_dir)
+    cache_dir = Path(config.cache_dir)
     loaded = find_corpus(corpus.name).load(replace(corpus.own, audit_csv=config.output))
     images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir, bit_depth=config.audit.bit_depth).dataset
     return suspect_flags(find_suspects(images, cache_dir / "features"))

@@ -149,6 +149,7 @@ def _list(words: Sequence[str]) -> int:
         say(f"{'table:':9} {preset.metadata or 'the one in the folder'}\n{'columns:':9} {columns}")
         where = f"--corpus.table.preset {preset.name} --corpus.table.data_dir DIR"
         say(f"\nread it by --corpus.name table {where}")
+        return 0
     rows = [[one.name, one.licence, one.size] for one in PRESETS.values()]
     widths = [max(len(row[place]) for row in rows) for place in range(2)]
     for name, licence, size in rows:

@@ -103,7 +103,7 @@ def _evaluate(words: list[str]) -> int:
         return 0
     study = open_study(config)
     cuts = [replace(config.split, seed=seed) for seed in config.split_seeds or []]
-    splits = [cut.split(study.corpus.dataset) for cut in cuts] or [study.split]
+    splits = [cut.split(study.corpus.dataset, study.corpus.attribute) for cut in cuts] or [study.split]
     evaluate(
         study.corpus, splits, config.sets, output_dir=study.run,
         **vars(config.experiment), **config.measured,
