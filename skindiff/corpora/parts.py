@@ -5,7 +5,7 @@ from typing import Literal
 
 from datasets import Dataset
 
-from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.attribute import Attribute
 from skindiff.corpora.deduplicated import deduplicated
 from skindiff.corpora.few_shot import (
     FewShotConfig,
@@ -54,7 +54,7 @@ class PartsConfig:
         others = {item.name for item in fields(self)} - {"protocol", "seed", self.protocol}
         return dict.fromkeys(others, f"the protocol is {self.protocol}")
 
-    def split(self, corpus: Dataset, attribute: Attribute = SKIN_TYPE) -> Split:
+    def split(self, corpus: Dataset, attribute: Attribute) -> Split:
         """Return the rows of each part.
 
         Args:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import skindiff
@@ -197,6 +198,21 @@ def test_kept_classifiers_are_asked_without_a_training(scene: Scene, first: Eval
     assert np.allclose([row[2:] for row in scores[0]], [row[2:] for row in scores[1]], atol=1e-4)
     assert len(found["beside"]) == len(whole["beside"])
     assert not list((folder / "asked").glob("stages/cell-*"))
+
+
+def test_a_run_whose_images_are_gone_is_asked_and_its_own_folder_stays(
+    scene: Scene, first: EvaluationReport, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(first.folder, tmp_path / "moved"))
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["corpus"] = {"name": "imagefolder", "imagefolder": {"data_dir": str(tmp_path / "gone")}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+
+    report = ask(folder, scene[2], tmp_path / "asked")
+
+    assert "leakage not excluded" in report.read_text()
+    assert "moved was trained on are not at hand: data_dir" in (report.parent / "report.json").read_text()
+    assert (report.parent / "config.yaml").is_file()
 
 
 def test_a_run_that_kept_no_weights_says_how_to_go_on(

@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 
 import skindiff
+from skindiff.corpora.attribute import SKIN_TYPE
 from skindiff.corpora.held_out import HeldOutConfig
 from skindiff.corpora.parts import PartsConfig
 from skindiff.corpora.registry import patients_unknown
@@ -201,24 +202,24 @@ def test_folders_are_a_table_where_there_is_none(tmp_path: Path) -> None:
     loaded = load(tmp_path, c_patient="none")
     assert loaded.dataset.features["label"].names == ["acne", "wart"]
     assert column(loaded, "split")["test/wart/d.png"] == "test"
-    split = PartsConfig("official").split(loaded.dataset)
+    split = PartsConfig("official").split(loaded.dataset, SKIN_TYPE)
     assert split.sizes() == {"train": 2, "validation": 0, "test_all": 2}
 
 
 def test_splits_by_part_site_and_time(tmp_path: Path) -> None:
     loaded = load(clinic(tmp_path, 60), c_split="Teil", c_site="Haus", c_date="Datum").dataset
-    official = PartsConfig("official").split(loaded)
+    official = PartsConfig("official").split(loaded, SKIN_TYPE)
     assert official.sizes() == {"train": 36, "validation": 12, "test_all": 12}
-    by_site = PartsConfig("held_out", held_out=HeldOutConfig(sites=["B"])).split(loaded)
+    by_site = PartsConfig("held_out", held_out=HeldOutConfig(sites=["B"])).split(loaded, SKIN_TYPE)
     assert set(loaded.select(by_site.train)["site"]) == {"A", "C"}
     assert set(loaded.select(by_site.tested)["site"]) == {"B"}
     assert by_site.dropped == {"repeats_in_test": 10}
-    by_date = PartsConfig("held_out", held_out=HeldOutConfig(after="2020")).split(loaded)
+    by_date = PartsConfig("held_out", held_out=HeldOutConfig(after="2020")).split(loaded, SKIN_TYPE)
     assert min(loaded.select(by_date.tested)["date"]) > "2021"
     assert max(loaded.select([*by_date.train, *by_date.validation])["date"]) < "2021"
     assert by_date.groups_crossing == by_site.groups_crossing == 0
     with pytest.raises(SplitError, match=r"no image is of 'Z'; there are A, B, C"):
-        PartsConfig("held_out", held_out=HeldOutConfig(sites=["Z"])).split(loaded)
+        PartsConfig("held_out", held_out=HeldOutConfig(sites=["Z"])).split(loaded, SKIN_TYPE)
 
 
 def test_data_sets_of_datasets_are_sources_too(tmp_path: Path) -> None:
