@@ -145,14 +145,13 @@ def read_corpus(
     with run.withdrawn_on_error():
         with run.accelerator.main_process_first():
             corpus = prepare_corpus(config, folder or run.path, cut)
-        parts = cut(corpus)
-    counts = corpus.counts()
-    left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
-    said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])
-    logger.info("corpus %s: %s", config.name, said)
-    for name, values in tallies(corpus.dataset).items():
-        logger.info("images by %s: %s", name, in_words(values))
-    return corpus, parts
+        counts = corpus.counts()
+        left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
+        said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])
+        logger.info("corpus %s: %s", config.name, said)
+        for name, values in tallies(corpus.dataset).items():
+            logger.info("images by %s: %s", name, in_words(values))
+        return corpus, cut(corpus)
 
 
 def all_studies(

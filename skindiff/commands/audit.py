@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skindiff.classification.suspects import IMAGE_SIZE, find_suspects, suspect_flags
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.config import parse_config
@@ -101,6 +100,9 @@ def main(words: Sequence[str]) -> int:
 
 def _suspects(corpus: CorpusConfig, config: AuditCommand) -> dict[str, dict[str, str]]:
     """Return what the features of a network say against images that can be used: flags with reasons."""
+    # Seconds of PyTorch, for this alone.
+    from skindiff.classification.suspects import IMAGE_SIZE, find_suspects, suspect_flags
+
     cache_dir = Path(config.cache_dir)
     loaded = find_corpus(corpus.name).load(replace(corpus.own, audit_csv=config.output))
     images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir, bit_depth=config.audit.bit_depth).dataset
