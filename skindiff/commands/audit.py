@@ -13,7 +13,6 @@ from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import CORPORA, CorpusConfig, find_corpus
 from skindiff.errors import CorpusError
 from skindiff.files import write_atomically
-from skindiff.report.audit_page import render_audit
 from skindiff.wrong_settings import refuse
 
 
@@ -69,6 +68,8 @@ class AuditCommand:
 def main(words: Sequence[str]) -> int:
     """Audit a folder."""
     config = parse_command(AuditCommand, words, "audit", positional=["corpus"])
+    from skindiff.report.audit_page import render_audit  # seconds of PyTorch, which --help does without
+
     corpus = config.settings()
     paths = _paths(corpus)
     if not paths:
