@@ -7,7 +7,7 @@ this.
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import get_type_hints
 
 from skindiff.corpora.table_corpus.columns import ColumnsConfig
 from skindiff.foreign import refuse_unlike
@@ -15,23 +15,6 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.wrong_settings import refuse
 
 FOLDER = Path(__file__).parent / "presets"
-
-
-class _Content(TypedDict):
-    """What a preset's file says."""
-
-    title: str
-    credit: str
-    licence: str
-    size: str
-    where: str
-    source: str
-    columns: dict[str, Any]
-    metadata: NotRequired[str]
-    joined: NotRequired[dict[str, str]]
-    folders: NotRequired[list[str]]
-    classes: NotRequired[dict[str, list[str]]]
-    notes: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -61,12 +44,13 @@ class Preset:
 
 
 def _read(file: Path) -> Preset:
-    content: _Content = read_yaml(file)
-    refuse_unlike(content, _Content, file.name)
-    columns = ColumnsConfig(**content["columns"])
+    content = read_yaml(file)
+    columns = ColumnsConfig(**content.pop("columns"))
     columns.validate(f"{file.name}: columns.")
-    rest = {name: value for name, value in content.items() if name != "columns"}
-    return Preset(name=file.stem, columns=columns, **rest)  # type: ignore[arg-type]
+    kinds = get_type_hints(Preset)
+    for name, value in content.items():
+        refuse_unlike(value, kinds[name], f"{file.name}: {name}")
+    return Preset(name=file.stem, columns=columns, **content)
 
 
 PRESETS: dict[str, Preset] = {file.stem: _read(file) for file in sorted(FOLDER.glob("*.yaml"))}
