@@ -37,6 +37,6 @@ def run_recipe(main: Callable[[ConfigT], Path], config_class: type[ConfigT], fil
         show(report.parent)
         say()
         push = ["skindiff", "push", str(report.parent), "OWNER/NAME", "--licence", "LICENCE"]
-        audit = ["skindiff", "audit", "imagefolder", "--data_dir", "DIR"]  # images of one's own
+        own = ["skindiff", "data", "check", "DIR"]  # images of one's own
         corpus = read_report(report.parent)["corpus"].get("name")
-        suggest(*([] if shows_patients(corpus) else [audit]), push)
+        suggest(*([] if shows_patients(corpus) else [own]), push)
