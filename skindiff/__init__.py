@@ -9,6 +9,7 @@ of images), :mod:`skindiff.classification` (classifiers), :mod:`skindiff.evaluat
 :func:`skindiff.api.sharing.push`. Importing this package does not import torch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
+# OpenMP's threads spin while they wait, which costs whoever shares the cores, and us, many times more than
+# it gains. It is read once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _PUBLIC = {
     "read_image": "skindiff.api.corpora",
