@@ -24,6 +24,7 @@ from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
 from skindiff.foreign_yaml import read_yaml
+from skindiff.generators.lora_formats import LORA_FILE, is_scale, load_lora_file
 from skindiff.generators.models import first_words, quiet_loading
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import (
@@ -40,11 +41,8 @@ from skindiff.weights import metadata_json, read_header, read_tensors
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
 TOKENS_FILE = "tokens.json"
 """What is in every folder of an adapter, and nowhere else."""
-_HALVES = ("lora_A", "lora_B")
-"""An update is the product of two matrices."""
 _LONGEST = 100
 """Characters of an initialiser."""
 _EMBEDDINGS, _CONFIG, _LOG = "learned_embeds", "config.yaml", "training_log.csv"
@@ -82,7 +80,7 @@ class Adapter:
     """What was learnt, as it stands in a folder and (once loaded or trained) in a pipeline.
 
     Attributes:
-        folder: where it is saved.
+        folder: where it is saved; of a LoRA that another program trained its file.
         tokens: the placeholders; empty without textual inversion.
         config: the settings of each stage (``textual_inversion``, ``lora``), the ``base_model``, and the
             ``attribute`` that prompts named where it is not the skin type.
@@ -125,7 +123,7 @@ def embedding_files(folder: Path) -> list[str]:
 def adapter_digest(folder: Path) -> str:
     """Return the first 12 hex digits of the SHA-256 of an adapter's weight files, wherever it lies."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")) or [folder]:
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -147,11 +145,13 @@ def save_adapter(adapter: Adapter, pipeline: Any) -> None:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """Read everything of an adapter but its weights.
+    """Read everything of an adapter but its weights; of another program's LoRA file nothing else is known.
 
     Raises:
         GeneratorError: ``folder`` is not a complete adapter.
     """
+    if folder.is_file():
+        return Adapter(folder, TokenMap({}), {}, [], has_lora=True)
     try:
         entries = read_json(folder / TOKENS_FILE)
         refuse_unlike(entries, dict[str, _Entry], TOKENS_FILE)
@@ -192,7 +192,7 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
 
     Args:
         pipeline: the base model that the adapter was trained on, without another adapter.
-        folder: as :func:`save_adapter` wrote it.
+        folder: as :func:`save_adapter` wrote it, or the LoRA file of another program.
         fuse: add the LoRA weights to the pipeline's own, which runs faster but cannot be undone.
 
     Returns:
@@ -219,8 +219,8 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
         except Exception as error:
             _restore(pipeline, before)
             raise GeneratorError(
-                f"adapter {str(folder)!r} does not fit this model ({first_words(error)}): "
-                f"load it into its own base model, {adapter.config.get('base_model')}"
+                f"adapter {str(folder)!r} does not fit this model ({first_words(error)}): load it into "
+                f"its own base model, {adapter.config.get('base_model') or 'which its author names'}"
             ) from error
     return replace(adapter, fused=fuse and adapter.has_lora, before=before)
 
@@ -314,7 +314,7 @@ def _metadata(module: Any) -> dict[str, Any]:
 
 
 def _refuse_strange_lora(path: Path) -> None:
-    """Refuse a LoRA with weights that are not finite, or whose settings ask for more than they hold.
+    """Refuse a LoRA whose settings ask for more than its weights hold.
 
     Raises:
         Malformed: see there.
@@ -322,34 +322,21 @@ def _refuse_strange_lora(path: Path) -> None:
     header = read_header(path)
     settings = metadata_json(header, LORA_ADAPTER_METADATA_KEY)
     refuse_unlike(settings or {}, dict[str, Any], "its settings")
-    halves = {kind: {name.replace(kind, "") for name in header.shapes if kind in name} for kind in _HALVES}
-    if halves[_HALVES[0]] != halves[_HALVES[1]]:
-        raise Malformed("half of an update is missing")
     widest = max((max(shape, default=0) for shape in header.shapes.values()), default=0)
     for name, value in (settings or {}).items():
         kind = name.rpartition(".")[2]
         for one in value.values() if isinstance(value, dict) and kind.endswith("_pattern") else [value]:
             if kind in ("r", "rank_pattern") and not (type(one) is int and 1 <= one <= widest):
                 raise Malformed("its settings have a rank that its weights have not")
-            if kind in ("lora_alpha", "alpha_pattern") and not _is_scale(one):
+            if kind in ("lora_alpha", "alpha_pattern") and not is_scale(one):
                 raise Malformed("its settings have an alpha that is no number from 0 to a million")
-    read_tensors(path)
-
-
-def _is_scale(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value <= 10**6
 
 
 def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
-    _refuse_strange_lora(folder / LORA_FILE)
+    file = folder if folder.is_file() else folder / LORA_FILE
+    _refuse_strange_lora(file)
     with quiet_loading():
-        pipeline.load_lora_weights(
-            str(folder),
-            weight_name=LORA_FILE,
-            adapter_name=ADAPTER_NAME,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        load_lora_file(pipeline, file, ADAPTER_NAME)
     networks = _adaptable(pipeline)
     for module in networks.values():
         module.requires_grad_(False)

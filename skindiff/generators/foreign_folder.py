@@ -1,17 +1,25 @@
 """The folder of a pipeline that others saved: its settings are checked before anything is built from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import model_info
 from torch import nn
 from transformers import PreTrainedModel
 
 from skindiff.errors import GeneratorError, SkindiffError
 from skindiff.foreign import Malformed, read_json
-from skindiff.generators.models import INDEX, first_words, model_folder, quiet_loading, read_index
+from skindiff.generators.models import (
+    HUB_ERRORS,
+    INDEX,
+    first_words,
+    model_folder,
+    quiet_loading,
+    read_index,
+)
 from skindiff.weights import parameters_at_most, read_header, refuse_broken_parts
 
 _MOST, _LONGEST = 10**7, 10**4
@@ -45,9 +53,11 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
         with quiet_loading():
             if folder is None:
                 unread = {name: None for name, value in options.items() if value is None}
+                unread |= {"variant": _variant(_names_on_hub(model, revision))}
                 folder = Path(kind.download(model, revision=revision, use_safetensors=True, **unread))
-            _refuse_strange_parts(folder, kind, options)
-            options |= {"use_safetensors": True, "local_files_only": True}
+            variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+            _refuse_strange_parts(folder, kind, options, variant)
+            options |= {"use_safetensors": True, "local_files_only": True, "variant": variant}
             pipeline = kind.from_pretrained(str(folder), **options)
         refuse_broken_parts(pipeline.components)
         if scheduler := pipeline.components.get("scheduler"):
@@ -60,7 +70,53 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
     return pipeline
 
 
-def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any]) -> None:
+def _names_on_hub(model: str, revision: str | None) -> list[str]:
+    """Return the files of a model of the Hub; none without a network, where the cache has what is needed."""
+    try:
+        return [file.rfilename for file in model_info(model, revision=revision).siblings or []]
+    except HUB_ERRORS:
+        return []
+
+
+_PICKLED = "pickled"
+
+
+def _precision(name: str) -> str | None:
+    """Return what a file of weights has between two dots, such as fp16, ``""`` for plain ones, or "pickled";
+    None for a file of anything else."""
+    words = name.split(".")
+    if words[-1] == "bin":
+        return _PICKLED
+    return None if words[-1] != "safetensors" else "" if len(words) == 2 else words[1].partition("-")[0]
+
+
+def _variant(files: Iterable[str]) -> str | None:
+    """Return the precision that weights are stored in by their names, such as fp16; None for the plain one.
+
+    Args:
+        files: ``part/name``.
+
+    Raises:
+        Malformed: a part is pickled, or there in several precisions and not in the plain one.
+    """
+    stored: dict[str, set[str]] = {}
+    for part, _, name in (file.rpartition("/") for file in files):
+        precision = _precision(name)
+        if part and precision is not None:
+            stored.setdefault(part, set()).add(precision)
+    if pickled := [part for part, found in stored.items() if found == {_PICKLED}]:
+        raise Malformed(
+            f"{pickled[0]} has pickled weights alone, which can run code as they are read: where you trust "
+            "them, convert them by diffusers' from_pretrained(..., use_safetensors=False) and save_pretrained"
+        )
+    others = [found - {_PICKLED} for found in stored.values() if "" not in found]
+    shared = set.intersection(*others) if others else set()
+    if len(shared) > 1:
+        raise Malformed(f"it has weights in {' and '.join(sorted(shared))}, and none plain: keep one of them")
+    return next(iter(shared), None)
+
+
+def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any], variant: str | None) -> None:
     """Refuse parts whose settings cannot be meant, or ask for more weights than there are."""
     for part, named in read_index(folder / INDEX, str(folder)).items():
         is_part = isinstance(named, list) and len(named) == 2 and all(isinstance(one, str) for one in named)
@@ -76,13 +132,14 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any]) -
                 raise Malformed(f"{part}/{path.name}: {error}") from None
         network = _class_of(named, kind, part)
         if isinstance(network, type) and issubclass(network, nn.Module):
-            with torch.device("meta"), parameters_at_most(_stored(folder / part), part):
+            own = variant if list((folder / part).glob(f"*.{variant}*.safetensors")) else None
+            with torch.device("meta"), parameters_at_most(_stored(folder / part, own), part):
                 _build(network, folder / part)
             if issubclass(network, PreTrainedModel):
-                _refuse_missing(network, folder / part, part)
+                _refuse_missing(network, folder / part, part, own)
 
 
-def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str) -> None:
+def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str, variant: str | None) -> None:
     """Refuse a network of transformers of which weights are missing: it would make some at random."""
     # On this device nothing is allocated.
     loaded: Any = network.from_pretrained(
@@ -91,6 +148,7 @@ def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str) -> 
         device_map="meta",
         local_files_only=True,
         use_safetensors=True,
+        variant=variant,
     )
     if missing := sorted(loaded[1]["missing_keys"]):
         raise Malformed(f"{part} has no weights for {missing[0]}")
@@ -136,7 +194,7 @@ def _build(network: Any, folder: Path) -> None:
         network.from_config(network.load_config(str(folder), local_files_only=True))
 
 
-def _stored(folder: Path) -> int:
-    """Return how many weights a part has, without those of other precisions, which have a second dot."""
-    files = [path for path in folder.glob("*.safetensors") if path.name.count(".") == 1]
+def _stored(folder: Path, variant: str | None) -> int:
+    """Return how many weights a part has in a precision, which stands behind a second dot."""
+    files = [path for path in folder.glob("*.safetensors") if _precision(path.name) == (variant or "")]
     return sum(read_header(path).numbers for path in files)

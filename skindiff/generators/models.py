@@ -63,6 +63,14 @@ def is_folder(word: str) -> bool:
         return False
 
 
+def is_file(word: str) -> bool:
+    """Return whether a word is the path of a file; one that can be no path is none."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def split_revision(model: str, revision: str | None = None) -> tuple[str, str | None]:
     """Return a model and its revision, which may be given apart or inside of a Hub id, ``id@revision``.
 

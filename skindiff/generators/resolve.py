@@ -16,10 +16,12 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
+from skindiff.generators.lora_formats import LORA_FILE, lora_file
 from skindiff.generators.models import (
     BUNDLED_MODEL,
     HUB_ERRORS,
     INDEX,
+    is_file,
     is_folder,
     model_folder,
     model_revision,
@@ -31,6 +33,11 @@ from skindiff.manifest import refuse_damaged
 
 _ADAPTER_FILES = ("*.safetensors", "*.json", "*.yaml", "*.csv")
 """Only such files of an adapter are fetched: no code, nothing pickled."""
+_PICKLED = (".bin", ".ckpt", ".pt", ".pth")
+_CHECKPOINT = (
+    "make a folder of a single-file checkpoint once, by diffusers' StableDiffusionPipeline.from_single_file "
+    "with config=FOLDER, and save_pretrained"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Place:
     Attributes:
         model: the pipeline, or the adapter's base: ``bundled``, a folder or a Hub id.
         revision: of a Hub id; None is its newest.
-        adapter: folder of the adapter, None for a whole pipeline.
+        adapter: folder of the adapter, or the LoRA file of another program; None for a whole pipeline.
     """
 
     model: str
@@ -126,14 +133,40 @@ def find_generator(word: str, revision: str | None = None, base_model: str | Non
     Raises:
         GeneratorError: there is no such generator, or an adapter does not say what it belongs on.
     """
+    if is_file(at_home(word)):
+        return _on_base(_lora_of(Path(at_home(word))), base_model)
     model, revision = split_revision(at_home(word), revision)
     folder = model_folder(model)
     artefact = _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
     if artefact is None:
         return Place(model, revision)
+    if artefact.is_file():
+        return _on_base(artefact, base_model)
     if not (artefact / TOKENS_FILE).is_file():
         return Place(model if artefact == folder else str(artefact))
     return Place(*split_revision(base_model or _recorded_base(artefact)), adapter=artefact)
+
+
+def _on_base(file: Path, base_model: str | None) -> Place:
+    """Return where the LoRA of another program is; its file does not say reliably what it belongs on."""
+    if base_model is None:
+        raise GeneratorError(
+            f"base_model: {str(file)!r} is the LoRA of another program, which does not say on which model it "
+            "goes; give the model that it was trained on by --base_model (in Python base_model=, of the demo "
+            "--adapter_base)"
+        )
+    return Place(*split_revision(base_model), adapter=file)
+
+
+def _lora_of(file: Path) -> Path:
+    if file.suffix in _PICKLED:
+        raise GeneratorError(
+            f"model {str(file)!r} is a pickled file, which can run code as it is read: convert it to "
+            "safetensors where you trust it (safetensors.torch.save_file of its tensors)"
+        )
+    if file.suffix != ".safetensors" or (found := lora_file(file)) is None:
+        raise GeneratorError(f"model {str(file)!r} is no LoRA in safetensors: {_CHECKPOINT}")
+    return found
 
 
 def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bool = False) -> Generator:
@@ -175,12 +208,16 @@ def _attached(generator: Generator) -> Generator:
 def artefact_folder(folder: Path) -> Path:
     """Return the adapter or pipeline in the folder of a run, or ``folder`` itself if it is one.
 
+    Of a folder that another program's LoRA is in that file is returned.
+
     Raises:
         GeneratorError: there is none.
     """
     for path in (folder, folder / "adapter", folder / "pipeline"):
         if (path / TOKENS_FILE).is_file() or (path / INDEX).is_file():
             return path
+    if file := lora_file(folder):
+        return file
     raise GeneratorError(
         f"model {str(folder)!r} is no generator: the folder has no {INDEX} (of a pipeline) or {TOKENS_FILE} "
         "(of an adapter): give one that save_pretrained wrote, or a run of skindiff train"
@@ -195,14 +232,21 @@ def fetch_adapter(repo_id: str, *, revision: str | None = None, token: str | Non
 
 
 def _hub_adapter(repo_id: str, revision: str | None) -> Path | None:
-    try:
-        hf_hub_download(repo_id, TOKENS_FILE, revision=revision)
-    except HUB_ERRORS:
-        return None  # loading it as a pipeline, which may be cached, says what is wrong
+    if not _on_hub(repo_id, TOKENS_FILE, revision):
+        # Neither file: loading it as a pipeline, which may be cached, says what is wrong.
+        found = None if _on_hub(repo_id, INDEX, revision) else _on_hub(repo_id, LORA_FILE, revision)
+        return found
     try:
         return fetch_adapter(repo_id, revision=revision)
     except HUB_ERRORS as error:
         raise not_found(repo_id, revision, error) from error
+
+
+def _on_hub(repo_id: str, name: str, revision: str | None) -> Path | None:
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision))
+    except HUB_ERRORS:
+        return None
 
 
 def _recorded_base(folder: Path) -> str:

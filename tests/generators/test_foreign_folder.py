@@ -167,3 +167,50 @@ def test_a_folder_of_links_is_read_as_one_of_files(made: Path, tmp_path: Path) -
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
     skindiff.load(tmp_path / "links")
+
+
+def precision(name: str, kept_plain: tuple[str, ...] = ()) -> Change:
+    """Give every file of weights a precision in its name, and half of the bytes."""
+
+    def change(folder: Path) -> None:
+        for path in folder.glob("*/*.safetensors"):
+            if path.parent.name not in kept_plain:
+                halved = {key: tensor.half() for key, tensor in load_file(path).items()}
+                save_file(halved, path.with_suffix(f".{name}.safetensors"), metadata={"format": "pt"})
+                path.unlink()
+
+    return change
+
+
+@pytest.mark.parametrize("plain", [(), ("vae",)], ids=["all", "without the autoencoder"])
+def test_weights_that_are_there_in_half_precision_alone_are_read(
+    made: Path, tmp_path: Path, plain: tuple[str, ...]
+) -> None:
+    folder = shutil.copytree(made / "sd", tmp_path / "half")
+    precision("fp16", plain)(folder)
+    found, whole = skindiff.load(folder), skindiff.load(made / "sd")
+    for part in ("unet", "text_encoder", "vae"):
+        state, expected = getattr(found, part).state_dict(), getattr(whole, part).state_dict()
+        assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {torch.float32}
+        for key, tensor in expected.items():
+            torch.testing.assert_close(
+                state[key], tensor.half().to(tensor.dtype) if part not in plain else tensor
+            )
+
+
+def test_two_precisions_and_none_plain_are_told(made: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made / "sd", tmp_path / "two")
+    precision("fp16")(folder)
+    for path in folder.glob("*/*.fp16.safetensors"):
+        shutil.copy(path, path.with_name(path.name.replace("fp16", "bf16")))
+    with pytest.raises(GeneratorError, match="weights in bf16 and fp16, and none plain: keep one of them"):
+        skindiff.load(folder)
+
+
+def test_pickled_weights_are_refused_with_how_to_convert_them(made: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made / "sd", tmp_path / "pickled")
+    whole = folder / "unet/diffusion_pytorch_model.safetensors"
+    torch.save(load_file(whole), whole.with_suffix(".bin"))
+    whole.unlink()
+    with pytest.raises(GeneratorError, match="unet has pickled weights alone.*use_safetensors=False"):
+        skindiff.load(folder)

@@ -1,0 +1,166 @@
+"""LoRA files of other programs: those of kohya, ai-toolkit, diffusers and PEFT are read, kohya's are written.
+
+Kohya's keys are what ComfyUI and A1111 read. There the strength of a layer stands in the file, as ``.alpha``;
+without it they take the rank, and a LoRA of rank 4 and alpha 16 would have a quarter of its strength.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.utils.other import get_pattern_key
+
+from skindiff.errors import GeneratorError
+from skindiff.foreign import Malformed, read_json, refuse_unlike
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.weights import read_header, read_tensors
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""What diffusers and skindiff call it."""
+_PEFT_FILE, _PEFT_SETTINGS, _PEFT_PREFIX = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "base_model.model.",
+)
+_KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te"}
+"""Kohya's prefix of each network; diffusers writes ``lora_te1``, which A1111 takes for SDXL alone."""
+_DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
+"""How the first matrix of an update is called; :data:`_UP` is the second's name."""
+_UP = (".lora_up.weight", ".lora_B.weight", ".lora.up.weight", "_lora.up.weight")
+_OTHER_KINDS = {
+    "dora_scale": "DoRA", "lora_magnitude_vector": "DoRA", "hada_w": "LoHa", "lokr_": "LoKr", "oft_": "OFT",
+}  # fmt: skip
+"""Parts of keys that tell updates of another kind than LoRA."""
+
+
+def lora_file(place: Path) -> Path | None:
+    """Return the LoRA file that a path is or a folder holds, None where it holds none.
+
+    Raises:
+        GeneratorError: a folder holds several, and nothing says which.
+    """
+    if place.is_file():
+        return place if place.suffix == ".safetensors" and is_lora(place) else None
+    named = next((place / name for name in (LORA_FILE, _PEFT_FILE) if (place / name).is_file()), None)
+    if named:
+        return named
+    found = [path for path in sorted(place.glob("*.safetensors")) if is_lora(path)]
+    if len(found) > 1:
+        raise GeneratorError(
+            f"model {str(place)!r} holds {len(found)} LoRA files ({found[0].name}, {found[1].name} ...): "
+            "give one of them"
+        )
+    return found[0] if found else None
+
+
+def is_lora(file: Path) -> bool:
+    """Return whether a file of weights is a LoRA, or another kind of update, by its keys.
+
+    Raises:
+        GeneratorError: it is no safetensors.
+    """
+    try:
+        names = read_header(file).shapes
+    except Malformed as error:
+        raise GeneratorError(f"model {str(file)!r} cannot be read ({error}): get it again") from error
+    return any(name.endswith(_DOWN) or any(kind in name for kind in _OTHER_KINDS) for name in names)
+
+
+def load_lora_file(pipeline: Any, file: Path, adapter_name: str) -> None:
+    """Put a LoRA of another program on a pipeline, at the strength that its file states.
+
+    Args:
+        pipeline: the model that it was trained on.
+        file: of :func:`lora_file`.
+        adapter_name: of the LoRA inside PEFT.
+
+    Raises:
+        Malformed: it is of another kind, half of an update is missing, or weights are not finite.
+        ValueError: it does not fit the pipeline.
+    """
+    tensors = read_tensors(file)
+    _refuse_others(tensors)
+    layers = {_cut(name, _DOWN) for name in tensors if name.endswith(_DOWN)}
+    if layers != {_cut(name, _UP) for name in tensors if name.endswith(_UP)}:
+        raise Malformed("half of an update is missing")
+    if all(name.startswith(_PEFT_PREFIX) for name in tensors):
+        own = _of_peft(tensors, file.parent / _PEFT_SETTINGS)
+        pipeline.load_lora_weights(own, adapter_name=adapter_name)
+    else:  # by its path, since diffusers finds strengths in the metadata of the file alone
+        options = {"weight_name": file.name, "local_files_only": True, "use_safetensors": True}
+        pipeline.load_lora_weights(str(file.parent), adapter_name=adapter_name, **options)
+    networks = architecture_of(pipeline).adaptable(pipeline).values()
+    put = sum(_layers_on(network, adapter_name) for network in networks)
+    if put != len(layers):
+        raise ValueError(f"{len(layers) - put} of its {len(layers)} layers are not in this model")
+
+
+def _layers_on(network: Any, adapter_name: str) -> int:
+    return sum(adapter_name in getattr(module, "lora_A", {}) for module in network.modules())
+
+
+def _cut(name: str, ends: Iterable[str]) -> str:
+    return next((name.removesuffix(end) for end in ends if name.endswith(end)), name)
+
+
+def _refuse_others(names: Iterable[str]) -> None:
+    for name in names:
+        if kind := next((kind for part, kind in _OTHER_KINDS.items() if part in name), None):
+            raise Malformed(f"it is a {kind}, and of other programs' updates only LoRA is read")
+
+
+def _of_peft(tensors: Mapping[str, torch.Tensor], settings_file: Path) -> dict[str, torch.Tensor]:
+    """Return what ``save_pretrained`` of PEFT wrote of a LoRA of the U-Net, in kohya's keys."""
+    if not settings_file.is_file():
+        raise Malformed(f"{_PEFT_SETTINGS} is not beside it, so that its strength is not known")
+    settings = read_json(settings_file)
+    refuse_unlike(settings, dict[str, Any], _PEFT_SETTINGS)
+    layers = {f"unet.{name.removeprefix(_PEFT_PREFIX)}": tensor for name, tensor in tensors.items()}
+    return kohya_keys(layers, {f"unet.{name}": value for name, value in settings.items()})
+
+
+def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return a LoRA in kohya's keys, with the strength of every layer.
+
+    Args:
+        layers: in PEFT's keys behind the name of the network, ``unet.….lora_A.weight``.
+        settings: of PEFT's ``LoraConfig``, each behind the name of the network, ``unet.lora_alpha``.
+
+    Returns:
+        Two matrices and ``.alpha`` for each layer; a layer's update is ``alpha / rank * up @ down``.
+
+    Raises:
+        Malformed: an update is of another kind, or of a network that kohya has no name for.
+    """
+    _refuse_others(layers)
+    found: dict[str, torch.Tensor] = {}
+    for network, prefix in _KOHYA.items():
+        own = {name.removeprefix(f"{network}."): value for name, value in settings.items()
+               if name.startswith(f"{network}.")}  # fmt: skip
+        for name, tensor in layers.items():
+            if not name.startswith(f"{network}."):
+                continue
+            layer = _cut(_cut(name, _DOWN), _UP).removeprefix(f"{network}.")
+            half = "lora_down" if name.endswith(_DOWN) else "lora_up"
+            key = f"{prefix}_{layer.replace('.', '_')}"
+            found[f"{key}.{half}.weight"] = tensor.contiguous()
+            if half == "lora_down":
+                found[f"{key}.alpha"] = torch.tensor(_alpha(layer, len(tensor), own))
+    if len(found) * 2 != len(layers) * 3:
+        raise Malformed(f"it has weights of other networks than {' and '.join(_KOHYA)}")
+    return found
+
+
+def _alpha(layer: str, rank: int, settings: Mapping[str, Any]) -> float:
+    """Return the alpha at which ``alpha / rank`` is PEFT's scale of a layer."""
+    patterns: Mapping[str, float] = settings.get("alpha_pattern") or {}
+    alpha = patterns.get(get_pattern_key(list(patterns), layer), settings.get("lora_alpha", rank))
+    if not is_scale(alpha):
+        raise Malformed("its settings have an alpha that is no number from 0 to a million")
+    return float(alpha * rank**0.5 if settings.get("use_rslora") else alpha)
+
+
+def is_scale(value: object) -> bool:
+    """Return whether a value can be meant as the alpha of a LoRA."""
+    return isinstance(value, (int, float)) and 0 <= value <= 10**6
