@@ -27,7 +27,7 @@ from skindiff.training.textual_inversion import TextualInversionConfig
 CLASSIFIER = "classifier"
 
 
-def load(source: str | Path, revision: str | None = None) -> Any:
+def load(source: str | Path, revision: str | None = None, base_model: str | None = None) -> Any:
     """Load any generator, ready to generate, or a classifier: float32, on the CPU, in evaluation mode.
 
     A generator is the pipeline itself. What is known of it travels as ``pipeline.skindiff``: the learned
@@ -43,6 +43,8 @@ def load(source: str | Path, revision: str | None = None) -> Any:
         source: ``bundled``; a folder of a pipeline, of an adapter, of a classifier, or of a run of
             ``skindiff train``; or the Hub id of a pipeline or an adapter, with ``@revision`` or without.
         revision: branch, tag or commit of a Hub id; not for folders.
+        base_model: what an adapter is put on, where its own record of it is no Hub id; the LoRA file of
+            another program (kohya, ai-toolkit, diffusers, PEFT) needs it.
 
     Returns:
         A pipeline of diffusers or of the family that its index names; of a classifier's folder a
@@ -56,7 +58,10 @@ def load(source: str | Path, revision: str | None = None) -> Any:
     for folder in (Path(source), Path(source) / CLASSIFIER):
         if (folder / DESCRIPTION_FILE).is_file():
             return load_classifier(folder)
-    return load_generator(find_generator(str(source), revision)).pipeline
+    place = find_generator(str(source), revision, base_model)
+    if base_model and not place.adapter:
+        raise ConfigError(f"base_model: {str(source)!r} is no adapter and needs none; leave it out")
+    return load_generator(place).pipeline
 
 
 def place_of(generator: Any) -> Place:

@@ -12,6 +12,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "train classifiers with and without synthetic images, and report the effects",
     "report": "show the verdicts and the scores of a run in the terminal",
     "compare": "set runs side by side: where they differ, and what each says of every arm",
+    "export": "write an adapter for ComfyUI and A1111",
     "push": "put an adapter, pipeline, classifier, data set or run on the Hub",
     "demo": "open a page to generate, transfer and compare, or write it as a Space",
     "run": "run a whole study, from the corpus to the report",

@@ -38,12 +38,13 @@ class SampleCommand(CorpusSettings):
     output_dir: str = "runs/sample"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     generator: str = "bundled"
-    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; or the Hub id of a pipeline or
-    an adapter, with @revision or without."""
+    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; the LoRA file of another program;
+    or the Hub id of a pipeline or an adapter, with @revision or without."""
     revision: str | None = None
     """Branch, tag or commit of a Hub id."""
     base_model: str | None = None
-    """Model that an adapter is put on, where its own record of it is no Hub id."""
+    """Model that an adapter is put on, where its own record of it is no Hub id; the LoRA file of another
+    program (kohya, ai-toolkit, diffusers, PEFT) needs it."""
     mode: Literal["classes", "transfer"] = "classes"
     """classes: images of each class (and skin type, or what else the generator was trained to tell);
     transfer: images of the corpus as other values of corpus.attribute (img2img), by Stable Diffusion only."""

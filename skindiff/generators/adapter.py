@@ -24,7 +24,7 @@ from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
 from skindiff.foreign_yaml import read_yaml
-from skindiff.generators.lora_formats import LORA_FILE, is_scale, load_lora_file
+from skindiff.generators.lora_formats import LORA_FILE, is_scale, load_lora_file, lora_settings
 from skindiff.generators.models import first_words, quiet_loading
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import (
@@ -36,7 +36,7 @@ from skindiff.generators.tokens import (
     text_home,
     token_ids,
 )
-from skindiff.weights import metadata_json, read_header, read_tensors
+from skindiff.weights import read_header, read_tensors
 
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
@@ -319,11 +319,8 @@ def _refuse_strange_lora(path: Path) -> None:
     Raises:
         Malformed: see there.
     """
-    header = read_header(path)
-    settings = metadata_json(header, LORA_ADAPTER_METADATA_KEY)
-    refuse_unlike(settings or {}, dict[str, Any], "its settings")
-    widest = max((max(shape, default=0) for shape in header.shapes.values()), default=0)
-    for name, value in (settings or {}).items():
+    widest = max((max(shape, default=0) for shape in read_header(path).shapes.values()), default=0)
+    for name, value in lora_settings(path).items():
         kind = name.rpartition(".")[2]
         for one in value.values() if isinstance(value, dict) and kind.endswith("_pattern") else [value]:
             if kind in ("r", "rank_pattern") and not (type(one) is int and 1 <= one <= widest):

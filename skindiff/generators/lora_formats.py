@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft.utils.other import get_pattern_key
 
 from skindiff.errors import GeneratorError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.weights import read_header, read_tensors
+from skindiff.weights import metadata_json, read_header, read_tensors
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 """What diffusers and skindiff call it."""
@@ -23,7 +24,7 @@ _PEFT_FILE, _PEFT_SETTINGS, _PEFT_PREFIX = (
     "adapter_config.json",
     "base_model.model.",
 )
-_KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te"}
+_KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
 """Kohya's prefix of each network; diffusers writes ``lora_te1``, which A1111 takes for SDXL alone."""
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
 """How the first matrix of an update is called; :data:`_UP` is the second's name."""
@@ -120,6 +121,17 @@ def _of_peft(tensors: Mapping[str, torch.Tensor], settings_file: Path) -> dict[s
     return kohya_keys(layers, {f"unet.{name}": value for name, value in settings.items()})
 
 
+def lora_settings(file: Path) -> dict[str, Any]:
+    """Return the settings of PEFT that a LoRA file of diffusers or skindiff has, each behind its network.
+
+    Raises:
+        Malformed: they are none.
+    """
+    settings = metadata_json(read_header(file), LORA_ADAPTER_METADATA_KEY) or {}
+    refuse_unlike(settings, dict[str, Any], "its settings")
+    return dict(settings)
+
+
 def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Return a LoRA in kohya's keys, with the strength of every layer.
 
@@ -143,7 +155,8 @@ def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) 
                 continue
             layer = _cut(_cut(name, _DOWN), _UP).removeprefix(f"{network}.")
             half = "lora_down" if name.endswith(_DOWN) else "lora_up"
-            key = f"{prefix}_{layer.replace('.', '_')}"
+            # transformers had the text encoder's layers below "text_model" until 5.
+            key = prefix + layer.removeprefix("text_model.").replace(".", "_")
             found[f"{key}.{half}.weight"] = tensor.contiguous()
             if half == "lora_down":
                 found[f"{key}.alpha"] = torch.tensor(_alpha(layer, len(tensor), own))

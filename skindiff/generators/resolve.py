@@ -133,18 +133,28 @@ def find_generator(word: str, revision: str | None = None, base_model: str | Non
     Raises:
         GeneratorError: there is no such generator, or an adapter does not say what it belongs on.
     """
-    if is_file(at_home(word)):
-        return _on_base(_lora_of(Path(at_home(word))), base_model)
-    model, revision = split_revision(at_home(word), revision)
-    folder = model_folder(model)
-    artefact = _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
+    artefact = find_artefact(word, revision)
     if artefact is None:
-        return Place(model, revision)
+        return Place(*split_revision(at_home(word), revision))
     if artefact.is_file():
         return _on_base(artefact, base_model)
     if not (artefact / TOKENS_FILE).is_file():
-        return Place(model if artefact == folder else str(artefact))
+        model = at_home(word)
+        return Place(model if artefact == model_folder(model) else str(artefact))
     return Place(*split_revision(base_model or _recorded_base(artefact)), adapter=artefact)
+
+
+def find_artefact(word: str, revision: str | None = None) -> Path | None:
+    """Return the folder or file that a word stands for; None is a whole pipeline of the Hub.
+
+    Raises:
+        GeneratorError: there is no such generator.
+    """
+    if is_file(at_home(word)):
+        return _lora_of(Path(at_home(word)))
+    model, revision = split_revision(at_home(word), revision)
+    folder = model_folder(model)
+    return _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
 
 
 def _on_base(file: Path, base_model: str | None) -> Place:

@@ -212,5 +212,5 @@ def test_pickled_weights_are_refused_with_how_to_convert_them(made: Path, tmp_pa
     whole = folder / "unet/diffusion_pytorch_model.safetensors"
     torch.save(load_file(whole), whole.with_suffix(".bin"))
     whole.unlink()
-    with pytest.raises(GeneratorError, match="unet has pickled weights alone.*use_safetensors=False"):
+    with pytest.raises(GeneratorError, match=r"unet has pickled weights alone.*use_safetensors=False"):
         skindiff.load(folder)

@@ -1,0 +1,50 @@
+"""An adapter as ComfyUI and A1111 read it: a LoRA in kohya's keys, and a file for each learned word."""
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from skindiff.errors import GeneratorError
+from skindiff.files import replacing_folder
+from skindiff.foreign import Malformed
+from skindiff.generators.adapter import TOKENS_FILE, embedding_files, read_adapter
+from skindiff.generators.lora_formats import LORA_FILE, kohya_keys, lora_settings
+from skindiff.weights import read_tensors
+
+_EMBEDDING = "emb_params"
+"""The key that both programs look for in a file of a learned word."""
+
+
+def export_adapter(adapter: Path, output_dir: Path, name: str) -> dict[str, str]:
+    """Write an adapter for ComfyUI and A1111.
+
+    Args:
+        adapter: folder of an adapter.
+        output_dir: gets ``loras/NAME.safetensors``, for their folder of LoRAs, with the strength of each
+            layer, and ``embeddings/WORD.safetensors``, for their folder of embeddings.
+        name: of the LoRA there.
+
+    Returns:
+        What stands for each condition in prompts of those programs (ComfyUI writes ``embedding:`` before
+        it): the name of its file.
+
+    Raises:
+        GeneratorError: it is no adapter of skindiff, or cannot be read.
+    """
+    if not (adapter / TOKENS_FILE).is_file():
+        raise GeneratorError(f"{str(adapter)!r} is no adapter of skindiff: give the folder of one")
+    learnt = read_adapter(adapter)
+    try:
+        with replacing_folder(output_dir) as partial:
+            if learnt.has_lora:
+                file = adapter / LORA_FILE
+                layers = kohya_keys(read_tensors(file), lora_settings(file))
+                (partial / "loras").mkdir()
+                save_file(layers, partial / "loras" / f"{name}.safetensors", metadata={"format": "pt"})
+            for path in map(Path, embedding_files(adapter)):
+                (partial / "embeddings").mkdir(exist_ok=True)
+                (rows,) = read_tensors(path).values()
+                save_file({_EMBEDDING: rows}, partial / "embeddings" / path.name)
+    except (Malformed, ValueError) as error:
+        raise GeneratorError(f"adapter {str(adapter)!r} cannot be exported ({error})") from error
+    return {condition: token.strip("<>") for condition, token in learnt.tokens.tokens.items()}

@@ -1,0 +1,204 @@
+"""LoRA files of other programs, and ours as those programs read them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+import skindiff
+from skindiff.cli import main
+from skindiff.commands.grid import GRID
+from skindiff.errors import ConfigError, GeneratorError
+from skindiff.generators.adapter import ADAPTER_NAME, Adapter, load_adapter
+from skindiff.generators.lora_formats import LORA_FILE
+from skindiff.generators.resolve import find_generator, load_generator
+from tests.generators.test_adapter import PLAIN_PROMPT, draw, train_both
+from tests.tiny import save_tiny_pipeline, tiny_pipeline
+
+Trained = tuple[StableDiffusionPipeline, Adapter]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lora")
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Trained:
+    return train_both(home, vectors=2, text_encoder=True)
+
+
+@pytest.fixture(scope="module")
+def base(home: Path) -> str:
+    return str(save_tiny_pipeline(home / "base"))
+
+
+@pytest.fixture(scope="module")
+def exported(home: Path, trained: Trained) -> Path:
+    folder = home / "exported"
+    assert main(["export", str(trained[1].folder), "--output_dir", str(folder), "--name", "skin"]) == 0
+    return folder
+
+
+def kohya(exported: Path) -> Path:
+    return exported / "loras" / "skin.safetensors"
+
+
+def layers(pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
+    """Every update that a pipeline has: what it adds to the weights."""
+    return {
+        f"{part}.{name}": module.get_delta_weight(ADAPTER_NAME)
+        for part in ("unet", "text_encoder")
+        for name, module in getattr(pipeline, part).named_modules()
+        if ADAPTER_NAME in getattr(module, "lora_A", {})
+    }
+
+
+def test_an_export_read_back_has_the_same_weights_and_strength(
+    trained: Trained, exported: Path, base: str
+) -> None:
+    found = layers(skindiff.load(kohya(exported), base_model=base))
+    own = tiny_pipeline()
+    load_adapter(own, trained[1].folder)
+    expected = layers(own)
+    assert found.keys() == expected.keys()
+    assert any(name.startswith("text_encoder") for name in found)
+    for name, delta in expected.items():
+        torch.testing.assert_close(found[name], delta, rtol=0, atol=0)
+        assert delta.abs().max() > 0
+
+
+def test_an_export_has_the_keys_that_the_programs_look_for(exported: Path) -> None:
+    weights = load_file(kohya(exported))
+    prefixes = {name.partition(".")[0] for name in weights}
+    assert {name.partition(".")[2] for name in weights} == {"lora_down.weight", "lora_up.weight", "alpha"}
+    # The rank is 2, which a reader would take without it.
+    assert all(weights[f"{prefix}.alpha"] == 5.0 for prefix in prefixes)
+    assert "lora_te_text_model_encoder_layers_0_self_attn_q_proj" in prefixes
+    assert any(
+        name.endswith("attn1_to_out_0") and name.startswith("lora_unet_down_blocks") for name in prefixes
+    )
+
+
+def test_learned_words_are_exported_with_all_their_vectors(trained: Trained, exported: Path) -> None:
+    for token in trained[1].tokens.tokens.values():
+        (rows,) = load_file(exported / "embeddings" / f"{token.strip('<>')}.safetensors").values()
+        assert len(rows) == 2
+
+
+def test_an_export_says_the_words_and_overwrites_nothing(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(trained[1].folder), "--output_dir", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "in prompts squamous cell carcinoma is skindiff-squamous-cell-carcinoma" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "is there; give another one, or --overwrite true" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "true"]) == 0
+    assert main(["export", "bundled", "--output_dir", str(tmp_path / "other")]) == 2
+    assert "is no adapter of skindiff" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_lora_alone_goes_on_a_base_model(trained: Trained, base: str, tmp_path: Path) -> None:
+    shutil.copy(trained[1].folder / LORA_FILE, tmp_path)
+    own = tiny_pipeline()
+    load_adapter(own, trained[1].folder)
+    generator = load_generator(find_generator(str(tmp_path), base_model=base))
+    np.testing.assert_array_equal(draw(generator.pipeline, PLAIN_PROMPT), draw(own, PLAIN_PROMPT))
+    assert generator.strategy == "lora"
+    assert "+adapter@" in generator.name
+    assert np.abs(draw(generator.load_base(), PLAIN_PROMPT) - draw(own, PLAIN_PROMPT)).max() > 1e-3
+
+
+def test_a_lora_of_peft_keeps_its_strength(base: str, tmp_path: Path) -> None:
+    pipeline = tiny_pipeline()
+    settings = LoraConfig(
+        r=2, lora_alpha=6, use_rslora=True, target_modules=["to_q"], init_lora_weights=False
+    )
+    wrapped = get_peft_model(pipeline.unet, settings)
+    expected = {
+        name: module.get_delta_weight("default")
+        for name, module in wrapped.base_model.model.named_modules()
+        if hasattr(module, "lora_A")
+    }
+    wrapped.save_pretrained(tmp_path)
+    found = layers(skindiff.load(tmp_path, base_model=base))
+    assert found.keys() == {f"unet.{name}" for name in expected}
+    for name, delta in expected.items():
+        torch.testing.assert_close(found[f"unet.{name}"], delta)
+    (tmp_path / "adapter_config.json").unlink()
+    with pytest.raises(GeneratorError, match="so that its strength is not known"):
+        skindiff.load(tmp_path, base_model=base)
+
+
+def test_a_lora_needs_a_base_model_in_words(exported: Path) -> None:
+    with pytest.raises(GeneratorError, match=r"base_model: .*does not say on which model it goes"):
+        skindiff.load(kohya(exported))
+    with pytest.raises(ConfigError, match="'bundled' is no adapter and needs none; leave it out"):
+        skindiff.load("bundled", base_model="bundled")
+
+
+def without_half(weights: dict[str, torch.Tensor]) -> None:
+    del weights[next(name for name in weights if "lora_up" in name)]
+
+
+def as_dora(weights: dict[str, torch.Tensor]) -> None:
+    weights[next(iter(weights)).partition(".")[0] + ".dora_scale"] = torch.ones(1)
+
+
+def of_another_model(weights: dict[str, torch.Tensor]) -> None:
+    for name in [name for name in weights if "down_blocks_0" in name]:
+        weights[name.replace("down_blocks_0", "down_blocks_7")] = weights.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_half, "half of an update is missing"),
+        (as_dora, "it is a DoRA, and of other programs' updates only LoRA is read"),
+        (of_another_model, "layers are not in this model"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    exported: Path, base: str, tmp_path: Path, change: object, message: str
+) -> None:
+    weights = load_file(kohya(exported))
+    change(weights)  # type: ignore[operator]
+    save_file(weights, tmp_path / "x.safetensors")
+    with pytest.raises(GeneratorError, match=message):
+        skindiff.load(tmp_path / "x.safetensors", base_model=base)
+
+
+def test_files_that_are_no_lora_say_what_to_do(exported: Path, base: str, tmp_path: Path) -> None:
+    shutil.copy(Path(base) / "unet/diffusion_pytorch_model.safetensors", tmp_path / "whole.safetensors")
+    with pytest.raises(GeneratorError, match=r"is no LoRA in safetensors: .*from_single_file"):
+        skindiff.load(tmp_path / "whole.safetensors", base_model=base)
+    (tmp_path / "x.ckpt").write_bytes(b"")
+    with pytest.raises(GeneratorError, match=r"is a pickled file.*convert it to safetensors"):
+        skindiff.load(tmp_path / "x.ckpt")
+    (tmp_path / "two").mkdir()
+    for name in ("a", "b"):
+        shutil.copy(kohya(exported), tmp_path / "two" / f"{name}.safetensors")
+    with pytest.raises(GeneratorError, match=r"holds 2 LoRA files \(a.safetensors, b.safetensors"):
+        skindiff.load(tmp_path / "two", base_model=base)
+
+
+def test_a_lora_draws_by_command(exported: Path, base: str, tmp_path: Path) -> None:
+    words = ["sample", "--generator", str(kohya(exported)), "--base_model", base, "--classes", "[nodule]"]
+    words += [
+        "--groups",
+        "[V]",
+        "--images",
+        "1",
+        "--synthesis.steps",
+        "2",
+        "--output_dir",
+        str(tmp_path / "run"),
+    ]
+    assert main(words) == 0
+    assert (tmp_path / "run" / GRID).is_file()
