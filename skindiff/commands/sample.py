@@ -38,7 +38,7 @@ class SampleCommand(CorpusSettings):
     output_dir: str = "runs/sample"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     generator: str = "bundled"
-    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; the LoRA file of another program;
+    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; a LoRA of another program;
     or the Hub id of a pipeline or an adapter, with @revision or without."""
     revision: str | None = None
     """Branch, tag or commit of a Hub id."""
