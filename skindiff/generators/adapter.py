@@ -6,6 +6,7 @@ then ``load_lora_weights`` with the folder.
 
 import csv
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypedDict
 
 import torch
 import yaml
+from diffusers import DDIMScheduler
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
@@ -266,8 +268,14 @@ def _adaptable(pipeline: Any) -> dict[str, Any]:
 
 
 def use_zero_terminal_snr(pipeline: Any) -> None:
-    """Let ``pipeline`` sample on the rescaled schedule that ends in pure noise, from its last timestep."""
-    pipeline.scheduler = type(pipeline.scheduler).from_config(
+    """Let ``pipeline`` sample on the rescaled schedule that ends in pure noise, from its last timestep.
+
+    A scheduler that cannot be rescaled, such as PNDM, would drop the setting: DDIM takes its place.
+    """
+    kind = type(pipeline.scheduler)
+    if "rescale_betas_zero_snr" not in inspect.signature(kind).parameters:
+        kind = DDIMScheduler
+    pipeline.scheduler = kind.from_config(
         pipeline.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
 

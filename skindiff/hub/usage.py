@@ -32,8 +32,9 @@ def adapter_usage(
     if terminal_snr:
         settings = 'rescale_betas_zero_snr=True, timestep_spacing="trailing"'
         lines += [
-            "scheduler = pipeline.scheduler",
-            f"pipeline.scheduler = type(scheduler).from_config(scheduler.config, {settings})",
+            "from diffusers import DDIMScheduler",
+            "",
+            f"pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, {settings})",
         ]
     files = [f"learned_embeds/{token.strip('<>')}.safetensors" for token in tokens]
     if files:

@@ -1,9 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
 from skindiff.errors import SynthesisError
+from skindiff.generators.adapter import use_zero_terminal_snr
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
 from skindiff.synthesis.tone import (
     TonePrototypes,
@@ -123,6 +126,19 @@ def test_schedulers_keep_the_betas_and_never_clip(name: str) -> None:
     assert not scheduler.config.get("clip_sample", False)
     assert scheduler is not pipeline.scheduler
     assert dict(pipeline.scheduler.config) == before
+
+
+@pytest.mark.parametrize(
+    "own", [PNDMScheduler, DDIMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler]
+)
+def test_zero_terminal_snr_reaches_every_sampler_whatever_the_base_had(own: Any) -> None:
+    pipeline = tiny_pipeline("v_prediction")
+    pipeline.scheduler = own.from_config(pipeline.scheduler.config)
+    use_zero_terminal_snr(pipeline)
+    for name in ("dpmsolver++", "ddim", "ddpm", "euler", "pipeline"):
+        assert make_scheduler(name, pipeline).alphas_cumprod[-1] < 1e-6, name
+    with pytest.raises(SynthesisError, match="knows no zero terminal SNR"):
+        make_scheduler("pndm", pipeline)
 
 
 def test_pndm_is_refused_for_zero_terminal_snr() -> None:
