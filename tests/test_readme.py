@@ -45,6 +45,7 @@ SMALL = [
 """Sixteen drawings instead of the default corpus."""
 TINY: dict[tuple[str, ...], list[str]] = {
     ("data",): [],
+    ("export",): [],
     ("audit",): [],
     ("report",): [],
     ("compare",): [],

@@ -85,6 +85,7 @@ def _configs() -> dict[str, type]:
     from skindiff.commands.data import DataCheck
     from skindiff.commands.demo import DemoCommand
     from skindiff.commands.evaluate import EvaluateCommand
+    from skindiff.commands.export import ExportCommand
     from skindiff.commands.push import PushCommand
     from skindiff.commands.report import ReportCommand
     from skindiff.commands.sample import SampleCommand
@@ -96,6 +97,7 @@ def _configs() -> dict[str, type]:
         "evaluate": EvaluateCommand,
         "report": ReportCommand,
         "compare": CompareCommand,
+        "export": ExportCommand,
         "push": PushCommand,
         "demo": DemoCommand,
         "completion": CompletionCommand,
