@@ -37,6 +37,7 @@ from skindiff.report.content import ReportContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.runs import CONFIG_FILE
+from skindiff.training.balancing import refuse_unrecorded
 
 Given = OfSplit | Promised
 """Synthetic images of a split, or what makes them."""
@@ -217,6 +218,9 @@ def _config(
     config.experiment = experiment
     validate_parts(config)
     refuse_tone_arms(experiment.arms, corpus.attribute, "arms")
+    if not all(map(is_probe, experiment.architectures)):
+        column = corpus.attribute.column
+        refuse_unrecorded(experiment.classifier.balance, corpus.dataset[column], column, "classifier.balance")
     return config
 
 
