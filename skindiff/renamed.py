@@ -36,6 +36,7 @@ MOVED = {
     "split.majority_types": "corpus.attribute.majority",
     "split.minority_types": "corpus.attribute.minority",
     "skin_types": "groups",
+    "origin.skin_types": "origin.groups",
 }
 """Settings that are elsewhere now: whole names by the last two parts of the old one."""
 

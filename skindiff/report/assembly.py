@@ -33,7 +33,7 @@ from skindiff.report.published.fitzpatrick import CITATION, Published
 from skindiff.report.results import Results
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
-from skindiff.synthesis.asked import asked_column
+from skindiff.synthesis.asked import asked_column, value_of_rows
 
 logger = get_logger(__name__)
 
@@ -224,6 +224,11 @@ def _notes(results: Results, corpus: str) -> list[str]:
             notes.append(
                 f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
                 f"this study is {scarce.name}: they were not made for its minority."
+            )
+        if value_of_rows(drawn) == "unknown" and any(results.corpus.dataset[scarce.column]):
+            notes.append(
+                f"{label} generates by class alone: the {scarce.name} of its images is not known, and none "
+                "was made for the minority."
             )
     for label, absent in results.undrawn().items():
         if absent:
