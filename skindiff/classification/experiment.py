@@ -171,7 +171,7 @@ class Experiment:
         for job in self._jobs(synthetic):
             for one, stage in self._elsewhere(job):
                 key = job.key(self.study, self.scenario, one.name)
-                found.append(replace(load_cell(stage.folder / _PREDICTIONS), key=key))
+                found.append(one.described(replace(load_cell(stage.folder / _PREDICTIONS), key=key)))
                 trained = any((stage.folder / name).is_file() for name in (PROBE_FILE, LOG_FILE))
                 self.asked.setdefault(one.name, {})[stage.folder.name] = trained
         return found

@@ -25,7 +25,7 @@ from skindiff.report.class_sections import (
     per_class_section,
 )
 from skindiff.report.content import ClassF1Row, ExtraContent
-from skindiff.report.external import external_content, external_section
+from skindiff.report.external import external_content, external_section, group_sections
 from skindiff.report.ladder import ladder_section
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.pictures import SampleRow
@@ -100,7 +100,9 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         "ladder": results.ladder,
     }
     sets = results.external_sets()
-    external = external_content(sets, results.cells, results.elsewhere, results.primary, replicates)
+    external = external_content(
+        sets, results.cells, results.elsewhere, results.primary, replicates, results.measured.elsewhere
+    )
     if external is not None:
         extra["external"] = external
     corpus, name = results.corpus, config["corpus"]["name"]
@@ -131,6 +133,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),
             external_section(external),
+            *group_sections(external),
             detection_section(detection, published),
             ladder_section(results.ladder),
             per_class_section(by_class),
