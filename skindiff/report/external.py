@@ -108,7 +108,8 @@ def external_section(content: ExternalContent | None) -> StudySection:
         "chosen since then may have been chosen by its images."
         for name, count in before.items()
     ]
-    parts += [_FIXED] * (not before)
+    copied = any(row["near_copies"] for row in content.get("copies", ()))
+    parts += [_FIXED] * (not before and not copied)
     return StudySection(TITLE, "\n\n".join(part for part in (*parts, _ABOUT) if part), after="Scores")
 
 

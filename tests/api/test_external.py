@@ -305,6 +305,7 @@ def test_synthetic_images_that_show_an_image_of_elsewhere_are_counted_and_told(s
     assert any(said.startswith("Leak, likely: 2 of 9 synthetic images (") for said in report.content["flags"])
     text = (report.folder / "report.md").read_text()
     assert "2 images of 9 synthetic ones are near copies of an image of it" in text
+    assert "no generator and no choice has seen them" not in text
     assert "generates by class alone: the skin type of its images is not known" in text
     other = skindiff.load_corpus(clinic, image_size=32, audit=False)
     asked = skindiff.evaluate_elsewhere(folder / "planted", other, MAPPED, name="clinic", replicates=100)
