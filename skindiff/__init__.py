@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skindiff.api.corpora import load_corpus as load_corpus
     from skindiff.api.corpora import make_split as make_split
     from skindiff.api.corpora import read_image as read_image
+    from skindiff.api.elsewhere import evaluate_elsewhere as evaluate_elsewhere
     from skindiff.api.evaluation import compare as compare
     from skindiff.api.evaluation import evaluate as evaluate
     from skindiff.api.evaluation import fidelity as fidelity
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from skindiff.api.generators import train_generator as train_generator
     from skindiff.api.generators import train_lora as train_lora
     from skindiff.api.generators import train_textual_inversion as train_textual_inversion
+    from skindiff.api.label_errors import find_label_errors as find_label_errors
     from skindiff.api.sharing import push as push
     from skindiff.api.synthesis import generate as generate
     from skindiff.api.synthesis import transfer as transfer
@@ -41,6 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _PUBLIC = {
     "read_image": "skindiff.api.corpora",
     "load_corpus": "skindiff.api.corpora",
+    "find_label_errors": "skindiff.api.label_errors",
     "make_split": "skindiff.api.corpora",
     "load": "skindiff.api.generators",
     "train_textual_inversion": "skindiff.api.generators",
@@ -50,6 +53,7 @@ _PUBLIC = {
     "generate": "skindiff.api.synthesis",
     "transfer": "skindiff.api.synthesis",
     "evaluate": "skindiff.api.evaluation",
+    "evaluate_elsewhere": "skindiff.api.elsewhere",
     "find_copies": "skindiff.api.evaluation",
     "fidelity": "skindiff.api.evaluation",
     "compare": "skindiff.api.evaluation",
@@ -61,8 +65,10 @@ _PUBLIC = {
 __all__ = [
     "compare",
     "evaluate",
+    "evaluate_elsewhere",
     "fidelity",
     "find_copies",
+    "find_label_errors",
     "generate",
     "load",
     "load_corpus",

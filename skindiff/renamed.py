@@ -18,8 +18,11 @@ VALUES = {
     "head": {"paper": "published"},
     "augment": {"paper": "published"},
     "geometric_augment": {"paper": "published"},
+    "balance": {"class_and_skin_type": "class_and_attribute"},
 }
 """New values by the last part of a setting's or column's name and the old value."""
+LISTED = {"fidelity.by": {"skin_type": "attribute"}}
+"""New values in lists, by the last two parts of a setting's name; reports name columns there, as they did."""
 COLUMNS = {"synthesis": {"family": "strategy", "split_seed": "seed"}}
 """New names of columns by the part of a report and the old name."""
 SETTINGS = {
@@ -33,6 +36,7 @@ MOVED = {
     "split.majority_types": "corpus.attribute.majority",
     "split.minority_types": "corpus.attribute.minority",
     "skin_types": "groups",
+    "origin.skin_types": "origin.groups",
 }
 """Settings that are elsewhere now: whole names by the last two parts of the old one."""
 
@@ -56,10 +60,13 @@ def refuse_old_names(words: Sequence[str], files: Sequence[Mapping[str, Any]], k
         moved = MOVED.get(".".join(name.split(".")[-2:]))
         if name not in known and moved in known:
             raise ConfigError(f"{name}: this setting is {moved} now, for all that follows it; write {moved}")
-        current = VALUES.get(last, {}).get(value) if isinstance(value, str) else None
-        if current is not None and name in known:
+        listed = LISTED.get(".".join(name.split(".")[-2:]), {}) if isinstance(value, list) else {}
+        now = {old: listed[old] for old in value if isinstance(old, str) and old in listed} if listed else {}
+        if isinstance(value, str) and value in VALUES.get(last, {}):
+            now = {value: VALUES[last][value]}
+        for old, current in now.items() if name in known else ():
             raise ConfigError(
-                f"{name}: {value!r} is called {current!r} since skindiff {SINCE}; write {current}"
+                f"{name}: {old!r} is called {current!r} since skindiff {SINCE}; write {current}"
             )
 
 

@@ -8,9 +8,9 @@ import pytest
 import skindiff
 from skindiff.corpora.registry import register_corpus
 
-NAMES = """compare evaluate fidelity find_copies generate load load_corpus make_split push read_image
-register_corpus register_family train_classifier train_generator train_lora train_textual_inversion
-transfer"""
+NAMES = """compare evaluate evaluate_elsewhere fidelity find_copies find_label_errors generate load
+load_corpus make_split push read_image register_corpus register_family train_classifier train_generator
+train_lora train_textual_inversion transfer"""
 
 
 def test_public_names_are_those_of_their_rooms() -> None:

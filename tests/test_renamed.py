@@ -30,6 +30,7 @@ OLD = {
     "experiment.classifier.preset": ("paper", "published"),
     "experiment.classifier.head": ("paper", "published"),
     "experiment.classifier.augment": ("paper", "published"),
+    "experiment.classifier.balance": ("class_and_skin_type", "class_and_attribute"),
 }
 
 
@@ -61,6 +62,18 @@ def test_an_old_setting_is_one_line_with_the_new_one() -> None:
     for words in ([f"--{name}", "3"], [f"--{name}=3"], ["--experiment.classifier", "{paper_epochs: 3}"]):
         with pytest.raises(ConfigError, match=said):
             parse_config(FitzLoraConfig, words, default=SMOKE)
+
+
+def test_an_old_value_in_a_list_is_one_line_with_the_new_one(tmp_path: Path) -> None:
+    said = rf"^fidelity.by: 'skin_type' is called 'attribute' since skindiff {SINCE}; write attribute$"
+    file = tmp_path / "mine.yaml"
+    file.write_text("fidelity: {by: [class, skin_type]}")
+    for words in (["--fidelity.by", "[class, skin_type]"], ["--config", str(file)]):
+        with pytest.raises(ConfigError, match=said):
+            parse_config(FitzLoraConfig, words, default=SMOKE)
+    found = parse_config(FitzLoraConfig, ["--fidelity.by", "[class, attribute]"], default=SMOKE)
+    assert found.fidelity.by == ["class", "attribute"]
+    assert with_new_names({"fidelity": [{"by": "skin_type"}]}, "") == {"fidelity": [{"by": "skin_type"}]}
 
 
 def test_the_settings_of_a_command_that_were_called_paper_are_named() -> None:

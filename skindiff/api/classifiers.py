@@ -30,6 +30,7 @@ from skindiff.corpora.splits import Split
 from skindiff.runs import Stage
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
+from skindiff.training.balancing import BY_BOTH, refuse_unrecorded
 from skindiff.training.products import publish
 
 
@@ -80,14 +81,18 @@ def train_classifier(
         study = study_of(run, corpus, split, seed)
         with run.withdrawn_on_error():
             drawn = None if synthetic is None else judged(study, synthetic).synthetic
-            rows = build_arm(arm, study.train, drawn.dataset if drawn else None, seed=split.seed)
+            column = corpus.attribute.column
+            if isinstance(config, ClassifierConfig):
+                refuse_unrecorded(config.balance, study.train[column], column, "balance")
+            images = drawn.dataset if drawn else None
+            rows = build_arm(arm, study.train, images, seed=split.seed, column=column)
         stage = _classifier_stage(study, name, config, arm, drawn)
         if not stage.done:
             if isinstance(config, ProbeConfig):
                 _fit(study, name, config, rows, arm, stage.folder)
             else:
                 to = (study.validation, corpus.class_names, stage.folder, seed)
-                fine_tune(run.accelerator, config, rows, *to)
+                fine_tune(run.accelerator, config, ImageTable.from_dataset(rows, column), *to)
             stage.finish()
         shown = (WEIGHTS_FILE, DESCRIPTION_FILE, *(() if is_probe(name) else (LOG_FILE,)))
         classifier = load_classifier(publish(stage.folder, run.path / CLASSIFIER, run.accelerator, shown))
@@ -108,6 +113,7 @@ def _classifier_stage(
     study: Study, name: str, config: ClassifierConfig | ProbeConfig, arm: str, drawn: Synthetic | None
 ) -> Stage:
     known = probe_inputs(study, name, config) if isinstance(config, ProbeConfig) else settings_of(config)
+    by_both = config.balance == BY_BOTH
     return study.stage(
         CLASSIFIER,
         arm=arm,
@@ -116,4 +122,5 @@ def _classifier_stage(
         validation=study.split.validation,
         synthetic=drawn.folder.parent.name if drawn else None,
         seed=study.seed,
+        **({"attribute": study.corpus.attribute.column} if by_both else {}),
     )

@@ -1,7 +1,7 @@
 """Classifiers of a finished run, asked about another corpus; nothing is trained."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,31 +11,37 @@ import numpy as np
 import yaml
 from datasets import Dataset
 
-from skindiff.api.calls import study_of
+from skindiff.api.calls import Folder, configured, run_of_call, study_of
+from skindiff.api.evaluation import EvaluationReport
 from skindiff.api.generators import CLASSIFIER
 from skindiff.api.same_data import CORPUS_FILE
+from skindiff.api.synthesis import DATA
+from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import REAL, Cell, CellKey, is_probe, load_cell
 from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Predicted
-from skindiff.classification.external import ExternalConfig
-from skindiff.classification.external_sets import ExternalSet, Learnt, open_external
+from skindiff.classification.external import ExternalConfig, validate_external
+from skindiff.classification.external_sets import ExternalSet, Learnt, find_copied, open_external
 from skindiff.classification.fine_tuning import predict
 from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, SkinClassifier, load_classifier
 from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe
 from skindiff.classification.probing import predict_probe
 from skindiff.config import parse_config
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
-from skindiff.errors import ConfigError, CorpusError
+from skindiff.errors import ConfigError, CorpusError, RunFolderError, SynthesisError
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
+from skindiff.files import at_home
 from skindiff.foreign import Malformed, refuse_unlike
 from skindiff.foreign_yaml import read_yaml
 from skindiff.manifest import DONE, STAGES
+from skindiff.measures.copying.rows import CopiedElsewhere
 from skindiff.report.content import CorpusContent
-from skindiff.report.external import external_content, external_section
+from skindiff.report.external import external_content, external_section, group_sections
 from skindiff.report.read import REPORT_FILE, read_report
 from skindiff.report.write import Report, environment, plain, write_report
 from skindiff.runs import CONFIG_FILE, EXTERNAL, RunFolder
 from skindiff.study import Study
+from skindiff.synthesis.writer import load_synthetic
 
 TITLE = "How do trained classifiers do on another corpus?"
 
@@ -71,6 +77,66 @@ class _OwnCorpus:
         self.corpus.validate(f"{path}corpus.")
 
 
+@dataclass
+class ElsewhereConfig(ExternalConfig):
+    """What a finished run is asked about."""
+
+    model: str = ""
+    """The finished run, or the folder of a classifier."""
+    include_images: bool | None = None
+    """Put images of the corpus into the report; null does so only if it shows no patients."""
+
+
+def evaluate_elsewhere(
+    model: str | Path,
+    corpus: Corpus,
+    classes: Mapping[str, str | None] | None = None,
+    name: str | None = None,
+    output_dir: Folder = None,
+    resume: bool = False,
+    replicates: int = 2000,
+    **settings: Any,
+) -> EvaluationReport:
+    """Ask the classifiers of a finished run about the images of another corpus; nothing is trained.
+
+    Example:
+        >>> clinic = skindiff.load_corpus("photos", attribute={"column": "sex", ...})
+        >>> report = skindiff.evaluate_elsewhere("runs/evaluate", clinic, {"naevus": "nv", "melanoma": "mel"})
+        >>> report.content["external"]["beside"]
+
+    Args:
+        model: folder of a run of ``skindiff evaluate``, :func:`skindiff.evaluate` (with an ``output_dir``),
+            ``skindiff train classifier`` or ``train probe``, of a recipe, or of a classifier.
+        corpus: of :func:`skindiff.load_corpus`, all of whose images are tested on but for those that the run
+            has too. Its attribute says which groups are told apart.
+        classes: what its classes are in the run, such as ``{"naevus": "nv"}``; one that is not named is the
+            class of the same name, and None leaves its images out.
+        name: of the corpus in the report; what ``load_corpus`` read it by when left out.
+        output_dir: folder of the run; by default a temporary one, deleted with the report.
+        resume: go on with the run in ``output_dir``.
+        replicates: of the bootstrap.
+        settings: ``others``, ``ours`` and ``twins_from`` of
+            :class:`~skindiff.classification.external.ExternalConfig`, and ``include_images``.
+
+    Returns:
+        The report; ``content["external"]`` has scores with intervals, verdicts, the chapter on groups, and
+        near copies among the synthetic images of the run.
+
+    Raises:
+        ConfigError: the folder holds no classifier, the classes cannot be mapped, or the corpus is none of
+            ``load_corpus``.
+    """
+    if corpus.config is None:
+        raise ConfigError("corpus: it is not of load_corpus; load it by that")
+    own = ElsewhereConfig(corpus=corpus.config, classes=dict(classes or {}), model=str(at_home(model)))
+    config = configured(own, settings)
+    called = name or corpus.config.name
+    validate_external({called: config}, "name")
+    with run_of_call(output_dir, resume, config) as (run, home):
+        ask_elsewhere(run, Path(config.model), called, config, config, replicates)
+    return EvaluationReport(home.path, read_report(home.path), home)
+
+
 def ask_elsewhere(
     run: RunFolder, model: Path, name: str, config: ExternalConfig, settings: Any, replicates: int = 2000
 ) -> Path:
@@ -96,7 +162,9 @@ def ask_elsewhere(
     there = [_asked(run, own, one, model) for own in kept]
     asked = _question(model)
     here = [cell for own in kept for cell in own.here]
-    content = external_content([one], here, there, asked, replicates)
+    needy = any(parse_arm(own.key.arm).needs_synthetic for own in kept)
+    copies = _copied(run, one, model) if needy else []
+    content = external_content([one], here, there, asked, replicates, copies)
     report = Report(
         recipe="evaluate",
         title=TITLE,
@@ -108,7 +176,7 @@ def ask_elsewhere(
         corpus=cast(CorpusContent, one.counts["corpus"]),
         notes=_notes(kept, here),
         reading=[*run.notes, *one.reading],
-        study_sections=[external_section(content)],
+        study_sections=[external_section(content), *group_sections(content)],
         extra={"external": content} if content else {},
         timings={"seconds_of_last_call": run.seconds},
     )
@@ -136,7 +204,7 @@ def _notes(kept: Sequence[_Kept], here: Sequence[Cell]) -> list[str]:
 def _asked(run: RunFolder, kept: _Kept, one: ExternalSet, model: Path) -> Cell:
     """Return what a classifier says of the images."""
     own = one.table.collapse(_predictor(run, kept, one, model)(one.images).astype(np.float64))
-    return Cell(
+    cell = Cell(
         key=kept.key._replace(test_group=one.name),
         class_names=one.table.names,
         image_ids=tuple(one.images["image_id"]),
@@ -146,6 +214,27 @@ def _asked(run: RunFolder, kept: _Kept, one: ExternalSet, model: Path) -> Cell:
         probabilities=own,
         optimiser_steps=kept.steps,
     )
+    return one.described(cell)
+
+
+def _copied(run: RunFolder, one: ExternalSet, model: Path) -> list[CopiedElsewhere]:
+    """Look for copies of the images among the synthetic ones that a run has kept; the report says what could
+    not be searched."""
+    kept = sorted(
+        place.parent for place in model.glob(f"{STAGES}/*/{DATA}") if (place.parent / DONE).is_file()
+    )
+    found = []
+    for number, folder in enumerate(kept):
+        label = f"{folder.name.rpartition('-')[0]}, set {number + 1}"
+        try:
+            drawn = load_synthetic(folder / DATA)
+        except (SynthesisError, RunFolderError) as error:
+            run.note(f"Copies of {one.name} among {label} were not searched for: {error}")
+            continue
+        found.append(find_copied(run, one, drawn, name=label, seed=None))
+    if not kept:
+        run.note(f"{model.name} has kept no synthetic images: no search for copies of {one.name} among them.")
+    return found
 
 
 def _predictor(run: RunFolder, kept: _Kept, one: ExternalSet, model: Path) -> Predicted:

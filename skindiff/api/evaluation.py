@@ -37,10 +37,13 @@ from skindiff.report.content import ReportContent
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.read import read_report
 from skindiff.runs import CONFIG_FILE
+from skindiff.training.balancing import refuse_unrecorded
 
 Given = OfSplit | Promised
 """Synthetic images of a split, or what makes them."""
 ABOUT = About("evaluate", "Do the synthetic images help?")
+REAL_ALONE = replace(ABOUT, title="How well do classifiers of real images do?")
+"""Where there are no synthetic images."""
 METRICS = ("accuracy", "balanced_accuracy", "f1", "auroc")
 
 
@@ -103,7 +106,7 @@ def evaluate(
     output_dir: Folder = None,
     resume: bool = False,
     seeds: Sequence[int] | None = None,
-    about: About = ABOUT,
+    about: About | None = None,
     allow_taught: bool = False,
     published: PublishedProtocol | None = None,
     recorded: RecordedCells = NOTHING,
@@ -132,7 +135,7 @@ def evaluate(
         resume: go on with the run in ``output_dir``.
         seeds: of trainings and synthetic images, one for each split, where several trainings share one; then
             they are those of the classifiers too. Those of the splits when left out.
-        about: name, title, notes and published numbers of the report.
+        about: name, title, notes and published numbers of the report; those of an evaluation when left out.
         allow_taught: go on with images of a generator that validated or tested images taught, as in some
             papers; the report says so. They are refused otherwise.
         published: the same study under its paper's protocol, to tell how much of a published gain is the
@@ -159,6 +162,7 @@ def evaluate(
     needy = [arm for arm in arms if parse_arm(arm).needs_synthetic]
     if needy and not all(sets):
         raise ConfigError(f"synthetic: the arm {needy[0]!r} needs synthetic images; give some, or other arms")
+    about = about or (ABOUT if any(sets) else REAL_ALONE)
     config = _config(corpus, arms, classifier, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
         with run.withdrawn_on_error():
@@ -217,6 +221,9 @@ def _config(
     config.experiment = experiment
     validate_parts(config)
     refuse_tone_arms(experiment.arms, corpus.attribute, "arms")
+    if not all(map(is_probe, experiment.architectures)):
+        column = corpus.attribute.column
+        refuse_unrecorded(experiment.classifier.balance, corpus.dataset[column], column, "classifier.balance")
     return config
 
 

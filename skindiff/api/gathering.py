@@ -77,7 +77,7 @@ def gathered(
         ready.append((study, found))
         for one in found:
             if isinstance(one, Judged):
-                results.measured.add(study, question.measured, one.synthetic)
+                results.measured.add(study, question.measured, one.synthetic, external=question.external)
     missing = _train(results, run, corpus, splits, seeds, ready, question)
     notes = [*notes_on([one for _, found in ready for one in found if isinstance(one, Judged)])]
     notes += _on_recorded(results, [one for _, found in ready for one in found], missing)

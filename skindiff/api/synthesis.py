@@ -12,6 +12,7 @@ from PIL import Image
 
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.api.generators import generator_of, place_of
+from skindiff.corpora.attribute import SKIN_TYPE
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.errors import ConfigError, SynthesisError
@@ -174,13 +175,13 @@ def generate(
         if groups is not None:
             raise ConfigError(f"groups: {known.name} generates by class alone; leave it out")
         by_class = _budget(wanted, images, settings)
-        rows = None
+        rows, attribute = None, SKIN_TYPE
         if needs_sources(known, by_class):
             if corpus is None:
                 raise ConfigError(f"corpus: {known.name} needs one with budget {by_class.budget!r}; give it")
-            rows = _rows(corpus, split)
+            rows, attribute = _rows(corpus, split), corpus.attribute
         with run_of_call(output_dir, resume, by_class) as (run, home):
-            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed, rows)
+            draw_classes(run.accelerator, known, by_class, run.path / DATA, seed, rows, attribute)
             return _drawn(known, run, home, rows if known.pipeline.needs_images else None)
     if corpus is not None:
         raise ConfigError(f"corpus: {known.name} generates from words; leave it out, or call transfer")
@@ -242,7 +243,7 @@ def transfer(
     known = generator_of(generator)
     if draws_by_class(known):
         if targets is not None:
-            raise ConfigError(f"targets: {known.name} knows no skin type; leave it out")
+            raise ConfigError(f"targets: {known.name} knows no {corpus.attribute.name}; leave it out")
         settings = {"budget": "real", "redraws": "real", **settings}
         return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
     _refuse_followed(settings, "mode", "strategy")

@@ -6,9 +6,10 @@ Their names and what they stand for: :mod:`skindiff.classification.arm_names`.
 from collections.abc import Sequence
 
 import numpy as np
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, Value, concatenate_datasets
 
 from skindiff.classification.arm_names import parse_arm
+from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.corpora.schema import REAL_COLUMNS
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
@@ -22,8 +23,10 @@ def build_arm(
     colour: Dataset | None = None,
     ratio: float | None = None,
     seed: int = 0,
+    column: str = SKIN_COLUMN,
 ) -> Dataset:
-    """Return the training table of an arm, with the columns of the schema; no image is decoded.
+    """Return the training table of an arm, with the columns of the schema and that of what is scarce; no
+    image is decoded.
 
     Args:
         arm: its name; filters and views do not change the rows that are taken from these tables.
@@ -35,6 +38,7 @@ def build_arm(
         ratio: synthetic rows per real row; all of them if left out. Sources are used evenly: none for the
             second time before all were used once.
         seed: names the random stream of what ``ratio`` leaves out and of what fills in for missing sources.
+        column: of what is scarce in the corpus; null in synthetic rows of which it is not known.
 
     Raises:
         ConfigError: the arm is no arm, a table it needs is missing or has other classes, or there are not
@@ -42,16 +46,16 @@ def build_arm(
     """
     arm = parse_arm(arm).rows
     if arm == "real":
-        return _columns(real, real)
+        return _columns(real, real, column)
     added = _added_rows(_needed(synthetic, arm, "synthetic"), len(real), ratio, seed)
     if arm == "syn":
-        return _columns(added, real)
+        return _columns(added, real, column)
     if arm == "real+duplicates":
         added = real.select(_stand_ins(added, list(real["image_id"]), real, seed))
     if arm == "real+colour":
         copies = _needed(colour, arm, "colour")
         added = copies.select(_stand_ins(added, list(copies["source_id"]), copies, seed))
-    return concatenate_datasets([_columns(real, real), _columns(added, real)])
+    return concatenate_datasets([_columns(real, real, column), _columns(added, real, column)])
 
 
 def _needed(table: Dataset | None, arm: str, name: str) -> Dataset:
@@ -60,14 +64,17 @@ def _needed(table: Dataset | None, arm: str, name: str) -> Dataset:
     return table
 
 
-def _columns(table: Dataset, like: Dataset) -> Dataset:
-    """Return the schema's columns of a table whose class codes mean the same as those of ``like``."""
+def _columns(table: Dataset, like: Dataset, column: str) -> Dataset:
+    """Return the schema's columns, and one more, of a table whose class codes mean the same as those of
+    ``like``."""
     mine, theirs = table.features["label"], like.features["label"]
     if mine != theirs:
         raise ConfigError(
             f"arms: classes {mine.names} and {theirs.names} cannot be joined; use one list of classes"
         )
-    return table.select_columns(list(REAL_COLUMNS))
+    if column not in table.column_names:
+        table = table.add_column(column, [None] * len(table), feature=Value("string"))
+    return table.select_columns(list(dict.fromkeys([*REAL_COLUMNS, column])))
 
 
 def _added_rows(synthetic: Dataset, real_rows: int, ratio: float | None, seed: int) -> Dataset:

@@ -8,7 +8,7 @@ from skindiff.classification.cells import is_probe
 from skindiff.classification.networks import Architecture, Head, has_batch_norm, refuse_impossible
 from skindiff.errors import ConfigError
 from skindiff.training.augmentation import Augment
-from skindiff.training.balancing import Balance
+from skindiff.training.balancing import ClassifierBalance
 from skindiff.training.loop_config import LoopConfig, idle_of_loop
 from skindiff.training.samplers import epoch_sizes
 from skindiff.wrong_settings import refuse
@@ -47,9 +47,9 @@ class ClassifierConfig:
     magnitude 9); flip; none."""
     colour_jitter: float = 0.0
     """Half width of random factors on brightness, contrast and saturation; 0 switches it off."""
-    balance: Balance = "class"
-    """Sample classes, or classes within skin types, equally often; oversample repeats the rows of small
-    classes up to the largest; none samples every row equally often."""
+    balance: ClassifierBalance = "class"
+    """Sample classes, or classes within the values of corpus.attribute (class_and_attribute), equally often;
+    oversample repeats the rows of small classes up to the largest; none samples every row equally often."""
     head: Head = "linear"
     """published puts 256 units, ReLU and dropout 0.4 before the classes."""
     dropout: float = 0.0

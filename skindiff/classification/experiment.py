@@ -109,6 +109,11 @@ class Experiment:
         self.recorded, self.taken, self.not_run = recorded, set[CellKey](), list[str]()
         self.asked: dict[str, dict[str, bool]] = {}
 
+    @property
+    def _column(self) -> str:
+        """The column of what is scarce."""
+        return self.study.corpus.attribute.column
+
     def described_split(self) -> SplitRow:
         """Return the row of the report's ``splits``."""
         return {
@@ -166,7 +171,7 @@ class Experiment:
         for job in self._jobs(synthetic):
             for one, stage in self._elsewhere(job):
                 key = job.key(self.study, self.scenario, one.name)
-                found.append(replace(load_cell(stage.folder / _PREDICTIONS), key=key))
+                found.append(one.described(replace(load_cell(stage.folder / _PREDICTIONS), key=key)))
                 trained = any((stage.folder / name).is_file() for name in (PROBE_FILE, LOG_FILE))
                 self.asked.setdefault(one.name, {})[stage.folder.name] = trained
         return found
@@ -300,7 +305,7 @@ class Experiment:
         folder: Path,
     ) -> tuple[int, Predicted]:
         names = tuple(self.study.corpus.class_names)
-        table = ImageTable.from_dataset(taught.rows)
+        table = ImageTable.from_dataset(taught.rows, self._column)
         watched = self.study.tests if self.config.test_curve else {}
         models = []
         for turn in range(self.config.trainings):
@@ -344,8 +349,9 @@ class Experiment:
             else None
         )
         rows = build_arm(
-            job.arm.name, self.study.train, drawn, colour=colour, ratio=job.ratio, seed=self.study.split.seed
-        )
+            job.arm.name, self.study.train, drawn,
+            colour=colour, ratio=job.ratio, seed=self.study.split.seed, column=self._column,
+        )  # fmt: skip
         return _Taught(rows, self._use(job.arm, drawn, len(rows)))
 
     def _use(self, arm: Arm, drawn: Dataset | None, rows: int) -> SyntheticUse:

@@ -1,5 +1,8 @@
-"""Other corpora as they are tested on: read, with their classes mapped, without images that the study has."""
+"""Other corpora as they are tested on: read, with their classes mapped, without images that the study has.
 
+Synthetic images are searched for copies of them too: a generator can have seen them elsewhere."""
+
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +11,14 @@ import numpy as np
 from accelerate.logging import get_logger
 from datasets import ClassLabel, Dataset
 
+from skindiff.classification.cells import Cell
 from skindiff.classification.external import ClassTable, ExternalConfig
 from skindiff.classification.rows import ExternalCounts
+from skindiff.corpora.attribute import Attribute
 from skindiff.corpora.registry import Corpus, patients_unknown, refuse_unstated
 from skindiff.errors import ConfigError
+from skindiff.measures.copying.near_copies import fingerprint
+from skindiff.measures.copying.rows import CopiedElsewhere
 from skindiff.measures.copying.twins import Twins, find_twins
 from skindiff.runs import EXTERNAL, RunFolder
 from skindiff.study import read_corpus
@@ -31,6 +38,7 @@ class ExternalSet:
         fingerprint: of all that decides them.
         counts: what was tested, and what was left out and why.
         reading: sentences on what was read of it; they may name files.
+        attribute: by whose groups its images are told apart, as its own settings say.
     """
 
     name: str
@@ -39,6 +47,15 @@ class ExternalSet:
     fingerprint: str
     counts: ExternalCounts
     reading: list[str]
+    attribute: Attribute
+
+    def described(self, cell: Cell) -> Cell:
+        """Return predictions on its images with what is known of each of them."""
+        place = {image_id: row for row, image_id in enumerate(self.images["image_id"])}
+        rows = [place[image_id] for image_id in cell.image_ids]
+        known = {name: list(self.images[name]) for name in ("skin_type", *self.attribute.columns)}
+        ordered = {name: tuple(values[row] for row in rows) for name, values in known.items()}
+        return replace(cell, skin_types=ordered.pop("skin_type"), attributes=ordered)
 
 
 @dataclass(frozen=True)
@@ -118,6 +135,7 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
         "unmapped": {
             one: unmapped[one] for one, code in table.theirs.items() if code is None and unmapped[one]
         },
+        "attribute": config.corpus.attribute.column,
         "twins": len(same) if twins else None,
         "twins_from": config.twins_from,
         "planted_found": {kind: share["share"] for kind, share in twins.found.items()} if twins else {},
@@ -127,7 +145,7 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
     _say(counts)
     reading = [f"{name}: {said}" for said in (*read.warnings, *patients_unknown(read.counts()))]
     digest = [read.fingerprint, sorted(images["image_id"]), table.names, table.ours.tolist(), table.theirs]
-    return ExternalSet(name, images, table, str(digest), counts, reading)
+    return ExternalSet(name, images, table, str(digest), counts, reading, config.corpus.attribute)
 
 
 def _twins(
@@ -143,6 +161,45 @@ def _twins(
         threshold=config.twins_from,
     )
     return find_twins(stage, images, corpus.dataset, config.twins_from, run.accelerator.device)
+
+
+def find_copied(
+    run: RunFolder, one: ExternalSet, drawn: Dataset, *, name: str, seed: int | None
+) -> CopiedElsewhere:
+    """Look for copies of the images that are tested on among synthetic ones; a stage of the run.
+
+    An image counts as a copy from the similarity on from which an image of the study is taken for the same
+    photograph (``twins_from``).
+
+    Args:
+        run: keeps the search, which names photographs; the main process computes.
+        one: the other corpus.
+        drawn: synthetic images: ``image``, ``image_id``.
+        name: of them, for the report.
+        seed: of them, None where it is not known.
+    """
+    threshold = one.counts["twins_from"]
+    stage = run.stage(
+        re.sub(r"[^\w.-]", "-", f"copied-{one.name}-{name}"),
+        says=f"copies of {one.name} among {name}",
+        external=one.fingerprint,
+        images=fingerprint(drawn),
+        threshold=threshold,
+        seed=seed,
+    )
+    found = find_twins(stage, drawn, one.images, threshold, run.accelerator.device)
+    near = [row for row in found.nearest if row.similarity >= threshold]
+    return {
+        "images": name,
+        "seed": seed,
+        "test_corpus": one.name,
+        "generated": len(drawn),
+        "threshold": threshold,
+        "near_copies": len(near),
+        "copied": len({row.other for row in near}),
+        "nearest": max(row.similarity for row in found.nearest),
+        "planted_found": {kind: share["share"] for kind, share in found.found.items()},
+    }
 
 
 def _labelled(images: Dataset, codes: list[int | None], names: tuple[str, ...]) -> Dataset:

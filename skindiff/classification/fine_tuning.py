@@ -379,7 +379,7 @@ def _context(
         if images is not None:
             digest.update(np.ascontiguousarray(images.pixels).data)
             digest.update(images.labels.tobytes())
-            digest.update(json.dumps([images.pixels.shape, images.skin_types, images.class_names]).encode())
+            digest.update(json.dumps([images.pixels.shape, images.values, images.class_names]).encode())
     digest.update(use.digest())
     if config.weights is not None:
         digest.update(hashlib.sha256(Path(config.weights).read_bytes()).digest())

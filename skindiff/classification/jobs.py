@@ -14,6 +14,7 @@ from skindiff.classification.probing import probe_inputs
 from skindiff.measures.filters import kept_rows
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic, Unmade
+from skindiff.training.balancing import BY_BOTH
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def inputs_of(study: Study, config: ExperimentConfig, job: Job) -> dict[str, Any
         later |= {"probe": probe_inputs(study, job.architecture, job.config)}
     else:
         later |= {"classifier": settings_of(job.config)}
+        if job.config.balance == BY_BOTH:
+            later |= {"attribute": study.corpus.attribute.column}
         later |= {"trainings": config.trainings} if config.trainings > 1 else {}
     return {
         "arm": job.arm.name,

@@ -6,7 +6,7 @@ wrongly given that class still count against the classes they belong to. Where a
 ``None`` (null in JSON), never NaN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import evaluate
@@ -88,6 +88,18 @@ def recall_by_value(
             enough = int(rows.sum()) >= MINIMUM_GROUP_SIZE
             recall[value] = _macro_recall(labels[rows], predicted[rows]) if enough else None
     return recall
+
+
+def recalls_by_column(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    columns: Mapping[str, Sequence[str | None]],
+) -> dict[str, dict[str, float | None]]:
+    """Return :func:`recall_by_value` of each of several columns, by its name."""
+    return {
+        name: recall_by_value(labels, predicted, values, sorted({one for one in values if one is not None}))
+        for name, values in columns.items()
+    }
 
 
 def classification_scores(

@@ -102,9 +102,9 @@ def _blended(
     drawn = blending.draw(rows, np.arange(len(rows)), "probe", seed)
     pixels = torch.from_numpy(table.pixels).permute(0, 3, 1, 2).float()
     mixed, shares = blending.blend(pixels[rows], pixels[drawn.rows], drawn)
-    names = tuple(table.skin_types[row] for row in rows)
+    values = tuple(table.values[row] for row in rows)
     seen = ImageTable(
-        mixed.round().byte().permute(0, 2, 3, 1).numpy(), table.labels[rows], names, table.class_names
+        mixed.round().byte().permute(0, 2, 3, 1).numpy(), table.labels[rows], values, table.class_names
     )
     features, share = store(seen), shares.double().numpy() / BLENDS
     first, second = ([plain.groups[row] for row in part] for part in (rows.tolist(), drawn.rows.tolist()))

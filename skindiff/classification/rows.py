@@ -113,10 +113,10 @@ class ExternalCounts(TypedDict):
 
     ``classes`` says what each of its classes is here (None where its images are left out, whose numbers are
     in ``unmapped``) and ``ours`` what each class of the study counts as; ``tested`` has the images of each
-    scored class; ``twins`` are images that the study has too (None where they could not be
-    searched for), and ``planted_found`` the share of planted
-    copies that such a search finds, by kind; ``trained_again`` are classifiers whose weights were not kept,
-    and ``asked_before`` those of other settings that this run has asked about it.
+    scored class; ``attribute`` is the column by which groups of its images are told apart; ``twins`` are
+    images that the study has too (None where they could not be searched for), and ``planted_found`` the share
+    of planted copies that such a search finds, by kind; ``trained_again`` are classifiers whose weights were
+    not kept, and ``asked_before`` those of other settings that this run has asked about it.
     """
 
     name: str
@@ -127,6 +127,7 @@ class ExternalCounts(TypedDict):
     images: int
     groups: int
     unmapped: dict[str, int]
+    attribute: NotRequired[str]
     twins: int | None
     twins_from: float
     planted_found: dict[str, float]

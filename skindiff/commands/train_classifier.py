@@ -10,7 +10,7 @@ from skindiff.api.generators import CLASSIFIER
 from skindiff.classification.cells import PREFIX
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.fine_tuning import predict
-from skindiff.classification.metrics import classification_scores
+from skindiff.classification.metrics import classification_scores, recalls_by_column
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.classification.probe_classifier import refuse_no_network
 from skindiff.classification.rows import METRICS
@@ -119,13 +119,16 @@ def main(method: str, words: Sequence[str]) -> int:
     model = train_classifier(
         study.corpus, study.split, config.synthetic, config.arm, config.seed, run, **config.settings()
     )
-    scores = {}
+    scores: dict[str, dict[str, Any]] = {}
     for group, images in study.tests.items():
         test = ImageTable.from_dataset(images)
         found = predict(accelerator, model, test)
-        scores[group] = classification_scores(
-            test.labels, found, class_names=names, skin_types=test.skin_types
+        own = classification_scores(
+            test.labels, found, class_names=names, skin_types=list(images["skin_type"])
         )
+        columns = {name: list(images[name]) for name in study.corpus.attribute.columns}
+        by_column = recalls_by_column(test.labels, found.argmax(1), columns)
+        scores[group] = {**own, **({"per_group_recall": by_column} if by_column else {})}
     if accelerator.is_main_process:
         write_atomically(run.path / SCORES_FILE, json.dumps(scores, indent=1) + "\n")
     run.end()

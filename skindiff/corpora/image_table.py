@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from torch.nn import functional
 
+from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.corpora.cache import pixels
 
 
@@ -19,22 +20,26 @@ class ImageTable:
     """(n, height, width, 3) uint8."""
     labels: np.ndarray
     """(n,) int64, codes into ``class_names``."""
-    skin_types: tuple[str | None, ...]
-    """One per row, ``"I"`` to ``"VI"`` or None."""
+    values: tuple[str | None, ...]
+    """One per row, of what is scarce in the corpus, such as the skin type ``"V"``; None where unknown."""
     class_names: tuple[str, ...]
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset) -> "ImageTable":
-        """Decode ``image``, ``label`` and, where there is one, ``skin_type`` of a data set.
+    def from_dataset(cls, dataset: Dataset, column: str = SKIN_COLUMN) -> "ImageTable":
+        """Decode ``image`` and ``label`` of a data set, with what is scarce.
+
+        Args:
+            dataset: images of one size.
+            column: of what is scarce in the corpus; where the data set has none no value is recorded.
 
         Raises:
             CorpusError: the images differ in size (``resize_to_cache`` mends that).
         """
-        known = "skin_type" in dataset.column_names
+        known = column in dataset.column_names
         return cls(
             pixels=pixels(dataset),
             labels=np.asarray(dataset["label"], dtype=np.int64),
-            skin_types=tuple(dataset["skin_type"]) if known else (None,) * len(dataset),
+            values=tuple(dataset[column]) if known else (None,) * len(dataset),
             class_names=tuple(dataset.features["label"].names),
         )
 
@@ -49,8 +54,8 @@ class ImageTable:
     def select(self, rows: Sequence[int] | np.ndarray) -> "ImageTable":
         """Return ``rows`` in the order given, repeats allowed."""
         chosen = np.asarray(rows, dtype=np.int64)
-        skin_types = tuple(self.skin_types[row] for row in chosen)
-        return ImageTable(self.pixels[chosen], self.labels[chosen], skin_types, self.class_names)
+        values = tuple(self.values[row] for row in chosen)
+        return ImageTable(self.pixels[chosen], self.labels[chosen], values, self.class_names)
 
     def resized(self, size: int) -> "ImageTable":
         """Return the table at ``size`` x ``size``, resampled with antialiasing where the size differs."""
@@ -61,4 +66,4 @@ class ImageTable:
             images = torch.from_numpy(self.pixels[start : start + 256]).permute(0, 3, 1, 2).float()
             images = functional.interpolate(images, (size, size), mode="bicubic", antialias=True)
             resized[start : start + 256] = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        return ImageTable(resized, self.labels, self.skin_types, self.class_names)
+        return ImageTable(resized, self.labels, self.values, self.class_names)

@@ -37,10 +37,11 @@ class Card:
         what: what the artefact is, in a sentence or two of Markdown.
         usage: Python that runs as it stands, once the repository can be read.
         results: scores with intervals.
-        coverage: what is known of the skin types, in Markdown.
+        coverage: what is known of the skin types, or of what else is scarce, in Markdown.
         limits: what it cannot do, a sentence each.
         base_model: ``id@revision`` of the model it needs, if it needs one.
         sections: further headings with their Markdown.
+        attribute: what is scarce, where not the report of its run says it.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Card:
     limits: Sequence[str]
     base_model: str | None = None
     sections: Sequence[tuple[str, str]] = ()
+    attribute: Attribute | None = None
 
 
 def model_card(card: Card, facts: Facts, *, library: str, task: str, tags: Sequence[str] = ()) -> bytes:
@@ -117,13 +119,21 @@ def eval_results(
     return results
 
 
-def coverage_text(facts: Facts) -> str:
-    """Return what is known of skin types, or what else is scarce, in training and testing, in Markdown."""
-    attribute = attribute_of(facts.report)
+def coverage_text(facts: Facts, attribute: Attribute | None = None) -> str:
+    """Return what is known of skin types, or what else is scarce, in training and testing, in Markdown.
+
+    Args:
+        facts: of the artefact.
+        attribute: what is scarce; what the report of its run says when None.
+    """
+    attribute = attribute or attribute_of(facts.report)
     lines = []
-    if facts.skin_types:
-        counts = table(("skin type", "training images"), sorted(facts.skin_types.items()))
-        lines += ["Training images by Fitzpatrick skin type:", "", counts, ""]
+    if facts.groups:
+        order = [name for name in attribute.known if name in facts.groups]
+        names = dict.fromkeys([*order, *sorted(facts.groups)])
+        counts = table((attribute.name, "training images"), [(name, facts.groups[name]) for name in names])
+        by = "Fitzpatrick skin type" if attribute.is_skin_tone else attribute.name
+        lines += [prose(f"Training images by {by}:"), "", counts, ""]
     split = (facts.report.get("config") or {}).get("split") or {}
     if isinstance(split.get("scenario"), str):
         # Reports of before there were other attributes name the skin types with the split.
@@ -141,9 +151,9 @@ def coverage_text(facts: Facts) -> str:
         own = [row.get("per_group_recall", {}).get(attribute.column, {}) for row in rows]
         lines += _recall_table(facts.report, attribute.name, own)
     if not lines:
-        return (
-            "How many images of each skin type it learnt from was not recorded; expect it to work worst for "
-            "those that it saw least of.\n"
+        return prose(
+            f"How many images of each {attribute.name} it learnt from was not recorded; expect it to work "
+            "worst for those that it saw least of."
         )
     return "\n".join(lines)
 
@@ -167,7 +177,7 @@ def _render(card: Card, facts: Facts, data: CardData) -> bytes:
         _data_text(facts),
         "## Measured",
         _results_text(card.results),
-        "## Skin types" if attribute_of(facts.report).is_skin_tone else "## Groups",
+        "## Skin types" if (card.attribute or attribute_of(facts.report)).is_skin_tone else "## Groups",
         card.coverage.strip(),
         *(text for heading, body in card.sections for text in (f"## {heading}", body.strip())),
         "## Limits",

@@ -63,7 +63,8 @@ SETTINGS = frozenset(
     {
         *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
         "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
-        "generator_images", "geometric_augment", "head", "hub_revision", "hub_split", "images_per_class",
+        "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
+        "images_per_class",
         "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
         "mode", "name", "optimiser", "options", "others", "ours", "phrases", "preset", "protocol",
         "published_reference", "recorded", "redraws", "reference", "revision", "scenario", "scheduler",

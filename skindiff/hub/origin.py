@@ -38,8 +38,9 @@ class Origin:
     """Hub id of the base model (id or id@revision); null takes what the artefact says."""
     commands: list[str] = field(default_factory=list)
     """Commands that made it; empty takes the recipe of the run."""
-    skin_types: dict[str, int] = field(default_factory=dict)
-    """Training images by Fitzpatrick skin type, such as {I: 120, VI: 4}."""
+    groups: dict[str, int] = field(default_factory=dict)
+    """Training images by Fitzpatrick skin type, such as {I: 120, VI: 4}, or by value of what else is
+    scarce."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Facts:
         report: content of the run's ``report.json`` as it may leave; empty where there is none.
         commands: that made it, without paths and tokens.
         base_model: as the user gave it.
-        skin_types: training images by skin type.
+        groups: training images by skin type, or by value of what else is scarce.
     """
 
     corpora: tuple[str, ...]
@@ -62,7 +63,7 @@ class Facts:
     report: ReportContent
     commands: tuple[str, ...]
     base_model: str | None
-    skin_types: Mapping[str, int]
+    groups: Mapping[str, int]
 
     @property
     def report_bytes(self) -> bytes:
@@ -115,7 +116,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         report=report,
         commands=tuple(without_folders_in_words(command) for command in commands),
         base_model=origin.base_model and model_name(origin.base_model),
-        skin_types=dict(origin.skin_types),
+        groups=dict(origin.groups),
     )
 
 

@@ -20,7 +20,7 @@ from skindiff.errors import HubError
 from skindiff.escaping import markdown
 from skindiff.foreign import Malformed, parse_json, refuse_unlike
 from skindiff.hub import usage
-from skindiff.hub.cards import Card, coverage_text, eval_results, model_card
+from skindiff.hub.cards import Card, attribute_of, coverage_text, eval_results, model_card
 from skindiff.hub.clean import clean_json, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.leaving import VOCABULARY, files_of, shared_settings
@@ -41,7 +41,6 @@ _OUR_NETWORKS = ("medmnist_cnn", "lesion_detector")
 _GENERATOR_LIMITS = (
     "Its images are synthetic: a generated lesion shows no patient, and may be impossible.",
     "It learnt from few images and may repeat them; compare its images with them before sharing any.",
-    "The skin type that a prompt asks for is matched approximately; measure it.",
 )
 
 
@@ -121,6 +120,7 @@ def push_pipeline(
         HubError: a gate refuses it, or the Hub does not take it.
         GeneratorError: the folder holds no pipeline that is known here.
     """
+    from skindiff.corpora.attribute import SKIN_TYPE
     from skindiff.generators.models import model_folder, pipeline_class_name
     from skindiff.generators.text_to_image.loading import architecture_named
 
@@ -146,7 +146,7 @@ def push_pipeline(
             usage=lines,
             results=eval_results(facts.report),
             coverage=coverage_text(facts),
-            limits=_GENERATOR_LIMITS,
+            limits=[*_GENERATOR_LIMITS, _value_limit(SKIN_TYPE if architecture else None, facts)],
             base_model=facts.base_model,
         )
         files["README.md"] = model_card(card, facts, library="diffusers", task=task)
@@ -239,10 +239,25 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
         f"{' and '.join(learnt)}.{_named(attribute)}",
         usage=lines,
         results=eval_results(facts.report),
-        coverage=coverage_text(facts),
-        limits=[*_GENERATOR_LIMITS, "It fits its own base model only."],
+        coverage=coverage_text(facts, attribute),
+        limits=[
+            *_GENERATOR_LIMITS,
+            _value_limit(attribute, facts),
+            "It fits its own base model only.",
+        ],
         base_model=base,
+        attribute=attribute,
     )
+
+
+def _value_limit(named: "Attribute | None", facts: Facts) -> str:
+    """Return in a sentence how images follow what prompts name; None where it knows classes alone."""
+    if named is None:
+        return (
+            f"It generates by class alone: the {attribute_of(facts.report).name} of its images is not known."
+        )
+    how = "measure it" if named.is_skin_tone else "nothing measures it"
+    return f"The {named.name} that a prompt asks for is matched approximately; {how}."
 
 
 def _named(attribute: "Attribute") -> str:

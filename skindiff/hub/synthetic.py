@@ -33,7 +33,7 @@ from skindiff.measures.copying.near_copies import (
     fingerprint,
     load_near_copies,
 )
-from skindiff.synthesis.asked import asked_column
+from skindiff.synthesis.asked import asked_column, value_of_rows
 from skindiff.synthesis.class_plan import class_plan_features
 from skindiff.synthesis.plan import plan_features
 from skindiff.synthesis.writer import load_synthetic
@@ -301,7 +301,7 @@ def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None,
         coverage=f"{_counts(drawn, label.names)}\n\n{coverage_text(facts)}",
         limits=[
             "The images are made up; what they show need not be possible, and none is evidence of anything.",
-            _asked_limit(asked_column(drawn.column_names)),
+            _value_limit(drawn),
             "Train with them beside real images, and test on real images only.",
         ],
         base_model=facts.base_model or generators[0].partition("+")[0],
@@ -313,14 +313,19 @@ def _coded(name: str) -> str:
     return f"`{code(name)}`"
 
 
-def _asked_limit(column: str) -> str:
-    if column == SKIN_COLUMN:
-        return "The skin type of a row is the one that was asked for; measure the skin tone of the image."
-    return f"The {column.replace('_', ' ')} of a row is the one that was asked for; nothing measured it."
+def _value_limit(drawn: Dataset) -> str:
+    """Return in a sentence how far the skin type, or another value, of a row can be relied on."""
+    column, kind = asked_column(drawn.column_names), value_of_rows(drawn)
+    name = column.replace("_", " ")
+    if kind == "unknown":
+        return f"The generator knows classes alone: the {name} of its images is not known."
+    of = "the one that was asked for" if kind == "asked" else "that of the real image it reconstructs"
+    how = "measure the skin tone of the image" if column == SKIN_COLUMN else "nothing measured it"
+    return f"The {name} of a row is {of}; {how}."
 
 
 def _counts(drawn: Dataset, names: list[str]) -> str:
-    column = asked_column(drawn.column_names)
+    column, kind = asked_column(drawn.column_names), value_of_rows(drawn)
     counts = Counter(zip(drawn["label"], drawn[column], strict=True))
     seen = {kind for _, kind in counts}
     order = SKIN_TYPES if column == SKIN_COLUMN else sorted(kind for kind in seen if kind is not None)
@@ -328,7 +333,8 @@ def _counts(drawn: Dataset, names: list[str]) -> str:
     head = ("class", *(kind or "not recorded" for kind in types))
     rows = [(name, *(counts[code, kind] for kind in types)) for code, name in enumerate(names)]
     what = "Fitzpatrick skin type" if column == SKIN_COLUMN else markdown(column.replace("_", " "))
-    return f"Images by class and the {what} that was asked for:\n\n{table(head, rows)}"
+    of = {"asked": "that was asked for", "source": "of its real image", "unknown": "(not known)"}[kind]
+    return f"Images by class and the {what} {of}:\n\n{table(head, rows)}"
 
 
 def _copies_section(report: NearCopies, reason: str | None) -> tuple[str, str]:

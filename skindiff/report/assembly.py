@@ -25,7 +25,7 @@ from skindiff.report.class_sections import (
     per_class_section,
 )
 from skindiff.report.content import ClassF1Row, ExtraContent
-from skindiff.report.external import external_content, external_section
+from skindiff.report.external import external_content, external_section, group_sections
 from skindiff.report.ladder import ladder_section
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.report.pictures import SampleRow
@@ -33,7 +33,7 @@ from skindiff.report.published.fitzpatrick import CITATION, Published
 from skindiff.report.results import Results
 from skindiff.report.study_section import StudySection, StudySectionOf
 from skindiff.report.write import Report, environment, write_report
-from skindiff.synthesis.asked import asked_column
+from skindiff.synthesis.asked import asked_column, value_of_rows
 
 logger = get_logger(__name__)
 
@@ -100,7 +100,9 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         "ladder": results.ladder,
     }
     sets = results.external_sets()
-    external = external_content(sets, results.cells, results.elsewhere, results.primary, replicates)
+    external = external_content(
+        sets, results.cells, results.elsewhere, results.primary, replicates, results.measured.elsewhere
+    )
     if external is not None:
         extra["external"] = external
     corpus, name = results.corpus, config["corpus"]["name"]
@@ -131,6 +133,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
             # Where nothing was classified, the paper's numbers stand in the table of detection.
             *([_beside(published, by_class, best)] if results.cells and _by_class(published) else []),
             external_section(external),
+            *group_sections(external),
             detection_section(detection, published),
             ladder_section(results.ladder),
             per_class_section(by_class),
@@ -224,6 +227,11 @@ def _notes(results: Results, corpus: str) -> list[str]:
             notes.append(
                 f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
                 f"this study is {scarce.name}: they were not made for its minority."
+            )
+        if value_of_rows(drawn) == "unknown" and any(results.corpus.dataset[scarce.column]):
+            notes.append(
+                f"{label} generates by class alone: the {scarce.name} of its images is not known, and none "
+                "was made for the minority."
             )
     for label, absent in results.undrawn().items():
         if absent:

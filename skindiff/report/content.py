@@ -14,7 +14,7 @@ from skindiff.evaluation.statistics.rows import (
     SummaryRow,
     Verdict,
 )
-from skindiff.measures.copying.rows import CopyingRow
+from skindiff.measures.copying.rows import CopiedElsewhere, CopyingRow
 from skindiff.measures.fidelity.rows import FidelityRow
 from skindiff.measures.skin.rows import LesionRow, ToneRow
 from skindiff.synthesis.rows import SynthesisCounts
@@ -134,7 +134,9 @@ class ExternalContent(TypedDict):
     """What is said of other corpora: which, every cell, intervals, verdicts, and what is lost on the way.
 
     The rows of ``results``, ``summary`` and ``verdicts`` are as those of the study's own test images, and
-    their ``test_group`` names the corpus; ``beside`` sets it beside the study's own test images.
+    their ``test_group`` names the corpus; ``beside`` sets it beside the study's own test images, ``fairness``
+    has the chapters on the groups of each corpus by its name, none where none are known, and ``copies``
+    are of synthetic images that show its images.
     """
 
     sets: list[ExternalCounts]
@@ -142,6 +144,8 @@ class ExternalContent(TypedDict):
     summary: list[SummaryRow]
     verdicts: list[Verdict]
     beside: list[ElsewhereRow]
+    fairness: NotRequired[dict[str, list[FairnessContent]]]
+    copies: NotRequired[list[CopiedElsewhere]]
 
 
 class ExtraContent(MeasuredContent, total=False):

@@ -3,17 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import REAL, Cell
 from skindiff.classification.contrasts import PrimaryContrast, default_primary
 from skindiff.classification.external_sets import ExternalSet
 from skindiff.classification.rows import ELSEWHERE, JUDGED, METRICS, ExternalCounts
+from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.registry import shows_patients
 from skindiff.escaping import prose
+from skindiff.evaluation.fairness.chapters import fairness_chapters
+from skindiff.evaluation.fairness.rows import FairnessContent
 from skindiff.evaluation.statistics.elsewhere import elsewhere_rows
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.rows import SERIES, ElsewhereRow, SummaryRow, agree
 from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import series_name, verdicts
+from skindiff.measures.copying.crossing import labelled
+from skindiff.measures.copying.rows import CopiedElsewhere
 from skindiff.report.content import ExternalContent
+from skindiff.report.fairness import chapters_text
 from skindiff.report.study_section import StudySection, markdown_table
 from skindiff.report.tables import difference, estimate, percent
 
@@ -42,6 +50,7 @@ def external_content(
     there: Sequence[Cell],
     primary: PrimaryContrast | None,
     replicates: int,
+    copies: Sequence[CopiedElsewhere] = (),
 ) -> ExternalContent | None:
     """Return the key ``external`` of ``report.json``, None where nothing was tested elsewhere.
 
@@ -51,6 +60,7 @@ def external_content(
         there: predictions on the other corpora.
         primary: the study's question; that of the arms when None.
         replicates: of the bootstrap.
+        copies: what was found of their images among synthetic ones.
     """
     if not sets:
         return None
@@ -66,7 +76,16 @@ def external_content(
         "summary": summary,
         "verdicts": verdicts(summary, (asked or PrimaryContrast()).metric),
         "beside": elsewhere_rows(own, there, sets, replicates=replicates),
+        "fairness": {one.name: _groups_of(one, there, replicates) for one in sets},
+        "copies": list(copies),
     }
+
+
+def _groups_of(one: ExternalSet, there: Sequence[Cell], replicates: int) -> list[FairnessContent]:
+    """Return the chapters by the groups of one corpus, which are corrected on their own."""
+    own = [cell for cell in there if cell.key.test_group == one.name]
+    first, further = fairness_chapters(own, one.attribute, replicates=replicates)
+    return [chapter for chapter in (first, *further) if chapter]
 
 
 def elsewhere_asked(primary: PrimaryContrast) -> PrimaryContrast:
@@ -89,8 +108,27 @@ def external_section(content: ExternalContent | None) -> StudySection:
         "chosen since then may have been chosen by its images."
         for name, count in before.items()
     ]
-    parts += [_FIXED] * (not before)
+    copied = any(row["near_copies"] for row in content.get("copies", ()))
+    parts += [_FIXED] * (not before and not copied)
     return StudySection(TITLE, "\n\n".join(part for part in (*parts, _ABOUT) if part), after="Scores")
+
+
+def group_sections(content: ExternalContent | None) -> list[StudySection]:
+    """Return the chapter on the groups of each corpus; one that records none says so."""
+    if content is None:
+        return []
+    found = []
+    for one in content["sets"]:
+        chapters = content.get("fairness", {}).get(one["name"], [])
+        tested = "patients" if shows_patients(one["corpus"]["name"]) else "groups of images"
+        column = one.get("attribute", SKIN_COLUMN).replace("_", " ")
+        nothing = prose(
+            f"No {column} is recorded of the images of {one['name']}, so whom an arm helps there is not "
+            f"known. Another column that tells groups apart is named by {one['name']}.corpus.attribute."
+        )
+        title = f"Groups on {one['name']}"
+        found.append(StudySection(title, chapters_text(chapters, tested) or nothing, after="Scores"))
+    return found
 
 
 def _set(one: ExternalCounts, content: ExternalContent) -> list[str]:
@@ -98,7 +136,8 @@ def _set(one: ExternalCounts, content: ExternalContent) -> list[str]:
     name = one["name"]
     beside = [row for row in content["beside"] if row["test_corpus"] == name]
     summary = [row for row in content["summary"] if row["test_group"] == name]
-    return [f"**{prose(name)}**: {_tested(one)}", _scores(beside, summary), _verdicts(name, content)]
+    said = f"**{prose(name)}**: {_tested(one)} {prose(_copies(name, content))}".strip()
+    return [said, _scores(beside, summary), _verdicts(name, content)]
 
 
 def _tested(one: ExternalCounts) -> str:
@@ -156,6 +195,26 @@ def _twins(one: ExternalCounts) -> str:
         f"{one['twins'] or 'No'} images are in the study's corpus too (similarity {one['twins_from']} or "
         f"more){', and left out' if one['twins'] else ''}; of planted copies such a search finds "
         f"{percent(min(found))} to {percent(max(found))}%."
+    )
+
+
+def _copies(name: str, content: ExternalContent) -> str:
+    """Return in sentences whether synthetic images that classifiers learnt from show images of a corpus."""
+    arms = {row["arm"] for row in content["results"] if row["test_group"] == name}
+    if not any(parse_arm(arm).rows in ("syn", "real+syn") for arm in arms):
+        return ""
+    rows = [row for row in content.get("copies", ()) if row["test_corpus"] == name]
+    if not rows:
+        return "Copies of its images among the synthetic ones were not searched for."
+    count, total = sum(row["near_copies"] for row in rows), sum(row["generated"] for row in rows)
+    every = ", ".join(f"{row['near_copies']} of {labelled(row)}" for row in rows if row["near_copies"])
+    planted = [share for row in rows for share in row["planted_found"].values()]
+    return (
+        f"{count or 'No'} {'image' if count == 1 else 'images'} of {total} synthetic ones "
+        f"{'is a near copy' if count == 1 else 'are near copies'} of an image of it (similarity "
+        f"{rows[0]['threshold']} or more{'; ' * bool(every)}{every}); the nearest has "
+        f"{max(row['nearest'] for row in rows):.3f}. Of planted copies such a search finds "
+        f"{percent(min(planted))} to {percent(max(planted))}%."
     )
 
 

@@ -37,8 +37,18 @@ def fairness_section(
         tested: of :func:`skindiff.report.judgement.tested`.
     """
     chapters = [one for one in (content, *further) if one]
+    return StudySection(TITLE, chapters_text(chapters, tested), after="Scores")
+
+
+def chapters_text(chapters: Sequence[FairnessContent], tested: str) -> str:
+    """Return what chapters say of their groups, empty without any.
+
+    Args:
+        chapters: by one column or by several, none of them empty.
+        tested: what the groups of test images are called.
+    """
     if not chapters:
-        return StudySection(TITLE, after="Scores")
+        return ""
     smallest = chapters[0]["settings"]["smallest"]
     hidden = f"Cells with fewer than {smallest} {tested} in the mean run are left out (—)."
     columns = [one["settings"].get("by", [SKIN_COLUMN]) for one in chapters]
@@ -50,7 +60,7 @@ def fairness_section(
             parts += _population(population, chapter, tested)
     judged = [_JUDGED] * any(SKIN_COLUMN in by for by in columns)
     parts.append(" ".join([_HOW.format(tested=tested), *judged, hidden]))
-    return StudySection(TITLE, "\n\n".join(part for part in parts if part), after="Scores")
+    return "\n\n".join(part for part in parts if part)
 
 
 def _population(population: Population, content: FairnessContent, tested: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The section on fidelity: scores of every generator and seed, and of each class or skin type."""
+"""The section on fidelity: scores of every generator and seed, and of each class or other group."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +29,7 @@ def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
         for row in rows
     ]
     parts = [markdown_table(["images", "a side", *_SCORES], whole), about]
-    for by, title in (("class", "class"), ("skin_type", "skin type")):
+    for by in dict.fromkeys(group["by"] for row in rows for group in row["groups"]):
         lines = [
             [
                 f"{_name(row)}, {group['name']}",
@@ -40,8 +40,8 @@ def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
             for group in row["groups"]
             if group["by"] == by
         ]
-        if lines:
-            parts += [f"By {title}:", markdown_table(["images", "real / synthetic", *_SCORES], lines)]
+        table = markdown_table(["images", "real / synthetic", *_SCORES], lines)
+        parts += [prose(f"By {by.replace('_', ' ')}:"), table]
     parts.append(" ".join(dict.fromkeys(prose(f"{row['warning']}.") for row in rows if row["warning"])))
     return StudySection("Fidelity", "\n\n".join(part for part in parts if part))
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from matplotlib.axes import Axes
 
-from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.corpora.attribute import SKIN_COLUMN, titled
 from skindiff.evaluation.fairness.rows import FairnessContent, Population
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.report.pictures import drawing, series_colours
@@ -36,10 +36,13 @@ def group_bars(fairness: FairnessContent) -> dict[str, Bars]:
         fairness: of :func:`skindiff.evaluation.fairness.content.fairness_content`.
     """
     found: dict[str, Bars] = {}
+    by = fairness["settings"].get("by", [SKIN_COLUMN]) if fairness else []
     for one in fairness.get("populations", ()):
         bars = {
             series_name(arm, one["arms"]): {
-                _group_name(name): Bar(recall["value"], recall["low"], recall["high"])
+                (titled(by[0], name) if len(by) == 1 else name): Bar(
+                    recall["value"], recall["low"], recall["high"]
+                )
                 for name, group in arm["groups"].items()
                 if (recall := group.get("recall"))
             }
@@ -57,10 +60,6 @@ def chance_recalls(fairness: FairnessContent) -> dict[str, float]:
 
 def _title(population: Population) -> str:
     return f"{population['architecture']}, scenario {population['scenario']}, preset {population['preset']}"
-
-
-def _group_name(name: str) -> str:
-    return f"type {name}" if name in SKIN_TYPES else name
 
 
 def draw_bars(

@@ -82,7 +82,7 @@ def at_chance(content: ReportContent) -> str:
     remedy = "Train on more images." if probes else "Train longer, or on more images."
     return (
         f"Classifiers of `real` images are not known to be better than chance ({scores}). So a comparison "
-        f"with them says little about synthetic images. {remedy}"
+        f"with them says little. {remedy}"
     )
 
 

@@ -1,14 +1,16 @@
 """What a study measures of synthetic images: fidelity and near copies, and their sections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
 
+from skindiff.classification.external_sets import ExternalSet, find_copied
 from skindiff.classification.provenance import images_shown, with_sources_of
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.measures.copying.near_copies import load_near_copies
-from skindiff.measures.copying.rows import CopyingRow
+from skindiff.measures.copying.rows import CopiedElsewhere, CopyingRow
 from skindiff.measures.copying.stage import find_copies
 from skindiff.measures.fidelity.by_class import class_fidelity
 from skindiff.measures.fidelity.rows import FidelityRow
@@ -43,10 +45,12 @@ class MeasuredConfig(StudyConfig):
 
 @dataclass
 class Measurements:
-    """The report's keys ``fidelity`` and ``copying``, and pictures of the closest pairs."""
+    """The report's keys ``fidelity`` and ``copying``, and pictures of the closest pairs; ``elsewhere`` are
+    copies of images of other corpora."""
 
     fidelity: list[FidelityRow] = field(default_factory=list)
     copying: list[CopyingRow] = field(default_factory=list)
+    elsewhere: list[CopiedElsewhere] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
     lost: int = 0
 
@@ -58,6 +62,7 @@ class Measurements:
         *,
         shown: Dataset | None = None,
         held_out: Dataset | None = None,
+        external: Sequence[ExternalSet] = (),
     ) -> None:
         """Score synthetic images, and the real training images, and search for copies.
 
@@ -68,6 +73,7 @@ class Measurements:
             shown: the images that it was trained on or transferred; when left out the training rows, the
                 sources, and all images that are recorded to have taught it.
             held_out: real images that it never saw; the tested rows when left out.
+            external: other corpora that are tested on.
         """
         name = synthetic.label
         corpus, record = study.corpus.dataset, synthetic.folder / RECORD
@@ -87,6 +93,9 @@ class Measurements:
             )
             self.copying.append(found)
             self.lost += lost
+            self.elsewhere += [
+                find_copied(study.run, one, synthetic.dataset, name=name, seed=study.seed) for one in external
+            ]
             report = load_near_copies(synthetic.folder)
             if report and found["closest_pairs"] and name not in self.pictures:
                 self.pictures[name] = closest_pairs_picture(name, report, synthetic.dataset, shown)

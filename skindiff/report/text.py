@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
 from skindiff.escaping import code, markdown, prose
@@ -136,12 +137,15 @@ def answer(content: ReportContent) -> str:
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
     row = judged(content, first)
     by = f" ({markdown(first['strategy'])})" if first["strategy"] else ""
+    drawn = parse_arm(first["arm"]).rows in ("syn", "real+syn")
+    asked_of = "Do synthetic images help?" if drawn else f"Does `{code(first['arm'])}` do better?"
     words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}
+    words |= {} if drawn else {HURTS: "No, it does worse"}
     word = words.get(first["verdict"], "This study cannot say")
     why = f" ({prose(reason)})" if (reason := first.get("why")) else ""
     arm, reference = code(first["arm"]), code(first["reference"])
     return (
-        f"Do synthetic images help? **{word}**{why}: `{arm}`{by} against `{reference}` has "
+        f"{asked_of} **{word}**{why}: `{arm}`{by} against `{reference}` has "
         f"{difference(row)} points of {METRICS[first['metric']]} on {row['images']} test images."
         f"{prose(_on_others(content, first))}"
     )

@@ -31,7 +31,7 @@ from skindiff.evaluation.statistics.summary import summarise
 from skindiff.evaluation.statistics.verdicts import verdicts
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.manifest import record
-from skindiff.measures.copying.crossing import crossing_flags
+from skindiff.measures.copying.crossing import copied_flags, crossing_flags
 from skindiff.measures.skin.lesion_structure import LesionPreservation
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_groups, largest_confusions
@@ -199,6 +199,7 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
         "flags": [
             *comparison_flags(report.cells, report.splits, report.corpus),
             *crossing_flags(report.extra.get("copying", ())),
+            *copied_flags(report.extra["external"].get("copies", ()) if "external" in report.extra else ()),
         ],
         "primary": cast(PrimaryContent, asdict(primary)) if primary else None,
         "verdicts": verdicts(summary, (primary or PrimaryContrast()).metric),

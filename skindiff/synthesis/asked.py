@@ -3,6 +3,8 @@ effect."""
 
 from collections.abc import Collection
 
+from datasets import Dataset
+
 from skindiff.corpora.attribute import SKIN_COLUMN, Attribute
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.wrong_settings import refuse
@@ -49,3 +51,19 @@ def asked_column(names: Collection[str]) -> str:
     """
     own = [name for name in names if f"source_{name}" in names and name != SKIN_COLUMN]
     return own[0] if own else SKIN_COLUMN
+
+
+def value_of_rows(drawn: Dataset) -> str:
+    """Return what the column of :func:`asked_column` is in synthetic images.
+
+    Args:
+        drawn: their rows.
+
+    Returns:
+        ``asked``: of a prompt; ``source``: of the real image that was reconstructed; ``unknown``: nothing, as
+        families that know classes alone are asked for no value, and none is measured.
+    """
+    column = asked_column(drawn.column_names)
+    if column not in drawn.column_names or not any(drawn[column]):
+        return "unknown"
+    return "asked" if "prompt" in drawn.column_names and any(drawn["prompt"]) else "source"

@@ -11,12 +11,13 @@ from typing import Literal, get_args
 import torch
 from datasets import Dataset, Features, Image, Value
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.ddpm import DEFAULT_GUIDANCE, DEFAULT_SAMPLER, DEFAULT_STEPS
 from skindiff.generators.families import SAMPLER_COLUMNS, find_family
 from skindiff.seeding import derive_seed, numpy_generator
-from skindiff.synthesis.plan import SYNTHETIC_CORPUS
+from skindiff.synthesis.plan import SYNTHETIC_CORPUS, attribute_columns
 from skindiff.synthesis.rows import SourceColumns
 from skindiff.wrong_settings import refuse
 
@@ -132,12 +133,14 @@ def inverse_frequency_budgets(real: Mapping[str, int], total: int) -> dict[str, 
     return budgets
 
 
-def class_plan_features(class_names: Sequence[str]) -> Features:
+def class_plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) -> Features:
     """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
     ``prompt`` and ``strength`` are always null; ``source_id`` is null where an image is generated from noise;
     ``steps``, ``guidance_scale`` and ``scheduler`` are null where the family takes none. ``options`` is a
-    JSON object of what else the family's ``draw`` was given.
+    JSON object of what else the family's ``draw`` was given. Another attribute than the skin type has two
+    further columns, such as ``sex`` and ``source_sex``. A family knows classes alone, so an image from noise
+    is of no known skin type or other value: null; one that reconstructs an image has the value of that.
     """
     features = corpus_features(class_names)
     del features["image"]
@@ -157,12 +160,13 @@ def class_plan_features(class_names: Sequence[str]) -> Features:
         "batch_position": "int32",
         "threads": "int32",
     }
+    types |= dict.fromkeys(attribute_columns(attribute), "string")
     return Features({**features, **{name: Value(kind) for name, kind in types.items()}})
 
 
-def drawn_features(class_names: Sequence[str]) -> Features:
+def drawn_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) -> Features:
     """Return the columns of a synthetic data set: ``image`` and those of its plan."""
-    return Features({"image": Image(), **class_plan_features(class_names)})
+    return Features({"image": Image(), **class_plan_features(class_names, attribute)})
 
 
 def make_class_plan(
@@ -174,6 +178,7 @@ def make_class_plan(
     generator: str,
     redraws: bool = False,
     threads: int | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Dataset:
     """Plan a synthetic data set; images are neither read nor generated.
 
@@ -182,13 +187,15 @@ def make_class_plan(
     order, none for the second time before all were used once.
 
     Args:
-        sources: real training rows; only ``label``, ``skin_type``, ``image_id`` and ``group_id`` are read.
+        sources: real training rows; only ``label``, ``skin_type``, ``image_id``, ``group_id`` and the column
+            of the attribute are read.
         config: valid settings.
         seed: of this data set.
         family: of the generator.
         generator: ``id@revision``; goes into every row.
         redraws: whether the family reconstructs real images.
         threads: CPU threads that will generate; the present number when left out.
+        attribute: of the corpus, whose values reconstructions have from their sources.
 
     Returns:
         A table with the columns of :func:`class_plan_features`, class by class.
@@ -219,10 +226,18 @@ def make_class_plan(
         "threads": threads or torch.get_num_threads(),
     }
     own = _redrawn(sources, budgets, seed, family) if redraws else _from_noise(budgets, seed, family)
+    added = attribute_columns(attribute)
+    values = dict(zip(sources["image_id"], sources[attribute.column], strict=True)) if redraws else {}
     rows: list[dict[str, object]] = [
-        {**constant, **row, "batch_position": place % batch_size} for place, row in enumerate(own)
+        {
+            **constant,
+            **row,
+            "batch_position": place % batch_size,
+            **dict.fromkeys(added, values.get(row["source_id"] or "")),
+        }
+        for place, row in enumerate(own)
     ]
-    features = class_plan_features(names)
+    features = class_plan_features(names, attribute)
     return Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
 
 

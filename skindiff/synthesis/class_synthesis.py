@@ -41,6 +41,7 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
         SynthesisError: the generator knows other classes, or nothing could be generated.
     """
     sources, accelerator, seed = study.train, study.accelerator, study.seed
+    attribute = study.corpus.attribute
     pipeline = load_class_pipeline(pipeline_folder, sources)
     family = pipeline.family
     generator = f"{family}@{model_revision(str(pipeline_folder)).rpartition('@')[2]}"
@@ -51,18 +52,20 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
         generator=generator,
         rows=list(sources["image_id"]),
         seed=seed,
+        **({} if attribute.is_skin_tone else {"attribute": attribute.column}),
     )
     folder = stage.folder / "data"
     if not stage.done:
         redraws = pipeline.needs_images
         plan = make_class_plan(
-            sources, config, seed=seed, family=family, generator=generator, redraws=redraws
-        )
+            sources, config, seed=seed, family=family, generator=generator, redraws=redraws,
+            attribute=attribute,
+        )  # fmt: skip
         pipeline.to(accelerator.device)
         write_rows(
             accelerator,
             plan,
-            drawn_features(sources.features["label"].names),
+            drawn_features(sources.features["label"].names, attribute),
             folder,
             lambda: ClassDrawer(pipeline, sources if redraws else None),
             rows_per_shard=config.rows_per_shard,

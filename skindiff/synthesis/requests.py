@@ -116,6 +116,7 @@ def draw_classes(
     folder: Path,
     seed: int,
     sources: Dataset | None = None,
+    attribute: Attribute = SKIN_TYPE,
 ) -> None:
     """Generate the budget of each class by a class-conditional generator into shards of a folder.
 
@@ -126,6 +127,7 @@ def draw_classes(
         folder: of the shards.
         seed: of the data set.
         sources: what is reconstructed, or what budgets follow; left out where neither is needed.
+        attribute: of the sources.
 
     Raises:
         ConfigError: the classes of the sources are not those of the generator.
@@ -140,13 +142,13 @@ def draw_classes(
         )
     plan = make_class_plan(
         rows, config, seed=seed, family=pipeline.family, generator=generator.name,
-        redraws=pipeline.needs_images,
+        redraws=pipeline.needs_images, attribute=attribute,
     )  # fmt: skip
     redrawn = rows if pipeline.needs_images else None
     write_rows(
         accelerator,
         plan,
-        drawn_features(own),
+        drawn_features(own, attribute),
         folder,
         lambda: ClassDrawer(pipeline, redrawn),
         rows_per_shard=config.rows_per_shard,

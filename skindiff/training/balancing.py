@@ -1,29 +1,50 @@
-"""Rows or weights that make every class, or every class within a skin type, equally likely in training."""
+"""Rows or weights that make every class, or every class within a value of what is scarce, equally likely."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
 from skindiff.corpora.image_table import ImageTable
+from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
 
-Balance = Literal["class", "class_and_skin_type", "oversample", "none"]
+Balance = Literal["class", "class_and_attribute", "none"]
+ClassifierBalance = Literal[Balance, "oversample"]
+BY_BOTH = "class_and_attribute"
 
 
-def balancing_weights(table: ImageTable, balance: Balance) -> np.ndarray | None:
+def balancing_weights(table: ImageTable, balance: ClassifierBalance) -> np.ndarray | None:
     """Return (n,) weights that make every group as likely as any other, or None for no balancing.
 
-    A group is a class, or a class within a skin type; rows whose type is not recorded form groups too.
+    A group is a class, or a class within a value of what is scarce in the corpus, such as a skin type; rows
+    whose value is not recorded form groups too.
     :func:`oversampled_rows` is no matter of weights.
     """
     if balance in ("none", "oversample"):
         return None
     groups: list[object] = [int(label) for label in table.labels]
-    if balance == "class_and_skin_type":
-        groups = list(zip(groups, table.skin_types, strict=True))
+    if balance == BY_BOTH:
+        groups = list(zip(groups, table.values, strict=True))
     counts = Counter(groups)
     return np.asarray([1.0 / counts[group] for group in groups])
+
+
+def refuse_unrecorded(balance: str, values: Iterable[str | None], column: str, setting: str) -> None:
+    """Raise ConfigError where classes are to be balanced within values that no training image records.
+
+    Args:
+        balance: what is asked for.
+        values: of the training images.
+        column: of the values.
+        setting: that asks, for the message.
+    """
+    if balance == BY_BOTH and not any(values):
+        raise ConfigError(
+            f"{setting}: {BY_BOTH} balances {column} too, and no training image records it; take class, or "
+            "name what is recorded by corpus.attribute.column"
+        )
 
 
 def oversampled_rows(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from skindiff.corpora.image_table import ImageTable
 from skindiff.generators.ddpm import ConditionalDDPMPipeline, build_unet, check_levels
 from skindiff.seeding import derive_seed, torch_generator
-from skindiff.training.balancing import balancing_weights
+from skindiff.training.balancing import Balance, balancing_weights
 from skindiff.training.checkpoints import remove_checkpoints
 from skindiff.training.diffusion_objective import DiffusionObjective, NoisedBatch, denoising_loss
 from skindiff.training.generator_data import (
@@ -87,8 +87,8 @@ class DDPMConfig:
     """Share of the examples that are shown without their class, which guidance is measured against."""
     mirror: Literal["none", "horizontal", "both"] = "horizontal"
     """Show each image mirrored half of the time: left-right, or also upside down (dermatoscopy has no up)."""
-    balance: Literal["class", "none"] = "class"
-    """class samples every class equally often; none samples every row equally often."""
+    balance: Balance = "class"
+    """Sample every image equally often (none), or classes, or classes within values of corpus.attribute."""
     validation_examples: int = 128
     """Pairs of image and timestep of the loss on fixed noise that validations log; 0 switches it off."""
     loop: LoopConfig = field(default_factory=_loop_defaults)

@@ -14,6 +14,7 @@ from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.generators.families import FAMILIES, Family, find_family, imported
 from skindiff.study import Study
+from skindiff.training.balancing import BY_BOTH, refuse_unrecorded
 
 logger = get_logger(__name__)
 
@@ -115,22 +116,26 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
         rows: to learn from, all of one size; the training rows of the study when left out.
 
     Raises:
-        ConfigError: an unknown family, or a corpus that is grey where the network is not, or the other way.
+        ConfigError: an unknown family, a corpus that is grey where the network is not, or the other way, or
+            one that does not record what is to be balanced.
         TrainingError: a class has no image, or the training has diverged (what was kept is said).
     """
     trainer, own = find_family(config.family).trainer, config.own
     train = study.train if rows is None else rows
-    held_out = _held_out(study, own)
+    held_out, balance = _held_out(study, own), vars(own).get("balance", "none")
+    column = study.corpus.attribute.column
+    refuse_unrecorded(balance, train[column], column, f"{config.family}.balance")
     stage = study.stage(
         f"generator-{config.family.replace('_', '-')}",
         says=f"training {config.family}",
         config=asdict(own),  # type: ignore[call-overload]
         rows=list(train["image_id"]),
         **({"validation": study.split.validation} if held_out else {}),
+        **({"attribute": column} if balance == BY_BOTH else {}),
         seed=study.seed,
     )
     if not stage.done:
-        table = ImageTable.from_dataset(train)
+        table = ImageTable.from_dataset(train, column)
         counts = np.bincount(table.labels, minlength=len(table.class_names)).tolist()
         named = ", ".join(f"{count} {name}" for name, count in zip(table.class_names, counts, strict=True))
         logger.info("%s learns from %s", config.family, named)

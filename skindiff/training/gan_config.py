@@ -67,7 +67,7 @@ class GANConfig:
     adam_beta2: float = 0.999
     """Decay of Adam's average square, for both players."""
     balance: Balance = "none"
-    """class samples classes equally often; none samples every image equally often."""
+    """Sample every image equally often (none), or classes, or classes within values of corpus.attribute."""
     augment: Literal["none", "flip"] = "none"
     """flip mirrors real images left-right and up-down at random."""
     diversity_images: int = 16

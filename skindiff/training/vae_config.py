@@ -47,7 +47,7 @@ class VAEConfig:
     """Keep the weights with the lowest loss on the split's validation images, in place of the last; looked at
     after every epoch, or every loop.validate_every steps where epochs is 0."""
     balance: Balance = "none"
-    """Sample every row equally often, or classes, or classes within skin types."""
+    """Sample every image equally often (none), or classes, or classes within values of corpus.attribute."""
     augment: Literal["none", "flip", "geometric"] = "none"
     """Random views of the training images: flips, or with crops of 80 to 100% and rotation by 15 degrees."""
     loop: LoopConfig = field(default_factory=_convolutional_loop)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from datasets import Dataset
 from PIL import Image
 
 import skindiff
@@ -111,9 +112,13 @@ def test_every_arm_is_scored_elsewhere(first: EvaluationReport) -> None:
     text = (first.folder / "report.md").read_text()
     for said in (
         "## On other corpora", "sore (24)", "4 images are in the study's corpus too", "annular is ring",
-        "It has no image of plaque", "were fixed before these images were opened",
+        "It has no image of plaque", "were fixed before these images were opened", "## Groups on clinic",
+        "No skin type is recorded of the images of clinic",
     ):  # fmt: skip
         assert said in text
+    assert text.startswith("# How well do classifiers of real images do?")
+    assert found["fairness"] == {"clinic": []}
+    assert "synthetic ones" not in text  # no arm has any
     assert "On other corpora" in (first.folder / "report.html").read_text()
 
 
@@ -235,6 +240,83 @@ def test_a_classifier_alone_is_asked_and_leakage_not_excluded(scene: Scene, tmp_
     assert found["sets"][0]["twins"] is None
     assert found["sets"][0]["images"] == 52
     assert not found["beside"]
+
+
+def test_a_notebook_asks_about_a_corpus_by_its_own_groups(
+    scene: Scene, first: EvaluationReport, tmp_path: Path
+) -> None:
+    clinic = Path(shutil.copytree(scene[2], tmp_path / "clinic"))
+    files = [str(file.relative_to(clinic)) for file in sorted(clinic.rglob("*.png"))]
+    sexes = [("male", "female", "")[number % 3] for number in range(len(files))]
+    rows = [f"{file},{sex},p{number}" for number, (file, sex) in enumerate(zip(files, sexes, strict=True))]
+    (clinic / "metadata.csv").write_text("\n".join(["file_name,sex,group_id", *rows, ""]))
+    attribute = {"column": "sex", "majority": ["male"], "minority": ["female"]}
+    other = skindiff.load_corpus(
+        clinic, image_size=32, audit=False, cache_dir=tmp_path / "cache", attribute=attribute
+    )
+    report = skindiff.evaluate_elsewhere(first.folder, other, MAPPED, name="clinic", replicates=100)
+    found = report.content["external"]
+    by_sex = found["fairness"]["clinic"][0]
+    assert by_sex["settings"]["by"] == ["sex"]
+    (population,) = by_sex["populations"]
+    assert population["groups"] == ["male", "female"]
+    for arm in population["arms"]:
+        for group in arm["groups"].values():
+            assert group["patients"] >= 10
+            assert group["recall"]["low"] <= group["recall"]["value"] <= group["recall"]["high"]
+    changed = {arm["arm"]: arm["groups"]["female"]["change"] for arm in population["arms"]}
+    assert changed["real"] is None
+    assert changed["real+geometric"]["delta_ci_low_corrected"] < changed["real+geometric"]["delta"]
+    assert all(set(row["per_group_recall"]) == {"sex"} for row in found["results"])
+    text = (report.folder / "report.md").read_text()
+    for said in ("## Groups on clinic", "By sex:", "gap, male minus female", "recall by group"):
+        assert said in text
+    assert report.content["fairness"] == {}  # nothing of home is tested here
+    with pytest.raises(ConfigError, match="no such setting"):
+        skindiff.evaluate_elsewhere(first.folder, other, MAPPED, twins=0.9)
+    with pytest.raises(ConfigError, match="'a b' is the name of a folder"):
+        skindiff.evaluate_elsewhere(first.folder, other, MAPPED, name="a b")
+
+
+def test_synthetic_images_that_show_an_image_of_elsewhere_are_counted_and_told(scene: Scene) -> None:
+    folder, corpus, clinic = scene
+    split = skindiff.make_split(corpus, test_fraction=0.4)
+    generator = skindiff.train_generator(corpus, split, "fc_cvae", channels=3, steps=2, batch_size=4)
+    drawn = skindiff.generate(generator, images=3, output_size=32)
+    shown = [Image.open(file).convert("RGB") for file in sorted((clinic / "lump").glob("*.png"))[:2]]
+    rows = drawn.dataset.to_list()
+    images = [*(one.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for one in shown), *drawn.dataset[2:]["image"]]
+    planted = Dataset.from_list(
+        [{**row, "image": image} for row, image in zip(rows, images, strict=True)],
+        features=drawn.dataset.features,
+    )
+    (folder / "drawn").mkdir()
+    planted.to_parquet(folder / "drawn" / "synthetic-00000-of-00001.parquet")
+    report = skindiff.evaluate(
+        corpus, split, folder / "drawn",
+        arms=["real", "real+syn"], output_dir=folder / "planted", bootstrap_replicates=100,
+        architectures=["lesion_detector"], external=external(clinic),
+        classifier={"image_size": 32, "augment": "none", "loop": LOOP},
+    )  # fmt: skip
+    (row,) = report.content["external"]["copies"]
+    assert (row["generated"], row["near_copies"], row["copied"], row["test_corpus"]) == (9, 2, 2, "clinic")
+    assert row["nearest"] >= row["threshold"] == 0.95
+    assert min(row["planted_found"].values()) > 0.5
+    assert any(said.startswith("Leak, likely: 2 of 9 synthetic images (") for said in report.content["flags"])
+    text = (report.folder / "report.md").read_text()
+    assert "2 images of 9 synthetic ones are near copies of an image of it" in text
+    assert "no generator and no choice has seen them" not in text
+    assert "generates by class alone: the skin type of its images is not known" in text
+    other = skindiff.load_corpus(clinic, image_size=32, audit=False)
+    asked = skindiff.evaluate_elsewhere(folder / "planted", other, MAPPED, name="clinic", replicates=100)
+    (again,) = asked.content["external"]["copies"]
+    assert again == {**row, "images": "drawn, set 1", "seed": None}
+    for one in (folder / "planted" / "stages").glob("drawn-*"):
+        shutil.rmtree(one)
+    asked = skindiff.evaluate_elsewhere(folder / "planted", other, MAPPED, replicates=100)
+    said = (asked.folder / "report.md").read_text()
+    assert "planted has kept no synthetic images" in said
+    assert "Copies of its images among the synthetic ones were not searched for." in said
 
 
 def ask(model: Path, clinic: Path, folder: Path) -> Path:

@@ -49,6 +49,16 @@ def test_arms_hold_what_their_names_say() -> None:
     assert built["real+syn"][6]["image"].size == (4, 4)
 
 
+def test_arms_hold_what_is_scarce_and_null_where_it_is_not_known() -> None:
+    sexes = ["female", "male"] * 3
+    real = REAL.add_column("sex", sexes, feature=Value("string"))
+    rows = build_arm("real+syn", real, SYNTHETIC, column="sex")
+    assert rows.column_names == [*REAL_COLUMNS, "sex"]
+    assert list(rows["sex"]) == [*sexes, *[None] * 18]
+    known = SYNTHETIC.add_column("sex", ["female"] * 18, feature=Value("string"))
+    assert list(build_arm("syn", real, known, column="sex")["sex"]) == ["female"] * 18
+
+
 def test_ratio_uses_every_source_before_it_uses_one_twice() -> None:
     once = build_arm("syn", REAL, SYNTHETIC, ratio=1.0, seed=3)
     assert sorted(once["group_id"]) == sorted(REAL["group_id"])

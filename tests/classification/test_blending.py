@@ -78,7 +78,7 @@ def test_a_probe_is_fitted_on_blends_and_judged_by_plain_images(tmp_path: Path) 
     both = ImageTable(
         np.concatenate([images.pixels, ImageTable.from_dataset(added).pixels]),
         np.concatenate([images.labels, np.array(added["label"])]),
-        images.skin_types * 2,
+        images.values * 2,
         images.class_names,
     )
     config = ProbeConfig(image_size=32)

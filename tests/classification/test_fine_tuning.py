@@ -93,7 +93,7 @@ def as_dataset(images: ImageTable) -> Dataset:
     columns = {
         "image": [Image.fromarray(pixels) for pixels in images.pixels],
         "label": images.labels.tolist(),
-        "skin_type": list(images.skin_types),
+        "skin_type": list(images.values),
         "image_id": [str(row) for row in rows],
         "group_id": [str(row) for row in rows],
         "corpus": ["toy" for _ in rows],

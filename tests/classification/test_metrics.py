@@ -12,7 +12,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skindiff.classification.metrics import SkinClassificationMetric, classification_scores
+from skindiff.classification.metrics import (
+    SkinClassificationMetric,
+    classification_scores,
+    recalls_by_column,
+)
 from skindiff.classification.weighted_scores import weighted_scores
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
@@ -25,6 +29,15 @@ def made_up(classes: int = 4, count: int = 200) -> tuple[np.ndarray, np.ndarray]
     logits[np.arange(count), labels] += 1
     chances = np.exp(logits)
     return labels, chances / chances.sum(1, keepdims=True)
+
+
+def test_recalls_are_of_each_value_of_each_column_that_is_recorded() -> None:
+    labels, predicted = np.array([0, 0, 1, 1] * 10), np.array([0, 1, 1, 1] * 10)
+    columns = {"sex": ["f", "f", "m", None] * 10, "age": ["old"] * 3 + [None] * 37}
+    assert recalls_by_column(labels, predicted, columns) == {
+        "sex": {"f": 0.5, "m": 1.0},
+        "age": {"old": None},
+    }
 
 
 def test_scores_equal_scikit_learn_where_every_class_is_present() -> None:

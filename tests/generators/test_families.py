@@ -74,9 +74,7 @@ def train(name: str, folder: Path, labels: tuple[int, ...] = (0, 1)) -> ClassCon
     settings = tiny_settings(name)
     table = tiny_table(12, 16, grey=settings.channels == 1)
     kept = np.isin(table.labels, labels)
-    table = replace(
-        table, pixels=table.pixels[kept], labels=table.labels[kept], skin_types=(None,) * kept.sum()
-    )
+    table = replace(table, pixels=table.pixels[kept], labels=table.labels[kept], values=(None,) * kept.sum())
     return imported(find_family(name).trainer)(Accelerator(cpu=True), settings, table, folder / name, 0)
 
 

@@ -22,7 +22,7 @@ PUSH = """
     from skindiff.hub.origin import Origin
     from skindiff.hub.push import push_adapter, push_pipeline
 
-    origin = Origin(corpora=["phantom"], skin_types={"I": 30, "VI": 2})
+    origin = Origin(corpora=["phantom"], groups={"I": 30, "VI": 2})
     base = push_pipeline("base", "me/base", licence="apache-2.0", origin=origin)
     print(base.private)
     newer = push_pipeline("newer", "me/base", licence="apache-2.0", origin=origin)

@@ -121,7 +121,7 @@ def test_the_report_has_what_the_design_promises(study: FitzLoraConfig) -> None:
 
 
 def test_fidelity_is_scored_by_class_and_skin_type(copied: FitzLoraConfig, counts: Counts) -> None:
-    fidelity = replace(tiny_fidelity(), by=["class", "skin_type"])
+    fidelity = replace(tiny_fidelity(), by=["class", "attribute"])
     main(replace(copied, resume=True, fidelity=fidelity))
     assert counts() == {}
     rows = json.loads((Path(copied.output_dir) / "report.json").read_text())["fidelity"]

@@ -22,6 +22,8 @@ def test_bars_are_the_recalls_of_the_groups_that_are_shown() -> None:
     assert bar == Bar(recall["value"], recall["low"], recall["high"])
     assert group_bars(fairness_content(cells, FairnessConfig(smallest=50), replicates=100)) == {}
     assert group_bars({}) == {}
+    fairness["settings"]["by"] = ["stage"]  # whose values look like skin types
+    assert list(group_bars(fairness)["resnet18, scenario iii, preset grouped"]["real"]) == ["V"]
     assert chance_recalls(fairness) == {"resnet18, scenario iii, preset grouped": 1 / len(NAMES)}
 
 

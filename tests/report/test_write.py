@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.verdicts import call
 from skindiff.measures.skin.lesion_structure import LesionPreservation
@@ -18,6 +19,7 @@ from skindiff.report.pictures import SampleRow
 from skindiff.report.published.fitzpatrick import published_rows
 from skindiff.report.study_section import StudySection
 from skindiff.report.tables import difference, split_table
+from skindiff.report.text import answer
 from skindiff.report.write import Report, environment, plain, report_content, write_report
 from tests.evaluation.made_up import NAMES, make_cells
 
@@ -371,3 +373,11 @@ def test_the_answer_says_what_another_classifier_makes_of_it(tmp_path: Path) -> 
         f"The classifier was resnet18; it is {difference(rows['probe:bundled'])} with probe:bundled."
         in opening
     )
+
+
+def test_the_answer_of_real_images_alone_is_about_them() -> None:
+    cells = make_cells({"real": 1.0, "real+geometric": 1.5}, images=40)
+    primary = PrimaryContrast("real+geometric", "real")
+    asked = report_content(small_report(cells=cells, primary=primary), environment())
+    assert answer(asked).startswith("Does `real+geometric` do better? **")
+    assert "synthetic" not in answer(asked)

@@ -2,7 +2,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from datasets import Value
 
+from skindiff.corpora.attribute import Attribute
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.synthesis.class_plan import (
     FEW_SHOT_BUDGET,
@@ -109,3 +111,22 @@ def test_what_cannot_be_planned_is_named() -> None:
 def test_settings_that_cannot_work_are_named_with_their_path(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ClassSynthesisConfig(**settings).validate("s.")
+
+
+def test_what_a_family_that_knows_classes_alone_makes_is_of_no_known_value() -> None:
+    sexes = ["male", "female", None, "male", "female", "male"]
+    sources = tiny_corpus_of_classes(6).add_column("sex", sexes, feature=Value("string"))
+    sex = Attribute("sex", majority=["male"], minority=["female"])
+    arguments = {"seed": 1, "generator": "it@0", "threads": 1, "attribute": sex}
+    drawn = make_class_plan(sources, ClassSynthesisConfig(per_class=2), family="ddpm", **arguments)
+    assert drawn.features == class_plan_features(["one", "two"], sex)
+    assert set(drawn["sex"]) == set(drawn["source_sex"]) == set(drawn["skin_type"]) == {None}
+    redrawn = make_class_plan(
+        sources, ClassSynthesisConfig(budget="real"), family="joint_vae", redraws=True, **arguments
+    )
+    of_source = dict(zip(sources["image_id"], sexes, strict=True))
+    assert (
+        list(redrawn["sex"])
+        == list(redrawn["source_sex"])
+        == [of_source[one] for one in redrawn["source_id"]]
+    )

@@ -15,8 +15,8 @@ def test_balancing():
     images = table((6, 3, 1))
     by_class = balancing_weights(images, "class")
     assert np.bincount(images.labels, weights=by_class) == pytest.approx([1, 1, 1])
-    by_both = balancing_weights(images, "class_and_skin_type")
-    groups = {(label, tone) for label, tone in zip(images.labels, images.skin_types, strict=True)}
+    by_both = balancing_weights(images, "class_and_attribute")
+    groups = {(label, tone) for label, tone in zip(images.labels, images.values, strict=True)}
     assert by_both.sum() == pytest.approx(len(groups))
     assert balancing_weights(images, "none") is None
 

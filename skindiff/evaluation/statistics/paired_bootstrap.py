@@ -62,7 +62,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric, recall_by_value
+from skindiff.classification.metrics import SPECIFICITY, SkinClassificationMetric, recalls_by_column
 from skindiff.classification.rows import BALANCED_BRIER, Scores
 from skindiff.classification.weighted_scores import weighted_scores
 from skindiff.evaluation.statistics.estimates import Estimate, estimate
@@ -105,13 +105,7 @@ def result_row(cell: Cell) -> ResultRow:
 
 
 def _by_attribute(cell: Cell) -> _ByAttribute:
-    predicted = cell.probabilities.argmax(1)
-    found = {
-        name: recall_by_value(
-            cell.labels, predicted, values, sorted({value for value in values if value is not None})
-        )
-        for name, values in cell.attributes.items()
-    }
+    found = recalls_by_column(cell.labels, cell.probabilities.argmax(1), cell.attributes)
     return {"per_group_recall": found} if found else {}
 
 

@@ -1,8 +1,8 @@
-"""Photographs on both sides of a split, as the search for copies meets them."""
+"""Photographs on both sides of a test, as the search for copies meets them."""
 
 from collections.abc import Sequence
 
-from skindiff.measures.copying.rows import CopyingRow
+from skindiff.measures.copying.rows import CopiedElsewhere, CopyingRow
 from skindiff.measures.copying.threshold import SAME
 
 
@@ -23,3 +23,23 @@ def crossing_flags(rows: Sequence[CopyingRow]) -> list[str]:
         f"group ({counts}; similarity {SAME} or more), as one photograph in two sizes has. The audit did "
         "not join them. Scores may be too high."
     ]
+
+
+def copied_flags(rows: Sequence[CopiedElsewhere]) -> list[str]:
+    """Return sentences on synthetic images that show an image of another corpus that is tested on.
+
+    Args:
+        rows: of the report's key ``external``, its ``copies``.
+    """
+    return [
+        f"Leak, likely: {row['near_copies']} of {row['generated']} synthetic images ({labelled(row)}) are "
+        f"near copies of {row['copied']} images of {row['test_corpus']}, which are tested on (similarity "
+        f"{row['threshold']} or more). What arms with synthetic images gain there may be too good."
+        for row in rows
+        if row["near_copies"]
+    ]
+
+
+def labelled(row: CopiedElsewhere) -> str:
+    """Return what synthetic images are called, with their seed where it is known."""
+    return row["images"] if row["seed"] is None else f"{row['images']}, seed {row['seed']}"

@@ -86,6 +86,26 @@ class NamedPair(TypedDict):
     similarity: float
 
 
+class CopiedElsewhere(TypedDict):
+    """Synthetic images that show an image of another corpus that is tested on.
+
+    ``images`` names them and ``seed`` is theirs, None where it is not known; ``test_corpus`` is the other
+    corpus, ``near_copies`` how many of the ``generated`` ones reach the threshold, ``copied`` how many of its
+    images they show, ``nearest`` the largest similarity, and ``planted_found`` the share of planted copies
+    that such a search finds, by kind.
+    """
+
+    images: str
+    seed: int | None
+    test_corpus: str
+    generated: int
+    threshold: float
+    near_copies: int
+    copied: int
+    nearest: float
+    planted_found: dict[str, float]
+
+
 class CopyingContent(TypedDict):
     """What :meth:`~skindiff.measures.copying.memorisation.Memorisation.to_dict` returns."""
 

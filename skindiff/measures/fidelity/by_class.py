@@ -39,7 +39,7 @@ def class_fidelity(
     Raises:
         ConfigError: the network cannot be loaded, or there are too few images of the same classes.
     """
-    accelerator, seed = study.accelerator, study.seed
+    accelerator, seed, attribute = study.accelerator, study.seed, study.corpus.attribute
     stage = study.stage(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
         says=f"fidelity of {name}",
@@ -48,16 +48,17 @@ def class_fidelity(
         images=list(images["image_id"]),
         generators=sorted(set(images["generator"])) if "generator" in images.column_names else [],
         seed=seed,
+        **({"attribute": attribute.column} if "attribute" in config.by else {}),
     )
     if not stage.done:
         if accelerator.is_main_process:
             pairs = same_mix(held_out["label"], images["label"], seed)
-            tables = [
-                ImageTable.from_dataset(dataset.select(rows))
+            real, own = (
+                ImageTable.from_dataset(dataset.select(rows), attribute.column)
                 for dataset, rows in zip((held_out, images), pairs, strict=True)
-            ]
+            )
             network = load_feature_network(config.features, accelerator.device)
-            found = score_fidelity(network, tables[0], tables[1], config, seed=seed)
+            found = score_fidelity(network, real, own, config, seed=seed, attribute=attribute)
             write_atomically(stage.folder / SCORES_FILE, json.dumps(found.to_dict(), sort_keys=True) + "\n")
         stage.finish()
     scores: FidelityContent = json.loads((stage.folder / SCORES_FILE).read_text(encoding="utf-8"))

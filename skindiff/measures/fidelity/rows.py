@@ -2,13 +2,14 @@
 
 from typing import Literal, TypedDict
 
-Grouping = Literal["class", "skin_type"]
+Grouping = Literal["class", "attribute"]
 
 
 class FidelityGroup(TypedDict):
-    """The scores of a class or a skin type."""
+    """The scores of a class, or of a value of what is scarce; ``by`` is ``class`` or the column of that, such
+    as ``skin_type``."""
 
-    by: Grouping
+    by: str
     name: str
     real: int
     generated: int

@@ -7,14 +7,14 @@ FID, KID, precision and recall are torch-fidelity's; density, coverage and all i
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.image_table import ImageTable
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import ConfigError
 from skindiff.measures.features import FeatureConfig, FeatureNetwork
 from skindiff.measures.fidelity.manifold import manifold_intervals, manifold_shares
@@ -44,7 +44,8 @@ class FidelityConfig:
     replicates: int = 1000
     """Bootstrap replicates of KID's interval."""
     by: list[Grouping] = field(default_factory=list)
-    """Score each class, and each skin type, for itself too, where both sides have enough images of it."""
+    """Score each class, and each value of corpus.attribute (such as a skin type), for itself too, where both
+    sides have enough images of it."""
     fid_replicates: int = 0
     """Bootstrap replicates of FID's interval, each of which costs as much as the score; 0 gives none."""
 
@@ -75,8 +76,8 @@ class Fidelity:
         kid_subset_size: images in each KID subset.
         scores: ``fid``, ``kid``, ``precision``, ``recall``, ``density``, ``coverage``, each with ``_low`` and
             ``_high``, a 95% bootstrap interval over images; FID's only where it was asked for.
-        groups: the same for each class or skin type: ``by``, ``name``, ``real``, ``generated``, ``scores``;
-            those with too few images on a side are absent.
+        groups: the same for each class or value of what is scarce: ``by``, ``name``, ``real``, ``generated``,
+            ``scores``; those with too few images on a side are absent.
         warning: what to keep in mind, or None.
     """
 
@@ -94,7 +95,13 @@ class Fidelity:
 
 
 def score_fidelity(
-    network: FeatureNetwork, real: ImageTable, generated: ImageTable, config: FidelityConfig, *, seed: int = 0
+    network: FeatureNetwork,
+    real: ImageTable,
+    generated: ImageTable,
+    config: FidelityConfig,
+    *,
+    seed: int = 0,
+    attribute: Attribute = SKIN_TYPE,
 ) -> Fidelity:
     """Compare generated with real images.
 
@@ -104,6 +111,7 @@ def score_fidelity(
         generated: of the same classes in the same order; at another size they are resampled by the network.
         config: see :class:`FidelityConfig`.
         seed: of the subsets and the bootstrap.
+        attribute: what the values of both tables are of.
 
     Raises:
         ConfigError: a setting cannot work, torch-fidelity is missing, the classes differ, or there are too
@@ -120,15 +128,21 @@ def score_fidelity(
         )
     features = (network(real.pixels), network(generated.pixels))
     groups = [
-        row for by in config.by for row in _group_scores(by, (real, generated), features, config, least, seed)
+        row
+        for by in config.by
+        for row in _group_scores(_groups(by, real, generated, attribute), features, config, least, seed)
     ]
     fewest = min(len(real), len(generated))
-    warning = None
+    warnings = []
     if fewest < FEW_IMAGES:
-        warning = (
+        warnings.append(
             f"{fewest} images on one side: below {FEW_IMAGES} FID is biased upwards and compares only with "
             "others at the same numbers; KID is unbiased, see its interval"
         )
+    for side, table in (("real", real), ("synthetic", generated)) if "attribute" in config.by else ():
+        if not any(table.values):
+            warnings.append(f"the {attribute.name} of the {side} images is not known: no score by it")
+    for warning in warnings:
         logger.warning("fidelity: %s", warning)
     return Fidelity(
         network.name,
@@ -137,24 +151,36 @@ def score_fidelity(
         min(config.kid_subset_size, fewest),
         feature_scores(features[0], features[1], config, seed=seed),
         groups,
-        warning,
+        "; ".join(warnings) or None,
     )
 
 
+class _Groups(NamedTuple):
+    """What images are told apart by, the names of the groups in order, and that of every image by side."""
+
+    by: str
+    names: Sequence[str]
+    columns: Sequence[Sequence[str | None]]
+
+
+def _groups(by: Grouping, real: ImageTable, generated: ImageTable, attribute: Attribute) -> _Groups:
+    if by == "class":
+        own = [[table.class_names[code] for code in table.labels] for table in (real, generated)]
+        return _Groups(by, real.class_names, own)
+    seen = {value for value in (*real.values, *generated.values) if value is not None}
+    names = list(dict.fromkeys([*attribute.known, *sorted(seen)]))
+    return _Groups(attribute.column, names, [real.values, generated.values])
+
+
 def _group_scores(
-    by: Grouping,
-    tables: tuple[ImageTable, ImageTable],
+    groups: _Groups,
     features: tuple[torch.Tensor, torch.Tensor],
     config: FidelityConfig,
     least: int,
     seed: int,
 ) -> list[FidelityGroup]:
-    """Return a row for each class, or each skin type, of which both sides have ``least`` images."""
-    names: Sequence[str] = tables[0].class_names if by == "class" else SKIN_TYPES
-    columns = [
-        [table.class_names[code] for code in table.labels] if by == "class" else table.skin_types
-        for table in tables
-    ]
+    """Return a row for each group of which both sides have ``least`` images."""
+    by, names, columns = groups
     rows: list[FidelityGroup] = []
     for name in names:
         own = [

@@ -38,6 +38,16 @@ HEADERS = {
         "sex,management,clinic,derm,case_id,notes",
     ),
     "scin": ("scin_cases.csv", SCIN),
+    "isic_2018_task3": ("ISIC2018_Task3_Training_GroundTruth.csv", "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"),
+    "isic_2019": (
+        "ISIC_2019_Training_GroundTruth.csv",
+        "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK",
+    ),
+    "fitzpatrick17k_c": (
+        "SimThresh_T_A2_T_0.99_0.70_FC_T_KeepOne_Out_T_OutThresh_None_0FST_F.csv",
+        "filepath,filename,diag,fst,partition,md5hash,fitzpatrick,label,nine_partition_label,"
+        "three_partition_label,qc,url,url_alphanum,orig_img_name,new_img_name",
+    ),
     "isic_2020": (
         "train.csv",
         "image_name,patient_id,sex,age_approx,anatom_site_general_challenge,diagnosis,benign_malignant,target",
@@ -90,6 +100,39 @@ ROWS: dict[str, list[dict[str, str]]] = {
         {"case_id": "1", "image_1_path": "dataset/images/1.png", "image_2_path": "dataset/images/2.png"},
         {"case_id": "2", "image_1_path": "dataset/images/3.png"},
     ],
+    "isic_2018_task3": [
+        {
+            "image": "ISIC_1",
+            "MEL": "1.0",
+            **dict.fromkeys(("NV", "BCC", "AKIEC", "BKL", "DF", "VASC"), "0.0"),
+        },
+        {
+            "image": "ISIC_2",
+            "NV": "1.0",
+            **dict.fromkeys(("MEL", "BCC", "AKIEC", "BKL", "DF", "VASC"), "0.0"),
+        },
+    ],
+    "isic_2019": [
+        {
+            "image": "ISIC_1",
+            "SCC": "1",
+            **dict.fromkeys(("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC"), "0"),
+        },
+        {
+            "image": "ISIC_2",
+            "AK": "1",
+            **dict.fromkeys(("MEL", "NV", "BCC", "BKL", "DF", "VASC", "SCC"), "0"),
+        },
+        {
+            "image": "ISIC_3",
+            "NV": "1",
+            **dict.fromkeys(("MEL", "BCC", "AK", "BKL", "DF", "VASC", "SCC"), "0"),
+        },
+    ],
+    "fitzpatrick17k_c": [
+        {"partition": "train", "md5hash": "aa", "fitzpatrick": "3", "label": "acne vulgaris"},
+        {"partition": "test", "md5hash": "bb", "fitzpatrick": "6", "label": "psoriasis"},
+    ],
     "isic_2020": [
         {"image_name": "ISIC_1", "patient_id": "IP_1", "benign_malignant": "benign"},
         {"image_name": "ISIC_2", "patient_id": "IP_1", "benign_malignant": "malignant"},
@@ -106,6 +149,9 @@ GROUPS = {
     "ddi": ["000001.png", "000002.png"],
     "derm7pt": ["1"] * 20,
     "scin": ["1", "1", "2"],
+    "isic_2018_task3": ["ISIC_1", "ISIC_2"],
+    "isic_2019": ["BCN_1", "BCN_1", "ISIC_3"],
+    "fitzpatrick17k_c": ["aa", "bb"],
     "isic_2020": ["IP_1", "IP_1"],
     "isic_archive": ["IP_1", "IP_2"],
 }
@@ -132,6 +178,11 @@ def laid_out(name: str, folder: Path, delimiter: str = ",") -> Path:
             "case_id,dermatologist_skin_condition_on_label_name,dermatologist_fitzpatrick_skin_type_label_1"
         )
         (folder / "scin_labels.csv").write_text(f"{labels}\n1,\"['Eczema', 'Tinea']\",FST3\n2,['Tinea'],\n")
+    if name == "isic_2019":
+        (folder / "ISIC_2019_Training_Metadata.csv").write_text(
+            "image,age_approx,anatom_site_general,lesion_id,sex\nISIC_1,55,anterior torso,BCN_1,female\n"
+            "ISIC_2,60,head/neck,BCN_1,male\nISIC_3,,,,\n"
+        )
     return folder
 
 
@@ -161,6 +212,12 @@ def test_attributes_classes_and_types_come_with_a_preset(tmp_path: Path) -> None
     assert load("pad_ufes_20")["skin_type"][:] == ["III", None]
     assert load("scin", positive="Tinea")["label"][:] == [0, 0, 0]
     assert load("scin", positive="Eczema")["skin_type"][:] == ["III", "III", None]
+    assert load("isic_2018_task3").features["label"].names == ["MEL", "NV"]
+    newer = load("isic_2019")
+    assert [newer.features["label"].names[code] for code in newer["label"]] == ["SCC", "AK", "NV"]
+    assert (newer["sex"][:], newer["age"][:]) == (["female", "male", None], ["55", "60", None])
+    cleaned = load("fitzpatrick17k_c")
+    assert (cleaned["split"][:], cleaned["skin_type"][:]) == (["train", "test"], ["III", "VI"])
     assert load("derm7pt").features["label"].names[1:3] == ["nevus", "melanoma"]
 
 
@@ -189,6 +246,7 @@ def test_every_preset_is_tested_and_has_a_source_with_a_date_and_known_terms() -
         assert corpus_terms(f"table/{name}").title == preset.title
         header = HEADERS[name][1].split(",")
         joined = ("dermatologist_skin_condition_on_label_name", "dermatologist_fitzpatrick_skin_type_label_1")
+        joined += ("lesion_id", "sex", "age_approx", "anatom_site_general") * (name == "isic_2019")
         assert {column for _, column in preset.columns.named()} <= {*header, *joined}
     with pytest.raises(HubError, match="corpus_licence"):
         corpus_terms("table")

@@ -89,7 +89,7 @@ def test_scores_by_group_are_the_reference_librarys_on_that_groups_files(tmp_pat
     real, generated = (_phantom(tmp_path / "corpora", seed) for seed in (1, 2))
     config = FidelityConfig(
         FeatureConfig("test_resnet", weights=str(weights), image_size=SIDE),
-        neighbours=3, replicates=100, by=["class", "skin_type"],
+        neighbours=3, replicates=100, by=["class", "attribute"],
     )  # fmt: skip
     study = make_study(tmp_path / "run", real, config=config)
     row = class_fidelity(study, replace(config), generated, name="phantom", held_out=real)

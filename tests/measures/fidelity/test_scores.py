@@ -8,6 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from skindiff.corpora.attribute import Attribute
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.measures.features import FeatureConfig, FeatureNetwork, load_feature_network
@@ -120,7 +121,7 @@ def test_fids_interval_covers_the_distance_of_the_populations() -> None:
 
 def test_few_images_are_scored_with_a_warning_and_by_group(caplog: pytest.LogCaptureFixture) -> None:
     real, generated = _table(30, 50), _table(24, 90, seed=1)
-    config = replace(CONFIG, by=["class", "skin_type"], neighbours=3)
+    config = replace(CONFIG, by=["class", "attribute"], neighbours=3)
 
     with caplog.at_level(logging.WARNING):
         found = score_fidelity(_means(), real, generated, config)
@@ -128,6 +129,7 @@ def test_few_images_are_scored_with_a_warning_and_by_group(caplog: pytest.LogCap
     assert "below 2048 FID is biased" in caplog.text
     assert found.warning is not None
     assert found.warning.startswith("24 images")
+    assert "the skin type of the synthetic images is not known: no score by it" in found.warning
     assert (found.features, found.real, found.generated, found.kid_subset_size) == ("means", 30, 24, 24)
     assert [(row["by"], row["name"], row["real"], row["generated"]) for row in found.groups] == [
         ("class", "one", 15, 12),
@@ -136,9 +138,14 @@ def test_few_images_are_scored_with_a_warning_and_by_group(caplog: pytest.LogCap
     assert found.to_dict()["scores"] == found.scores
     few = generated.select([0, 2, 4, 6, 8, 10, 1])
     assert [row["name"] for row in score_fidelity(_means(), real, few, config).groups] == ["one"]
-    typed = [replace(table, skin_types=("I", "VI") * (len(table) // 2)) for table in (real, generated)]
+    typed = [replace(table, values=("I", "VI") * (len(table) // 2)) for table in (real, generated)]
     by_type = [row for row in score_fidelity(_means(), *typed, config).groups if row["by"] == "skin_type"]
     assert [row["name"] for row in by_type] == ["I", "VI"]
+    sex = Attribute("sex", majority=["male"], minority=["female"])
+    told = [replace(table, values=("male", "other") * (len(table) // 2)) for table in (real, generated)]
+    by_sex = score_fidelity(_means(), *told, replace(config, by=["attribute"]), attribute=sex)
+    assert [(row["by"], row["name"]) for row in by_sex.groups] == [("sex", "male"), ("sex", "other")]
+    assert "not known" not in str(by_sex.warning)
     assert by_type[0]["scores"] == score_fidelity(_means(), *typed, config).groups[0]["scores"]
 
 
