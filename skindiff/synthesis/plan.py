@@ -245,6 +245,7 @@ def make_plan(
     tokens: Mapping[str, str] | None = None,
     threads: int | None = None,
     attribute: Attribute = SKIN_TYPE,
+    same_noise: bool = False,
 ) -> Dataset:
     """Plan a synthetic data set; images are neither read nor generated.
 
@@ -261,6 +262,8 @@ def make_plan(
         threads: CPU threads that will generate; the present number when left out.
         attribute: of the corpus: what is transferred. A source's skin type stays as it is where that is
             another.
+        same_noise: start every source and target from the same noises, so that images differ by what is
+            asked alone; image n of seed s is then the first of seed s + n.
 
     Returns:
         A table of ``len(sources) * images_per_source`` rows with the columns of :func:`plan_features`.
@@ -291,6 +294,7 @@ def make_plan(
     rows: dict[str, list[Any]] = {name: [] for name in features}
     for source, source_id in enumerate(columns["image_id"]):
         for turn, target in enumerate(targets[source]):
+            number = targets[source][:turn].count(target)
             label = columns["label"][source]
             image_id = f"{source_id}-{config.mode}-{config.strategy}-{seed}-{turn}"
             from_image = config.mode == "img2img"
@@ -309,7 +313,9 @@ def make_plan(
                 "source_skin_type": known_type,
                 "subject": subjects[label],
                 "prompt": prompt_for(subjects[label], target, attribute),
-                "seed": derive_seed("synthesis", seed, source_id, turn),
+                "seed": derive_seed("synthesis", seed + number)
+                if same_noise
+                else derive_seed("synthesis", seed, source_id, turn),
                 "batch_position": len(rows["label"]) % config.batch_size,
             }
             further = dict(zip(attribute_columns(attribute), own, strict=False))
