@@ -50,7 +50,7 @@ def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pix
         raise PhotographError(GONE) from error
     if size > max_bytes:
         raise PhotographError(
-            f"The file has {size / 1e6:.1f} MB, and at most {max_bytes / 1e6:g} MB are taken. "
+            f"The file has {size / 2**20:.1f} MB, and at most {max_bytes / 2**20:.3g} MB are taken. "
             "Please save it smaller, as JPEG."
         )
     try:
