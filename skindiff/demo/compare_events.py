@@ -7,6 +7,7 @@ import gradio as gr
 import numpy as np
 
 from skindiff.demo import pieces
+from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import caption, degrees
 from skindiff.demo.downloads import Result
@@ -15,9 +16,10 @@ from skindiff.demo.events import DemoEvents, Shown
 from skindiff.demo.photographs import Pixels
 from skindiff.demo.refusals import in_words, refusal
 from skindiff.demo.seeds import read_seed
-from skindiff.demo.settings import page_settings
+from skindiff.demo.settings import PageSettings, page_settings
 from skindiff.demo.transferring import enlarged
 from skindiff.demo.words import ALL, ANY
+from skindiff.synthesis.asked import asked_column
 
 
 class CompareEvents:
@@ -62,9 +64,19 @@ class CompareEvents:
                 sides[place] = result.pictures[len(sides[0]) if place else 0 :]
                 last = done and place == 1
                 rows = self._rows(request, (first, second), *sides)
-                link = pieces.link(self.events.address(settings))
-                table = compared(first, second, *sides) + link if last else ""
+                table = compared(first, second, *sides) + self._again(settings, sides) if last else ""
                 yield rows, table, self.events.zip(request, result if last else None), line
+
+    def _again(self, settings: PageSettings, sides: Sequence[Sequence[Picture]]) -> str:
+        """Return how each side is made again."""
+        found = []
+        for generator, pictures in zip((settings["generator"], settings["second"]), sides, strict=True):
+            row = pictures[0].row
+            value = None if "family" in row else [str(row[asked_column(row.keys())])]
+            word, batch = self.events.findable(generator), int(row["batch_size"])
+            how = draw_again(settings, word, [str(row["condition"])], value, batch)
+            found.append(pieces.again(how, self.events.address(settings), f"those of {generator}"))
+        return "".join(found)
 
     def _refuse_equal(self, first: str, second: str) -> None:
         word = self.events.cache.offered

@@ -24,7 +24,9 @@ NOTICE = (
     "reviewed by a clinician and must not be used for the care of patients.\n\n"
     "images/          the images, without metadata; each name has condition, skin type and seed\n"
     "contact-sheet.png  all of them with captions, for slides\n"
-    "original*.png, skin/  of a photograph: as it was sent, and the skin that tones were measured on\n"
+    "original.png     of a photograph: as it was sent; generated-from-*.png is its central square; skin/\n"
+    "                 has the skin that tones were measured on, tone_prototypes.safetensors the tones\n"
+    "                 of the generator\n"
     "provenance.csv   how each was made: generator, prompt, seeds, settings, its ITA in degrees;\n"
     "                 request_seed and index are the page's seed and the image's place\n"
     "provenance.parquet  the same with types\n"
@@ -42,12 +44,14 @@ class Result:
         total: how many there will be.
         beside: further images with their captions by the path in the zip, such as the original photograph;
             those that have a caption stand on the contact sheet too.
+        files: further files by their path.
     """
 
     settings: PageSettings
     pictures: list[Picture] = field(default_factory=list)
     total: int = 0
     beside: dict[str, tuple[Pixels, str]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def table_of(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
@@ -82,6 +86,7 @@ def zip_bytes(result: Result) -> bytes:
         "settings.json": settings_bytes(result.settings),
         "provenance.csv": _csv(rows),
         "provenance.parquet": _parquet(rows),
+        **result.files,
     }
     captioned = [one for one in result.beside.values() if one[1]]
     captioned += [(picture.pixels, caption(picture)) for picture in result.pictures]

@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
 from skindiff.demo.about import about, unknown_words
+from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import caption, image_name, picture_seed
 from skindiff.demo.config import DemoConfig
@@ -24,7 +26,6 @@ from skindiff.demo.settings import (
     PAGES,
     PageSettings,
     address_of,
-    draw_again,
     page_settings,
     read_address,
     read_settings,
@@ -75,7 +76,7 @@ class DemoEvents:
                 value=skin_type if skin_type in known else known[-1],
                 label=attribute.name.capitalize(),
                 interactive=words,
-                info=None if words else "this generator knows no skin types",
+                info=_value_info(words, attribute),
             ),
             pieces.about(about(loaded)),
         )
@@ -328,6 +329,12 @@ class DemoEvents:
         machine sees the page, else its name."""
         word = self.cache.offered.get(generator, generator)
         return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+
+
+def _value_info(words: bool, attribute: Attribute) -> str | None:
+    if not words:
+        return "this generator knows no skin types"
+    return "Fitzpatrick's scale, see below" if attribute.is_skin_tone else None
 
 
 def _session(request: gr.Request) -> str:

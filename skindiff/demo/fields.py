@@ -84,6 +84,7 @@ def value_field(
     return gr.Dropdown(
         [*first, *known],
         value=ANY if of_photograph else attribute.of_minority[0],
+        info="Fitzpatrick's scale, see below" if attribute.is_skin_tone else None,
         allow_custom_value=True,  # a file of settings may be for another generator; which refuses it in words
         label=attribute.name.capitalize() + (" in the photograph" if of_photograph else ""),
         elem_id=f"{page}-skin_type",
@@ -92,7 +93,8 @@ def value_field(
 
 def count_field(events: DemoEvents, page: str, label: str, most: int, value: int) -> gr.Slider:
     """Return how many images."""
-    return gr.Slider(1, most, min(value, most), step=1, label=label, elem_id=f"{page}-images")
+    info = "each from a seed of its own"
+    return gr.Slider(1, most, min(value, most), step=1, label=label, info=info, elem_id=f"{page}-images")
 
 
 def knobs(events: DemoEvents, page: str) -> tuple[gr.Slider, gr.Slider, gr.Textbox]:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from skindiff.demo import pieces
+from skindiff.demo.again import ORIGINAL, TONES, transfer_again
 from skindiff.demo.asked import TransferRequest
 from skindiff.demo.captions import caption, degrees, image_name
 from skindiff.demo.config import MEGABYTE
@@ -135,9 +136,12 @@ class PhotographEvents:
             size = image_size(self.events.cache.generator(result.settings["generator"]))
         start = before(pixels, size)
         result.beside = _beside(pixels, start, result.pictures)
+        generator = result.settings["generator"]
+        result.files = {TONES: self.events.cache.generator(generator).prototypes.to_bytes()}
         pairs = self._pairs(request, pixels, start, result.pictures)
         strip = pieces.ita_strip(start, result.pictures, size) + self._skin(request, result)
-        return strip + pieces.link(self.events.address(result.settings)), pairs
+        how, address = transfer_again(self.events.findable(generator)), self.events.address(result.settings)
+        return strip + pieces.again(how, address, first="Unpack the zip. In its folder:"), pairs
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, str]:
         """Return whether there is a photograph beside one of the images generated from it, and the two."""
@@ -185,14 +189,13 @@ class PhotographEvents:
 
 def _beside(pixels: Pixels, start: Picture, pictures: list[Picture]) -> dict[str, tuple[Pixels, str]]:
     """Return what goes into the zip beside the transferred images."""
-    size = len(start.pixels)
     overlays = {
         f"skin/{number:03d}-{image_name(picture)}": (skin_overlay(picture.pixels), "")
         for number, picture in enumerate(pictures, 1)
     }
     return {
-        "original.png": (pixels, f"original · ITA {degrees(start.ita)}"),
-        f"original-as-generated-{size}px.png": (start.pixels, ""),
+        ORIGINAL: (pixels, f"original · ITA {degrees(start.ita)}"),
+        f"generated-from-{len(start.pixels)}px.png": (start.pixels, ""),
         "skin/000-original.png": (skin_overlay(start.pixels), ""),
         **overlays,
     }

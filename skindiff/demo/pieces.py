@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.demo.again import Again
 from skindiff.demo.captions import degrees
 from skindiff.demo.drawing import Picture, Progress
-from skindiff.demo.settings import Again
 from skindiff.demo.words import SWATCHES
 from skindiff.synthesis.asked import asked_column
 
@@ -58,6 +58,10 @@ def about(words: str) -> str:
     return f'<p class="sd-about">{escape(words)}</p>'
 
 
+def _code(title: str, kind: str, code: str) -> str:
+    return f'<p>{title}</p><pre tabindex="0" class="{kind}">{escape(code)}</pre>' if code else ""
+
+
 def link(address: str) -> str:
     """Return a link to the page with its fields as they are, which the page takes as its own address."""
     return f'<p class="sd-quiet"><a class="sd-link" href="?{escape(address)}">Link to these settings</a></p>'
@@ -75,12 +79,13 @@ def overlays(paths: Sequence[str], captions: Sequence[str]) -> str:
     )
 
 
-def again(how: Again, address: str) -> str:
-    """Return how a result is made again, folded, and the link to its settings."""
+def again(how: Again, address: str, what: str = "these images", first: str = "") -> str:
+    """Return how a result is made again, folded, with what is to be done first, and the link to its
+    settings."""
     return (
-        '<details class="sd-again"><summary>Make these images again</summary>'
-        f'<p>In a shell:</p><pre tabindex="0" class="sd-command">{escape(how.command)}</pre>'
-        f'<p>In Python:</p><pre tabindex="0" class="sd-python">{escape(how.python)}</pre>'
+        f'<details class="sd-again"><summary>Make {escape(what)} again</summary>'
+        f"{f'<p>{escape(first)}</p>' if first else ''}"
+        f"{_code('In a shell:', 'sd-command', how.command)}{_code('In Python:', 'sd-python', how.python)}"
         "<p>The same images on this machine; elsewhere, or with another number of threads, to within 2 of "
         f"255 levels.</p></details>{link(address)}"
     )

@@ -1,4 +1,4 @@
-"""The settings of a page: as a file in the zip, in the page's address, as a command and as Python.
+"""The settings of a page: as a file in the zip, and in the page's address.
 
 A file and an address may be a stranger's: both are read by the same shape and bounds, and what is not one of
 them is refused.
@@ -6,9 +6,7 @@ them is refused.
 
 import json
 import math
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlencode
@@ -141,58 +139,3 @@ def _checked(content: Any, page: str) -> PageSettings:
     if found["tone"] not in _TONES:
         raise SynthesisError(f"settings: tone is none of {', '.join(_TONES)}; correct it")
     return found
-
-
-@dataclass(frozen=True)
-class Again:
-    """How a result is made again: words of a shell, and lines of Python.
-
-    Attributes:
-        command: of ``skindiff sample``.
-        python: the same by :func:`skindiff.generate`.
-    """
-
-    command: str
-    python: str
-
-
-def draw_again(
-    settings: PageSettings, generator: str, conditions: list[str], groups: list[str] | None, batch: int
-) -> Again:
-    """Return how images are generated again outside of the demo.
-
-    Args:
-        settings: with the seed that was used.
-        generator: word that finds it.
-        conditions: those generated.
-        groups: skin types or other values, None for class-conditional generators.
-        batch: images per forward pass.
-    """
-    own = {"steps": settings["steps"], "guidance_scale": settings["guidance"], "batch_size": batch}
-    kind = "class_synthesis" if groups is None else "synthesis"
-    words = [
-        "skindiff",
-        "sample",
-        "--generator",
-        generator,
-        "--classes",
-        json.dumps(conditions, ensure_ascii=False),
-    ]
-    words += [] if groups is None else ["--groups", json.dumps(groups, ensure_ascii=False)]
-    words += ["--images", str(settings["images"]), "--seed", settings["seed"]]
-    words += [] if groups is None else ["--same_noise", "true"]
-    for name, value in own.items():
-        words += [f"--{kind}.{name}", f"{value:g}"]
-    words += ["--output_dir", "runs/again"]
-    asked = f"groups={groups!r}, same_noise=True, " if groups is not None else ""
-    python = (
-        "import skindiff\n\n"
-        "made = skindiff.generate(\n"
-        f"    {generator!r},\n"
-        f"    classes={conditions!r},\n"
-        f"    {asked}images={settings['images']}, seed={settings['seed']},\n"
-        f"    {', '.join(f'{name}={value!r}' for name, value in own.items())},\n"
-        ")\n"
-        'made.dataset[0]["image"]  # a PIL image\n'
-    )
-    return Again(shlex.join(words), python)
