@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
 from PIL import Image as PILImage
-from PIL import ImageOps
 
 from skindiff.corpora.attribute import Attribute
+from skindiff.corpora.buckets import BUCKETED, SHAPE_COLUMNS, SHOWN
+from skindiff.corpora.crops import CropKind, picture_of
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import GeneratorCache, Loaded
-from skindiff.demo.photographs import Pixels, photograph_id
+from skindiff.demo.photographs import Pixels, cut_like, photograph_id
 from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
@@ -148,7 +150,8 @@ def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progre
         for skin_type in cache.learn_tones(loaded):
             yield Progress([], len(SKIN_TYPES), f"measuring the generator's colour of skin type {skin_type}")
     source_id = photograph_id(request.photograph)
-    source = _source(source_id, request.condition, attribute, request.photograph)
+    cut = cut_like(request.photograph, loaded.generator.crop, image_size(loaded))
+    source = _source(source_id, request.condition, attribute, cut)
     template = make_plan(
         source, settings, seed=request.seed, generator=loaded.generator.name, attribute=attribute
     )[0]
@@ -171,11 +174,16 @@ def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progre
     yield from _in_batches(cache, drawer, rows, request.condition)
 
 
-def before(photograph: Pixels, size: int) -> Picture:
-    """Return a photograph as img2img sees it: its central square, ``size`` pixels a side, and its ITA."""
-    square = ImageOps.fit(PILImage.fromarray(photograph), (size, size), PILImage.Resampling.LANCZOS)
-    pixels = np.array(square)
-    return Picture(pixels, {"image_id": photograph_id(photograph)}, image_ita(pixels))
+def before(photograph: Pixels, size: int, crop: CropKind = "centre") -> Picture:
+    """Return a photograph as img2img sees it, cut by a crop for squares of ``size`` pixels, and its ITA."""
+    cut = cut_like(photograph, crop, size)
+    return _measured(np.array(cut["image"]), {"image_id": photograph_id(photograph)}, cut)
+
+
+def _measured(pixels: Pixels, row: Mapping[str, Any], cut: Mapping[str, Any]) -> Picture:
+    """Return an image with the angle of its skin, outside of what a crop has filled."""
+    shown = picture_of({"image": PILImage.fromarray(pixels), SHOWN: cut.get(SHOWN)})
+    return Picture(pixels, row, image_ita(np.asarray(shown)))
 
 
 def image_size(loaded: Loaded) -> int:
@@ -266,7 +274,7 @@ def _in_batches(
         for number, row in enumerate(batch):
             known = {name: value for name, value in row.items() if name != "label"}
             pixels = drawn.images[number]
-            pictures.append(Picture(pixels, {"condition": condition} | known, image_ita(pixels)))
+            pictures.append(_measured(pixels, {"condition": condition} | known, row))
         yield Progress(list(pictures), len(rows), "generating")
 
 
@@ -278,20 +286,28 @@ def _refuse_unknown(value: str | None, attribute: Attribute, generator: str) -> 
         )
 
 
-def _source(image_id: str, condition: str, attribute: Attribute, pixels: Pixels | None = None) -> Dataset:
-    """Return the one row that a plan is made from."""
-    image = None if pixels is None else PILImage.fromarray(pixels)
+def _source(
+    image_id: str, condition: str, attribute: Attribute, cut: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Return the one row that a plan is made from, with the columns of a photograph."""
+    own = {"image": None} if cut is None else cut
+    shapes = {**SHAPE_COLUMNS, BUCKETED: ImageFeature()}
     return Dataset.from_dict(
         {
             **{name: [None] for name in attribute.columns},
-            "image": [image],
+            **{name: [value] for name, value in own.items()},
             "label": [0],
             "skin_type": [None],
             "image_id": [image_id],
             "group_id": [image_id],
             "corpus": [_SOURCE],
         },
-        features=corpus_features([_condition(condition)], attribute.columns),
+        features=Features(
+            {
+                **corpus_features([_condition(condition)], attribute.columns),
+                **{name: shapes[name] for name in own if name in shapes},
+            }
+        ),
     )
 
 

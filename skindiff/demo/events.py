@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from skindiff.corpora.crops import REGIONS, middle_taken
 from skindiff.demo import theme
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import zip_bytes
@@ -144,7 +145,10 @@ class DemoEvents:
                 yield shown, "", self._zip(request, []), line, []
                 continue
             with _in_words():
-                start = before(pixels, image_size(self.cache.generator(generator)))
+                loaded = self.cache.generator(generator)
+                start = before(pixels, image_size(loaded), loaded.generator.crop)
+            if loaded.generator.crop in REGIONS:
+                gr.Warning(middle_taken(loaded.generator.crop, "generator"), title="Cut to its middle")
             pair = [self._one(request, start, f"photograph · {theme.caption(start)}"), *shown]
             yield shown, theme.ita_strip(start, pictures), self._zip(request, pictures), line, pair
 

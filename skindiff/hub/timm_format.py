@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
     return {
         WEIGHTS: folder / WEIGHTS_FILE,
         CONFIG: clean_json(_timm_config(model)),
-        DESCRIPTION_FILE: f"{json.dumps(shareable(asdict(architecture)), indent=2)}\n".encode(),
+        DESCRIPTION_FILE: f"{json.dumps(shareable(architecture.description()), indent=2)}\n".encode(),
     }
 
 
