@@ -1,12 +1,13 @@
 """Which part of a picture becomes the square that is kept of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from datasets import Dataset
 from PIL import Image as PILImage
 from PIL import ImageOps
 
@@ -160,6 +161,12 @@ def picture_of(row: Mapping[str, Any]) -> PILImage.Image:
         return image
     left, top, right, bottom = (round(share * image.width) for share in row[SHOWN])
     return image.crop((left, top, right, bottom))
+
+
+def pictures_of(dataset: Dataset) -> Iterator[PILImage.Image]:
+    """Yield :func:`picture_of` every row."""
+    columns = [name for name in ("image", SHOWN) if name in dataset.column_names]
+    yield from map(picture_of, dataset.select_columns(columns))
 
 
 def as_square(photograph: PILImage.Image, size: int, kind: CropKind) -> PILImage.Image:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skindiff.corpora.attribute import SKIN_COLUMN
-from skindiff.corpora.buckets import SHOWN
-from skindiff.corpora.crops import picture_of
+from skindiff.corpora.crops import picture_of, pictures_of
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.measures.skin.lesion_structure import LesionPreservation, lesion_preservation
 from skindiff.measures.skin.tone import ToneShift, image_ita, tone_shift
@@ -41,11 +40,11 @@ def measure_ita(dataset: Dataset, *, show_progress: bool = False) -> list[float 
 
     What a crop has filled around a picture (a column ``shown`` says where it lies) is left out.
     """
-    images = dataset.select_columns([name for name in ("image", SHOWN) if name in dataset.column_names])
-    return [
-        image_ita(np.asarray(as_srgb(picture_of(row))))
-        for row in progress(images, desc="measuring skin tone", unit="image", disable=not show_progress)
-    ]
+    quiet = not show_progress
+    images = progress(
+        pictures_of(dataset), desc="measuring skin tone", unit="image", total=len(dataset), disable=quiet
+    )
+    return [image_ita(np.asarray(as_srgb(image))) for image in images]
 
 
 def transferred_rows(
