@@ -21,7 +21,6 @@ from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 from tests.tiny import bucketed_corpus, tiny_corpus, tiny_pipeline
 
-
 BUCKETS = ("1:1", "3:2", "3:2", "2:3", "3:2", "1:1", "3:2", "3:2", "2:3", "3:2")
 
 
