@@ -21,7 +21,7 @@ from skindiff.classification.provenance import (
 )
 from skindiff.corpora.buckets import BUCKET, SHOWN, bucket_place, shares
 from skindiff.corpora.cache import resize_to_cache, without_bars
-from skindiff.corpora.crops import laid, picture_of
+from skindiff.corpora.crops import CropKind, as_square, laid, picture_of, shown_of
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.files import at_home
@@ -168,18 +168,22 @@ def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
         drawn = drawn.cast_column("label", ClassLabel(names=names))
     size = corpus.image_size
     if BUCKET in drawn.column_names:
-        return drawn if drawn[0]["output_size"] == size else _squares(drawn, size)
+        fits = corpus.crop == "longest" and drawn[0]["output_size"] == size
+        return drawn if fits else _squares(drawn, size, corpus.crop)
     if drawn[0]["image"].size != (size, size):
         drawn = resize_to_cache(drawn, size, folder / "cache").dataset
     return drawn
 
 
-def _squares(drawn: Dataset, size: int) -> Dataset:
-    """Return images of several shapes in squares, as the corpus' own lie in theirs."""
+def _squares(drawn: Dataset, size: int, crop: CropKind) -> Dataset:
+    """Return images of several shapes as squares, made by the crop of the corpus: no border tells them from
+    the real ones."""
 
     def square(row: dict[str, Any]) -> dict[str, Any]:
-        place = bucket_place(row[BUCKET], size)
-        return {"image": laid(picture_of(row), row[BUCKET], size), SHOWN: shares(place, size)}
+        picture, bucket = picture_of(row), row[BUCKET]
+        if crop == "longest":
+            return {"image": laid(picture, bucket, size), SHOWN: shares(bucket_place(bucket, size), size)}
+        return {"image": as_square(picture, size, crop), SHOWN: shown_of(picture, size, crop)}
 
     with without_bars():
         return drawn.map(square, features=drawn.features)

@@ -11,7 +11,16 @@ from datasets import Dataset
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from skindiff.corpora.buckets import BUCKET, BUCKETED, SHOWN, Part, bucket_of, bucket_place, ratio_of
+from skindiff.corpora.buckets import (
+    BUCKET,
+    BUCKETED,
+    SHOWN,
+    Part,
+    bucket_of,
+    bucket_place,
+    ratio_of,
+    shares,
+)
 from skindiff.corpora.pixel_notes import ImageRefused
 from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.foreign import Malformed, regular_size
@@ -177,6 +186,14 @@ def as_square(photograph: PILImage.Image, size: int, kind: CropKind) -> PILImage
     if kind == "centre" or kind in REGIONS:
         return ImageOps.fit(photograph, (size, size), PILImage.Resampling.LANCZOS)
     return Crop(kind).square(photograph, size, "")[0]
+
+
+def shown_of(photograph: PILImage.Image, size: int, kind: CropKind) -> list[float] | None:
+    """Return where a photograph lies in the square of :func:`as_square`, as the column ``shown`` says it;
+    None where the square is not filled."""
+    if SHOWN not in Crop(kind).columns or kind in REGIONS:
+        return None
+    return shares(Crop(kind)._frame(photograph.size, "").part(size), size)
 
 
 def middle_taken(kind: CropKind, model: str) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from skindiff.corpora.buckets import BUCKET, BUCKETED, SHOWN, bucket_of, in_bucket, shares
-from skindiff.corpora.crops import Crop, CropKind, as_square
+from skindiff.corpora.buckets import BUCKET, BUCKETED, SHOWN, bucket_of, in_bucket
+from skindiff.corpora.crops import Crop, CropKind, as_square, shown_of
 from skindiff.corpora.pixel_notes import ImageRefused, TooManyPixels, UnknownFormat
 from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.errors import SkindiffError
@@ -105,10 +105,8 @@ def cut_like(photograph: Pixels, crop: CropKind, size: int) -> dict[str, Any]:
         bucket = bucket_of(*image.size)
         picture = in_bucket(image, bucket, size)
         return {"image": picture, BUCKET: bucket, BUCKETED: picture}
-    columns: dict[str, Any] = {"image": as_square(image, size, crop)}
-    if crop == "pad":
-        columns[SHOWN] = shares(Crop(crop).square(image, size, "")[1].part(size), size)
-    return columns
+    shown = shown_of(image, size, crop)
+    return {"image": as_square(image, size, crop), **({} if shown is None else {SHOWN: shown})}
 
 
 def png_bytes(pixels: Pixels) -> bytes:

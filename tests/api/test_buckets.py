@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import skindiff
+from skindiff.api.synthetic_input import keep_synthetic
 from skindiff.corpora.crops import Crop
 from skindiff.study import RunConfig, all_studies, open_run
 from tests.tiny import save_tiny_pipeline
@@ -18,7 +19,7 @@ SEEN = {"1:1": (32, 32), "3:2": (40, 24), "2:3": (24, 40)}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for number in range(12):
         width, height = list(SIZES.values())[number // 2 % 3]
@@ -26,11 +27,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Any:
         path.parent.mkdir(exist_ok=True)
         pixels = np.array([180, 130, 110]) + rng.integers(0, 60, (height, width, 3))
         Image.fromarray(pixels.astype(np.uint8)).save(path)
-    return skindiff.load_corpus(folder, image_size=32, audit=False, crop="longest")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(photographs: Path) -> Any:
+    return skindiff.load_corpus(photographs, image_size=32, audit=False, crop="longest")
 
 
 def test_shapes_travel_from_photographs_to_a_classifier(
-    corpus: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    corpus: Any, photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = skindiff.make_split(corpus, test_fraction=0.5, validation_fraction=0.0)
     base = save_tiny_pipeline(tmp_path / "base")
@@ -56,6 +62,17 @@ def test_shapes_travel_from_photographs_to_a_classifier(
     photograph = Image.fromarray(np.random.default_rng(1).integers(0, 255, (60, 90, 3)).astype(np.uint8))
     square = Crop("longest").square(photograph, 32, "")[0]
     assert again.predict([photograph]).equals(again.predict([square]))
+    # Of another corpus' crop, the images become squares as its real ones do.
+    folder = made.save(tmp_path / "made")
+    for crop in ("longest", "centre", "pad"):
+        whole = skindiff.load_corpus(photographs, image_size=32, audit=False, crop=crop)
+        run = open_run(RunConfig(str(tmp_path / crop)))
+        (study,) = all_studies(run, whole, [split])
+        found = keep_synthetic(study, folder).dataset
+        assert {row["image"].size for row in found} == {(32, 32)}
+        real = {row["image_id"]: row.get("shown") for row in whole.dataset}
+        for row in found:
+            assert row["shown"] == pytest.approx(real[row["source_id"]], abs=1.01 / 32) or crop == "centre"
     middle = Crop("centre").square(photograph, 32, "")[0]
     assert not again.predict([photograph]).equals(again.predict([middle]))
     again.architecture = type(again.architecture)(**{**vars(again.architecture), "crop": "box"})
