@@ -24,7 +24,7 @@ NOTICE = (
     "reviewed by a clinician and must not be used for the care of patients.\n\n"
     "images/          the images, without metadata; each name has condition, skin type and seed\n"
     "contact-sheet.png  all of them with captions, for slides\n"
-    "original.png     of a photograph: as it was sent; generated-from-*.png is its central square; skin/\n"
+    "original.png     of a photograph: as it was sent; generated-from-*.png is what was seen of it; skin/\n"
     "                 has the skin that tones were measured on, tone_prototypes.safetensors the tones\n"
     "                 of the generator\n"
     "provenance.csv   how each was made: generator, prompt, seeds, settings, its ITA in degrees;\n"

@@ -11,9 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
+from PIL import Image as PILImage
 
 from skindiff.corpora.attribute import Attribute
+from skindiff.corpora.buckets import SHOWN
+from skindiff.corpora.crops import picture_of
 from skindiff.corpora.schema import corpus_features
 from skindiff.demo.asked import DrawRequest, condition_of, refuse_outside
 from skindiff.demo.generator_cache import GeneratorCache, Loaded
@@ -181,8 +185,14 @@ def in_batches(cache: GeneratorCache, drawer: RowDrawer[RowT], rows: list[RowT])
         for number, row in enumerate(batch):
             known = {name: value for name, value in row.items() if name != "label"}
             pixels = drawn.images[number]
-            pictures.append(Picture(pixels, known, image_ita(pixels)))
+            pictures.append(measured(pixels, known))
         yield Progress(list(pictures), len(rows), "generating")
+
+
+def measured(pixels: Pixels, row: Mapping[str, Any]) -> Picture:
+    """Return an image with the angle of its skin, outside of what a crop has filled."""
+    shown = picture_of({"image": PILImage.fromarray(pixels), SHOWN: row.get(SHOWN)})
+    return Picture(pixels, row, image_ita(np.asarray(shown)))
 
 
 def refuse_unknown(value: str | None, attribute: Attribute, generator: str) -> None:

@@ -18,7 +18,7 @@ from skindiff.demo.photographs import Pixels, png_bytes, read_photograph
 from skindiff.demo.refusals import in_words, refusal
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import page_settings
-from skindiff.demo.transferring import before, enlarged, original_square, skin_overlay, transfer
+from skindiff.demo.transferring import before, enlarged, original_part, skin_overlay, transfer
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.measures.skin.tone import image_ita
 
@@ -133,13 +133,14 @@ class PhotographEvents:
     def _finished(self, request: gr.Request, result: Result, pixels: Pixels) -> tuple[str, Shown]:
         """Return the strip and the pairs of a result, and let its zip have what stands beside its images."""
         with in_words():
-            size = image_size(self.events.cache.generator(result.settings["generator"]))
-        start = before(pixels, size)
+            loaded = self.events.cache.generator(result.settings["generator"])
+        size, crop = image_size(loaded), loaded.generator.crop
+        start = before(pixels, size, crop)
         result.beside = _beside(pixels, start, result.pictures)
         generator = result.settings["generator"]
         result.files = {TONES: self.events.cache.generator(generator).prototypes.to_bytes()}
-        pairs = self._pairs(request, pixels, start, result.pictures)
-        strip = pieces.ita_strip(start, result.pictures, size) + self._skin(request, result)
+        pairs = self._pairs(request, original_part(pixels, crop), start, result.pictures)
+        strip = pieces.ita_strip(start, result.pictures, crop) + self._skin(request, result)
         how, address = transfer_again(self.events.findable(generator)), self.events.address(result.settings)
         return strip + pieces.again(how, address, first="Unpack the zip. In its folder:"), pairs
 
@@ -149,14 +150,12 @@ class PhotographEvents:
             return gr.update(visible=False), ""
         return gr.update(visible=True), pieces.slider(shown[0], shown[number + 1])
 
-    def _pairs(self, request: gr.Request, pixels: Pixels, start: Picture, after: list[Picture]) -> Shown:
-        """Return the original square and each image at its size, with captions."""
-        original = original_square(pixels)
-        side = len(original)
+    def _pairs(self, request: gr.Request, original: Pixels, start: Picture, after: list[Picture]) -> Shown:
+        """Return the part of the original and each image at its size, with captions."""
         words = f"original · ITA {degrees(start.ita)}"
         first = self.files.keep(str(request.session_hash), png_bytes(original), "original.png")
         others = [
-            self.events.one(request, picture, caption(picture), enlarged(picture.pixels, side))
+            self.events.one(request, picture, caption(picture), enlarged(picture.pixels, original))
             for picture in after
         ]
         return [(first, words), *others]

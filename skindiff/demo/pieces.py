@@ -5,6 +5,7 @@ from html import escape
 from urllib.parse import quote
 
 from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.crops import REGIONS, CropKind, middle_taken
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.again import Again
 from skindiff.demo.captions import degrees
@@ -105,13 +106,20 @@ def slider(before: tuple[str, str], after: tuple[str, str]) -> str:
     )
 
 
-def ita_strip(before: Picture, after: Sequence[Picture], size: int) -> str:
+_PARTS = {"pad": "all", "stretch": "all", "longest": "all but what is over a usual shape"}
+"""What an adapter's crop leaves of a photograph; of the others it is the middle square."""
+
+
+def ita_strip(before: Picture, after: Sequence[Picture], crop: CropKind = "centre") -> str:
     """Return a scale of skin tones with the angle of a photograph and of each transfer of it, and at which
     size they were generated; the size alone where something else than the skin type was transferred."""
+    height, width = before.pixels.shape[:2]
     made = (
-        f"Generated at {size} x {size} pixels, from the central square of the photograph; the original is "
-        "shown as it is."
+        f"Generated at {width} x {height} pixels, from {_PARTS.get(crop, 'the central square')} of the "
+        "photograph; the original is shown as it is."
     )
+    if crop in REGIONS:
+        made += f" {middle_taken(crop, 'generator')}"
     if len({picture.row.get(SKIN_COLUMN) for picture in after}) < len(after) or any(
         asked_column(picture.row.keys()) != SKIN_COLUMN for picture in after
     ):

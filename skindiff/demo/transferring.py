@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
 from PIL import Image as PILImage
-from PIL import ImageOps
 
 from skindiff.corpora.attribute import SKIN_COLUMN, Attribute
+from skindiff.corpora.buckets import BUCKETED, SHAPE_COLUMNS, SHOWN
+from skindiff.corpora.crops import CropKind
 from skindiff.corpora.schema import corpus_features
 from skindiff.demo.asked import TransferRequest, condition_of, refuse_outside
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.drawing import LOADING, Picture, Progress, image_size, in_batches, refuse_unknown
+from skindiff.demo.drawing import LOADING, Picture, Progress, image_size, in_batches, measured, refuse_unknown
 from skindiff.demo.generator_cache import GeneratorCache, Loaded
-from skindiff.demo.photographs import Pixels, photograph_id
+from skindiff.demo.photographs import Pixels, cut_like, photograph_id
 from skindiff.errors import GeneratorError
 from skindiff.generators.prompts import prompt_for
 from skindiff.measures.skin.lesion_structure import Structure, band_pass, source_lesion
-from skindiff.measures.skin.tone import image_ita, ita_degrees, measurable_skin
+from skindiff.measures.skin.tone import ita_degrees, measurable_skin
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, Lab
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
@@ -64,35 +67,32 @@ def transfer(cache: GeneratorCache, request: TransferRequest) -> Iterator[Progre
             said = f"measuring once the generator's own colour of skin type {skin_type}"
             yield Progress([], len(targets) * len(settings), said)
     source_id = photograph_id(request.photograph)
-    source = _source(source_id, request.condition, attribute, request.photograph)
+    crop = loaded.generator.crop
+    cut = cut_like(request.photograph, crop, image_size(loaded))
+    source = _source(source_id, request.condition, attribute, cut)
     rows = _rows(loaded, request, source, settings, targets)
     drawer = Drawer(loaded.generator.pipeline, source, loaded.prototypes)
     aims = _aims(settings[0].tone, loaded.prototypes.colours) if attribute.is_skin_tone else {}
-    judge = _Judge(before(request.photograph, image_size(loaded)).pixels)
+    judge = _Judge(before(request.photograph, image_size(loaded), crop).pixels)
     for progress in in_batches(cache, drawer, rows):
         yield replace(progress, pictures=[judge(picture, aims) for picture in progress.pictures])
 
 
-def before(photograph: Pixels, size: int) -> Picture:
-    """Return a photograph as img2img sees it: its central square, ``size`` pixels a side, and its ITA."""
-    square = ImageOps.fit(PILImage.fromarray(photograph), (size, size), PILImage.Resampling.LANCZOS)
-    pixels = np.array(square)
-    return Picture(pixels, {"image_id": photograph_id(photograph)}, image_ita(pixels))
+def before(photograph: Pixels, size: int, crop: CropKind = "centre") -> Picture:
+    """Return a photograph as img2img sees it, cut by a crop for squares of ``size`` pixels, and its ITA."""
+    cut = cut_like(photograph, crop, size)
+    return measured(np.array(cut["image"]), {"image_id": photograph_id(photograph), SHOWN: cut.get(SHOWN)})
 
 
-def original_square(photograph: Pixels) -> Pixels:
-    """Return the central square of a photograph as it is, of at most 512 pixels a side."""
-    return before_side(photograph, min(_SHOWN_SIDE, *photograph.shape[:2]))
+def original_part(photograph: Pixels, crop: CropKind = "centre") -> Pixels:
+    """Return the part of a photograph that img2img sees as it is, cut for squares of at most 512 pixels."""
+    return np.array(cut_like(photograph, crop, min(_SHOWN_SIDE, *photograph.shape[:2]))["image"])
 
 
-def before_side(photograph: Pixels, side: int) -> Pixels:
-    """Return the central square of a photograph with that side."""
-    return np.array(ImageOps.fit(PILImage.fromarray(photograph), (side, side), PILImage.Resampling.LANCZOS))
-
-
-def enlarged(pixels: Pixels, side: int) -> Pixels:
-    """Return a square image at the size that another one is shown beside it, without new detail."""
-    return np.array(PILImage.fromarray(pixels).resize((side, side), PILImage.Resampling.BICUBIC))
+def enlarged(pixels: Pixels, like: Pixels) -> Pixels:
+    """Return an image at the size of another one that is shown beside it, without new detail."""
+    height, width = like.shape[:2]
+    return np.array(PILImage.fromarray(pixels).resize((width, height), PILImage.Resampling.BICUBIC))
 
 
 def skin_overlay(pixels: Pixels) -> Pixels:
@@ -176,19 +176,25 @@ def _rows(
     return rows
 
 
-def _source(image_id: str, condition: str, attribute: Attribute, pixels: Pixels) -> Dataset:
-    """Return the one row that a plan is made from."""
+def _source(image_id: str, condition: str, attribute: Attribute, cut: Mapping[str, Any]) -> Dataset:
+    """Return the one row that a plan is made from, with the columns of a photograph."""
+    shapes = {**SHAPE_COLUMNS, BUCKETED: ImageFeature()}
     return Dataset.from_dict(
         {
             **{name: [None] for name in attribute.columns},
-            "image": [PILImage.fromarray(pixels)],
+            **{name: [value] for name, value in cut.items()},
             "label": [0],
             "skin_type": [None],
             "image_id": [image_id],
             "group_id": [image_id],
             "corpus": ["demo"],
         },
-        features=corpus_features([condition_of(condition)], attribute.columns),
+        features=Features(
+            {
+                **corpus_features([condition_of(condition)], attribute.columns),
+                **{name: shapes[name] for name in cut if name in shapes},
+            }
+        ),
     )
 
 

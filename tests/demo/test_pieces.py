@@ -73,7 +73,7 @@ def test_the_scale_of_tones_and_the_line():
     def picture(skin_type: str | None, ita: float | None) -> Picture:
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
 
-    strip = pieces.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)], 64)
+    strip = pieces.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
     assert "Generated at 64 x 64 pixels" in strip
     assert "ITA of the photograph 30°; transferred: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
