@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from skindiff.corpora.buckets import BUCKET, BUCKETED, bucket_size
+from skindiff.corpora.crops import CropKind, as_square
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
@@ -50,7 +51,8 @@ class Drawer:
 
     Args:
         pipeline: the generator, with the adapter that the plan's strategy means; it is left as it is.
-        sources: corpus with the ``image_id`` and ``image`` of every source; none for text-to-image.
+        sources: corpus with the ``image_id`` and ``image`` of every source, or whole photographs, which are
+            cut as the images were that the generator learnt from; none for text-to-image.
         prototypes: for rows whose tone needs them.
     """
 
@@ -62,6 +64,7 @@ class Drawer:
     ) -> None:
         self._pipeline, self._architecture = pipeline, architecture_of(pipeline)
         self._sources = sources
+        self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
         self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
         self._embeddings: dict[str, torch.Tensor] = {}
@@ -96,11 +99,6 @@ class Drawer:
                 raise SynthesisError(
                     f"source_id {row['source_id']!r} of row {row['image_id']!r} is not among the "
                     "sources: give the corpus that the plan was made from"
-                )
-            if BUCKET in row and self._sources is not None and BUCKETED not in self._sources.column_names:
-                raise SynthesisError(
-                    f"row {row['image_id']!r} has the shape {row['bucket']}, and the sources are squares: "
-                    "give the corpus that the plan was made from, whose crop is longest"
                 )
 
     def _announce(self, row: PlanRow, real_steps: int) -> str:
@@ -198,9 +196,17 @@ class Drawer:
         (3, height, width), sRGB in [0, 1], on the CPU.
         """
         assert self._sources is not None
-        column = BUCKETED if BUCKET in row else "image"
+        bucketed = BUCKET in row and BUCKETED in self._sources.column_names
+        column, shape = BUCKETED if bucketed else "image", self._shape(row)
         image = self._sources.select_columns([column])[self._numbers[row["source_id"]]][column]
-        pixels = _fitted(image, self._shape(row))[None]
+        if BUCKET in row and not bucketed and image.width == image.height and shape[0] != shape[1]:
+            raise SynthesisError(
+                f"source_id {row['source_id']!r} of row {row['image_id']!r} is a square, and the row has the "
+                f"shape {row['bucket']}: give the corpus that the plan was made from, or whole photographs"
+            )
+        if image.width != image.height and shape[0] == shape[1]:
+            image = as_square(as_srgb(image), shape[0], self._crop)
+        pixels = _fitted(image, shape)[None]
         if row["tone"] in _RECOLOURING:
             pixels = self._recoloured(pixels, row)
         return torch.from_numpy(pixels[0]).permute(2, 0, 1).float() / 255.0

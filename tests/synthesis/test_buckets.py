@@ -1,6 +1,7 @@
 """Transfers of pictures that are not square: each in the shape of its own bucket."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from skindiff.corpora.buckets import bucket_place
-from skindiff.corpora.crops import picture_of
+from skindiff.corpora.crops import as_square, picture_of
 from skindiff.errors import SynthesisError
 from skindiff.synthesis.draw import Drawer, redraw
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
@@ -95,8 +96,29 @@ def test_shards_hold_pictures_of_several_shapes(tmp_path: Path) -> None:
     assert [picture_of(row).size for row in found][:3] == [(32, 22), (32, 32), (22, 32)]
 
 
-def test_sources_without_shapes_are_refused_by_name() -> None:
-    sources = bucketed_corpus("3:2")
+def test_squares_do_not_stand_for_shapes_but_whole_photographs_do() -> None:
+    torch.set_num_threads(1)
+    sources, pipeline = bucketed_corpus("3:2"), tiny_pipeline()
     rows = plan(sources, tone="none").to_list()
-    with pytest.raises(SynthesisError, match="has the shape 3:2, and the sources are squares"):
-        Drawer(tiny_pipeline(), sources.select_columns(["image_id", "image"])).draw(rows)
+    with pytest.raises(SynthesisError, match="is a square, and the row has the shape 3:2"):
+        Drawer(pipeline, sources.select_columns(["image_id", "image"])).draw(rows)
+    whole = Dataset.from_dict({"image_id": ["tiny-0"], "image": [sources[0]["bucketed"]]})
+    drawn, again = (Drawer(pipeline, images).draw(rows).images for images in (sources, whole))
+    assert np.array_equal(drawn[0], again[0])
+
+
+def test_a_photograph_is_cut_as_the_generator_learnt() -> None:
+    torch.set_num_threads(1)
+    photograph = bucketed_corpus("3:2")[0]["bucketed"]
+    pipeline, drawn = tiny_pipeline(), {}
+    rows = plan(tiny_corpus(1), tone="none").to_list()
+    for crop in ("centre", "pad"):
+        pipeline.skindiff = SimpleNamespace(crop=crop)
+        square = as_square(photograph, TINY_SIZE, crop)
+        sources = [
+            Dataset.from_dict({"image_id": ["tiny-0"], "image": [one]}) for one in (photograph, square)
+        ]
+        whole, cut = (Drawer(pipeline, one).draw(rows).images[0] for one in sources)
+        assert np.array_equal(whole, cut)
+        drawn[crop] = whole
+    assert not np.array_equal(drawn["centre"], drawn["pad"])
