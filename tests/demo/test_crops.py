@@ -7,8 +7,8 @@ import pytest
 from accelerate import Accelerator
 
 from skindiff.corpora.crops import CropKind
-from skindiff.demo.config import DemoConfig
 from skindiff.demo.asked import TransferRequest
+from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import image_size
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.photographs import Pixels, cut_like

@@ -194,9 +194,7 @@ def test_the_demo_offers_it(adapter: Path, model: Path, clinic: Path) -> None:
     assert [picture.row["sex"] for picture in done.pictures] == ["male", "female"]
     assert {picture.row["tone"] for picture in done.pictures} == {"none"}
     assert "<svg" not in ita_strip(done.pictures[0], done.pictures)
-    with pytest.raises(
-        GeneratorError, match=r"sex 'V' is none that .* knows; choose one of male, female"
-    ):
+    with pytest.raises(GeneratorError, match=r"sex 'V' is none that .* knows; choose one of male, female"):
         list(draw(cache, DrawRequest(name, ("nodule",), ("V",), count=1, steps=2)))
 
 
