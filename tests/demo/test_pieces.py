@@ -74,7 +74,7 @@ def test_the_scale_of_tones_and_the_line():
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
 
     strip = pieces.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
-    assert "Generated at 64 x 64 pixels" in strip
+    assert "Generated at 2 x 2 pixels" in strip
     assert "ITA of the photograph 30°; transferred: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
     assert caption(picture("VI", -41.4)) == "type VI · ITA −41°"
