@@ -204,7 +204,7 @@ class Drawer:
                 f"source_id {row['source_id']!r} of row {row['image_id']!r} is a square, and the row has the "
                 f"shape {row['bucket']}: give the corpus that the plan was made from, or whole photographs"
             )
-        if image.width != image.height and shape[0] == shape[1]:
+        if BUCKET not in row and image.width != image.height:
             image = as_square(as_srgb(image), shape[0], self._crop)
         pixels = _fitted(image, shape)[None]
         if row["tone"] in _RECOLOURING:
