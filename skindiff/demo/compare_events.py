@@ -104,8 +104,8 @@ class CompareEvents:
 
 def difference(left: Pixels, right: Pixels) -> Pixels:
     """Return the absolute difference of two images in each channel, at the size of the larger one."""
-    side = max(len(left), len(right))
-    one, other = (enlarged(image, side).astype(np.int16) for image in (left, right))
+    larger = max(left, right, key=len)
+    one, other = (enlarged(image, larger).astype(np.int16) for image in (left, right))
     return np.abs(one - other).astype(np.uint8)
 
 
