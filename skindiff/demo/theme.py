@@ -30,6 +30,9 @@ HEADER = f"""
 </header>
 """
 
+HEAD = "<style>@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }</style>"
+"""What Gradio's own scope of a style sheet does not reach: the frame of the page, narrow on a phone, so that
+no tab is hidden."""
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
