@@ -106,11 +106,15 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     assert sum(name.startswith("images/") for name in names) == 6
     alt = images(page, "drawn").first.get_attribute("alt") or ""
     assert re.fullmatch(r"type V · red lesion · ITA .* · seed 0", alt)
+    page.get_by_text("Make these images again").click()
+    page.get_by_text("What the words mean").click()
+    assert serious_problems(page) == []
     playwright.expect(page).to_have_url(re.compile(r"tab=generate&.*condition=red\+lesion.*seed=0"))
     # The address opens the page as it was; a stranger's is read with its bounds.
     page.goto(page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "eczema"))
     page.get_by_text("as in the page's address").wait_for()
     assert page.locator("#generate-condition input").input_value() == "eczema"
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     assert page.locator(SEED).input_value() == "9223372036854775807"
     page.goto(page.url.replace("steps=14", "steps=many"))
     page.get_by_text("steps in the address is no number").wait_for()
@@ -147,6 +151,7 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     before, after = (image.get_attribute("alt") or "" for image in page.locator("#slider img").all())
     assert before.startswith("original · ITA")
     assert after.startswith("type VI · red lesion · ITA")
+    assert serious_problems(page) == []
     slider = page.get_by_label("Before and after")
     slider.focus()
     slider.press("ArrowRight")

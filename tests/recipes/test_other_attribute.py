@@ -24,10 +24,11 @@ from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.phantom import render_phantom
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.demo.asked import DrawRequest, TransferRequest
+from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
-from skindiff.demo.pieces import caption, ita_strip
+from skindiff.demo.pieces import ita_strip
 from skindiff.demo.transferring import transfer
 from skindiff.errors import ConfigError, GeneratorError, HubError
 from skindiff.generators.adapter import read_adapter
@@ -194,9 +195,7 @@ def test_the_demo_offers_it(adapter: Path, model: Path, clinic: Path) -> None:
     assert [picture.row["sex"] for picture in done.pictures] == ["male", "female"]
     assert {picture.row["tone"] for picture in done.pictures} == {"none"}
     assert "<svg" not in ita_strip(done.pictures[0], done.pictures, 32)
-    with pytest.raises(
-        GeneratorError, match=r"sex 'V' is none that .* knows; choose one of male, female"
-    ):
+    with pytest.raises(GeneratorError, match=r"sex 'V' is none that .* knows; choose one of male, female"):
         list(draw(cache, DrawRequest(name, ("nodule",), ("V",), count=1, steps=2)))
 
 
