@@ -10,6 +10,8 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -253,6 +255,11 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
     app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
+    visitor: Any = SimpleNamespace(session_hash="first", query_params={})
+    opened, download, line, _ = app.opening.drawn(visitor)  # the page opens on finished images
+    assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
+    assert download["interactive"]
+    assert "An example:" in line
     seed = 9223372036854775801  # a browser's number would round it
     first = client.predict("bundled", "red patch", "II", 2, 2, 3, str(seed), api_name="/draw")
     archive = zipfile.ZipFile(first[1])
