@@ -30,9 +30,15 @@ HEADER = f"""
 </header>
 """
 
-HEAD = "<style>@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }</style>"
-"""What Gradio's own scope of a style sheet does not reach: the frame of the page, narrow on a phone, so that
-no tab is hidden."""
+HEAD = """<style>@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }</style>
+<script>
+new MutationObserver(() => {
+  for (const one of document.querySelectorAll("[data-testid=toast-text]"))
+    if (one.children.length) one.textContent = one.textContent;
+}).observe(document, {childList: true, subtree: true});
+</script>"""
+"""What Gradio's own scope of a style sheet does not reach, the frame of the page, narrow on a phone, so that
+no tab is hidden; and toasts as text, since Gradio reads as HTML what it says there of a file by its name."""
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 

@@ -72,6 +72,15 @@ def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
     assert (pixels_of(other)[0] != saved[0]).any()
 
 
+def test_every_condition_on_every_type_from_one_seed(client: Client):
+    gallery, download, *_ = drawn(client, condition="(all)", skin_type="(all)", count=1, steps=2)
+    asked = [item["caption"].split(" · ")[:2] for item in gallery]
+    types = [f"type {name}" for name in ("I", "II", "III", "IV", "V", "VI")]
+    assert asked == [[name, words] for words in ("red lesion", "eczema") for name in types]
+    rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
+    assert len({row["seed"] for row in rows}) == 1
+
+
 def test_classes_of_a_from_scratch_generator(client: Client):
     gallery, *_ = drawn(client, generator="ddpm", condition="two", skin_type="any")
     assert len(gallery) == 3
