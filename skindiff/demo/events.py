@@ -73,7 +73,7 @@ class DemoEvents:
             ),
             gr.update(
                 choices=values,
-                value=skin_type if skin_type in known else known[-1],
+                value=skin_type if skin_type in known else attribute.of_minority[0] if words else ANY,
                 label=attribute.name.capitalize(),
                 interactive=words,
                 info=_value_info(words, attribute),

@@ -255,7 +255,13 @@ def compare_page(app_events: DemoEvents) -> Filled:
         guidance, steps, seed = knobs(app_events, page)
         place = gr.Row()
     go, cancel = buttons("Compare")
-    line = line_of("Both generators use the same seeds; any difference comes from the generators.")
+    words = "Both generators use the same seeds; any difference comes from the generators."
+    if len(names) < 2:
+        words = (
+            'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
+            "skindiff train lora makes one."
+        )
+    line = line_of(words)
     rows = gallery("First, second and difference", "compared", columns=3)
     table = gr.HTML()
     download = download_button()
