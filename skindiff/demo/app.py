@@ -35,6 +35,7 @@ from skindiff.demo.pages import Example, Filled, compare_page, draw_page, photog
 from skindiff.demo.photographs import GONE, Pixels, png_bytes
 from skindiff.demo.refusals import BROKEN, refusal
 from skindiff.demo.serving import Server
+from skindiff.demo.settings import TAB
 from skindiff.demo.turns import TurnQueue
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import glossary
@@ -121,7 +122,7 @@ def _take_address(app: DemoApp, events: DemoEvents, tabs: gr.Tabs, filled: Mappi
     """Let a page that is opened with settings in its address show them."""
 
     def arrived(request: gr.Request) -> list[Any]:
-        asked = (request.query_params or {}).get("page")
+        asked = (request.query_params or {}).get(TAB)
         found: list[Any] = [gr.Tabs(selected=asked) if asked in filled else gr.skip()]
         for page, (fields, *_) in filled.items():
             if page != asked:
@@ -270,6 +271,7 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
         footer_links=["api", "settings"],
         theme=theme.theme(),
         css=theme.CSS,
+        head=theme.HEAD,
     )
     mounted: Any = served.routes[-1]
     app.app = app.server_app = mounted.app

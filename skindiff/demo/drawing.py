@@ -7,7 +7,7 @@ provenance are rows of a plan (:mod:`skindiff.synthesis.plan`, :mod:`skindiff.sy
 generator they are generated again. The plan is that of ``skindiff sample --same_noise true``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,6 @@ from skindiff.synthesis.class_plan import ClassSynthesisConfig, make_class_plan
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import plan_words
-from skindiff.synthesis.rows import RowT
 from skindiff.synthesis.writer import RowDrawer
 
 
@@ -161,7 +160,9 @@ def _plan_classes(
     )
 
 
-def in_batches(cache: GeneratorCache, drawer: RowDrawer[RowT], rows: list[RowT]) -> Iterator[Progress]:
+def in_batches(
+    cache: GeneratorCache, drawer: RowDrawer[Any], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Progress]:
     """Generate rows of plans in batches of one strength each.
 
     Args:

@@ -73,13 +73,18 @@ class DemoEvents:
             ),
             gr.update(
                 choices=values,
-                value=skin_type if skin_type in known else known[-1],
+                value=skin_type if skin_type in known else attribute.of_minority[0] if words else ANY,
                 label=attribute.name.capitalize(),
                 interactive=words,
                 info=_value_info(words, attribute),
             ),
             pieces.about(about(loaded)),
         )
+
+    def about(self, generator: str) -> str:
+        """Return what a generator is and knows."""
+        with in_words():
+            return pieces.about(about(self.cache.generator(generator)))
 
     def draw(
         self,
@@ -174,9 +179,10 @@ class DemoEvents:
             visit = self.visits.of(_session(request))
             result, words = visit.results.get(page), visit.failed
             count = len(result.pictures) if result else 0
-            if cancelled and count:
+            ended = cancelled or not words  # Gradio calls a cancelled request a failed one too
+            if ended and count:
                 line = pieces.said(f"The {count} images generated so far are shown.", "Cancelled.")
-            elif cancelled:
+            elif ended:
                 line = pieces.said("Nothing was generated yet.", "Cancelled.")
             else:
                 name = field_at_fault(words)
@@ -211,10 +217,7 @@ class DemoEvents:
         sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
         visit.history.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
         del visit.history[_REMEMBERED:]
-        return [
-            (path, f"{settings['condition']} · {settings['skin_type']} · seed {settings['seed']}")
-            for settings, path in visit.history
-        ]
+        return [(path, _remembered(settings)) for settings, path in visit.history]
 
     def revisit(self, chosen: gr.SelectData, request: gr.Request) -> list[Any]:
         """Return the fields of an earlier result, and the line."""
@@ -251,7 +254,9 @@ class DemoEvents:
                 note = note or (self.note(result) if progress.doing == "generating" else "")
                 line = pieces.status(progress, seconds, note)
                 if done:
-                    said = f"{progress.total} images in {seconds:.1f} s, seed {result.settings['seed']}."
+                    said = (
+                        f"{len(result.pictures)} images in {seconds:.1f} s, seed {result.settings['seed']}."
+                    )
                     line = pieces.said(said, "Done:", note)
                 yield line, done
 
@@ -329,6 +334,12 @@ class DemoEvents:
         machine sees the page, else its name."""
         word = self.cache.offered.get(generator, generator)
         return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+
+
+def _remembered(settings: PageSettings) -> str:
+    condition, value = settings["condition"], settings["skin_type"]
+    said = ("every condition" if condition == ALL else condition, "all types" if value == ALL else value)
+    return " · ".join((*said, f"seed {settings['seed']}"))
 
 
 def _value_info(words: bool, attribute: Attribute) -> str | None:

@@ -58,6 +58,7 @@ def condition_field(events: DemoEvents, page: str, *, one: bool = False) -> gr.D
         label="Condition",
         allow_custom_value=True,
         info="or type your own words",
+        min_width=240,
         elem_id=f"{page}-condition",
     )
 
@@ -87,6 +88,7 @@ def value_field(
         info="Fitzpatrick's scale, see below" if attribute.is_skin_tone else None,
         allow_custom_value=True,  # a file of settings may be for another generator; which refuses it in words
         label=attribute.name.capitalize() + (" in the photograph" if of_photograph else ""),
+        min_width=240,
         elem_id=f"{page}-skin_type",
     )
 

@@ -20,6 +20,8 @@ APP = "app"
 _UNCLAIMED = 64
 """Uploads that may wait to be claimed; then the oldest goes."""
 _TORN_SECONDS = 60
+_FOR_EVER = 10 * 365 * 86_400
+"""Seconds that the app's own files are dated ahead."""
 
 
 def file_name(*words: str) -> str:
@@ -66,8 +68,10 @@ class SessionFiles:
                 raise PhotographError("This demo is being closed.")
             if not path.exists():
                 write_atomically(path, data)
-            os.utime(path)  # Gradio deletes by age what no session has said goodbye to
             self._holders[path].add(session)
+            # Gradio deletes by age what no session has said goodbye to, but is to leave the app's own.
+            born = time.time() + _FOR_EVER * (APP in self._holders[path])
+            os.utime(path, (born, born))
         return str(path)
 
     def uploaded(self, paths: Iterable[str]) -> None:

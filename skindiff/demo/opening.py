@@ -12,7 +12,7 @@ from skindiff.demo.drawing import draw
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.photograph_events import PhotographEvents
 from skindiff.demo.photographs import Pixels
-from skindiff.demo.settings import PageSettings, page_settings
+from skindiff.demo.settings import TAB, PageSettings, page_settings
 from skindiff.demo.transferring import transfer
 from skindiff.demo.words import ALL
 from skindiff.errors import SkindiffError
@@ -85,7 +85,7 @@ class Opening:
 
     def _awaited(self, page: str, request: gr.Request) -> Result | None:
         """Return a result, None where there is none or the visitor has asked for something already."""
-        if (request.query_params or {}).get("page"):
+        if (request.query_params or {}).get(TAB):
             return None  # opened with settings of its own
         if not self._started or not self._ready[page].wait(_PATIENCE_SECONDS):
             return None

@@ -94,6 +94,7 @@ def draw_page(events: DemoEvents) -> Filled:
     outputs = [shown, download, line, again]
     event = run(events, "generate", go, cancel, events.draw, fields, outputs, "draw")
     event.success(events.history, None, visit, **QUIET)
+    event.success(events.about, generator, about, **QUIET)
     visit.select(events.revisit, None, [*fields, line], **QUIET)
     shown.select(_index, None, place_of, **QUIET)
     vary.click(events.vary, place_of, [count, seed, line], **QUIET)
@@ -185,7 +186,8 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
         show_progress="hidden",
     )  # fmt: skip
     outputs = [shown, strip, download, line, pairs]
-    run(app_events, page, go, cancel, events.transfer, [photograph, *fields], outputs, "transfer")
+    event = run(app_events, page, go, cancel, events.transfer, [photograph, *fields], outputs, "transfer")
+    event.success(app_events.about, generator, about, **QUIET)
     for trigger in (pairs.change, choice.change):
         trigger(events.pair, [choice, pairs], [pair, slider], **QUIET)
     return fields, line, outputs
@@ -240,10 +242,10 @@ def compare_page(app_events: DemoEvents) -> Filled:
     names = list(app_events.cache.offered)
     with gr.Row():
         with gr.Column(min_width=280):
-            first, _ = generator_field(app_events, page, "generator", "First generator")
+            first, about_first = generator_field(app_events, page, "generator", "First generator")
         with gr.Column(min_width=280):
             other = names[min(1, len(names) - 1)]
-            second, _ = generator_field(app_events, page, "second", "Second generator", other)
+            second, about_second = generator_field(app_events, page, "second", "Second generator", other)
     with gr.Row():
         condition = condition_field(app_events, page, one=True)
         skin_type = value_field(app_events, page, every=False)
@@ -253,7 +255,13 @@ def compare_page(app_events: DemoEvents) -> Filled:
         guidance, steps, seed = knobs(app_events, page)
         place = gr.Row()
     go, cancel = buttons("Compare")
-    line = line_of("Both generators use the same seeds; any difference comes from the generators.")
+    words = "Both generators use the same seeds; any difference comes from the generators."
+    if len(names) < 2:
+        words = (
+            'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
+            "skindiff train lora makes one."
+        )
+    line = line_of(words)
     rows = gallery("First, second and difference", "compared", columns=3)
     table = gr.HTML()
     download = download_button()
@@ -261,7 +269,9 @@ def compare_page(app_events: DemoEvents) -> Filled:
     with place:
         load_button(app_events, page, fields, line)
     outputs = [rows, table, download, line]
-    run(app_events, page, go, cancel, events.compare, fields, outputs, "compare")
+    event = run(app_events, page, go, cancel, events.compare, fields, outputs, "compare")
+    for generator, about in ((first, about_first), (second, about_second)):
+        event.success(app_events.about, generator, about, **QUIET)
     return fields, line, outputs
 
 
@@ -269,8 +279,10 @@ def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
     if not events.runs:
         gr.Markdown(
-            "This demo has no run. Start it with the folder of a finished run (setting `runs`) to read its "
-            "report here."
+            "This demo has no run. The default study, on phantoms, takes about ten minutes on two cores:\n\n"
+            "```bash\naccelerate launch recipes/fitz_lora.py\n"
+            'skindiff demo --runs "[runs/fitz_lora_smoke]"\n```\n\n'
+            "Its report then stands here: what was asked, the answer with its interval, and every figure."
         )
         return
     names = list(events.runs)

@@ -15,6 +15,8 @@ from skindiff.demo.words import ALL, ANY
 from skindiff.errors import SynthesisError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
 
+TAB = "tab"
+"""Where an address has the page; Gradio takes ``page`` for one of its own."""
 MOST_BYTES = 20_000
 _LONGEST = 300
 _NUMBERS = {"images": int, "steps": int, "guidance": float, "strength": float}
@@ -96,9 +98,9 @@ def read_address(query: Mapping[str, str]) -> PageSettings | None:
     Raises:
         SynthesisError: they cannot be.
     """
-    names = ("page", *(name for name in DEFAULTS if name not in ("schema", "page")))
+    names = [name for name in DEFAULTS if name not in ("schema", "page")]
     content: dict[str, Any] = {name: query[name] for name in names if name in query}
-    page = content.get("page")
+    page = content["page"] = query.get(TAB)
     if page not in PAGES:
         return None
     for name, kind in _NUMBERS.items():
@@ -115,10 +117,10 @@ def read_address(query: Mapping[str, str]) -> PageSettings | None:
 def address_of(settings: PageSettings, offered: Mapping[str, str]) -> str:
     """Return the query of an address with the settings: of generators only names that the demo offers, since
     what was typed may be a folder."""
-    names = ["page", *PAGES[settings["page"]]]
     given: Mapping[str, Any] = settings
     hidden = [name for name in ("generator", "second") if given[name] not in offered]
-    return urlencode({name: given[name] for name in names if name not in hidden})
+    shown = {name: given[name] for name in PAGES[settings["page"]] if name not in hidden}
+    return urlencode({TAB: settings["page"], **shown})
 
 
 def _checked(content: Any, page: str) -> PageSettings:

@@ -10,6 +10,8 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -68,6 +70,15 @@ def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
     assert all((one == other).all() for one, other in zip(pixels_of(again), saved, strict=True))
     other, *_ = drawn(client, seed=2)
     assert (pixels_of(other)[0] != saved[0]).any()
+
+
+def test_every_condition_on_every_type_from_one_seed(client: Client):
+    gallery, download, *_ = drawn(client, condition="(all)", skin_type="(all)", count=1, steps=2)
+    asked = [item["caption"].split(" · ")[:2] for item in gallery]
+    types = [f"type {name}" for name in ("I", "II", "III", "IV", "V", "VI")]
+    assert asked == [[name, words] for words in ("red lesion", "eczema") for name in types]
+    rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
+    assert len({row["seed"] for row in rows}) == 1
 
 
 def test_classes_of_a_from_scratch_generator(client: Client):
@@ -253,6 +264,11 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
     app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
+    visitor: Any = SimpleNamespace(session_hash="first", query_params={})
+    opened, download, line, _ = app.opening.drawn(visitor)  # the page opens on finished images
+    assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
+    assert download["interactive"]
+    assert "An example:" in line
     seed = 9223372036854775801  # a browser's number would round it
     first = client.predict("bundled", "red patch", "II", 2, 2, 3, str(seed), api_name="/draw")
     archive = zipfile.ZipFile(first[1])

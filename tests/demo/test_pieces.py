@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from skindiff.demo import pieces
 from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import Picture, Progress
-from skindiff.demo.files import SessionFiles
+from skindiff.demo.files import APP, SessionFiles
 from skindiff.demo.generator_cache import short_names
 from skindiff.demo.photographs import PhotographError
 from skindiff.demo.reports import report_page
@@ -50,6 +51,9 @@ def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
     assert outside.exists()
     files.release("bob")
     assert list(files.folder.iterdir()) == []
+    own = Path(files.keep(APP, b"example", "a.png"))
+    files.keep("ann", b"example", "a.png")
+    assert own.stat().st_mtime > time.time() + 86_400  # Gradio deletes by age what is older than an hour
 
 
 def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):

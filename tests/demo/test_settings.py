@@ -35,10 +35,10 @@ def test_an_address_holds_the_fields_and_no_folder(page: str):
 
 def test_an_address_of_a_stranger_is_read_with_bounds():
     assert read_address({"__theme": "dark"}) is None
-    assert read_address({"page": "elsewhere", "seed": "1"}) is None
+    assert read_address({"tab": "elsewhere", "seed": "1"}) is None
     for wrong in ({"steps": "1e9x"}, {"guidance": "nan"}, {"condition": "x" * 400}, {"tone": "magic"}):
         with pytest.raises(SynthesisError, match="settings: "):
-            read_address({"page": "generate", **wrong})
+            read_address({"tab": "generate", **wrong})
 
 
 def test_a_generator_says_what_it_is_and_which_words_it_was_never_taught(generators: list[str]):

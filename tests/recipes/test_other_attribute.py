@@ -24,10 +24,11 @@ from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.phantom import render_phantom
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.demo.asked import DrawRequest, TransferRequest
+from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
-from skindiff.demo.pieces import caption, ita_strip
+from skindiff.demo.pieces import ita_strip
 from skindiff.demo.transferring import transfer
 from skindiff.errors import ConfigError, GeneratorError, HubError
 from skindiff.generators.adapter import read_adapter
