@@ -5,11 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features
+from datasets import Image as ImageFeature
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from skindiff.corpora.buckets import (
+    BUCKET,
+    BUCKETED,
+    SHAPE_COLUMNS,
+    SHOWN,
+    bucket_place,
+    bucket_size,
+    shares,
+)
 from skindiff.corpora.schema import corpus_features
 
 TINY_SIZE = 32
@@ -137,4 +147,21 @@ def tiny_corpus(rows: int = 8, size: int = TINY_SIZE, seed: int = 0) -> Dataset:
             "corpus": ["tiny"] * rows,
         },
         features=corpus_features(TINY_CLASSES),
+    )
+
+
+def bucketed_corpus(*buckets: str, seed: int = 0) -> Dataset:
+    """The tiny corpus as ``corpus.crop: longest`` makes it, an image for each bucket."""
+    generator = np.random.default_rng(seed)
+    pictures = []
+    for bucket in buckets:
+        width, height = bucket_size(bucket, TINY_SIZE)
+        noise = generator.integers(0, 60, size=(height, width, 3))
+        pictures.append(Image.fromarray((np.array([180, 130, 110]) + noise).astype(np.uint8)))
+    plain = tiny_corpus(len(buckets), seed=seed)
+    shown = [shares(bucket_place(bucket, TINY_SIZE), TINY_SIZE) for bucket in buckets]
+    columns = {name: list(plain[name]) for name in plain.column_names}
+    return Dataset.from_dict(
+        {**columns, BUCKET: list(buckets), BUCKETED: pictures, SHOWN: shown},
+        features=Features({**plain.features, **SHAPE_COLUMNS, BUCKETED: ImageFeature()}),
     )

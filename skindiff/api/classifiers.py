@@ -1,5 +1,6 @@
 """Classifiers, from a notebook."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def train_classifier(
                 _fit(study, name, config, rows, arm, stage.folder)
             else:
                 to = (study.validation, corpus.class_names, stage.folder, seed)
-                fine_tune(run.accelerator, config, ImageTable.from_dataset(rows, column), *to)
+                table = ImageTable.from_dataset(rows, column)
+                fine_tune(run.accelerator, config, table, *to, crop=corpus.crop)
             stage.finish()
         shown = (WEIGHTS_FILE, DESCRIPTION_FILE, *(() if is_probe(name) else (LOG_FILE,)))
         classifier = load_classifier(publish(stage.folder, run.path / CLASSIFIER, run.accelerator, shown))
@@ -105,6 +107,7 @@ def _fit(study: Study, name: str, config: ProbeConfig, rows: Dataset, arm: str, 
     backbone = feature_store(study, name, config).backbone
     size = int(ImageTable.from_dataset(rows).pixels.shape[1])
     model = probe_classifier(name, backbone, probe, study.corpus.class_names, size)
+    model.architecture = replace(model.architecture, crop=study.corpus.crop)
     if study.accelerator.is_main_process:
         save_classifier(folder, model)
 

@@ -131,6 +131,7 @@ def generate(
     split: Split | None = None,
     output_dir: Folder = None,
     resume: bool = False,
+    same_noise: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
     """Generate images of classes, on every skin type (or other value) asked for that the generator knows.
@@ -152,6 +153,9 @@ def generate(
         output_dir: folder of the run; by default a temporary one, deleted with the result. Of a study the
             synthesis becomes a stage.
         resume: go on with the run in ``output_dir``.
+        same_noise: start every class and group from the same noises, as the demo does, so that images differ
+            by what is asked alone; image n of seed s is then the first of seed s + n. Not for
+            class-conditional generators and studies.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
             :class:`~skindiff.synthesis.class_plan.ClassSynthesisConfig` for class-conditional generators.
 
@@ -162,6 +166,7 @@ def generate(
         ConfigError, SynthesisError: a setting, the generator or a class cannot be used.
     """
     if isinstance(output_dir, Study):
+        _refuse_same_noise(same_noise, "a study")
         if groups is not None:
             raise ConfigError("groups: a study generates by class alone here; leave it out")
         study = study_of(output_dir.run, corpus or output_dir.corpus, split or output_dir.split, seed)
@@ -172,6 +177,7 @@ def generate(
     known = generator_of(generator)
     wanted = classes_to_draw(known, classes)
     if draws_by_class(known):
+        _refuse_same_noise(same_noise, known.name)
         if groups is not None:
             raise ConfigError(f"groups: {known.name} generates by class alone; leave it out")
         by_class = _budget(wanted, images, settings)
@@ -191,7 +197,7 @@ def generate(
     )
     words = configured(words, settings)
     with run_of_call(output_dir, resume, words) as (run, home):
-        draw_words(run.accelerator, known, wanted, words, run.path / DATA, seed)
+        draw_words(run.accelerator, known, wanted, words, run.path / DATA, seed, same_noise)
         return _drawn(known, run, home, None)
 
 
@@ -204,6 +210,7 @@ def transfer(
     seed: int = 0,
     output_dir: Folder = None,
     resume: bool = False,
+    same_noise: bool = False,
     **settings: Any,
 ) -> SyntheticDataset:
     """Transfer the training images of a corpus to other skin types, or other values of its attribute
@@ -224,6 +231,7 @@ def transfer(
         output_dir: folder of the run; by default a temporary one, deleted with the result. Of a study the
             synthesis becomes a stage.
         resume: go on with the run in ``output_dir``.
+        same_noise: start every image and target from the same noises, as the demo does.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` (0 to 1; higher
             departs more from the source), ``guidance_scale``, ``steps`` and ``tone``.
 
@@ -236,6 +244,7 @@ def transfer(
     config = SynthesisConfig(images_per_source=images)
     config = replace(config, targets=list(targets)) if targets else config
     if isinstance(output_dir, Study):
+        _refuse_same_noise(same_noise, "a study")
         study = study_of(output_dir.run, corpus, split or output_dir.split, seed)
         place = place_of(generator)
         drawn = draw_transfers(study, place, configured(config, settings))
@@ -244,12 +253,14 @@ def transfer(
     if draws_by_class(known):
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no {corpus.attribute.name}; leave it out")
+        _refuse_same_noise(same_noise, known.name)
         settings = {"budget": "real", "redraws": "real", **settings}
         return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
     _refuse_followed(settings, "mode", "strategy")
     rows, config = _rows(corpus, split), configured(config, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
-        draw_transfer(run.accelerator, known, rows, config, run.path / DATA, seed, corpus.attribute)
+        folder = run.path / DATA
+        draw_transfer(run.accelerator, known, rows, config, folder, seed, corpus.attribute, same_noise)
         return _drawn(known, run, home, rows)
 
 
@@ -257,6 +268,11 @@ def _budget(classes: Sequence[str], images: int, settings: Mapping[str, Any]) ->
     """Return settings with as many images of each class, unless they name another budget."""
     asked = dict.fromkeys(classes, images)
     return configured(ClassSynthesisConfig(budget="table", table=asked), settings)
+
+
+def _refuse_same_noise(same_noise: bool, name: str) -> None:
+    if same_noise:
+        raise ConfigError(f"same_noise: {name} gives each image a noise of its own; leave it out")
 
 
 def _refuse_followed(settings: Mapping[str, Any], *names: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets import ClassLabel, Dataset
 
@@ -18,7 +19,9 @@ from skindiff.classification.provenance import (
     is_recorded,
     refuse_taught,
 )
-from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.buckets import BUCKET, SHOWN, bucket_place, shares
+from skindiff.corpora.cache import resize_to_cache, without_bars
+from skindiff.corpora.crops import CropKind, as_square, laid, picture_of, shown_of
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.files import at_home
@@ -163,10 +166,27 @@ def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
         codes = [names.index(own[code]) for code in drawn["label"]]
         drawn = drawn.remove_columns("label").add_column("label", codes)
         drawn = drawn.cast_column("label", ClassLabel(names=names))
-    size = corpus.dataset[0]["image"].size
-    if drawn[0]["image"].size != size:
-        drawn = resize_to_cache(drawn, size[0], folder / "cache").dataset
+    size = corpus.image_size
+    if BUCKET in drawn.column_names:
+        fits = corpus.crop == "longest" and drawn[0]["output_size"] == size
+        return drawn if fits else _squares(drawn, size, corpus.crop)
+    if drawn[0]["image"].size != (size, size):
+        drawn = resize_to_cache(drawn, size, folder / "cache").dataset
     return drawn
+
+
+def _squares(drawn: Dataset, size: int, crop: CropKind) -> Dataset:
+    """Return images of several shapes as squares, made by the crop of the corpus: no border tells them from
+    the real ones."""
+
+    def square(row: dict[str, Any]) -> dict[str, Any]:
+        picture, bucket = picture_of(row), row[BUCKET]
+        if crop == "longest":
+            return {"image": laid(picture, bucket, size), SHOWN: shares(bucket_place(bucket, size), size)}
+        return {"image": as_square(picture, size, crop), SHOWN: shown_of(picture, size, crop)}
+
+    with without_bars():
+        return drawn.map(square, features=drawn.features)
 
 
 def real_images(folder: Path) -> dict[str, Dataset | None]:

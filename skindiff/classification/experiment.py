@@ -314,7 +314,7 @@ class Experiment:
             model = train_classifier(
                 worker, config, table, self._selection(config), names, own, seed,
                 {group: ImageTable.from_dataset(test) for group, test in watched.items()}, taught.use,
-                job.pass_rows,
+                job.pass_rows, self.study.corpus.crop,
             )  # fmt: skip
             models.append(model)
         return int(_log(folder)[-1]["step"]), partial(_mean_prediction, worker, models)

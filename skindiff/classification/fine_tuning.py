@@ -38,6 +38,7 @@ from skindiff.classification.classifier_config import (
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.classification.own_statistics import join_norms, rows_are, split_norms
 from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
+from skindiff.corpora.crops import CropKind
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing
@@ -64,6 +65,7 @@ def train_classifier(
     watched: Mapping[str, ImageTable] | None = None,
     use: SyntheticUse = ALIKE,
     pass_rows: int | None = None,
+    crop: CropKind = "centre",
 ) -> SkinClassifier:
     """Train a classifier and keep its weights, its log and its description in ``folder``.
 
@@ -83,6 +85,7 @@ def train_classifier(
         use: what is done with the synthetic rows of ``train_set``, which follow its real ones.
         pass_rows: takes the steps of passes over so many images, where passes are counted, to take as many as
             a larger arm; its own number when left out.
+        crop: that made squares of the corpus' pictures, for the description.
 
     Returns:
         The classifier, on the accelerator's device, in evaluation mode.
@@ -105,6 +108,7 @@ def train_classifier(
     config.validate()
     table = table.resized(working_size(config.image_size, config.augment))
     model = _network(config, class_names)
+    model.architecture = replace(model.architecture, crop=crop)
     if use.own_statistics:
         split_norms(model.network)
     folder.mkdir(parents=True, exist_ok=True)

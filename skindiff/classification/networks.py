@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -14,7 +15,6 @@ import timm
 import torch
 from datasets import Dataset
 from PIL import Image as PILImage
-from PIL import ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.layers import PatchEmbed
@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from skindiff.classification import small_cnns  # noqa: F401  (registers the papers' networks with timm)
+from skindiff.corpora.crops import REGIONS, CropKind, as_square, middle_taken
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import ConfigError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -33,6 +34,8 @@ from skindiff.renamed import with_new_names
 from skindiff.seeding import derive_seed
 from skindiff.training.augmentation import Augment, centre_images, working_size
 from skindiff.weights import parameters_at_most, read_header, read_tensors
+
+logger = logging.getLogger(__name__)
 
 Head = Literal["linear", "published"]
 
@@ -57,6 +60,13 @@ class Architecture:
     """1 for a network that sees the first channel of grey images."""
     corpus_size: int | None = None
     """Height and width of the images that a probe was fitted on, which its backbone enlarges by itself."""
+    crop: CropKind = "centre"
+    """How the pictures of its corpus became squares, and photographs do that are shown to it."""
+
+    def description(self) -> dict[str, Any]:
+        """Return what is saved of it: the crop only where it is not the middle square."""
+        found = asdict(self)
+        return found if self.crop != "centre" else {key: found[key] for key in found if key != "crop"}
 
     @property
     def working_size(self) -> int:
@@ -107,7 +117,8 @@ class SkinClassifier(nn.Module):
         """Classify images.
 
         Args:
-            images: rows with ``image``, or images; they are cut to their central square and resampled.
+            images: rows with ``image``, or images; they become squares by the crop of the corpus that it was
+                trained on. Of ``box`` and ``mask``, which are not known here, the middle square is taken.
 
         Returns:
             A row for each image: ``label``, the most probable class, and the probability of every class.
@@ -116,10 +127,12 @@ class SkinClassifier(nn.Module):
         architecture, was_training = self.architecture, self.training
         device, found = next(self.parameters()).device, []
         width = architecture.working_size
+        if architecture.crop in REGIONS and not isinstance(images, Dataset):
+            logger.warning("%s", middle_taken(architecture.crop, "classifier"))
         with torch.inference_mode():
             self.eval()
             for image in shown:
-                square = ImageOps.fit(as_srgb(image), (width, width), PILImage.Resampling.LANCZOS)
+                square = as_square(as_srgb(image), width, architecture.crop)
                 pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None].to(device)
                 seen = architecture.centre(pixels.float() / 255)
                 found.append(torch.softmax(self(seen).float(), 1)[0].cpu().numpy())
@@ -194,7 +207,7 @@ def save_classifier(folder: Path, model: SkinClassifier) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(model.architecture), indent=2) + "\n")
+    (folder / DESCRIPTION_FILE).write_text(json.dumps(model.architecture.description(), indent=2) + "\n")
 
 
 def load_classifier(folder: Path) -> SkinClassifier:
@@ -241,6 +254,7 @@ class _Description(TypedDict):
     augment: NotRequired[Augment]
     channels: NotRequired[int]
     corpus_size: NotRequired[int | None]
+    crop: NotRequired[CropKind]
 
 
 def _refuse_strange(architecture: Architecture) -> None:

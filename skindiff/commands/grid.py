@@ -7,6 +7,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from skindiff.corpora.attribute import titled
+from skindiff.corpora.crops import picture_of
 from skindiff.report.pictures import SampleRow, draw_samples
 from skindiff.synthesis.asked import asked_column
 
@@ -58,4 +59,4 @@ def _shown(drawn: Dataset, column: str, rows: list[int]) -> list[int]:
 
 
 def _pixels(row: dict) -> NDArray[np.uint8]:
-    return np.asarray(row["image"].convert("RGB"))
+    return np.asarray(picture_of(row).convert("RGB"))

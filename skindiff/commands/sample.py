@@ -62,6 +62,9 @@ class SampleCommand(CorpusSettings):
     """Images of the corpus to transfer, or that budgets count; only train may be trained on again."""
     seed: int = 0
     """Seed of the data set."""
+    same_noise: bool = False
+    """Start all classes, groups and sources from the same noises, as the demo does, so that images differ by
+    what is asked alone; image n of seed s is then the first of seed s + n. Not for from-scratch ones."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     """How Stable Diffusion generates; its strategy and mode follow the generator and mode above."""
     class_synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
@@ -144,8 +147,9 @@ def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) ->
     targets = config.groups or config.synthesis.targets
     settings = _without(config.synthesis, "targets", "images_per_source")
     return transfer(
-        generator.pipeline, _part(config, run), None, targets, images, config.seed, run, **settings
-    )
+        generator.pipeline, _part(config, run), None, targets, images, config.seed, run,
+        same_noise=config.same_noise, **settings,
+    )  # fmt: skip
 
 
 def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset:
@@ -174,7 +178,7 @@ def _generated(config: SampleCommand, generator: Generator, run: RunFolder) -> S
         run.note(said)
     return generate(
         generator.pipeline, config.classes, config.groups, images, config.seed, corpus, None, run,
-        **settings,
+        same_noise=config.same_noise, **settings,
     )  # fmt: skip
 
 

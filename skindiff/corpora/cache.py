@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import PIL
+import PIL.Image
 import pyarrow as pa
 from datasets import (
     Dataset,
+    Features,
+    Image,
     are_progress_bars_disabled,
     disable_progress_bars,
     enable_progress_bars,
@@ -28,6 +30,7 @@ from datasets import (
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 
+from skindiff.corpora.buckets import BUCKET, BUCKETED, SHAPE_COLUMNS, SHOWN, bucket_of, in_bucket, shares
 from skindiff.corpora.crops import CENTRE, Crop, Frame
 from skindiff.corpora.decoded import DECODED
 from skindiff.corpora.pixel_notes import Reading, ReadingLog
@@ -55,7 +58,9 @@ class CachedCorpus:
     """A corpus whose images are all ``size`` x ``size`` RGB, and what could not be decoded."""
 
     dataset: Dataset
-    """The columns of the corpus; ``image`` holds lossless PNG bytes. Memory-mapped from the cache."""
+    """The columns of the corpus; ``image`` holds lossless PNG bytes. Memory-mapped from the cache. A crop
+    that fills its squares adds ``shown``, and ``longest`` also ``bucket`` and ``bucketed`` (see
+    :mod:`~skindiff.corpora.buckets`)."""
     quarantined: list[tuple[str, str]]
     """``(image_id, reason)`` of the rows that were left out."""
     fingerprint: str
@@ -73,6 +78,9 @@ class Squared(NamedTuple):
     reading: Reading
     """What is said of it."""
     frame: Frame
+    bucket: str = ""
+    """Its name and, as a PNG, the picture in its shape, where there are buckets."""
+    bucketed: bytes = b""
 
 
 def resize_to_cache(
@@ -99,6 +107,10 @@ def resize_to_cache(
     """
     if size < 1:
         raise ConfigError(f"image_size: {size} is not a width in pixels; use 64 to 512")
+    if taken := [name for name in crop.columns if name in dataset.features]:
+        raise CorpusError(
+            f"corpus.attribute: {taken[0]!r} is a column that corpus.crop {crop.kind} adds; rename the column"
+        )
     with ThreadPoolExecutor() as pool:
         fingerprint = _fingerprint(dataset, size, crop, bit_depth, pool)
         folder = Path(cache_dir) / fingerprint
@@ -121,6 +133,9 @@ def resize_to_cache(
         for image_id, (left, top, side, shown) in said.get("frames", {}).items()
     }
     dataset = load_from_disk(str(folder))
+    if SHOWN in crop.columns:
+        parts = [shares(frames[image_id].part(size), size) for image_id in dataset["image_id"]]
+        dataset = dataset.add_column(SHOWN, parts, feature=SHAPE_COLUMNS[SHOWN])
     warnings = said.get("warnings", [])
     if bit_depth is not None and not said.get("deep"):
         warnings.append(f"corpus.bit_depth ({bit_depth}) changes nothing: no image has 16 bits a channel")
@@ -221,7 +236,7 @@ def _fingerprint(
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep ``datasets`` from drawing bars of its own, which it does for the shortest work and in logs."""
     drawn = not are_progress_bars_disabled()
     disable_progress_bars()
@@ -250,10 +265,13 @@ def _build(
         dir=folder.parent, prefix=".building-", ignore_cleanup_errors=True
     ) as temporary:
         stream = Path(temporary) / "stream.arrow"
-        with ArrowWriter(features=dataset.features, path=str(stream)) as writer, bar:
+        features = dataset.features
+        if crop.buckets:
+            features = Features({**features, BUCKET: SHAPE_COLUMNS[BUCKET], BUCKETED: Image()})
+        with ArrowWriter(features=features, path=str(stream)) as writer, bar:
             for table in _batches(dataset):
                 ids = table["image_id"].to_pylist()
-                images, kept = [], []
+                images, kept, buckets, bucketed = [], [], [], []
                 results = pool.map(square, table["image"].to_pylist(), ids)
                 for number, (image_id, result) in enumerate(zip(ids, results, strict=True)):
                     if isinstance(result, str):
@@ -261,15 +279,19 @@ def _build(
                         continue
                     kept.append(number)
                     images.append({"bytes": result.png, "path": None})
+                    buckets.append(result.bucket)
+                    bucketed.append({"bytes": result.bucketed, "path": None})
                     if crop.kind != "centre":
                         frames[image_id] = result.frame
                     log.add(image_id, result.reading)
                 if kept:
                     column = table.column_names.index("image")
-                    writer.write_table(
-                        table.take(kept).set_column(column, "image", pa.array(images, STORED_IMAGE))
-                    )
-                bar.update(len(table))
+                    table = table.take(kept).set_column(column, "image", pa.array(images, STORED_IMAGE))
+                    if crop.buckets:
+                        table = table.append_column(BUCKET, pa.array(buckets))
+                        table = table.append_column(BUCKETED, pa.array(bucketed, STORED_IMAGE))
+                    writer.write_table(table)
+                bar.update(len(ids))
             if len(quarantined) == len(dataset):
                 raise CorpusError(
                     f"image: none of {len(dataset)} images can be decoded ({quarantined[0][0]}: "
@@ -279,7 +301,7 @@ def _build(
                 )
             writer.finalize()
         built = Path(temporary) / "built"
-        with _without_bars():
+        with without_bars():
             Dataset(MemoryMappedTable.from_file(str(stream)), fingerprint=folder.name).save_to_disk(
                 str(built)
             )
@@ -314,10 +336,18 @@ def _square(
     try:
         reading = _decode(stored, bit_depth)
         square, frame = crop.square(reading.image, size, image_id)
-        file = io.BytesIO()
-        # Compression level 1: the cache is read far more often than it is copied.
-        square.save(file, "PNG", compress_level=1)
-        return Squared(file.getvalue(), replace(reading, image=square), frame)
+        squared = Squared(_png(square), replace(reading, image=square), frame)
+        if not crop.buckets:
+            return squared
+        bucket = bucket_of(*reading.image.size)
+        return squared._replace(bucket=bucket, bucketed=_png(in_bucket(reading.image, bucket, size)))
     # A damaged file can make a decoder raise nearly anything; one of them must not stop the others.
     except Exception as error:
         return f"{getattr(error, 'strerror', None) or error or type(error).__name__}"
+
+
+def _png(image: PIL.Image.Image) -> bytes:
+    file = io.BytesIO()
+    # Compression level 1: the cache is read far more often than it is copied.
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()

@@ -1,14 +1,26 @@
 """Which part of a picture becomes the square that is kept of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from datasets import Dataset
 from PIL import Image as PILImage
+from PIL import ImageOps
 
+from skindiff.corpora.buckets import (
+    BUCKET,
+    BUCKETED,
+    SHOWN,
+    Part,
+    bucket_of,
+    bucket_place,
+    ratio_of,
+    shares,
+)
 from skindiff.corpora.pixel_notes import ImageRefused
 from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.foreign import Malformed, regular_size
@@ -17,9 +29,6 @@ CropKind = Literal["centre", "stretch", "pad", "longest", "box", "mask"]
 CROPS: tuple[CropKind, ...] = get_args(CropKind)
 REGIONS: Mapping[str, str] = {"box": "boxes", "mask": "masks"}
 """Crops around a given part of each picture, and where a corpus has it."""
-BUCKETS = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2.0)
-"""Long over short side of the shapes that ``longest`` cuts a picture to: those of cameras and telephones."""
-
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels of the upright picture."""
 
@@ -33,6 +42,18 @@ class Frame(NamedTuple):
     shown: tuple[int, int, int, int]
     """Left, top, right and bottom; the rest of the square lies outside."""
 
+    def part(self, size: int) -> Part:
+        """Return left, top, right and bottom of what is shown in the square at ``size`` pixels."""
+        scale = size / self.side
+        starts = (self.left, self.top, self.left, self.top)
+        left, top, right, bottom = (
+            round((edge - start) * scale) for edge, start in zip(self.shown, starts, strict=True)
+        )
+        # A picture of 2,000 x 1 pixels still shows a line.
+        width, height = max(1, right - left), max(1, bottom - top)
+        left, top = min(left, size - width), min(top, size - height)
+        return left, top, left + width, top + height
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -40,8 +61,9 @@ class Crop:
 
     kind: CropKind = "centre"
     """``centre`` cuts the middle square out; ``stretch`` squeezes the whole picture into the square; ``pad``
-    lays it there whole; ``longest`` cuts it to the nearest of :data:`BUCKETS` first, so that borders have few
-    shapes; ``box`` and ``mask`` cut a square around what a table gives for each image."""
+    lays it there whole; ``longest`` cuts it to the nearest of the shapes of :mod:`~skindiff.corpora.buckets`
+    first, in which diffusion models see it without borders; ``box`` and ``mask`` cut a square around what a
+    table gives for each image."""
     margin: float = 0.25
     """Of ``box`` and ``mask``: how much is added on each side, as a part of the longer side."""
     regions: Mapping[str, Box | Path] = field(default_factory=dict)
@@ -50,7 +72,20 @@ class Crop:
     @property
     def settings(self) -> dict[str, object]:
         """What the pixels of every image depend on."""
-        return {"crop": self.kind, **({"margin": self.margin} if self.kind in REGIONS else {})}
+        further = {"margin": self.margin} if self.kind in REGIONS else {}
+        return {"crop": self.kind, **further, **({"buckets": 1} if self.buckets else {})}
+
+    @property
+    def buckets(self) -> bool:
+        """Whether each picture is kept in the shape of its bucket, too."""
+        return self.kind == "longest"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the crop adds to the columns of a corpus."""
+        if self.kind in ("centre", "stretch"):
+            return ()
+        return (BUCKET, BUCKETED, SHOWN) if self.buckets else (SHOWN,)
 
     def key(self, image_id: str) -> bytes:
         """Return what the pixels of one image depend on besides; empty unless a part of it is given."""
@@ -76,16 +111,10 @@ class Crop:
         square = (left, top, left + side, top + side)
         if shown == square or self.kind == "stretch":
             return image.resize((size, size), PILImage.Resampling.LANCZOS, box=shown), frame
-        scale = size / side
-        at = [
-            round((edge - start) * scale) for edge, start in zip(shown, (left, top, left, top), strict=True)
-        ]
-        # A picture of 2,000 x 1 pixels still shows a line.
-        width, height = max(1, at[2] - at[0]), max(1, at[3] - at[1])
+        place = frame.part(size)
+        width, height = place[2] - place[0], place[3] - place[1]
         part = image.resize((width, height), PILImage.Resampling.LANCZOS, box=shown)
-        whole = PILImage.new("RGB", (size, size), _rim(part))
-        whole.paste(part, (min(at[0], size - width), min(at[1], size - height)))
-        return whole, frame
+        return filled(part, place, size), frame
 
     def _frame(self, size: tuple[int, int], image_id: str) -> Frame:
         width, height = size
@@ -119,6 +148,62 @@ CENTRE = Crop()
 """The middle square, as large as it goes."""
 
 
+def filled(picture: PILImage.Image, place: Part, size: int) -> PILImage.Image:
+    """Return a square of ``size`` pixels with a picture at its place in it, filled with the mean colour of
+    the picture's rim."""
+    whole = PILImage.new("RGB", (size, size), _rim(picture))
+    whole.paste(picture, place[:2])
+    return whole
+
+
+def laid(picture: PILImage.Image, bucket: str, size: int) -> PILImage.Image:
+    """Return a picture of a bucket in a filled square of ``size`` pixels, as ``longest`` lays it there."""
+    place = bucket_place(bucket, size)
+    fitted = (place[2] - place[0], place[3] - place[1])
+    return filled(ImageOps.fit(picture, fitted, PILImage.Resampling.LANCZOS), place, size)
+
+
+def picture_of(row: Mapping[str, Any]) -> PILImage.Image:
+    """Return the image of a row of a corpus or a synthetic data set, without what was filled around it."""
+    image: PILImage.Image = row["image"]
+    if not row.get(SHOWN):
+        return image
+    left, top, right, bottom = (round(share * image.width) for share in row[SHOWN])
+    return image.crop((left, top, right, bottom))
+
+
+def pictures_of(dataset: Dataset) -> Iterator[PILImage.Image]:
+    """Yield :func:`picture_of` every row."""
+    columns = [name for name in ("image", SHOWN) if name in dataset.column_names]
+    yield from map(picture_of, dataset.select_columns(columns))
+
+
+def as_square(photograph: PILImage.Image, size: int, kind: CropKind) -> PILImage.Image:
+    """Return an upright photograph from outside of a corpus as a square, by the crop of a corpus.
+
+    What is square already stays whole. Of ``box`` and ``mask`` it is the middle (:func:`middle_taken`).
+    """
+    if kind == "centre" or kind in REGIONS:
+        return ImageOps.fit(photograph, (size, size), PILImage.Resampling.LANCZOS)
+    return Crop(kind).square(photograph, size, "")[0]
+
+
+def shown_of(photograph: PILImage.Image, size: int, kind: CropKind) -> list[float] | None:
+    """Return where a photograph lies in the square of :func:`as_square`, as the column ``shown`` says it;
+    None where the square is not filled."""
+    if SHOWN not in Crop(kind).columns or kind in REGIONS:
+        return None
+    return shares(Crop(kind)._frame(photograph.size, "").part(size), size)
+
+
+def middle_taken(kind: CropKind, model: str) -> str:
+    """Return the sentence that a photograph is not cut like the images that a model learnt from."""
+    return (
+        f"This {model} learnt from squares around a {kind}, which is not known of a photograph: its middle "
+        "square is taken. Give photographs that are cut like that."
+    )
+
+
 def _whole(left: int, top: int, side: int) -> Frame:
     return Frame(left, top, side, (left, top, left + side, top + side))
 
@@ -126,7 +211,7 @@ def _whole(left: int, top: int, side: int) -> Frame:
 def _nearest_shape(width: int, height: int) -> tuple[int, int]:
     """Return width and height of the largest part of a picture that has the nearest shape of the buckets."""
     long, short = max(width, height), min(width, height)
-    shape = min(BUCKETS, key=lambda bucket: abs(np.log(bucket * short / long)))
+    shape = ratio_of(bucket_of(long, short))
     long, short = min(long, round(short * shape)), min(short, max(1, round(long / shape)))
     return (long, short) if width >= height else (short, long)
 

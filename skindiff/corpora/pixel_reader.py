@@ -18,13 +18,12 @@ from skindiff.corpora.image_files import EXTRAS, FORMATS
 from skindiff.corpora.pixel_colours import is_srgb, to_srgb
 from skindiff.corpora.pixel_depth import is_deep, shallow
 from skindiff.corpora.pixel_notes import ImageRefused, Note, Reading, TooManyPixels, UnknownFormat
+from skindiff.corpora.stated_colours import effective_profile
 from skindiff.foreign import Malformed, regular_size
 
 MOST_PIXELS = 178_956_970
 """Of an image, by its header: 13,377 x 13,377, from where on Pillow takes it for an attack."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_SRGB_PRIMARIES = (1, 2)
-"""Codes of ITU-T H.273: those of BT.709, which are sRGB's, and not specified."""
 _COLOURS = ("1", "L", "LA", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
 """Modes of Pillow that say what is black and what is white."""
 
@@ -84,8 +83,8 @@ def reading_key(content: bytes, bit_depth: int | None) -> str:
 
 
 def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: int | None) -> Reading:
-    notes, profile, peak = _frames_left(image), _profile(image), None
-    primaries = (image.info.get("nclx_profile") or {}).get("color_primaries", 1)
+    (profile, stated), peak = effective_profile(image), None
+    notes = [*_frames_left(image), *stated]
     if deep := is_deep(image):
         image, said, peak = shallow(image, again, bit_depth)
         notes += said
@@ -103,8 +102,6 @@ def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: i
         alpha = image.getchannel("A")
         image = image.getchannel("R") if grey else image.convert("RGB")
     image, said = to_srgb(image, profile)
-    if primaries not in _SRGB_PRIMARIES and not profile:
-        said.append(Note("its colours (nclx) are of other primaries than sRGB, which are not applied"))
     if alpha is not None:
         white = PILImage.new("RGB", image.size, "white")
         white.paste(image, mask=alpha)
@@ -114,19 +111,15 @@ def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: i
 
 def _is_plain(image: PILImage.Image) -> bool:
     """Return whether an open image, by its header, is what Pillow decodes, with nothing to be said of it."""
+    profile, stated = effective_profile(image)
     return not (
         is_deep(image)
         or image.mode not in _COLOURS
         or image.has_transparency_data
         or _frames_left(image)
-        or not is_srgb(_profile(image), image.mode)
+        or stated
+        or not is_srgb(profile, image.mode)
     )
-
-
-def _profile(image: PILImage.Image) -> bytes | None:
-    """Return the colour profile of an open image: empty without one, None where it is damaged."""
-    found: bytes | None = image.info.get("icc_profile", b"")
-    return found
 
 
 def _frames_left(image: PILImage.Image) -> list[Note]:

@@ -113,7 +113,8 @@ class _CommonSettings:
     crop: CropKind = "centre"
     """Which part of each picture becomes its square: the middle (centre); all of it, squeezed (stretch) or
     with borders of the mean colour of its rim (pad); all but what is over the nearest usual shape, such as
-    4:3, with such borders (longest); a square around the box or the mask that a table gives (box, mask)."""
+    4:3, with such borders, in whose place diffusion models see batches of that shape (longest); a square
+    around the box or the mask that a table gives (box, mask)."""
     crop_margin: float = 0.25
     """Of the crops box and mask: how much is added on each side, as a part of the longer side."""
     bit_depth: int | None = None
@@ -218,8 +219,9 @@ class Corpus:
     used, with the reason; ``fingerprint`` changes with any pixel or column; ``warnings`` say what was given
     and is not used, and how images were read; ``ungrouped`` images are of unknown patients, and ``unstated``
     is what has to be said before rows are split or scored (:func:`refuse_unstated`); ``attribute`` is what is
-    scarce. ``frames`` say where the square of an image lies in its picture, unless it is the middle one.
-    ``config`` is what it was read by, and ``home`` holds its files, where it came from a call of the API.
+    scarce. ``frames`` say where the square of an image lies in its picture, unless it is the middle one,
+    and ``crop`` which it is. ``config`` is what it was read by, and ``home`` holds its files, where it came
+    from a call of the API.
     """
 
     dataset: Dataset
@@ -231,6 +233,7 @@ class Corpus:
     unstated: str = ""
     attribute: Attribute = SKIN_TYPE
     frames: dict[str, Frame] = field(default_factory=dict, repr=False)
+    crop: CropKind = "centre"
     config: "CorpusConfig | None" = field(default=None, compare=False, repr=False)
     home: Any = field(default=None, compare=False, repr=False)
 
@@ -311,7 +314,7 @@ def prepare_corpus(
     warnings = [*loaded.warnings, *cached.warnings]
     corpus = Corpus(
         cached.dataset, loaded.missing, quarantined, cached.fingerprint, warnings, ungrouped,
-        loaded.unstated, config.attribute, cached.frames,
+        loaded.unstated, config.attribute, cached.frames, config.crop,
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         for warning in (*corpus.warnings, *patients_unknown(corpus.counts())):

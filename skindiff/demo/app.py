@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import weakref
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,37 @@ from gradio_client.utils import is_file_obj, is_http_url_like, traverse
 from starlette.responses import PlainTextResponse
 
 from skindiff.corpora.phantom import render_phantom
-from skindiff.demo import theme
-from skindiff.demo.config import DemoConfig
-from skindiff.demo.events import DemoEvents, refusal
+from skindiff.demo import pieces, theme
+from skindiff.demo.config import MEGABYTE, DemoConfig
+from skindiff.demo.events import DemoEvents
+from skindiff.demo.fields import QUIET
 from skindiff.demo.files import APP, SessionFiles, Uploads
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.guard import Guard
 from skindiff.demo.hosts import Doors
 from skindiff.demo.listeners import Listeners
-from skindiff.demo.pages import compare_page, draw_page, photograph_page, report_page
-from skindiff.demo.photographs import GONE, png_bytes
+from skindiff.demo.opening import Opening
+from skindiff.demo.pages import Example, Filled, compare_page, draw_page, photograph_page, report_page
+from skindiff.demo.photographs import GONE, Pixels, png_bytes
+from skindiff.demo.refusals import BROKEN, refusal
 from skindiff.demo.serving import Server
+from skindiff.demo.settings import TAB
 from skindiff.demo.turns import TurnQueue
+from skindiff.demo.visits import Visits
+from skindiff.demo.words import glossary
 
 logger = logging.getLogger(__name__)
 
-_EXAMPLES = (("II", "ring"), ("III", "plaque"), ("V", "nodule"))
+_EXAMPLES = (
+    ("II", "ring", "red lines"),
+    ("III", "plaque", "pale patch"),
+    ("V", "nodule", "red patch"),
+)
+"""Skin type and lesion of a phantom, and what of the bundled generator's words comes nearest to it."""
 _EXAMPLE_SIZE = 128
 _SESSIONS = 200
 _SWEEP_SECONDS = 60
 _CLOSING_SECONDS = 5.0
-_BROKEN = "The demo could not do this; its log says why. Please try something else."
 
 
 class DemoApp(gr.Blocks):
@@ -51,6 +62,8 @@ class DemoApp(gr.Blocks):
         files: the record of that folder.
         listeners: who waits for answers.
         cache: the generators.
+        visits: what the pages of each visitor show.
+        opening: what they show first.
         is_idle: after :meth:`close`, whether the batch at work has ended too.
     """
 
@@ -58,19 +71,27 @@ class DemoApp(gr.Blocks):
     files: SessionFiles
     listeners: Listeners
     cache: GeneratorCache
+    visits: Visits
+    opening: Opening
     is_idle = True
 
     async def process_api(self, *args: Any, **more: Any) -> dict[str, Any]:
-        """Answer a request; an error that nobody expected goes into the log, the visitor reads a sentence."""
+        """Answer a request; an error that nobody expected goes into the log, the visitor reads a sentence.
+
+        It stands in the line of the page, once: nothing of it is shown elsewhere.
+        """
+        visit = self.visits.of(str(more.get("session_hash")))
         try:
             found: dict[str, Any] = await super().process_api(*args, **more)
         except gr.Error as error:
-            error.print_exception = False  # it is the visitor who reads it,
-            error.message = escape(str(error.message), quote=False)  # and as HTML, where names could be tags
+            visit.failed = str(error.message)
+            error.print_exception, error.visible = False, False
+            error.message = escape(visit.failed, quote=False)  # where a client shows it as HTML
             raise
         except Exception as error:
             logger.exception("a request failed")
-            raise refusal(_BROKEN) from error
+            visit.failed = BROKEN
+            raise refusal(BROKEN) from error
         return found
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **more: Any) -> list[Any]:
@@ -97,17 +118,44 @@ class DemoApp(gr.Blocks):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _take_address(app: DemoApp, events: DemoEvents, tabs: gr.Tabs, filled: Mapping[str, Filled]) -> None:
+    """Let a page that is opened with settings in its address show them."""
+
+    def arrived(request: gr.Request) -> list[Any]:
+        asked = (request.query_params or {}).get(TAB)
+        found: list[Any] = [gr.Tabs(selected=asked) if asked in filled else gr.skip()]
+        for page, (fields, *_) in filled.items():
+            if page != asked:
+                found += [gr.skip() for _ in range(len(fields) + 1)]
+                continue
+            try:
+                values, line = events.arrive(page, request)
+            except gr.Error as error:
+                values, line = [gr.skip() for _ in fields], pieces.failed(str(error.message), None)
+            found += [*values, line]
+        return found
+
+    outputs = [tabs, *(one for fields, line, _ in filled.values() for one in (*fields, line))]
+    app.load(arrived, None, outputs, **QUIET)
+
+
 def _check_types(block_fn: Any, inputs: list[Any]) -> None:
     """Refuse values that the fields of the page cannot have."""
     if len(inputs) != len(block_fn.inputs):
         raise refusal(f"This request has {len(inputs)} values, and takes {len(block_fn.inputs)}.")
     for block, value in zip(block_fn.inputs, inputs, strict=True):
-        if isinstance(block, gr.Slider | gr.Number):
+        if isinstance(block, gr.Slider):
             right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             kind = "a number"
+            if right and not block.minimum <= value <= block.maximum:
+                bounds = f"{block.minimum:g} to {block.maximum:g}"
+                raise refusal(f"{block.label}: {str(value)[:20]} is outside {bounds}; give a number within.")
+        elif isinstance(block, gr.Textbox):
+            right = isinstance(value, str | int) and not isinstance(value, bool)
+            kind = "a line of text"
         elif isinstance(block, gr.Dropdown):
             right, kind = isinstance(value, str) and value.isprintable(), "a line of text"
-        elif isinstance(block, gr.Image):
+        elif isinstance(block, gr.Image | gr.UploadButton):
             right = value is None or (isinstance(value, dict) and isinstance(value.get("path"), str))
             kind = "a file that was uploaded"
         else:
@@ -134,19 +182,29 @@ def build_app(config: DemoConfig) -> DemoApp:
     events = DemoEvents(config, files)
     age = config.keep_minutes * 60
     with DemoApp(title="skindiff", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, age)) as app:
-        app.folder, app.files, app.listeners, app.cache = folder, files, listeners, events.cache
+        app.folder, app.files, app.listeners = folder, files, listeners
+        app.cache, app.visits = events.cache, events.visits
         weakref.finalize(app, shutil.rmtree, folder, ignore_errors=True)
         app.upload_file_set = Uploads(files)
         app.temp_file_sets.append(app.upload_file_set)
         gr.HTML(theme.HEADER)
-        with gr.Tab("Generate", id="draw"):
-            draw_page(events)
-        with gr.Tab("Photograph", id="photograph"):
-            photograph_page(events, _write_examples(files))
-        with gr.Tab("Compare", id="compare"):
-            compare_page(events)
-        with gr.Tab("Report", id="report"):
-            report_page(events)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Generate", id="generate"):
+                filled = {"generate": draw_page(events)}
+            with gr.Tab("Photograph", id="photograph"):
+                examples = _write_examples(files)
+                filled["photograph"] = photograph_page(events, examples)
+            with gr.Tab("Compare", id="compare"):
+                filled["compare"] = compare_page(events)
+            with gr.Tab("Report", id="report"):
+                report_page(events)
+        _take_address(app, events, tabs, filled)
+        app.opening = Opening(
+            events, _phantom(*_EXAMPLES[-1][:2], len(_EXAMPLES) - 1), examples[-1].condition
+        )
+        for page, shown in (("generate", app.opening.drawn), ("photograph", app.opening.transferred)):
+            app.load(shown, None, filled[page][2], **{**QUIET, "queue": True}, concurrency_limit=20)
+        gr.HTML(glossary())
         app.unload(events.goodbye)
     app.state_session_capacity = _SESSIONS
     # Without open_api no request can bypass the queue.
@@ -181,6 +239,7 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
         server = Server(_guarded(app, config, logins), config.host, config.port)
         app.server, app.local_url = server, server.url  # type: ignore[assignment]
         server.start(open_browser=config.open_browser)
+        app.opening.start()
         logger.info("the demo is at %s", app.local_url)
         if wait:
             app.block_thread()
@@ -192,7 +251,7 @@ def launch_demo(config: DemoConfig, *, wait: bool = True) -> DemoApp:
 
 def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | None) -> Guard:
     """Return the app with its server's routes and, around them, the guard."""
-    max_bytes, doors = int(config.max_upload_mb * 1e6), Doors(config.allowed_hosts)
+    max_bytes, doors = int(config.max_upload_mb * MEGABYTE), Doors(config.allowed_hosts)
     served = FastAPI(openapi_url=None)
     if not doors.any:
         served.add_middleware(CORSMiddleware)  # which grants nothing, and Gradio's then grants nothing either
@@ -212,6 +271,7 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
         footer_links=["api", "settings"],
         theme=theme.theme(),
         css=theme.CSS,
+        head=theme.HEAD,
     )
     mounted: Any = served.routes[-1]
     app.app = app.server_app = mounted.app
@@ -235,13 +295,22 @@ async def _not_understood(request: Request, error: Exception) -> PlainTextRespon
     return PlainTextResponse("This demo does not understand the request.", 400)
 
 
-def _write_examples(files: SessionFiles) -> list[str]:
+def _phantom(skin_type: str, lesion: str, number: int) -> Pixels:
+    return render_phantom(skin_type, lesion, _EXAMPLE_SIZE, "demo", number).pixels
+
+
+def _write_examples(files: SessionFiles) -> list[Example]:
     """Render phantoms to try, which belong to the app rather than to a session."""
     return [
-        files.keep(
-            APP,
-            png_bytes(render_phantom(skin_type, lesion, _EXAMPLE_SIZE, "demo", number).pixels),
-            f"{lesion}.png",
+        Example(
+            files.keep(
+                APP,
+                png_bytes(_phantom(skin_type, lesion, number)),
+                f"{lesion}.png",
+            ),
+            lesion.capitalize(),
+            condition,
+            skin_type,
         )
-        for number, (skin_type, lesion) in enumerate(_EXAMPLES)
+        for number, (skin_type, lesion, condition) in enumerate(_EXAMPLES)
     ]

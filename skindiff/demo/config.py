@@ -7,6 +7,7 @@ from skindiff.demo.hosts import ANY_HOST, Place, is_loopback
 from skindiff.errors import ConfigError
 from skindiff.wrong_settings import refuse
 
+MEGABYTE = 2**20
 _AT_LEAST_ONE = (
     "max_pixels",
     "max_images",
@@ -32,7 +33,7 @@ class DemoConfig:
     open_choice: bool = True
     """Let the visitor type any other folder or Hub id; only for a demo that none but this machine reaches."""
     conditions: list[str] = field(
-        default_factory=lambda: ["red patch", "brown spots", "pale patch", "red lines", "smooth skin"]
+        default_factory=lambda: ["brown spots", "red patch", "pale patch", "red lines", "smooth skin"]
     )
     """Conditions to choose for generators that take any words; the learnt words of an adapter and the
     classes of a from-scratch generator stand in their place."""
@@ -51,10 +52,10 @@ class DemoConfig:
     open_browser: bool = False
     """Open the page in this machine's browser."""
     max_upload_mb: float = 8.0
-    """Largest file that is taken, in megabytes (10^6 bytes)."""
+    """Largest file that is taken, in megabytes (2^20 bytes, as browsers count)."""
     max_pixels: int = 24_000_000
     """Largest photograph that is decoded, in pixels."""
-    max_images: int = 24
+    max_images: int = 30
     """Most images of one request."""
     max_steps: int = 50
     """Most sampler steps of one request."""

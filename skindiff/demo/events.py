@@ -1,37 +1,42 @@
-"""The functions of :mod:`skindiff.demo.drawing` as Gradio's events."""
+"""The functions of the pages as Gradio's events."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from skindiff.demo import theme
+from skindiff.corpora.attribute import Attribute
+from skindiff.demo import pieces
+from skindiff.demo.about import about, unknown_words
+from skindiff.demo.again import draw_again
+from skindiff.demo.asked import DrawRequest
+from skindiff.demo.captions import caption, image_name, picture_seed
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.downloads import zip_bytes
-from skindiff.demo.drawing import (
-    DrawRequest,
-    Picture,
-    Progress,
-    TransferRequest,
-    before,
-    draw,
-    image_size,
-    transfer,
-)
-from skindiff.demo.files import SessionFiles
-from skindiff.demo.generator_cache import GeneratorCache, short_names
-from skindiff.demo.photographs import Pixels, png_bytes, read_photograph
+from skindiff.demo.downloads import Result, zip_bytes
+from skindiff.demo.drawing import Picture, Progress, draw
+from skindiff.demo.files import APP, SessionFiles, file_name
+from skindiff.demo.generator_cache import GeneratorCache, Loaded, short_names
+from skindiff.demo.photographs import png_bytes
+from skindiff.demo.refusals import field_at_fault, in_words, refusal
 from skindiff.demo.reports import report_page
-from skindiff.errors import SkindiffError
-from skindiff.hub.clean import without_folders
-
-ANY_TYPE = "any"
-"""Skin type, or other value, where nothing is said of it."""
+from skindiff.demo.seeds import read_seed
+from skindiff.demo.settings import (
+    PAGES,
+    PageSettings,
+    address_of,
+    page_settings,
+    read_address,
+    read_settings,
+)
+from skindiff.demo.sheets import contact_sheet
+from skindiff.demo.visits import Visits
+from skindiff.demo.words import ALL, ANY, type_choice
 
 Shown = list[tuple[str, str]]
+_REMEMBERED = 12
+DOWNLOAD = "Download images, provenance and settings (zip)"
 
 
 class DemoEvents:
@@ -44,37 +49,42 @@ class DemoEvents:
 
     def __init__(self, config: DemoConfig, files: SessionFiles) -> None:
         self.config, self.files = config, files
-        self.cache = GeneratorCache(config)
+        self.cache, self.visits = GeneratorCache(config), Visits()
         self.runs = short_names(config.runs)
 
-    def describe(self, generator: str, skin_type: str) -> tuple[Any, Any]:
-        """Return what the fields for condition and skin type become when a generator is chosen."""
-        with _in_words():
+    def describe(self, generator: str, condition: str, skin_type: str) -> tuple[Any, Any, str]:
+        """Return what the fields for condition and skin type become when a generator is chosen, and what it
+        is."""
+        with in_words():
             loaded = self.cache.generator(generator)
-        words = loaded.takes_words
-        condition = gr.update(
-            choices=loaded.conditions,
-            value=loaded.conditions[0],
-            allow_custom_value=words,
-            info=None if words else "the classes it was trained on",
-        )
-        attribute = loaded.generator.attribute
-        return condition, gr.update(
-            choices=[ANY_TYPE, *attribute.known],
-            value=skin_type if words and skin_type in attribute.known else ANY_TYPE,
-            label=attribute.name.capitalize(),
-            interactive=words,
-            info=None if words else "this generator knows no skin types",
+        offered, own = loaded.conditions, loaded.generator.class_names
+        words, attribute = loaded.takes_words, loaded.generator.attribute
+        kept = condition if condition in (ALL, *offered) or own is None else offered[0]
+        choices = [("every condition, one beside the other", ALL), *((name, name) for name in offered)]
+        values = [*((type_choice(value), value) for value in attribute.known)]
+        values = [(f"all {attribute.name}s", ALL), *values] if words else [(ANY, ANY)]
+        known = [value for _, value in values]
+        return (
+            gr.update(
+                choices=choices,
+                value=kept,
+                allow_custom_value=own is None,
+                info="or type your own words" if own is None else "the classes it was trained on",
+            ),
+            gr.update(
+                choices=values,
+                value=skin_type if skin_type in known else attribute.of_minority[0] if words else ANY,
+                label=attribute.name.capitalize(),
+                interactive=words,
+                info=_value_info(words, attribute),
+            ),
+            pieces.about(about(loaded)),
         )
 
-    def describe_transfer(self, generator: str, skin_type: str) -> tuple[Any, Any, Any]:
-        """Return what the fields of a transfer become: those of :meth:`describe`, and what is shown."""
-        condition, value = self.describe(generator, skin_type)
-        value["label"] += " in the photograph"
-        with _in_words():
-            known = self.cache.generator(generator).generator.attribute.known
-        shown = gr.update(choices=[(name, number) for number, name in enumerate(known)], value=len(known) - 1)
-        return condition, value, shown
+    def about(self, generator: str) -> str:
+        """Return what a generator is and knows."""
+        with in_words():
+            return pieces.about(about(self.cache.generator(generator)))
 
     def draw(
         self,
@@ -84,177 +94,259 @@ class DemoEvents:
         count: int,
         guidance: float,
         steps: int,
-        seed: int,
+        seed: str,
         request: gr.Request,
-    ) -> Iterator[tuple[Shown, str | None, str]]:
-        """Generate images of a condition: a gallery, a zip with their provenance, and a line on progress."""
-        wanted = DrawRequest(
-            generator, condition, _typed(skin_type), int(count), float(guidance), int(steps), int(seed)
-        )
-        for pictures, line, done in self._watch(draw(self.cache, wanted)):
-            yield self._shown(request, pictures), self._zip(request, pictures if done else []), line
-
-    def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
-        """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
-        if photograph is None:
-            return None, theme.said("Upload a photograph, or choose one of the examples.")
-        path = self._claim(photograph, request)
-        try:
-            pixels = self._read(path, request)
-        except gr.Error as error:
-            gr.Warning(str(error.message), title="Not taken")
-            return None, theme.said(str(error.message), "Not taken.")
-        clean = self.files.keep(_session(request), png_bytes(pixels), "photograph.png")
-        if clean != photograph:
-            self.files.drop(_session(request), photograph)
-        height, width = pixels.shape[:2]
-        return clean, theme.said(f"{width} x {height} pixels; its metadata is removed.", "Ready:")
-
-    def transfer(
-        self,
-        photograph: str | None,
-        generator: str,
-        condition: str,
-        skin_type: str,
-        strength: float,
-        guidance: float,
-        steps: int,
-        seed: int,
-        tone: Any,
-        request: gr.Request,
-    ) -> Iterator[tuple[Shown, str, str | None, str, Shown]]:
-        """Transfer a photograph to skin types I to VI: a gallery, measured ITA, a zip, a line, and pairs."""
-        if photograph is None:
-            raise refusal("Please upload a photograph first, or choose one of the examples.")
-        pixels = self._read(self._claim(photograph, request), request)
-        wanted = TransferRequest(
-            pixels,
-            generator,
-            condition,
-            _typed(skin_type),
-            float(strength),
-            float(guidance),
-            int(steps),
-            int(seed),
-            tone,
-        )
-        for pictures, line, done in self._watch(transfer(self.cache, wanted)):
-            shown = self._shown(request, pictures)
-            if not done:
-                yield shown, "", self._zip(request, []), line, []
-                continue
-            with _in_words():
-                start = before(pixels, image_size(self.cache.generator(generator)))
-            pair = [self._one(request, start, f"photograph · {theme.caption(start)}"), *shown]
-            yield shown, theme.ita_strip(start, pictures), self._zip(request, pictures), line, pair
-
-    def compare(
-        self,
-        first: str,
-        second: str,
-        condition: str,
-        skin_type: str,
-        count: int,
-        guidance: float,
-        steps: int,
-        seed: int,
-        request: gr.Request,
-    ) -> Iterator[tuple[Shown, Shown, str | None, str]]:
-        """Generate the same with two generators from the same seeds: two galleries, one zip, and a line."""
-        kept: list[list[Picture]] = [[], []]
-        line = ""
-        for number, generator in enumerate((first, second)):
-            wanted = DrawRequest(
-                generator, condition, _typed(skin_type), int(count), float(guidance), int(steps), int(seed)
+    ) -> Iterator[tuple[Shown, str | None, str, str]]:
+        """Generate images of a condition: a gallery, a zip with their provenance, a line on progress, and how
+        they are made again."""
+        with in_words():
+            number = read_seed(str(seed))
+        settings = page_settings(
+            "generate", generator=generator, condition=condition, skin_type=skin_type, images=int(count),
+            guidance=float(guidance), steps=int(steps), seed=str(number),
+        )  # fmt: skip
+        wanted = self._wanted(generator, settings)
+        result = Result(settings)
+        for line, done in self.watch(request, result, draw(self.cache, wanted)):
+            again = self._again(settings, wanted, result) if done else ""
+            yield (
+                self.shown(request, result.pictures),
+                self.zip(request, result if done else None),
+                line,
+                again,
             )
-            for pictures, line, done in self._watch(draw(self.cache, wanted)):
-                kept[number] = pictures
-                last = done and number == 1
-                yield (
-                    self._shown(request, kept[0]),
-                    self._shown(request, kept[1]),
-                    self._zip(request, [*kept[0], *kept[1]] if last else []),
-                    line,
-                )
 
-    def report(self, run: str) -> str:
-        """Return the report of a finished run as HTML."""
+    def present(self, request: gr.Request, result: Result) -> tuple[Shown, Any, str, str]:
+        """Return a finished result as the page that generates shows it, with the words of an example."""
+        settings, values = result.settings, result.settings["skin_type"]
+        conditions = self.conditions_of(self.cache.generator(settings["generator"]), settings["condition"])
+        wanted = DrawRequest(settings["generator"], tuple(conditions), () if values == ALL else (values,))
+        words = f"{settings['condition']} on every skin type, seed {settings['seed']}. Ask for your own."
+        return (
+            self.shown(request, result.pictures),
+            gr.update(value=self.zip(request, result), interactive=True),
+            pieces.said(words, "An example:"),
+            self._again(settings, wanted, result),
+        )
+
+    def fields_of(self, path: str | None, page: str, request: gr.Request) -> list[Any]:
+        """Return what the fields of a page become by a file of settings that was uploaded."""
+        if path is None:
+            raise refusal("settings: choose the settings.json of a downloaded zip.")
+        with in_words():
+            own = self.files.claim(str(request.session_hash), path)
+            try:
+                settings = read_settings(own, page)
+            finally:
+                self.files.drop(str(request.session_hash), path)
+        return self._values(settings, page)
+
+    def report(self, run: str) -> tuple[str, str]:
+        """Return the report of a finished run: a frame of HTML around its page, and the page as a file."""
         if run not in self.runs:
             raise refusal("This run is not offered here.")
-        with _in_words():
-            return report_page(Path(self.runs[run]))
+        with in_words():
+            page = report_page(Path(self.runs[run]))
+        path = self.files.keep(APP, page.encode(), f"{file_name(run)}-report.html")
+        return pieces.report_frame(run, path), path
 
-    def pair(self, number: int, shown: Shown | None) -> tuple[Any, tuple[str, str] | None]:
-        """Return the photograph beside one of the images generated from it, and whether there is such a
-        pair."""
-        if not shown or len(shown) <= number + 1:
-            return gr.update(visible=False), None
-        return gr.update(visible=True), (shown[0][0], shown[number + 1][0])
+    def begin(self, page: str) -> Callable[[gr.Request], tuple[Shown, Any, Any]]:
+        """Return the event that empties the gallery of a page and sets its buttons when a request begins."""
+
+        def begun(request: gr.Request) -> tuple[Shown, Any, Any]:
+            visit = self.visits.of(_session(request))
+            visit.failed, visit.asked = "", True
+            visit.results.pop(page, None)
+            return [], gr.update(value=None, interactive=False, label=DOWNLOAD), gr.update(interactive=True)
+
+        return begun
+
+    def finish(self, page: str) -> Callable[[gr.Request], tuple[Any, Any]]:
+        """Return the event that sets both buttons when a request of a page is done."""
+
+        def finished(request: gr.Request) -> tuple[Any, Any]:
+            result = self.visits.of(_session(request)).results[page]
+            label = f"Download {len(result.pictures)} images, provenance and settings (zip)"
+            return gr.update(interactive=True, label=label), gr.update(interactive=False)
+
+        return finished
+
+    def stop(self, page: str, *, cancelled: bool) -> Callable[[gr.Request], tuple[str, Any, Any]]:
+        """Return the event that follows a request of a page that was cancelled, or refused: the line, and
+        what the buttons become. What there is of images can be downloaded."""
+
+        def stopped(request: gr.Request) -> tuple[str, Any, Any]:
+            visit = self.visits.of(_session(request))
+            result, words = visit.results.get(page), visit.failed
+            count = len(result.pictures) if result else 0
+            ended = cancelled or not words  # Gradio calls a cancelled request a failed one too
+            if ended and count:
+                line = pieces.said(f"The {count} images generated so far are shown.", "Cancelled.")
+            elif ended:
+                line = pieces.said("Nothing was generated yet.", "Cancelled.")
+            else:
+                name = field_at_fault(words)
+                line = pieces.failed(words, f"{page}-{name}" if name else None)
+            if result is None or not count:
+                return (
+                    line,
+                    gr.update(value=None, interactive=False, label=DOWNLOAD),
+                    gr.update(interactive=False),
+                )
+            button = gr.update(
+                value=self.zip(request, result),
+                interactive=True,
+                label=f"Download {count} of {result.total} (zip)",
+            )
+            return line, button, gr.update(interactive=False)
+
+        return stopped
+
+    def _values(self, settings: PageSettings, page: str, *, typed: bool = True) -> list[Any]:
+        """Return what the fields become; a generator that cannot be chosen here stays as it is."""
+        given: Any = settings
+        free = typed and self.config.open_choice
+        names = ("generator", "second")
+        hidden = [name for name in names if not free and given[name] not in self.cache.offered]
+        return [gr.skip() if name in hidden else given[name] for name in PAGES[page]]
+
+    def history(self, request: gr.Request) -> Shown:
+        """Return the results of this visit as a gallery, the last one among them."""
+        visit = self.visits.of(_session(request))
+        result = visit.results["generate"]
+        sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
+        visit.history.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
+        del visit.history[_REMEMBERED:]
+        return [(path, _remembered(settings)) for settings, path in visit.history]
+
+    def revisit(self, chosen: gr.SelectData, request: gr.Request) -> list[Any]:
+        """Return the fields of an earlier result, and the line."""
+        history = self.visits.of(_session(request)).history
+        given: Any = history[min(int(chosen.index), len(history) - 1)][0]
+        line = pieces.said("The fields are as they were; Generate makes the same again.", "Ready:")
+        return [*(given[name] for name in PAGES["generate"]), line]
+
+    def vary(self, place: int, request: gr.Request) -> tuple[Any, Any, str]:
+        """Return count and seed that give one image of the result alone, and the line."""
+        result = self.visits.of(_session(request)).results.get("generate")
+        if result is None or not result.pictures:
+            return gr.skip(), gr.skip(), pieces.said("Nothing was generated yet.")
+        seed = picture_seed(result.pictures[min(int(place), len(result.pictures) - 1)])
+        line = "Change the condition, skin type, guidance or steps, and press Generate: the noise stays."
+        return 1, seed.partition("-")[0], pieces.said(line, f"Seed {seed}:")
 
     def goodbye(self, request: gr.Request) -> None:
         """Delete the files of a session that has ended."""
         self.files.release(_session(request))
+        self.visits.end(_session(request))
 
-    def _claim(self, photograph: str, request: gr.Request) -> Path:
-        with _in_words():
-            return self.files.claim(_session(request), photograph)
-
-    def _read(self, path: Path, request: gr.Request) -> Pixels:
-        try:
-            with _in_words():
-                return read_photograph(
-                    path,
-                    max_bytes=int(self.config.max_upload_mb * 1e6),
-                    max_pixels=self.config.max_pixels,
-                )
-        except gr.Error:
-            self.files.drop(_session(request), str(path))
-            raise
-
-    def _watch(self, work: Iterator[Progress]) -> Iterator[tuple[list[Picture], str, bool]]:
-        """Yield pictures, the line to show, and whether that was all."""
-        started = time.monotonic()
-        with _in_words():
+    def watch(
+        self, request: gr.Request, result: Result, work: Iterator[Progress]
+    ) -> Iterator[tuple[str, bool]]:
+        """Fill a result, and yield the line to show and whether that was all."""
+        self.visits.of(_session(request)).results[result.settings["page"]] = result
+        started, note, place = time.monotonic(), "", len(result.pictures)
+        with in_words():
             for progress in work:
-                done = len(progress.pictures) == progress.total
-                line = theme.status(progress)
+                result.pictures[place:] = progress.pictures
+                result.total = place + progress.total
+                done, seconds = len(progress.pictures) == progress.total, time.monotonic() - started
+                note = note or (self.note(result) if progress.doing == "generating" else "")
+                line = pieces.status(progress, seconds, note)
                 if done:
-                    seconds = time.monotonic() - started
-                    line = theme.said(f"{progress.total} images in {seconds:.1f} s.", "Done:")
-                yield progress.pictures, line, done
+                    said = (
+                        f"{len(result.pictures)} images in {seconds:.1f} s, seed {result.settings['seed']}."
+                    )
+                    line = pieces.said(said, "Done:", note)
+                yield line, done
 
-    def _shown(self, request: gr.Request, pictures: list[Picture]) -> Shown:
-        return [self._one(request, picture, theme.caption(picture)) for picture in pictures]
+    def note(self, result: Result) -> str:
+        """Return what is to be minded of a result: words that its generator does not know."""
+        settings = result.settings
+        loaded = self.cache.generator(settings["generator"])
+        asked = () if settings["condition"] == ALL else (settings["condition"],)
+        unknown = unknown_words(loaded, asked)
+        if not unknown:
+            return ""
+        words = ", ".join(repr(word) for word in unknown)
+        return f"This generator was never taught {words}: what it shows for it means nothing."
 
-    def _one(self, request: gr.Request, picture: Picture, caption: str) -> tuple[str, str]:
-        name = f"{picture.row['image_id']}.png"
-        return self.files.keep(_session(request), png_bytes(picture.pixels), name), caption
+    def conditions_of(self, loaded: Loaded, condition: str) -> list[str]:
+        """Return the conditions that a page's field means."""
+        return list(loaded.conditions) if condition == ALL else [condition]
 
-    def _zip(self, request: gr.Request, pictures: list[Picture]) -> str | None:
-        if not pictures:
+    def shown(self, request: gr.Request, pictures: list[Picture]) -> Shown:
+        """Return pictures as a gallery takes them."""
+        return [self.one(request, picture, caption(picture)) for picture in pictures]
+
+    def one(self, request: gr.Request, picture: Picture, words: str, pixels: Any = None) -> tuple[str, str]:
+        """Return a picture's file and caption; ``pixels`` are shown in place of its own."""
+        data = png_bytes(picture.pixels if pixels is None else pixels)
+        return self.files.keep(_session(request), data, image_name(picture)), words
+
+    def zip(self, request: gr.Request, result: Result | None) -> str | None:
+        """Return the path of a result as a zip, None where there is none yet."""
+        if result is None or not result.pictures:
             return None
-        with _in_words():
-            data = zip_bytes(pictures)
-        return self.files.keep(_session(request), data, "skindiff.zip")
+        name = file_name("skindiff", result.settings["page"], result.settings["condition"])
+        with in_words():
+            return self.files.keep(_session(request), zip_bytes(result), f"{name}.zip")
+
+    def _wanted(self, generator: str, settings: PageSettings) -> DrawRequest:
+        condition, value = settings["condition"], settings["skin_type"]
+        with in_words():
+            conditions = [condition]
+            if condition == ALL:
+                conditions = self.conditions_of(self.cache.generator(generator), ALL)
+        return DrawRequest(
+            generator,
+            tuple(conditions),
+            () if value in (ANY, ALL) else (value,),
+            settings["images"],
+            settings["guidance"],
+            settings["steps"],
+            int(settings["seed"]),
+        )
+
+    def address(self, settings: PageSettings) -> str:
+        """Return the query of the page's address with settings."""
+        return address_of(settings, self.cache.offered)
+
+    def arrive(self, page: str, request: gr.Request) -> tuple[list[Any], str]:
+        """Return what the fields of a page become by the address that it was opened with, and the line."""
+        with in_words():
+            found = read_address(dict(request.query_params or {}))
+        if found is None or found["page"] != page:
+            return [gr.skip() for _ in PAGES[page]], ""
+        return self._values(found, page, typed=False), pieces.said(
+            "The fields are as in the page's address.", "Ready:"
+        )
+
+    def _again(self, settings: PageSettings, wanted: DrawRequest, result: Result) -> str:
+        loaded = self.cache.generator(wanted.generator)
+        groups = list(wanted.values or loaded.generator.attribute.known) if loaded.takes_words else None
+        batch = int(result.pictures[0].row["batch_size"])
+        how = draw_again(settings, self.findable(wanted.generator), list(wanted.conditions), groups, batch)
+        return pieces.again(how, self.address(settings))
+
+    def findable(self, generator: str) -> str:
+        """Return the word by which a generator is found in a shell: a folder as it was given where only this
+        machine sees the page, else its name."""
+        word = self.cache.offered.get(generator, generator)
+        return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+
+
+def _remembered(settings: PageSettings) -> str:
+    condition, value = settings["condition"], settings["skin_type"]
+    said = ("every condition" if condition == ALL else condition, "all types" if value == ALL else value)
+    return " · ".join((*said, f"seed {settings['seed']}"))
+
+
+def _value_info(words: bool, attribute: Attribute) -> str | None:
+    if not words:
+        return "this generator knows no skin types"
+    return "Fitzpatrick's scale, see below" if attribute.is_skin_tone else None
 
 
 def _session(request: gr.Request) -> str:
     return str(request.session_hash)
-
-
-def _typed(value: str) -> str | None:
-    return None if value == ANY_TYPE else value
-
-
-def refusal(words: str) -> gr.Error:
-    """Return the error that a visitor reads; nothing of it goes into the log."""
-    return gr.Error(words, duration=15, title="That did not work", print_exception=False)
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Show what a visitor can mend as words, without folders of this machine."""
-    try:
-        yield
-    except SkindiffError as error:
-        raise refusal(without_folders(str(error))) from None

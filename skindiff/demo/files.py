@@ -1,6 +1,7 @@
 """The files of the demo: which session each belongs to, gone when the last of its sessions is."""
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -19,6 +20,13 @@ APP = "app"
 _UNCLAIMED = 64
 """Uploads that may wait to be claimed; then the oldest goes."""
 _TORN_SECONDS = 60
+_FOR_EVER = 10 * 365 * 86_400
+"""Seconds that the app's own files are dated ahead."""
+
+
+def file_name(*words: str) -> str:
+    """Return words as one part of a file's name: small letters, digits and hyphens, at most 60."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:60].strip("-") or "unnamed"
 
 
 class SessionFiles:
@@ -60,8 +68,10 @@ class SessionFiles:
                 raise PhotographError("This demo is being closed.")
             if not path.exists():
                 write_atomically(path, data)
-            os.utime(path)  # Gradio deletes by age what no session has said goodbye to
             self._holders[path].add(session)
+            # Gradio deletes by age what no session has said goodbye to, but is to leave the app's own.
+            born = time.time() + _FOR_EVER * (APP in self._holders[path])
+            os.utime(path, (born, born))
         return str(path)
 
     def uploaded(self, paths: Iterable[str]) -> None:
@@ -96,6 +106,12 @@ class SessionFiles:
         wanted = Path(os.path.abspath(path))
         with self._guard:
             return wanted in self._holders or wanted in self._uploaded
+
+    def is_page(self, path: str) -> bool:
+        """Return whether a path is that of a page of the app's own, such as a report."""
+        wanted = Path(os.path.abspath(path))
+        with self._guard:
+            return wanted.suffix == ".html" and APP in self._holders.get(wanted, set())
 
     def claim(self, session: str, path: str) -> Path:
         """Return the path of a file that a session may read, and count it as one of the session's.

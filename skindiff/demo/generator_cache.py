@@ -11,6 +11,7 @@ from typing import Any
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.reach import refuse_out_of_reach
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
@@ -45,11 +46,14 @@ class Loaded:
 def short_names(targets: Sequence[str]) -> dict[str, str]:
     """Return folders and Hub ids by the name a visitor sees: a folder's last part, numbered where shared.
 
-    So the page does not show where folders are.
+    So the page does not show where folders are. Every training calls its product ``adapter`` or ``pipeline``;
+    such a folder has the name of its run.
     """
     found: dict[str, str] = {}
     for target in targets:
-        short = Path(target).resolve().name if Path(target).is_dir() else target
+        folder = Path(target).resolve()
+        parts = (folder.parent, folder) if folder.name in ("adapter", "pipeline") else (folder,)
+        short = parts[0].name if folder.is_dir() else target
         name, number = short, 2
         while name in found:
             name, number = f"{short} ({number})", number + 1
@@ -153,6 +157,7 @@ class GeneratorCache:
         loaded.base = None
 
     def _load(self, word: str) -> Loaded:
+        refuse_out_of_reach(word)
         found = load_generator(find_generator(word, base_model=self.config.adapter_base), fuse=True)
         base = found.load_base() if found.adapter else None
         return Loaded(found, found.class_names or list(self.config.conditions), base)

@@ -26,6 +26,8 @@ _BESIDES = 100_000
 """Bytes of a request besides the file that it brings."""
 _API = "/gradio_api"
 _FILE = f"{_API}/file="
+_SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The policy of a page that a stranger may have written: no script, no origin, nothing from elsewhere."""
 _SERVED = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|login|logout)/?|/(static|assets|svelte)/.+"
     r"|/gradio_api/((user|login_check|token|app_id|info|openapi\.json|theme\.css|upload|upload_progress"
@@ -104,9 +106,16 @@ class Guard:
     async def _quietly(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let no error reach the server, which would print all of it; the client has had its answer."""
 
+        shown = scope["path"].startswith(_FILE) and self.files.is_page(scope["path"].removeprefix(_FILE))
+
         async def framed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Content-Security-Policy"] = self.doors.frames
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = self.doors.frames
+                if shown and message["status"] == 200:
+                    headers["Content-Security-Policy"] += f"; {_SANDBOX}"
+                    headers["Content-Disposition"] = "inline"
+                    headers["Content-Type"] = "text/html; charset=utf-8"
             await send(message)
 
         try:

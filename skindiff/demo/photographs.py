@@ -3,11 +3,14 @@
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from skindiff.corpora.buckets import BUCKET, BUCKETED, SHOWN, bucket_of, in_bucket
+from skindiff.corpora.crops import Crop, CropKind, as_square, shown_of
 from skindiff.corpora.pixel_notes import ImageRefused, TooManyPixels, UnknownFormat
 from skindiff.corpora.pixel_reader import read_pixels
 from skindiff.errors import SkindiffError
@@ -50,7 +53,7 @@ def read_photograph(path: str | Path, *, max_bytes: int, max_pixels: int) -> Pix
         raise PhotographError(GONE) from error
     if size > max_bytes:
         raise PhotographError(
-            f"The file has {size / 1e6:.1f} MB, and at most {max_bytes / 1e6:g} MB are taken. "
+            f"The file has {size / 2**20:.1f} MB, and at most {max_bytes / 2**20:.3g} MB are taken. "
             "Please save it smaller, as JPEG."
         )
     try:
@@ -83,6 +86,27 @@ def _shrunk(image: PILImage.Image) -> Pixels:
         wanted = (round(image.width * shrink), round(image.height * shrink))
         image = image.resize(wanted, PILImage.Resampling.LANCZOS)
     return np.array(image)
+
+
+def cut_like(photograph: Pixels, crop: CropKind, size: int) -> dict[str, Any]:
+    """Return the columns of a photograph as a source: cut as the images were that a generator learnt from.
+
+    Args:
+        photograph: (height, width, 3) uint8 sRGB.
+        crop: of the corpus. Of ``box`` and ``mask`` the middle square is taken
+            (:func:`~skindiff.corpora.crops.middle_taken` says so).
+        size: side of the generator's squares in pixels.
+
+    Returns:
+        ``image``, and where it is no whole square the columns of :mod:`~skindiff.corpora.buckets`.
+    """
+    image = PILImage.fromarray(photograph)
+    if Crop(crop).buckets:
+        bucket = bucket_of(*image.size)
+        picture = in_bucket(image, bucket, size)
+        return {"image": picture, BUCKET: bucket, BUCKETED: picture}
+    shown = shown_of(image, size, crop)
+    return {"image": as_square(image, size, crop), **({} if shown is None else {SHOWN: shown})}
 
 
 def png_bytes(pixels: Pixels) -> bytes:

@@ -1,4 +1,4 @@
-"""The report of a run as a page: its Markdown as HTML with its pictures, and nothing else of the folder."""
+"""The report of a run as one page: its own ``report.html``, or its Markdown in the same look."""
 
 import base64
 import re
@@ -9,29 +9,39 @@ from markdown_it import MarkdownIt
 from skindiff.errors import HubError, RunFolderError
 from skindiff.files import real_path
 from skindiff.hub.staging import read_own
+from skindiff.report.page import fill_page
 
-REPORT = "report.md"
+PAGE, REPORT = "report.html", "report.md"
 _IMAGE = re.compile(r'<img src="([^"]*)"')
+_TITLE = re.compile(r"\A# (.*)\n")
 
 
 def report_page(folder: Path) -> str:
-    """Return the report of a run as HTML that needs no other file.
+    """Return the report of a run as a page of HTML that needs no other file.
 
-    HTML inside the report is shown as text. A picture is shown if it is a PNG that lies inside the folder.
+    It is the run's ``report.html``. A run without one, as in a Space, has its Markdown in the same look: HTML
+    inside of it is shown as text, and a picture is shown if it is a PNG that lies inside the folder. Whoever
+    wrote it may be a stranger: a browser is to run no script of it, and to give it no origin.
 
     Raises:
         RunFolderError: there is no report, or it is a link to one.
     """
+    name = PAGE if (folder / PAGE).exists() else REPORT
     try:
-        text = read_own(folder, REPORT).decode("utf-8")
+        text = read_own(folder, name).decode("utf-8")
     except (OSError, UnicodeDecodeError, HubError) as error:
         raise RunFolderError(
-            f"run {folder.name!r} has no readable {REPORT} of its own; finish it, or choose another"
+            f"run {folder.name!r} has no readable {name} of its own; finish it, or choose another"
         ) from error
-    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    return text if name == PAGE else _from_markdown(folder, text)
+
+
+def _from_markdown(folder: Path, text: str) -> str:
+    title = _TITLE.match(text)
+    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(_TITLE.sub("", text))
     page = _IMAGE.sub(lambda found: f'<img loading="lazy" src="{_inlined(folder, found[1])}"', page)
-    page = page.replace("<table>", '<div class="sd-scroll"><table>').replace("</table>", "</table></div>")
-    return f'<article class="sd-report">{page}</article>'
+    page = page.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+    return fill_page(title[1] if title else folder.name, [], folder, kicker="skindiff", answer=page)
 
 
 def _inlined(folder: Path, target: str) -> str:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from skindiff.corpora.attribute import Attribute, recorded_attribute
+from skindiff.corpora.crops import CropKind
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
@@ -66,6 +67,7 @@ class _Config(TypedDict, total=False):
     textual_inversion: dict[str, Any] | None
     lora: dict[str, Any] | None
     attribute: dict[str, Any] | None
+    crop: CropKind
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class Adapter:
     Attributes:
         folder: where it is saved; of a LoRA that another program trained its file.
         tokens: the placeholders; empty without textual inversion.
-        config: the settings of each stage (``textual_inversion``, ``lora``), the ``base_model``, and the
-            ``attribute`` that prompts named where it is not the skin type.
+        config: the settings of each stage (``textual_inversion``, ``lora``), the ``base_model``, the
+            ``attribute`` that prompts named where it is not the skin type, and the ``crop`` of the corpus
+            where it is not the middle square.
         log: the rows of the training log, each with its ``stage``.
         has_lora: whether there are LoRA weights.
         fused: whether the LoRA weights have been added to the pipeline's own.
@@ -112,9 +115,20 @@ class Adapter:
         return recorded_attribute(self.config.get("attribute"))
 
     @property
+    def crop(self) -> CropKind:
+        """How the pictures that it was trained on were cut."""
+        found: CropKind = self.config.get("crop", "centre")
+        return found
+
+    @property
     def subjects(self) -> dict[str, str]:
         """What stands in prompts for each class with a word of its own."""
         return {name: self.tokens.subject(name) for name in self.tokens.tokens}
+
+
+def crop_record(crop: CropKind) -> dict[str, Any]:
+    """Return what the settings of an adapter say of the crop of its corpus: nothing of the middle square."""
+    return {} if crop == "centre" else {"crop": crop}
 
 
 def embedding_files(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.crops import CropKind
 from skindiff.errors import GeneratorError
 from skindiff.files import at_home
 from skindiff.foreign import Malformed
@@ -92,6 +93,11 @@ class Generator:
     def attribute(self) -> Attribute:
         """What its prompts name beside the class: skin types, or what its adapter was trained on."""
         return self.adapter.attribute if self.adapter else SKIN_TYPE
+
+    @property
+    def crop(self) -> CropKind:
+        """How the pictures that it was trained on were cut, as far as it says so."""
+        return self.adapter.crop if self.adapter else "centre"
 
     def load_base(self) -> Any:
         """Return a fresh pipeline without the adapter."""

@@ -39,7 +39,7 @@ LEAVES: Mapping[Kind, Mapping[str, str]] = {
     },
     "classifier": {
         "classifier.safetensors": "weights",
-        "classifier.json": "the network's name, sizes and class words",
+        "classifier.json": "the network's name, sizes, class words and the crop of its corpus",
     },
     "synthetic": {
         "synthetic-*.parquet": "images as bare pixels, and the columns of plans",

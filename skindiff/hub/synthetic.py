@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Image, Value
 
 from skindiff.corpora.attribute import MOST_VALUES, SKIN_COLUMN
+from skindiff.corpora.buckets import SHAPE_COLUMNS
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
@@ -149,7 +150,12 @@ def _ids_may_leave(facts: Facts) -> bool:
 
 def _refuse_unknown_columns(drawn: Dataset) -> None:
     """See that every column is one that plans have, of which is known what it may say."""
-    known = {*plan_features(["any"]), *class_plan_features(["any"]), *REAL_COLUMNS, *SYNTHETIC_COLUMNS}
+    known = {
+        *plan_features(["any"], shapes=SHAPE_COLUMNS),
+        *class_plan_features(["any"]),
+        *REAL_COLUMNS,
+        *SYNTHETIC_COLUMNS,
+    }
     asked = asked_column(drawn.column_names)
     of_words = drawn.features.get(asked) == drawn.features.get(f"source_{asked}") == Value("string")
     if of_words and len(set(drawn[asked])) <= MOST_VALUES:  # more would be names, and of no attribute

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from skindiff.hub.clean import clean_json, shareable
 from skindiff.hub.client import Content
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_CROP_MODES = {"stretch": "squash", "pad": "border", "longest": "border"}
+"""What timm calls the crops of a corpus; all others are the middle square there."""
 _PAPER_CROP = 0.875
 """The paper's classifiers see the central 224 of 256 pixels."""
 
@@ -44,7 +45,7 @@ def classifier_files(folder: Path, model: SkinClassifier) -> dict[str, Content]:
     return {
         WEIGHTS: folder / WEIGHTS_FILE,
         CONFIG: clean_json(_timm_config(model)),
-        DESCRIPTION_FILE: f"{json.dumps(shareable(asdict(architecture)), indent=2)}\n".encode(),
+        DESCRIPTION_FILE: f"{json.dumps(shareable(architecture.description()), indent=2)}\n".encode(),
     }
 
 
@@ -75,6 +76,8 @@ def _timm_config(model: SkinClassifier) -> bytes:
         "std": tuple(model.std.flatten().tolist()),
         "crop_pct": _PAPER_CROP if architecture.augment == "published" else 1.0,
     }
+    if architecture.crop in _CROP_MODES:
+        data["crop_mode"] = _CROP_MODES[architecture.crop]
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / CONFIG
         save_config_for_hf(

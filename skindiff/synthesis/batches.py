@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from skindiff.synthesis.rows import RowT
+from skindiff.corpora.crops import laid
+from skindiff.synthesis.rows import PlannedRow, RowT
 
 DrawBatch = Callable[[list[RowT]], torch.Tensor]
 """Maps the rows of a full batch to (batch, 3, height, width) pixels in [0, 1] on the CPU."""
@@ -62,7 +63,8 @@ def draw_in_batches(
         batch = [rows[places[place]] if place in places else first for place in range(first["batch_size"])]
         pixels = draw_batch(batch)
         for place, number in places.items():
-            image, reason = to_image(pixels[place], rows[number]["output_size"])
+            row: PlannedRow = rows[number]
+            image, reason = to_image(pixels[place], row["output_size"], row.get("bucket"))
             if image is not None:
                 images[number] = image
             else:
@@ -83,14 +85,24 @@ def lay_out(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> list[
     return list(batches.values())
 
 
-def to_image(pixels: torch.Tensor, output_size: int | None) -> tuple[NDArray[np.uint8] | None, str]:
-    """Return (3, height, width) pixels in [0, 1] as a uint8 image, or the reason why they are none."""
+def to_image(
+    pixels: torch.Tensor, output_size: int | None, bucket: str | None = None
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return (3, height, width) pixels in [0, 1] as a uint8 image, or the reason why they are none.
+
+    Args:
+        pixels: what was generated.
+        output_size: of the square that is saved; the pixels as they are when None.
+        bucket: whose shape the pixels have, which are laid into the square whole.
+    """
     if not bool(pixels.isfinite().all()):
         return None, "not finite"
     image = (pixels.permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
     if image.std(axis=(0, 1)).max() < _CONSTANT_BELOW:
         return None, "constant"
-    if output_size is not None and image.shape[0] != output_size:
+    if output_size is not None and bucket is not None:
+        image = np.asarray(laid(PILImage.fromarray(image), bucket, output_size))
+    elif output_size is not None and image.shape[0] != output_size:
         resized = PILImage.fromarray(image).resize((output_size, output_size), PILImage.Resampling.LANCZOS)
         image = np.asarray(resized)
     return image, ""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageOps
 
+from skindiff.corpora.buckets import BUCKET, BUCKETED, bucket_size
+from skindiff.corpora.crops import CropKind, as_square
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
@@ -39,7 +41,7 @@ _BATCH_SETTINGS = (
     "output_size",
     "batch_size",
 )
-"""Columns in which the rows of one batch agree."""
+"""Columns in which the rows of one batch agree, and ``bucket`` where there is one."""
 
 _RECOLOURING = ("colour", "prototype_colour", "prototype_contrast")
 
@@ -49,7 +51,8 @@ class Drawer:
 
     Args:
         pipeline: the generator, with the adapter that the plan's strategy means; it is left as it is.
-        sources: corpus with the ``image_id`` and ``image`` of every source; none for text-to-image.
+        sources: corpus with the ``image_id`` and ``image`` of every source, or whole photographs, which are
+            cut as the images were that the generator learnt from; none for text-to-image.
         prototypes: for rows whose tone needs them.
     """
 
@@ -61,6 +64,7 @@ class Drawer:
     ) -> None:
         self._pipeline, self._architecture = pipeline, architecture_of(pipeline)
         self._sources = sources
+        self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
         self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
         self._embeddings: dict[str, torch.Tensor] = {}
@@ -86,7 +90,8 @@ class Drawer:
             steps[self._announce(batch[0], real_steps)] = real_steps
             return pixels
 
-        return draw_in_batches(rows, _BATCH_SETTINGS, draw_batch, on_images, steps)
+        settings = (*_BATCH_SETTINGS, *((BUCKET,) if rows and BUCKET in rows[0] else ()))
+        return draw_in_batches(rows, settings, draw_batch, on_images, steps)
 
     def _check(self, rows: Sequence[PlanRow]) -> None:
         for row in rows:
@@ -150,6 +155,10 @@ class Drawer:
         size: int = row["image_size"] or self._architecture.image_size(self._pipeline)
         return size
 
+    def _shape(self, row: PlanRow) -> tuple[int, int]:
+        """Return width and height in pixels that a source is transferred at."""
+        return bucket_size(row["bucket"], self._size(row)) if BUCKET in row else (self._size(row),) * 2
+
     def _source_latent(self, row: PlanRow, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
         """Return the latent that img2img starts from (before its noise), (channels, height, width).
 
@@ -174,7 +183,7 @@ class Drawer:
     def _source_moments(self, row: PlanRow) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
         tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
-        key = (row["source_id"], self._size(row), tone if row["tone"] in _RECOLOURING else None)
+        key = (row["source_id"], self._shape(row), tone if row["tone"] in _RECOLOURING else None)
         if key not in self._moments:
             images = 2.0 * self._source_image(row)[None] - 1.0
             mean, std = self._architecture.encode_moments(self._pipeline, images)
@@ -187,8 +196,17 @@ class Drawer:
         (3, height, width), sRGB in [0, 1], on the CPU.
         """
         assert self._sources is not None
-        image = self._sources[self._numbers[row["source_id"]]]["image"]
-        pixels = _square(image, self._size(row))[None]
+        bucketed = BUCKET in row and BUCKETED in self._sources.column_names
+        column, shape = BUCKETED if bucketed else "image", self._shape(row)
+        image = self._sources.select_columns([column])[self._numbers[row["source_id"]]][column]
+        if BUCKET in row and not bucketed and image.width == image.height and shape[0] != shape[1]:
+            raise SynthesisError(
+                f"source_id {row['source_id']!r} of row {row['image_id']!r} is a square, and the row has the "
+                f"shape {row['bucket']}: give the corpus that the plan was made from, or whole photographs"
+            )
+        if BUCKET not in row and image.width != image.height:
+            image = as_square(as_srgb(image), shape[0], self._crop)
+        pixels = _fitted(image, shape)[None]
         if row["tone"] in _RECOLOURING:
             pixels = self._recoloured(pixels, row)
         return torch.from_numpy(pixels[0]).permute(2, 0, 1).float() / 255.0
@@ -260,8 +278,8 @@ def redraw(
     return PILImage.fromarray(drawn.images[0])
 
 
-def _square(image: PILImage.Image, size: int) -> NDArray[np.uint8]:
+def _fitted(image: PILImage.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     image = as_srgb(image)
-    if image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), PILImage.Resampling.LANCZOS)
+    if image.size != size:
+        image = ImageOps.fit(image, size, PILImage.Resampling.LANCZOS)
     return np.array(image)

@@ -5,7 +5,7 @@ A plan is a table without images. Its rows say all that is needed to generate ea
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.buckets import SHAPE_COLUMNS, row_shapes
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
@@ -71,9 +72,11 @@ class SynthesisConfig:
     batch_size: int = 16
     """Images per forward pass (twice as many with guidance); a row is generated again with the same."""
     image_size: int | None = None
-    """Height and width in pixels that are generated; null takes the generator's own."""
+    """Height and width in pixels that are generated; null takes the generator's own. Of a corpus whose crop
+    is longest, img2img generates about as many pixels in the shape of each source."""
     output_size: int | None = None
-    """Height and width in pixels that are saved; null saves them as generated."""
+    """Height and width in pixels that are saved, with borders where a source is no square; null saves them as
+    generated."""
     rows_per_shard: int = 256
     """Rows per Parquet file."""
 
@@ -174,7 +177,9 @@ def attribute_columns(attribute: Attribute) -> tuple[str, ...]:
     return () if attribute.is_skin_tone else (attribute.column, f"source_{attribute.column}")
 
 
-def plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) -> Features:
+def plan_features(
+    class_names: Sequence[str], attribute: Attribute = SKIN_TYPE, shapes: Iterable[str] = ()
+) -> Features:
     """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
     ``subject`` is what stands for the condition in the prompt (its name or token). ``batch_position`` is
@@ -182,7 +187,9 @@ def plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) 
     ``batch_size`` they make a row that is generated again alone equal bit for bit. ``strength``,
     ``source_id`` and ``source_skin_type`` are null for text-to-image, sizes are null where the generator's
     own are meant. Another attribute than the skin type has two further columns, such as ``sex`` and
-    ``source_sex``.
+    ``source_sex``. ``shapes`` are columns of images whose sources are no squares: ``bucket`` is
+    that of the image, and ``shown`` says where its picture lies in it, null where it is all of it
+    (:mod:`~skindiff.corpora.buckets`).
 
     Raises:
         ConfigError: the attribute's column has the name of another.
@@ -213,7 +220,7 @@ def plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) 
         "threads": "int32",
     }
     own = attribute_columns(attribute)
-    if taken := [name for name in own if name in (*features, *types)]:
+    if taken := [name for name in own if name in (*features, *types, *shapes)]:
         raise ConfigError(
             f"corpus.attribute.column: {taken[0]!r} is a column that synthetic images have; rename the column"
         )
@@ -221,6 +228,7 @@ def plan_features(class_names: Sequence[str], attribute: Attribute = SKIN_TYPE) 
         {
             **features,
             **{name: Value(kind) for name, kind in types.items()},
+            **{name: SHAPE_COLUMNS[name] for name in shapes},
             **dict.fromkeys(own, Value("string")),
         }
     )
@@ -245,6 +253,7 @@ def make_plan(
     tokens: Mapping[str, str] | None = None,
     threads: int | None = None,
     attribute: Attribute = SKIN_TYPE,
+    same_noise: bool = False,
 ) -> Dataset:
     """Plan a synthetic data set; images are neither read nor generated.
 
@@ -252,8 +261,8 @@ def make_plan(
     else is planned. Each condition's images get the targets in equal numbers (to within one per target).
 
     Args:
-        sources: a corpus; only ``label``, ``skin_type``, ``image_id``, ``group_id`` and the column of the
-            attribute are read.
+        sources: a corpus; only ``label``, ``skin_type``, ``image_id``, ``group_id``, the column of the
+            attribute and, for img2img, ``bucket`` are read.
         config: valid settings.
         seed: of this data set.
         generator: ``id@revision`` of the model and whatever adapter is on it; goes into every row.
@@ -261,6 +270,8 @@ def make_plan(
         threads: CPU threads that will generate; the present number when left out.
         attribute: of the corpus: what is transferred. A source's skin type stays as it is where that is
             another.
+        same_noise: start every source and target from the same noises, so that images differ by what is
+            asked alone; image n of seed s is then the first of seed s + n.
 
     Returns:
         A table of ``len(sources) * images_per_source`` rows with the columns of :func:`plan_features`.
@@ -287,10 +298,15 @@ def make_plan(
     targets = _draw_targets(columns, values, config, seed)
     constant = _drawn_with(config)
     threads = threads or torch.get_num_threads()
-    features = plan_features(label_feature.names, attribute)
+    shapes = row_shapes(sources, config.output_size) if config.mode == "img2img" else []
+    places: Counter[str] = Counter()
+    features = plan_features(label_feature.names, attribute, shapes[0] if shapes else ())
     rows: dict[str, list[Any]] = {name: [] for name in features}
     for source, source_id in enumerate(columns["image_id"]):
+        shape = shapes[source] if shapes else {}
+        bucket = str(shape.get("bucket"))  # a batch is of one shape
         for turn, target in enumerate(targets[source]):
+            number = targets[source][:turn].count(target)
             label = columns["label"][source]
             image_id = f"{source_id}-{config.mode}-{config.strategy}-{seed}-{turn}"
             from_image = config.mode == "img2img"
@@ -309,9 +325,13 @@ def make_plan(
                 "source_skin_type": known_type,
                 "subject": subjects[label],
                 "prompt": prompt_for(subjects[label], target, attribute),
-                "seed": derive_seed("synthesis", seed, source_id, turn),
-                "batch_position": len(rows["label"]) % config.batch_size,
+                "seed": derive_seed("synthesis", seed + number)
+                if same_noise
+                else derive_seed("synthesis", seed, source_id, turn),
+                "batch_position": places[bucket] % config.batch_size,
+                **shape,
             }
+            places[bucket] += 1
             further = dict(zip(attribute_columns(attribute), own, strict=False))
             for name, value in {**row, **further}.items():
                 rows[name].append(value)

@@ -61,14 +61,29 @@ def draw_words(
     config: SynthesisConfig,
     folder: Path,
     seed: int,
+    same_noise: bool = False,
 ) -> None:
-    """Generate classes from text into shards of a folder, with the values ``config.targets`` of what the
-    generator was trained to tell (skin types), or with all of them."""
-    settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy}
+    """Generate the plan of :func:`plan_words` into shards of a folder."""
+    plan = plan_words(generator, classes, config, seed, same_noise)
+    _write(accelerator, generator, plan, None, folder, config)
+
+
+def plan_words(
+    generator: Generator,
+    classes: Sequence[str],
+    config: SynthesisConfig,
+    seed: int,
+    same_noise: bool = False,
+) -> Dataset:
+    """Plan images of classes from text, with the values ``config.targets`` of what the generator was trained
+    to tell (skin types), or with all of them; see :func:`~skindiff.synthesis.plan.make_plan`."""
     attribute = generator.attribute
     targets = attribute.known if config.targets is None else config.targets
-    rows = _asked_for(classes, targets, attribute)
-    _draw(accelerator, generator, rows, replace(config, targets=targets, **settings), folder, seed, attribute)
+    settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy, "targets": targets}
+    return make_plan(
+        _asked_for(classes, targets, attribute), replace(config, **settings), seed=seed,
+        generator=generator.name, tokens=generator.subjects, attribute=attribute, same_noise=same_noise,
+    )  # fmt: skip
 
 
 def draw_transfer(
@@ -79,30 +94,31 @@ def draw_transfer(
     folder: Path,
     seed: int,
     attribute: Attribute = SKIN_TYPE,
+    same_noise: bool = False,
 ) -> None:
     """Transfer images to ``config.targets``, values of their attribute, or to its minority (img2img), into
     shards of a folder."""
     settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
-    _draw(accelerator, generator, sources, replace(config, **settings), folder, seed, attribute)
+    plan = make_plan(
+        sources, replace(config, **settings), seed=seed, generator=generator.name,
+        tokens=generator.subjects, attribute=attribute, same_noise=same_noise,
+    )  # fmt: skip
+    _write(accelerator, generator, plan, sources, folder, config)
 
 
-def _draw(
+def _write(
     accelerator: Accelerator,
     generator: Generator,
-    rows: Dataset,
-    config: SynthesisConfig,
+    plan: Dataset,
+    sources: Dataset | None,
     folder: Path,
-    seed: int,
-    attribute: Attribute,
+    config: SynthesisConfig,
 ) -> None:
-    plan = make_plan(
-        rows, config, seed=seed, generator=generator.name, tokens=generator.subjects, attribute=attribute
-    )
     write_synthetic(
         accelerator,
         plan,
         generator.pipeline,
-        rows if config.mode == "img2img" else None,
+        sources,
         folder,
         rows_per_shard=config.rows_per_shard,
         load_base=generator.load_base if generator.adapter else None,

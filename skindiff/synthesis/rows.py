@@ -2,8 +2,10 @@
 
 from typing import Literal, NotRequired, TypedDict, TypeVar
 
+from skindiff.corpora.buckets import RowShape
 
-class PlannedRow(TypedDict):
+
+class PlannedRow(RowShape):
     """The columns that all plans have in common; see :func:`~skindiff.synthesis.plan.plan_features`."""
 
     label: int

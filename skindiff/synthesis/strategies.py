@@ -14,6 +14,7 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.config import validate_parts
+from skindiff.corpora.buckets import BUCKET
 from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
@@ -165,7 +166,8 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         study: the synthesis is a stage of it, and one that was killed continues at the first missing shard.
             Its training rows are the sources; txt2img generates as many, of the same labels and types.
         place: of the base model, and of the adapter with what was learnt.
-        config: valid settings; what was learnt takes the place of its strategy.
+        config: valid settings; what was learnt takes the place of its strategy. Where sources have buckets,
+            images are saved as squares of the corpus' size unless it names another: classifiers see squares.
 
     Raises:
         GeneratorError: the generator cannot be loaded.
@@ -176,6 +178,8 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     config = replace(config, strategy=adapter.strategy if adapter else "vanilla").aimed(attribute)
     strategy, generator = f"{config.mode} {config.strategy}", name_of(place)
     train, seed, device = study.train, study.seed, study.accelerator.device
+    if BUCKET in train.column_names:
+        config = replace(config, output_size=config.output_size or study.corpus.image_size)
     stage = study.stage(
         f"synthesis-{strategy.replace(' ', '-').replace('+', '-')}",
         says=f"generating by {strategy}",

@@ -58,13 +58,13 @@ def learn_adapter(
             train_lora(
                 accelerator, pipeline, config, train, stage.folder,
                 learnt=learnt, validation=validation, base_model=base, latent_cache=cache,
-                attribute=study.corpus.attribute,
+                attribute=study.corpus.attribute, crop=study.corpus.crop,
             )  # fmt: skip
         else:
             train_textual_inversion(
                 accelerator, pipeline, config, train, stage.folder,
                 validation=validation, base_model=base, latent_cache=cache,
-                attribute=study.corpus.attribute,
+                attribute=study.corpus.attribute, crop=study.corpus.crop,
             )  # fmt: skip
         stage.finish()
     return read_adapter(stage.folder / ADAPTER)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,16 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import nn
 
+from skindiff.corpora.buckets import BUCKET, row_sizes
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
-from skindiff.training.latents import LatentMoments, encode_latents
+from skindiff.training.latents import Moments, encode_buckets, encode_latents
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
+from skindiff.training.samplers import Sampler, one_shape_batches
 from skindiff.training.validation_loss import FixedNoiseLoss
 from skindiff.wrong_settings import refuse
 
@@ -74,7 +76,7 @@ class DenoisingTask:
     name: str
     seed: int
     objective: DiffusionObjective
-    moments: list[LatentMoments]
+    moments: list[Moments]
     table: PromptTable
     prompts: torch.Tensor
     prompt_dropout: float
@@ -147,11 +149,14 @@ def encode_tables(
     config: CommonSettings,
     tables: Sequence[Dataset],
     cache: Path,
-) -> list[LatentMoments]:
-    """Encode the images of each table; the main process first, so that the others find its cache."""
+) -> list[Moments]:
+    """Encode the images of each table; the main process first, so that the others find its cache.
+
+    Those of a corpus with buckets (``corpus.crop`` is ``longest``) are encoded in the shape of their bucket.
+    """
     with accelerator.main_process_first():
         return [
-            encode_latents(
+            (encode_buckets if BUCKET in table.column_names else encode_latents)(
                 pipeline,
                 table,
                 cache,
@@ -161,6 +166,29 @@ def encode_tables(
             )
             for table in tables
         ]
+
+
+def batches_of(
+    dataset: Dataset,
+    size: int,
+    global_batch: int,
+    rows_of: Callable[[int], Sampler],
+    pass_rows: int,
+    *key: str | int,
+) -> Sampler:
+    """Return a sampler of a method's own order of rows; of a corpus with buckets its batches have one shape.
+
+    Args:
+        dataset: the training rows.
+        size: of :func:`training_size`.
+        global_batch: rows of a step.
+        rows_of: gives the method's sampler for batches of a number of rows.
+        pass_rows: rows of the method's order that are grouped by shape together.
+        key: of the random stream.
+    """
+    if BUCKET not in dataset.column_names:
+        return rows_of(global_batch)
+    return one_shape_batches(rows_of(pass_rows), row_sizes(dataset, size), global_batch, *key)
 
 
 def training_size(pipeline: Any, config: CommonSettings) -> int:

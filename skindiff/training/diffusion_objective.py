@@ -14,7 +14,7 @@ from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from skindiff.errors import ConfigError
 from skindiff.seeding import torch_generator
-from skindiff.training.latents import LatentMoments
+from skindiff.training.latents import Moments
 from skindiff.training.loop import MicroBatch
 
 
@@ -140,7 +140,7 @@ class DiffusionObjective:
 
 def noised_batch(
     objective: DiffusionObjective,
-    moments: LatentMoments,
+    moments: Moments,
     batch: MicroBatch,
     *,
     key: tuple[str | int, ...],
@@ -153,24 +153,25 @@ def noised_batch(
     Args:
         objective: the schedule and its weighting.
         moments: the cached posterior of the training images.
-        batch: rows and positions.
+        batch: rows, all of one shape, and positions.
         key: start of the name of each stream, such as ``("lora", seed)``.
         prompt_dropout: share of the examples whose prompt is left out.
         device: where the results go.
         dtype: precision of the noised latents; target and weights stay float32.
     """
-    count, shape = len(batch.indices), moments.shape
+    found, rows = moments.of(batch.indices)
+    count, shape = len(rows), found.shape
     timesteps, variants = torch.empty(2, count, dtype=torch.int64)
     posterior, noise = torch.empty(2, count, *shape)
     dropped = torch.empty(count, dtype=torch.bool)
     for place, position in enumerate(batch.positions.tolist()):
         generator = torch_generator(*key, batch.step, position)
         timesteps[place] = torch.randint(objective.timesteps, (), generator=generator)
-        variants[place] = torch.randint(moments.variants, (), generator=generator)
+        variants[place] = torch.randint(found.variants, (), generator=generator)
         dropped[place] = torch.rand((), generator=generator) < prompt_dropout
         torch.randn(shape, generator=generator, out=posterior[place])
         noise[place] = objective.draw_noise(shape, generator)
-    latents = moments.sample(batch.indices, variants, posterior)
+    latents = found.sample(rows, variants, posterior)
     return NoisedBatch(
         latents=objective.add_noise(latents, noise, timesteps).to(device, dtype, non_blocking=True),
         timesteps=timesteps.to(device, non_blocking=True),

@@ -17,11 +17,13 @@ from peft import LoraConfig
 from torch import nn
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.crops import CropKind
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.adapter import (
     ADAPTER_NAME,
     Adapter,
     check_no_adapter,
+    crop_record,
     pipeline_state,
     save_adapter,
     use_zero_terminal_snr,
@@ -32,6 +34,7 @@ from skindiff.seeding import derive_seed
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    batches_of,
     check_common_settings,
     encode_tables,
     gradient_checkpointing,
@@ -138,6 +141,7 @@ def train_lora(
     base_model: str | None = None,
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
+    crop: CropKind = "centre",
 ) -> Adapter:
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
@@ -157,6 +161,7 @@ def train_lora(
         latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
             default.
         attribute: of the rows, what prompts name.
+        crop: of the rows, for the record.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -187,8 +192,14 @@ def train_lora(
             loop,
             module=module,
             loss=task.loss,
-            sampler=shuffled_batches(
-                len(dataset), loop.global_batch(accelerator.num_processes), NAME, loop.seed
+            sampler=batches_of(
+                dataset,
+                training_size(pipeline, config),
+                loop.global_batch(accelerator.num_processes),
+                lambda batch: shuffled_batches(len(dataset), batch, NAME, loop.seed),
+                len(dataset),
+                NAME,
+                loop.seed,
             ),
             folder=folder,
             name=NAME,
@@ -207,6 +218,7 @@ def train_lora(
         "base_class": base_class,
         NAME: asdict(config),
         **attribute.record(),
+        **crop_record(crop),
     }
     stages = [*(learnt.log if learnt else []), *({"stage": NAME, **row} for row in log)]
     adapter = Adapter(folder / "adapter", tokens, config=record, log=stages, has_lora=True, before=before)

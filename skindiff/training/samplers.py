@@ -1,5 +1,6 @@
 """Which rows of the training table a step sees: pure functions of a key and the step."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -66,6 +67,40 @@ def shuffled_batches(rows: int, global_batch: int, *key: str | int) -> Sampler:
             here = epochs == epoch
             batch[here] = numpy_generator(*key, "epoch", int(epoch)).permutation(rows)[places[here] % rows]
         return batch
+
+    return sample
+
+
+def one_shape_batches(
+    passes: Sampler, shapes: Sequence[object], global_batch: int, *key: str | int
+) -> Sampler:
+    """Return a sampler whose batches each hold rows of one shape.
+
+    The rows of a pass are grouped by shape, in their own order, and cut into batches, of which the last of
+    each shape holds what is left; the batches of the pass come in an order keyed by ``key``.
+
+    Args:
+        passes: maps the number of a pass, from 0, to its rows.
+        shapes: of every row of the table.
+        global_batch: rows of a step.
+        key: of the order.
+    """
+    codes = np.unique([str(shape) for shape in shapes], return_inverse=True)[1]
+    starts = [0]
+
+    @lru_cache(maxsize=2)
+    def batches(number: int) -> list[np.ndarray]:
+        rows = np.asarray(passes(number))
+        own = [rows[codes[rows] == code] for code in np.unique(codes[rows])]
+        cut = [part for same in own for part in np.split(same, range(global_batch, len(same), global_batch))]
+        order = numpy_generator(*key, "pass", number).permutation(len(cut))
+        return [cut[place] for place in order]
+
+    def sample(step: int) -> np.ndarray:
+        while starts[-1] <= step:
+            starts.append(starts[-1] + len(batches(len(starts) - 1)))
+        number = bisect_right(starts, step) - 1
+        return batches(number)[step - starts[number]]
 
     return sample
 

@@ -18,14 +18,16 @@ from datasets import Dataset
 from torch import nn
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
+from skindiff.corpora.crops import CropKind
 from skindiff.errors import TrainingError
-from skindiff.generators.adapter import Adapter, check_no_adapter, pipeline_state, save_adapter
+from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, text_home
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    batches_of,
     check_common_settings,
     encode_tables,
     gradient_checkpointing,
@@ -176,6 +178,7 @@ def train_textual_inversion(
     base_model: str | None = None,
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
+    crop: CropKind = "centre",
 ) -> Adapter:
     """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
 
@@ -193,6 +196,7 @@ def train_textual_inversion(
         latent_cache: folder of the encoded images, which trainings on the same rows can share; ``folder`` by
             default.
         attribute: of the rows, what prompts name.
+        crop: of the rows, for the record.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -210,7 +214,7 @@ def train_textual_inversion(
         latent_cache or folder,
     )  # fmt: skip
     context = task.fingerprint(pipeline, asdict(config))
-    loop, labels = config.run_loop(len(tokens.tokens)), np.asarray(dataset["label"])
+    loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
     for lesson in _lessons(config, list(ids.values())):
@@ -224,7 +228,7 @@ def train_textual_inversion(
                 loop,
                 module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
                 loss=task.loss,
-                sampler=balanced_batches(labels, global_batch, NAME, loop.seed, only=lesson.only),
+                sampler=_sampler(dataset, training_size(pipeline, config), global_batch, loop, lesson),
                 folder=place,
                 name=NAME,
                 validate=task.validate if config.validation_examples else None,
@@ -243,6 +247,7 @@ def train_textual_inversion(
             "base_class": base_class,
             NAME: asdict(config),
             **attribute.record(),
+            **crop_record(crop),
         },
         log=[{"stage": NAME, **row} for row in log],
         has_lora=False,
@@ -273,6 +278,22 @@ def _lessons(config: TextualInversionConfig, ids: list[list[int]]) -> list[_Less
         return [_Lesson(range(min(own), max(own) + 1), code) for code, own in enumerate(ids)]
     every = [row for own in ids for row in own]
     return [_Lesson(range(min(every), max(every) + 1))]
+
+
+def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, lesson: _Lesson) -> Sampler:
+    """Return the batches of a lesson; of images of several shapes each pass shows the largest class once."""
+    labels = np.asarray(dataset["label"])
+    counts = np.bincount(labels)
+    whole = len(counts) * counts.max() if lesson.only is None else counts[lesson.only]
+    return batches_of(
+        dataset,
+        size,
+        global_batch,
+        lambda rows: balanced_batches(labels, rows, NAME, loop.seed, only=lesson.only),
+        int(whole),
+        NAME,
+        loop.seed,
+    )
 
 
 def _classes(dataset: Dataset) -> list[str]:

@@ -10,7 +10,7 @@ import torch
 
 from skindiff.seeding import numpy_generator, torch_generator
 from skindiff.training.diffusion_objective import DiffusionObjective
-from skindiff.training.latents import LatentMoments
+from skindiff.training.latents import Moments
 
 Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Maps noised latents (b, c, h, w), timesteps (b,) and prompt numbers (b,) (on the CPU) to a prediction."""
@@ -32,7 +32,7 @@ class FixedNoiseLoss:
     """
 
     objective: DiffusionObjective
-    moments: LatentMoments
+    moments: Moments
     prompt_rows: torch.Tensor
     examples: int
     device: torch.device
@@ -50,23 +50,22 @@ class FixedNoiseLoss:
         )
         timesteps = ((places + 0.5) / self.examples * self.objective.timesteps).long()
         total = torch.zeros((), device=self.device)
-        for start in range(0, self.examples, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            total += self._errors(predict, images[part], timesteps[part], start)
+        for same in self.moments.split(images):
+            for part in same.split(self.batch_size):
+                total += self._errors(predict, images[part], timesteps[part], part)
         return (total / self.examples).item()
 
     def _errors(
-        self, predict: Predict, images: torch.Tensor, timesteps: torch.Tensor, start: int
+        self, predict: Predict, images: torch.Tensor, timesteps: torch.Tensor, places: torch.Tensor
     ) -> torch.Tensor:
+        moments, rows = self.moments.of(images)
         noise = torch.stack(
             [
-                self.objective.draw_noise(
-                    self.moments.shape, torch_generator("validation", self.seed, start + place)
-                )
-                for place in range(len(images))
+                self.objective.draw_noise(moments.shape, torch_generator("validation", self.seed, place))
+                for place in places.tolist()
             ]
         )
-        latents = self.moments.mean[images, 0]
+        latents = moments.mean[rows, 0]
         noised = self.objective.add_noise(latents, noise, timesteps).to(self.device, self.dtype)
         target = self.objective.target(latents, noise, timesteps).to(self.device)
         prediction = predict(noised, timesteps.to(self.device), self.prompt_rows[images])

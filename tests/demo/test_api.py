@@ -1,11 +1,17 @@
 """The demo over HTTP, as gradio_client sees it."""
 
 import csv
+import html
 import io
+import json
+import re
+import shlex
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,7 +20,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from skindiff.demo.app import DemoApp
+from skindiff.demo.app import DemoApp, launch_demo
+from skindiff.demo.config import DemoConfig
+from skindiff.demo.settings import page_settings, settings_bytes
+from skindiff.synthesis.writer import load_synthetic
+from tests.commands.conftest import Run, run_command
+
+__all__ = ["run_command"]
 
 
 @pytest.fixture
@@ -42,10 +54,12 @@ def pixels_of(gallery: list[dict]) -> list[np.ndarray]:
 
 
 def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
-    gallery, download, line = drawn(client)
+    gallery, download, line, again = drawn(client)
     assert len(gallery) == 3
-    assert all(item["caption"].startswith("V · ITA") for item in gallery)
+    assert all(item["caption"].startswith("type V · eczema · ITA") for item in gallery)
+    assert [item["caption"].rsplit(" · ", 1)[1] for item in gallery] == ["seed 1", "seed 2", "seed 3"]
     assert "3 images" in line
+    assert "skindiff sample" in again
     archive = zipfile.ZipFile(download)
     rows = list(csv.DictReader(io.StringIO(archive.read("provenance.csv").decode())))
     assert [row["skin_type"] for row in rows] == ["V"] * 3
@@ -58,6 +72,15 @@ def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
     assert (pixels_of(other)[0] != saved[0]).any()
 
 
+def test_every_condition_on_every_type_from_one_seed(client: Client):
+    gallery, download, *_ = drawn(client, condition="(all)", skin_type="(all)", count=1, steps=2)
+    asked = [item["caption"].split(" · ")[:2] for item in gallery]
+    types = [f"type {name}" for name in ("I", "II", "III", "IV", "V", "VI")]
+    assert asked == [[name, words] for words in ("red lesion", "eczema") for name in types]
+    rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
+    assert len({row["seed"] for row in rows}) == 1
+
+
 def test_classes_of_a_from_scratch_generator(client: Client):
     gallery, *_ = drawn(client, generator="ddpm", condition="two", skin_type="any")
     assert len(gallery) == 3
@@ -65,17 +88,23 @@ def test_classes_of_a_from_scratch_generator(client: Client):
         drawn(client, generator="ddpm", condition="two")
     with pytest.raises(AppError, match="choose from one, two"):
         drawn(client, generator="ddpm", condition="three", skin_type="any")
-    condition, skin_type = client.predict("ddpm", "V", api_name="/describe")
-    assert [name for name, _ in condition["choices"]] == ["one", "two"]
+    condition, skin_type, about = client.predict("ddpm", "eczema", "V", api_name="/describe")
+    assert [name for _, name in condition["choices"]] == ["(all)", "one", "two"]
+    assert condition["value"] == "one"
     assert not skin_type["interactive"]
+    assert "ddpm trained from scratch" in about
+    assert "It knows one, two." in about
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"count": 400}, "maximum|outside"),
-        ({"steps": 10_000}, "maximum|outside"),
-        ({"seed": -1}, "minimum|outside"),
+        ({"count": 400}, "Images of each.*400 is outside"),
+        ({"steps": 10_000}, "Steps: 10000 is outside"),
+        ({"seed": -1}, "seed: '-1' is no whole number"),
+        ({"seed": "1.5"}, "seed: '1.5' is no whole number"),
+        ({"skin_type": "(all)", "count": 40}, "images: 240 in all are outside"),
+        ({"skin_type": "VII"}, "skin type 'VII' is none|not in the list"),
         ({"condition": "x" * 500}, "1 to 80 characters"),
         ({"generator": "/etc"}, "Value|not offered"),
     ],
@@ -91,6 +120,7 @@ def redrawn(client: Client, photograph: Path, **settings: object) -> tuple:
         "generator": "tiny",
         "condition": "eczema",
         "skin_type": "any",
+        "target": "(all)",
         "strength": 0.5,
         "guidance": 2,
         "steps": 4,
@@ -102,7 +132,9 @@ def redrawn(client: Client, photograph: Path, **settings: object) -> tuple:
 
 def test_a_photograph_is_redrawn_on_six_skin_types(client: Client, photograph: Path):
     gallery, strip, download, line = redrawn(client, photograph)[:4]
-    assert [item["caption"].split(" ")[0] for item in gallery] == ["I", "II", "III", "IV", "V", "VI"]
+    assert [item["caption"].split(" ")[1] for item in gallery] == ["I", "II", "III", "IV", "V", "VI"]
+    assert all("structure kept" in item["caption"] for item in gallery)
+    assert "Generated at 32 x 32 pixels" in strip
     assert "ITA of the photograph" in strip
     assert "6 images" in line
     content = Path(download).read_bytes()
@@ -142,21 +174,125 @@ def test_bad_photographs_are_refused_in_words(client: Client, corrupt: Path, ove
 
 
 def test_two_generators_on_the_same_seeds(client: Client):
-    first, second, download, _ = client.predict(
+    rows, table, download, _ = client.predict(
         "tiny", "other", "eczema", "II", 2, 2, 3, 5, api_name="/compare"
     )
-    assert len(first) == len(second) == 2
-    assert (pixels_of(first)[0] != pixels_of(second)[0]).any()
+    assert [item["caption"].split(" · ")[0] for item in rows] == ["tiny", "other", "difference"] * 2
+    left, right, between = (image.astype(int) for image in pixels_of(rows)[:3])
+    assert (abs(left - right) == between).all()
+    assert between.any()
+    assert table.count("<th scope='row'>") == 2
+    with pytest.raises(AppError, match="second generator: 'tiny' is the first one too"):
+        client.predict("tiny", "tiny", "eczema", "II", 2, 2, 3, 5, api_name="/compare")
     rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
     assert [row["generator"].split("@")[0] for row in rows] == ["tiny", "tiny", "other", "other"]
     assert rows[0]["seed"] == rows[2]["seed"] != rows[1]["seed"]
 
 
-def test_the_report_of_a_run(client: Client):
-    page = client.predict("made_up", api_name="/report")
+def test_the_report_of_a_run_is_its_own_page_in_a_frame_without_rights(demo: DemoApp, client: Client):
+    frame, download = client.predict("made_up", api_name="/report")
+    assert '<iframe class="sd-report" sandbox ' in frame
+    page = Path(download).read_text()
     assert "A made-up run" in page
-    assert "data:image/png;base64," in page
-    assert "<script>" not in page
+    with httpx.Client(base_url=demo.local_url, timeout=60) as web:
+        got = web.get(re.search('src="([^"]*)"', frame)[1])
+        theirs = web.post("gradio_api/upload", files={"files": ("report.html", page)}).json()[0]
+        uploaded = web.get(f"gradio_api/file={theirs}")
+    assert got.text == page
+    assert got.headers["content-type"].startswith("text/html")
+    policy = got.headers["content-security-policy"]
+    assert all(rule in policy for rule in ("sandbox;", "default-src 'none'", "frame-ancestors 'self'"))
+    assert not uploaded.headers["content-type"].startswith("text/html")  # what visitors send is no page
+
+
+def test_a_photograph_without_skin_is_said_to_have_none(client: Client, tmp_path: Path):
+    green = tmp_path / "green.png"
+    Image.new("RGB", (60, 60), (20, 160, 40)).save(green)
+    _, line = client.predict(handle_file(str(green)), api_name="/check_photograph")
+    assert "No skin was found" in line
+
+
+def test_several_strengths_of_one_type_side_by_side(client: Client, photograph: Path):
+    gallery, _, download, _ = redrawn(client, photograph, target="V", steps=8)[:4]
+    assert [re.search(r"strength ([\d.]+)", item["caption"])[1] for item in gallery] == [
+        "0.15", "0.3", "0.45", "0.6", "0.8",
+    ]  # fmt: skip
+    names = zipfile.ZipFile(download).namelist()
+    assert {"original.png", "generated-from-32px.png", "contact-sheet.png"} <= set(names)
+    assert sum(name.startswith("skin/") for name in names) == 6
+    assert "images/001-eczema-type-v-strength-015-seed-0.png" in names
+
+
+def test_a_transfer_is_made_again_from_its_zip(
+    demo: DemoApp, client: Client, photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _, strip, download, *_ = redrawn(client, photograph, skin_type="II")
+    archive = zipfile.ZipFile(download)
+    archive.extractall(tmp_path / "zip")
+    monkeypatch.chdir(tmp_path / "zip")
+    python = html.unescape(re.search('sd-python">(.*?)</pre>', strip, re.DOTALL)[1])
+    known: dict = {}
+    exec(python.replace("FOLDER/tiny", demo.cache.offered["tiny"]), known)
+    names = [name for name in archive.namelist() if name.startswith("images/")]
+    for name, image in zip(names, known["made"], strict=True):
+        assert (np.array(image) == np.array(Image.open(name))).all()
+
+
+def test_settings_of_strangers_are_refused(client: Client, tmp_path: Path):
+    good = page_settings("generate", condition="eczema", skin_type="V", seed="9223372036854775807")
+    path = tmp_path / "settings.json"
+    path.write_bytes(settings_bytes(good))
+    fields = client.predict(handle_file(str(path)), api_name="/load_generate")
+    assert fields[-1] == "9223372036854775807"
+    for content, said in (
+        (b"x" * 30_000, "at most 20,000 are read"),
+        (b"{", "no JSON"),
+        (b"[1]", "none of this demo"),
+        (json.dumps({**good, "seed": 5}).encode(), "seed is not text"),
+        (json.dumps({**good, "page": "compare"}).encode(), "they are of the page compare"),
+        (json.dumps({**good, "condition": "x" * 400}).encode(), "a word is too long"),
+        (json.dumps({**good, "tone": "magic"}).encode(), "tone is none of"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(AppError, match=said):
+            client.predict(handle_file(str(path)), api_name="/load_generate")
+
+
+def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
+    tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
+):
+    """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
+    app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
+    client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
+    visitor: Any = SimpleNamespace(session_hash="first", query_params={})
+    opened, download, line, _ = app.opening.drawn(visitor)  # the page opens on finished images
+    assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
+    assert download["interactive"]
+    assert "An example:" in line
+    seed = 9223372036854775801  # a browser's number would round it
+    first = client.predict("bundled", "red patch", "II", 2, 2, 3, str(seed), api_name="/draw")
+    archive = zipfile.ZipFile(first[1])
+    (tmp_path / "settings.json").write_bytes(archive.read("settings.json"))
+    rows = list(csv.DictReader(io.StringIO(archive.read("provenance.csv").decode())))
+    saved = [np.array(Image.open(io.BytesIO(archive.read(row["file"])))) for row in rows]
+    assert {row["request_seed"] for row in rows} == {str(seed)}
+    fields = client.predict(handle_file(str(tmp_path / "settings.json")), api_name="/load_generate")
+    by_page = pixels_of(client.predict(*fields, api_name="/draw")[0])
+    client.close()
+    app.close(verbose=False)
+
+    command = html.unescape(re.search('sd-command">(.*?)</pre>', first[3], re.DOTALL)[1])
+    monkeypatch.chdir(tmp_path)
+    run_command(*shlex.split(command)[1:], "--threads", "1")
+    made = load_synthetic(tmp_path / "runs" / "again" / "data")
+    python = html.unescape(re.search('sd-python">(.*?)</pre>', first[3], re.DOTALL)[1])
+    known: dict = {}
+    exec(python, known)  # on all cores, where the demo of this test has one
+    for number, image in enumerate(saved):
+        assert (by_page[number] == image).all()
+        assert (np.array(made[number]["image"]) == image).all()
+        by_python = np.array(known["made"].dataset[number]["image"]).astype(int)
+        assert np.abs(by_python - image).max() <= 2
 
 
 def test_no_other_file_of_the_machine_is_served(demo: DemoApp, photograph: Path):
@@ -173,7 +309,10 @@ META = {"meta": {"_type": "gradio.FileData"}}
 
 def asked(web: httpx.Client, call: str, photograph: dict, **more: object) -> str:
     """Return what the server says to a photograph given as raw JSON, as no well-meaning client gives it."""
-    settings = {"check_photograph": [], "transfer": ["tiny", "eczema", "any", 0.5, 2, 2, 0, "none"]}[call]
+    settings = {
+        "check_photograph": [],
+        "transfer": ["tiny", "eczema", "any", "(all)", 0.5, 2, 2, "0", "none"],
+    }[call]
     path = f"gradio_api/call/{call}"
     event = web.post(path, json={"data": [photograph, *settings], **more}).json()["event_id"]
     return web.get(f"{path}/{event}").text
@@ -229,7 +368,7 @@ def test_nothing_of_a_session_is_kept_when_it_ends(demo: DemoApp, photograph: Pa
     def own() -> list[Path]:
         return [*demo.folder.rglob("*-77.png"), *demo.folder.rglob("*Smith*")]
 
-    assert len(own()) == 7
+    assert len(own()) > 7
     client.close()
     for _ in range(120):
         if not own():

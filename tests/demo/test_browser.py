@@ -18,6 +18,7 @@ from skindiff.demo.config import DemoConfig
 from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
+from tests.accessibility import SCHEMES, SCREENS, serious_problems
 from tests.browser import FLAGS, chromium, playwright
 from tests.demo.conftest import phantom
 from tests.evaluation.made_up import make_cells
@@ -31,9 +32,11 @@ HOSTILE = (
     "<img src=x onerror=alert(1)>",
 )
 """Names of classes that a folder may have."""
+DOWNLOAD = "Download images, provenance and settings (zip)"
+SEED = "#generate-seed :is(textarea, input)"
 PATIENCE = 120_000
 """How long a step may take on a machine that has other things to do, in milliseconds."""
-LAPTOP, PHONE = {"width": 1366, "height": 900}, {"width": 390, "height": 844}
+LAPTOP = {"width": 1366, "height": 900}
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def on_photograph_page(page: playwright.Page) -> None:
 def upload_until(page: playwright.Page, path: Path, said: playwright.Locator) -> None:
     """Upload a file; again if the page was there but not yet listening, which no hand is fast enough for."""
     for patience in (PATIENCE // 8, PATIENCE // 8, PATIENCE):
-        page.locator("#photograph input[type=file]").set_input_files(str(path))
+        page.locator("#photograph-photograph input[type=file]").set_input_files(str(path))
         try:
             said.wait_for(timeout=patience)
         except playwright.TimeoutError:
@@ -89,16 +92,52 @@ def upload_until(page: playwright.Page, path: Path, said: playwright.Locator) ->
 
 def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     assert "Not for clinical use" in page.locator(".sd-notice").inner_text()
+    playwright.expect(button(page, DOWNLOAD)).to_be_disabled()
+    playwright.expect(button(page, "Cancel")).to_be_disabled()
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     playwright.expect(images(page, "drawn")).to_have_count(6)
     with page.expect_download() as download:
-        button(page, "Download images and provenance (zip)").click()
+        button(page, "Download 6 images, provenance and settings (zip)").click()
     kept = tmp_path / "got.zip"
     download.value.save_as(kept)
     names = zipfile.ZipFile(kept).namelist()
-    assert "provenance.csv" in names
-    assert sum(name.endswith(".png") for name in names) == 6
+    assert {"provenance.csv", "settings.json", "contact-sheet.png"} <= set(names)
+    assert sum(name.startswith("images/") for name in names) == 6
+    alt = images(page, "drawn").first.get_attribute("alt") or ""
+    assert re.fullmatch(r"type V · red lesion · ITA .* · seed 0", alt)
+    page.get_by_text("Make these images again").click()
+    page.get_by_text("What the words mean").click()
+    assert serious_problems(page) == []
+    playwright.expect(page).to_have_url(re.compile(r"tab=generate&.*condition=red\+lesion.*seed=0"))
+    # The address opens the page as it was; a stranger's is read with its bounds.
+    page.goto(page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "eczema"))
+    page.get_by_text("as in the page's address").wait_for()
+    assert page.locator("#generate-condition input").input_value() == "eczema"
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
+    assert page.locator(SEED).input_value() == "9223372036854775807"
+    page.goto(page.url.replace("steps=14", "steps=many"))
+    page.get_by_text("steps in the address is no number").wait_for()
+
+
+def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page):
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
+    seed = page.locator(SEED)
+    seed.fill("1.5 <b>bold</b>")
+    button(page, "Generate").click()
+    line = page.locator(".sd-failed").and_(page.locator(":visible"))
+    playwright.expect(line).to_contain_text("seed: '1.5 <b>bold</b>' is no whole number")
+    marked = "one => getComputedStyle(document.getElementById(one)).outlineStyle"
+    fields = ("generate-seed", "generate-condition", "generate-steps", "generate-generator")
+    assert [page.evaluate(marked, one) for one in fields] == ["solid", "none", "none", "none"]
+    assert page.get_by_test_id("toast-body").count() == 0
+    assert page.locator(".error:visible").count() == 0
+    assert page.get_by_text("0 of").count() == 0
+    playwright.expect(button(page, "Cancel")).to_be_disabled()
+    seed.fill("")
+    button(page, "Generate").click()
+    page.get_by_text(re.compile(r"6 images in .* s, seed \d+")).wait_for()
+    assert page.evaluate(marked, "generate-seed") == "none"
 
 
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
@@ -109,20 +148,41 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     playwright.expect(images(page, "redrawn")).to_have_count(6)
     playwright.expect(page.locator("#slider img").first).to_be_visible()
     assert len(page.locator("#redrawn .caption-label").all_inner_texts()) == 6
+    before, after = (image.get_attribute("alt") or "" for image in page.locator("#slider img").all())
+    assert before.startswith("original · ITA")
+    assert after.startswith("type VI · red lesion · ITA")
+    assert serious_problems(page) == []
+    slider = page.get_by_label("Before and after")
+    slider.focus()
+    slider.press("ArrowRight")
+    assert page.locator(".sd-slider").evaluate("one => one.style.getPropertyValue('--at')") == "51%"
+    small = images(page, "redrawn").first.bounding_box()
+    images(page, "redrawn").first.click()
+    large = page.locator("#redrawn .preview img").first
+    large.wait_for()
+    page.wait_for_timeout(500)
+    assert large.bounding_box()["width"] > 1.5 * small["width"]
 
 
 def test_cancel(page: playwright.Page):
-    page.get_by_label("number input for Images").fill("48")
-    page.get_by_label("number input for Images").press("Enter")
+    count = page.get_by_label("number input for Images of each").and_(page.locator(":visible"))
+    count.fill("48")
+    count.press("Enter")
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     steps = page.get_by_label("number input for Steps").and_(page.locator(":visible"))
     steps.fill("100")
     steps.press("Enter")
     button(page, "Generate").click()
     page.get_by_text(re.compile(r"([2468]|1[02]) of 48")).wait_for()
+    playwright.expect(button(page, DOWNLOAD)).to_be_disabled()
     button(page, "Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     page.wait_for_timeout(3000)
+    download = page.get_by_role("button", name=re.compile(r"Download \d+ of 48 \(zip\)"))
+    playwright.expect(download).to_be_enabled()
+    with page.expect_download():
+        download.click()
+    playwright.expect(button(page, "Cancel")).to_be_disabled()
     assert 1 <= images(page, "drawn").count() < 48
     page.get_by_text("Cancelled.").wait_for()
 
@@ -137,24 +197,40 @@ def test_bad_uploads_are_refused_in_words(
     button(page, "Generate").wait_for()
     on_photograph_page(page)
     said = page.get_by_text(re.compile("exceed the maximum allowed size"))
-    upload_until(page, oversized, said.first)
+    named = oversized.rename(tmp_path / "<b>bold<_b>.png")
+    upload_until(page, named, said.first)
+    playwright.expect(page.get_by_test_id("toast-text").locator("b")).to_have_count(0)
     page.screenshot(path=tmp_path / "refused.png")
 
 
-@pytest.mark.parametrize(("viewport", "scheme"), [(LAPTOP, "light"), (PHONE, "dark")])
-def test_every_page_fits_the_screen_and_nothing_comes_from_elsewhere(
-    browser: playwright.Browser, demo: DemoApp, tmp_path: Path, viewport: dict, scheme: str
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_every_page_fits_the_screen_and_is_for_everyone(
+    browser: playwright.Browser, demo: DemoApp, tmp_path: Path, screen: str, scheme: str
 ):
-    context = browser.new_context(viewport=viewport, color_scheme=scheme)
+    width, height = SCREENS[screen]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
     page = opened(context, demo)
+    made = {
+        "Generate": ("Generate", "#again summary"),
+        "Photograph": ("Transfer", "#slider img >> nth=0"),
+        "Compare": ("Compare", ".sd-table"),
+    }
     for name in ("Generate", "Photograph", "Compare", "Report"):
-        go_to(page, name)
+        page.get_by_role("tab", name=name).and_(page.locator(":visible")).click()  # hidden on no screen
+        if name == "Photograph":
+            page.get_by_role("button", name="Ring, type II").click()
+            page.get_by_text("Press Transfer.").wait_for()
+        if name in made:
+            button(page, made[name][0]).click()
+            page.locator(made[name][1]).wait_for()
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.locator("#report").get_by_text("A made-up run").is_visible()
+        assert serious_problems(page) == []
+    assert page.locator("#report iframe").content_frame.get_by_text("A made-up run").is_visible()
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
@@ -292,22 +368,23 @@ def test_names_of_classes_are_shown_as_text(browser: playwright.Browser, tmp_pat
     told: list[str] = []
     context.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
     page = opened(context, app)
-    condition = page.get_by_label("Condition").and_(page.locator(":visible"))
+    condition = page.locator("#generate-condition input")
     condition.click()
     offered = page.locator("ul[role=listbox] li").all_inner_texts()
-    assert [name.removeprefix("✓").strip() for name in offered] == list(HOSTILE)
+    assert [name.removeprefix("✓").strip() for name in offered][1:] == list(HOSTILE)
     condition.fill(other := "<b>no</b> <img src=x onerror=alert(2)>")
     condition.press("Enter")
-    skin_type = page.get_by_label("Skin type").and_(page.locator(":visible"))
+    skin_type = page.locator("#generate-skin_type input")
     skin_type.fill("any")
     skin_type.press("Enter")
     button(page, "Generate").click()
-    refused = page.get_by_test_id("toast-text")
+    refused = page.locator(".sd-failed").and_(page.locator(":visible"))
     playwright.expect(refused).to_contain_text("is no class of")
     assert [name for name in (other, *HOSTILE) if name not in refused.inner_text()] == []
     go_to(page, "Report")
-    page.locator("#report h1").wait_for()
-    shown = page.locator("#report").inner_text()
+    inside = page.locator("#report iframe").content_frame
+    inside.locator("h1").wait_for()
+    shown = inside.locator("body").inner_text()
     context.close()
     app.close(verbose=False)
     assert told == []

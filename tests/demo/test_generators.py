@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionPipeline
 
+from skindiff.demo.asked import DrawRequest, TransferRequest
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
+from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.space import write_space
+from skindiff.demo.transferring import transfer
 from skindiff.errors import RunFolderError
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.writer import load_synthetic
@@ -39,18 +41,19 @@ def test_the_demo_and_sample_draw_the_same_for_the_same_word(
     run_command(
         "sample", "--threads", "1", "--generator", word, "--output_dir", tmp_path / "drawn",
         "--classes", '["eczema"]', "--groups", '["V"]', "--images", "2", "--synthesis.steps", "2",
-        "--synthesis.batch_size", "2",
+        "--synthesis.batch_size", "2", "--same_noise", "true",
     )  # fmt: skip
     rows = load_synthetic(tmp_path / "drawn" / "data")
     cache = GeneratorCache(DemoConfig(generators=[str(word)], batch_size=2))
     (name,) = cache.offered
-    pictures = list(draw(cache, DrawRequest(name, "eczema", "V", count=2, steps=2)))[-1].pictures
+    pictures = list(draw(cache, DrawRequest(name, ("eczema",), ("V",), count=2, steps=2)))[-1].pictures
 
     assert {picture.row["generator"] for picture in pictures} == set(rows["generator"])
     assert {picture.row["strategy"] for picture in pictures} == set(rows["strategy"])
     assert {picture.row["prompt"] for picture in pictures} == set(rows["prompt"])
     pipeline = cache.generator(name).generator.pipeline
-    for row in rows:
+    for row, picture in zip(rows, pictures, strict=True):
+        np.testing.assert_array_equal(picture.pixels, np.array(row["image"]))
         np.testing.assert_array_equal(np.array(redraw(row, pipeline)), np.array(row["image"]))
 
 
@@ -70,7 +73,7 @@ def test_the_revision_that_an_adapter_records_reaches_the_loader(
     assert asked == [(BASE, RECORDED)] * 2  # the adapter's, and the one that is asked for colours of skin
     assert loaded.generator.name.startswith(f"{BASE}@{RECORDED}+adapter@")
     assert loaded.conditions == ["eczema", "squamous cell carcinoma"]
-    request = TransferRequest(phantom(), generator="lora", condition="eczema", steps=4, strength=0.5)
+    request = TransferRequest(phantom(), generator="lora", condition="eczema", steps=4, strengths=(0.5,))
     pictures = list(transfer(cache, request))[-1].pictures
     assert {picture.row["strategy"] for picture in pictures} == {"ti+lora"}
     assert all("<skindiff-eczema>" in picture.row["prompt"] for picture in pictures)

@@ -27,7 +27,8 @@ WRONG: list[list[Any]] = [
         for places, kinds in (
             (range(7), (None, [], {}, ["V"], True)),
             (range(3), (5, 1.5, "\ud800", "a\0b")),
-            (range(3, 7), ("", "x", "nan", 10**30)),
+            (range(3, 6), ("", "x", "nan", 10**30)),
+            (range(6, 7), ("x", "nan", "1.5", 10**30)),
         )
         for place in places
         for wrong in kinds
@@ -88,7 +89,7 @@ def test_wrong_types_get_a_sentence(web: httpx.Client) -> None:
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("call", ["check_photograph", "transfer"])
 def test_a_photograph_that_is_none_gets_a_sentence(web: httpx.Client, call: str) -> None:
-    more = [] if call == "check_photograph" else ["tiny", "eczema", "any", 0.5, 2, 2, 0, "none"]
+    more = [] if call == "check_photograph" else ["tiny", "eczema", "any", "(all)", 0.5, 2, 2, "0", "none"]
     for photograph in PHOTOGRAPHS:
         event, answer = said(web, call, [photograph, *more])
         assert event == "error", (photograph, answer)
@@ -331,7 +332,7 @@ def test_no_field_leads_to_a_file(web: httpx.Client) -> None:
             event, answer = said(web, "draw", data)
             assert event == "complete" or is_sentence(answer), (data, answer)
             assert "passwd" not in str(answer)
-        assert said(web, "describe", [word, "V"])[0] == "error"
+        assert said(web, "describe", [word, "eczema", "V"])[0] == "error"
         event, answer = said(web, "report", [word])
         assert event == "error"
         assert is_sentence(answer)

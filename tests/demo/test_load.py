@@ -18,8 +18,9 @@ from gradio_client import Client
 from PIL import Image
 
 from skindiff.demo.app import DemoApp
+from skindiff.demo.asked import DrawRequest
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.drawing import DrawRequest, draw
+from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
 from tests.demo.test_hostile import WRONG, is_sentence, said
 
@@ -30,7 +31,7 @@ def expected(generators: list[str], seeds: range) -> dict[int, np.ndarray]:
     cache = GeneratorCache(DemoConfig(generators=generators, batch_size=2, threads=1))
     found = {}
     for seed in seeds:
-        request = DrawRequest("tiny", "eczema", "V", count=1, steps=2, guidance_scale=1, seed=seed)
+        request = DrawRequest("tiny", ("eczema",), ("V",), count=1, steps=2, guidance_scale=1, seed=seed)
         found[seed] = list(draw(cache, request))[-1].pictures[0].pixels
     return found
 

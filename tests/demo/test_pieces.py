@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,19 @@ import pytest
 import yaml
 from PIL import Image
 
-from skindiff.demo import theme
+from skindiff.demo import pieces
+from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import Picture, Progress
-from skindiff.demo.files import SessionFiles
+from skindiff.demo.files import APP, SessionFiles
+from skindiff.demo.generator_cache import short_names
 from skindiff.demo.photographs import PhotographError
 from skindiff.demo.reports import report_page
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
+from skindiff.report.write import write_report
 from tests.demo.conftest import write_run
+from tests.report.test_write import small_report
 
 
 def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
@@ -46,6 +51,9 @@ def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
     assert outside.exists()
     files.release("bob")
     assert list(files.folder.iterdir()) == []
+    own = Path(files.keep(APP, b"example", "a.png"))
+    files.keep("ann", b"example", "a.png")
+    assert own.stat().st_mtime > time.time() + 86_400  # Gradio deletes by age what is older than an hour
 
 
 def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
@@ -53,7 +61,10 @@ def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
     assert page.count("data:image/png;base64,") == 1
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    assert '<div class="sd-scroll"><table>' in page
+    assert '<div class="scroll"><table>' in page
+    own = tmp_path / "own"
+    write_report(own, small_report())
+    assert report_page(own) == (own / "report.html").read_text()
     with pytest.raises(RunFolderError, match=r"no readable report\.md"):
         report_page(tmp_path)
     (tmp_path / "secret.txt").write_text("private")
@@ -66,12 +77,23 @@ def test_the_scale_of_tones_and_the_line():
     def picture(skin_type: str | None, ita: float | None) -> Picture:
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)
 
-    strip = theme.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
+    strip = pieces.ita_strip(picture(None, 30.0), [picture("I", 55.0), picture("VI", None)])
+    assert "Generated at 2 x 2 pixels" in strip
     assert "ITA of the photograph 30°; transferred: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
-    assert theme.caption(picture("VI", -41.4)) == "VI · ITA −41°"
-    assert theme.caption(picture(None, None)) == "ITA not measurable"
-    assert "1 of 4: &lt;b&gt;" in theme.status(Progress([picture(None, 1.0)], 4, "<b>"))
+    assert caption(picture("VI", -41.4)) == "type VI · ITA −41°"
+    assert caption(picture(None, None)) == "ITA not measurable"
+    line = pieces.status(Progress([picture(None, 1.0)], 4, "<b>"), 2.0)
+    assert "1 of 4: &lt;b&gt; (2 s, about 6 s left)" in line
+    assert "&lt;b&gt;" in pieces.failed("<b>", None)
+
+
+def test_a_product_of_a_run_has_the_name_of_the_run(tmp_path: Path):
+    """Every training calls its product adapter, so a comparison of two had one name twice."""
+    for run in ("lora", "ti"):
+        (tmp_path / run / "adapter").mkdir(parents=True)
+    folders = [str(tmp_path / run / "adapter") for run in ("lora", "ti")]
+    assert list(short_names(["bundled", *folders])) == ["bundled", "lora", "ti"]
 
 
 def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):

@@ -40,11 +40,13 @@ from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig, load_fitzpatrick17k
 from skindiff.corpora.imagefolder import ImageFolderConfig, load_imagefolder
 from skindiff.corpora.table_corpus.loader import TableConfig, load_table
+from skindiff.demo.asked import DrawRequest, TransferRequest
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
+from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.photographs import read_photograph
 from skindiff.demo.reports import report_page
+from skindiff.demo.transferring import transfer
 from skindiff.errors import SkindiffError
 from skindiff.foreign_tables import open_arrays, read_parquet
 from skindiff.generators.adapter import LORA_FILE, load_adapter, save_adapter, unload_adapter
@@ -577,7 +579,7 @@ def demo(folder: Path) -> Attempt:
     )  # fmt: skip
 
     def attempt(rng: random.Random) -> None:
-        honest = {"generator": rng.choice(("tiny", "ddpm")), "condition": "one", "steps": 1, "count": 1}
+        honest = {"generator": rng.choice(("tiny", "ddpm")), "conditions": ("one",), "steps": 1, "count": 1}
         strange = {
             "generator": rng.choice(words), "condition": rng.choice(words), "value": rng.choice(words),
             "count": rng.choice(numbers), "guidance_scale": rng.choice(numbers), "steps": rng.choice(numbers),
@@ -586,6 +588,7 @@ def demo(folder: Path) -> Attempt:
         names = rng.sample(list(strange), rng.randint(1, 2))
         if rng.random() < 0.5:
             asked = {**honest, **{name: strange[name] for name in names if name not in ("strength", "tone")}}
+            asked |= {f"{name}s": (asked.pop(name),) for name in ("condition", "value") if name in asked}
             for _ in draw(cache, DrawRequest(**asked)):
                 pass
         else:
@@ -593,6 +596,7 @@ def demo(folder: Path) -> Attempt:
             sent = np.zeros((side, rng.choice((side, 16)), 3), np.uint8)
             asked = {"generator": "tiny", "steps": 2, "tone": "none"}
             asked |= {name: strange[name] for name in names if name != "count"}
+            asked |= {f"{name}s": (asked.pop(name),) for name in ("strength",) if name in asked}
             for _ in transfer(cache, TransferRequest(sent, **asked)):
                 pass
 

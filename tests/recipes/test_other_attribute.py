@@ -23,10 +23,13 @@ from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.imagefolder import ImageFolderConfig
 from skindiff.corpora.phantom import render_phantom
 from skindiff.corpora.registry import CorpusConfig
+from skindiff.demo.asked import DrawRequest, TransferRequest
+from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
-from skindiff.demo.drawing import DrawRequest, TransferRequest, draw, transfer
+from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
-from skindiff.demo.theme import caption, ita_strip
+from skindiff.demo.pieces import ita_strip
+from skindiff.demo.transferring import transfer
 from skindiff.errors import ConfigError, GeneratorError, HubError
 from skindiff.generators.adapter import read_adapter
 from skindiff.generators.resolve import find_generator, load_generator
@@ -182,20 +185,18 @@ def test_the_demo_offers_it(adapter: Path, model: Path, clinic: Path) -> None:
     cache = GeneratorCache(DemoConfig(generators=[str(adapter)], adapter_base=str(model)))
     (name,) = cache.offered
     assert cache.attribute(name) == SEX
-    *_, done = draw(cache, DrawRequest(name, "nodule", "female", count=1, steps=2))
+    *_, done = draw(cache, DrawRequest(name, ("nodule",), ("female",), count=1, steps=2))
     (picture,) = done.pictures
     assert picture.row["prompt"].endswith("on the skin of a woman")
     assert (picture.row["sex"], picture.row["skin_type"]) == ("female", None)
-    assert caption(picture).startswith("female · ITA")
+    assert caption(picture).startswith("female · nodule · ITA")
     pixels = render_phantom("II", "ring", 32, "demo").pixels
-    *_, done = transfer(cache, TransferRequest(pixels, name, "ring", strength=0.5, steps=4))
+    *_, done = transfer(cache, TransferRequest(pixels, name, "ring", strengths=(0.5,), steps=4))
     assert [picture.row["sex"] for picture in done.pictures] == ["male", "female"]
     assert {picture.row["tone"] for picture in done.pictures} == {"none"}
-    assert ita_strip(done.pictures[0], done.pictures) == ""
-    with pytest.raises(
-        GeneratorError, match=r"sex 'V' is none that .* knows; choose 'any' or one of male, female"
-    ):
-        list(draw(cache, DrawRequest(name, "nodule", "V", count=1, steps=2)))
+    assert "<svg" not in ita_strip(done.pictures[0], done.pictures)
+    with pytest.raises(GeneratorError, match=r"sex 'V' is none that .* knows; choose one of male, female"):
+        list(draw(cache, DrawRequest(name, ("nodule",), ("V",), count=1, steps=2)))
 
 
 def asked(*words: str) -> FitzLoraConfig:

@@ -216,3 +216,24 @@ def test_targets_are_values_of_the_attribute() -> None:
     assert SynthesisConfig(tone="offset_noise").aimed(SEX).tone == "offset_noise"
     with pytest.raises(ConfigError, match=r"corpus.attribute.column: 'scheduler' is a column that synthetic"):
         plan_features(CLASSES, Attribute("scheduler", None, ["a"], ["b"]))
+
+
+def test_same_noise_starts_every_source_and_target_alike_and_counts_on_from_the_seed() -> None:
+    """Image n of seed s is the first of seed s + n, so that one image of several can be varied alone."""
+
+    def seeds(seed: int) -> dict[tuple[str, str], list[int]]:
+        config = SynthesisConfig(targets=["V", "VI"], images_per_source=4)
+        plan = make_plan(
+            _sources(["I", "II"]), config, seed=seed, generator="tiny@0", tokens=TOKENS, same_noise=True
+        )
+        found: dict[tuple[str, str], list[int]] = {}
+        for row in plan:
+            found.setdefault((row["source_id"], row["skin_type"]), []).append(row["seed"])
+        return found
+
+    first, second = seeds(7), seeds(8)
+    assert len(first) == 4
+    assert len({tuple(drawn) for drawn in first.values()}) == 1
+    (drawn,) = {tuple(drawn) for drawn in first.values()}
+    (later,) = {tuple(drawn) for drawn in second.values()}
+    assert drawn[1] == later[0] != drawn[0]

@@ -44,8 +44,11 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
-def test_two_processes_follow_one(whole: Adapter, tmp_path: Path) -> None:
-    assert launch(tmp_path, "--batch_size", "2", launcher=TWO_PROCESSES) == 0
+@pytest.mark.parametrize("shapes", [(), ("--buckets",)], ids=["squares", "buckets"])
+def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, shapes: tuple[str, ...]) -> None:
+    if shapes:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, buckets=True)
+    assert launch(tmp_path, "--batch_size", "2", *shapes, launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
     assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
     for key in ("loss", "grad_norm"):

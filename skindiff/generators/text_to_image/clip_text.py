@@ -32,14 +32,26 @@ def tokenise(pipeline: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str]) ->
         expanded = pipeline.maybe_convert_prompt(prompt, tokenizer)
         ids = tokenizer(expanded, verbose=False).input_ids
         if len(ids) > tokenizer.model_max_length:
-            raise GeneratorError(
-                f"prompt {prompt!r} takes {len(ids)} tokens, the text encoder {tokenizer.model_max_length}: "
-                "shorten it, or lower vectors"
-            )
+            raise GeneratorError(_too_long(pipeline, tokenizer, prompt))
         _check_placeholders(tokenizer, prompt, ids)
         padded = tokenizer(expanded, padding="max_length", max_length=tokenizer.model_max_length)
         rows.append(torch.tensor(padded.input_ids))
     return torch.stack(rows)
+
+
+def _too_long(pipeline: Any, tokenizer: CLIPTokenizer, prompt: str) -> str:
+    """Return what is said of a prompt that does not fit, in words, which is what can be left out."""
+    words, most = prompt.split(), tokenizer.model_max_length
+    fit = 0
+    for count in range(1, len(words)):
+        expanded = pipeline.maybe_convert_prompt(" ".join(words[:count]), tokenizer)
+        if len(tokenizer(expanded, verbose=False).input_ids) > most:
+            break
+        fit = count
+    return (
+        f"prompt {prompt!r} is too long: {fit} of its {len(words)} words fit into the text encoder; leave "
+        f"out {len(words) - fit} or more, or lower vectors of a learned token"
+    )
 
 
 def encode(pipeline: Any, tokenizer: CLIPTokenizer, encoder: Any, prompts: Iterable[str]) -> torch.Tensor:

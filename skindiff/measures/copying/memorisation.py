@@ -15,6 +15,7 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from skindiff.corpora.crops import pictures_of
 from skindiff.errors import ConfigError
 from skindiff.measures.copying.near_copies import (
     NearCopies,
@@ -207,7 +208,7 @@ def memorisation(
     sides = _sides(training, held_out, seed)
     a_side = int(sides[1].sum())
     masks = [compared.among, *(sides if len(held_out) else ())]
-    found, *either = known.nearest(comparable(generated["image"]), owned, masks)
+    found, *either = known.nearest(comparable(pictures_of(generated)), owned, masks)
     clusters = [group or image_id for group, image_id in zip(owned, generated["image_id"], strict=True)]
     return Memorisation(
         report=compared.report(generated, training, found),
@@ -249,7 +250,7 @@ def near_copies(
     """
     unseen = training.select([]) if held_out is None else held_out
     compared = _Compared.of(generated, training, unseen, config or CopyingConfig(), seed, device)
-    pixels = comparable(generated["image"])
+    pixels = comparable(pictures_of(generated))
     (found,) = compared.known.nearest(pixels, compared.owned, [compared.among])
     return compared.report(generated, training, found)
 
@@ -320,7 +321,7 @@ class _Compared:
         owned = own_groups(generated, training)
         held_out = _unseen(held_out, training, config.held_out, seed)
         groups = [*training["group_id"], *held_out["group_id"]]
-        pixels = np.concatenate([comparable(one["image"]) for one in (training, held_out)])
+        pixels = np.concatenate([comparable(pictures_of(one)) for one in (training, held_out)])
         known = _known(config, pixels, groups, device)
         among = np.arange(len(pixels)) < len(training)
         (of_unseen,) = known.nearest(pixels[len(training) :], among=[among])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from skindiff.corpora.crops import pictures_of
 from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import planted_found
 from skindiff.measures.copying.nearest import KnownStructures
@@ -70,9 +71,9 @@ def find_twins(
 
 
 def _search(images: Dataset, corpus: Dataset, threshold: float, device: torch.device | None) -> Twins:
-    pixels = comparable(corpus["image"])
+    pixels = comparable(pictures_of(corpus))
     known = KnownStructures(pixels, corpus["group_id"], device)
-    (found,) = known.nearest(comparable(images["image"]))
+    (found,) = known.nearest(comparable(pictures_of(images)))
     others = corpus["image_id"][:]
     nearest = [
         Nearest(image_id, others[place], round(similarity, 4))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.crops import picture_of, pictures_of
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.measures.skin.lesion_structure import LesionPreservation, lesion_preservation
 from skindiff.measures.skin.tone import ToneShift, image_ita, tone_shift
@@ -22,10 +23,10 @@ _STRUCTURE_SIDE = 128
 class TransferPart(NamedTuple):
     """The transferred images of one split.
 
-    ``synthetic`` has ``image``, ``source_id``, ``skin_type``; ``sources`` are real rows, square as the
-    generator saw them, among them those that were transferred; ``target`` are real rows of the group that the
-    transfer aims at. They are used to report, never to choose: where they are the test set, no setting
-    may be tuned on what is measured here. ``column`` is what was transferred.
+    ``synthetic`` has ``image``, ``source_id``, ``skin_type``; ``sources`` are real rows, those that were
+    transferred among them; ``target`` are real rows of the group that the transfer aims at. They are used to
+    report, never to choose: where they are the test set, no setting may be tuned on what is measured here.
+    ``column`` is what was transferred.
     """
 
     synthetic: Dataset
@@ -35,12 +36,15 @@ class TransferPart(NamedTuple):
 
 
 def measure_ita(dataset: Dataset, *, show_progress: bool = False) -> list[float | None]:
-    """Return the ITA in degrees of every row's bare skin, None where too little skin can be measured."""
-    images = dataset.select_columns(["image"])
-    return [
-        image_ita(np.asarray(as_srgb(row["image"])))
-        for row in progress(images, desc="measuring skin tone", unit="image", disable=not show_progress)
-    ]
+    """Return the ITA in degrees of every row's bare skin, None where too little skin can be measured.
+
+    What a crop has filled around a picture (a column ``shown`` says where it lies) is left out.
+    """
+    quiet = not show_progress
+    images = progress(
+        pictures_of(dataset), desc="measuring skin tone", unit="image", total=len(dataset), disable=quiet
+    )
+    return [image_ita(np.asarray(as_srgb(image))) for image in images]
 
 
 def transferred_rows(
@@ -131,11 +135,12 @@ def transfer_lesions(
         sorted(chosen.tolist()), desc="comparing lesions", unit="pair", disable=not show_progress
     ):
         part, row, place = rows[number]
-        source, drawn = part.sources[place], part.synthetic[row]["image"]
-        side = min(_STRUCTURE_SIDE, *source["image"].size, *drawn.size)
-        before.append(_square(source["image"], side))
-        after.append(_square(drawn, side))
-        masks.append(_square(source["lesion_mask"], side)[..., 0] > 127 if "lesion_mask" in source else None)
+        source, drawn = part.sources[place], part.synthetic[row]
+        side = min(_STRUCTURE_SIDE, *source["image"].size, *drawn["image"].size)
+        before.append(_square(picture_of(source), side))
+        after.append(_square(picture_of(drawn), side))
+        mask = picture_of({**source, "image": source["lesion_mask"]}) if "lesion_mask" in source else None
+        masks.append(_square(mask, side)[..., 0] > 127 if mask is not None else None)
         groups.append(source["group_id"])
         labels.append(source["label"])
     return lesion_preservation(before, after, groups, labels=labels, lesion_masks=masks, seed=seed)

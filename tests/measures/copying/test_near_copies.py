@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features, Value
+from datasets import Image as ImageFeature
 from PIL import Image
 
+from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.crops import Crop
 from skindiff.errors import RunFolderError, SynthesisError
 from skindiff.measures.copying.memorisation import near_copies
 from skindiff.measures.copying.near_copies import REPORT_FILE, fingerprint, load_near_copies
@@ -98,3 +102,23 @@ def test_a_damaged_report_is_not_believed(sources: Dataset, tmp_path: Path) -> N
         path.write_text(damaged)
         with pytest.raises(RunFolderError, match=r"near_copies.json is not what was written"):
             load_near_copies(tmp_path)
+
+
+def test_a_copy_in_the_shape_of_its_bucket_is_found(tmp_path: Path) -> None:
+    """The sources lie in filled squares, and what was made of them has their own shape."""
+    wide = [
+        Image.fromarray(np.concatenate([np.asarray(photograph(seed, 96)) for seed in (row, row + 50)], 1))
+        for row in range(6)
+    ]
+    names = [f"s{row}" for row in range(6)]
+    pictures = Dataset.from_dict(
+        {"image": wide, "image_id": names, "group_id": names},
+        features=Features(
+            {"image": ImageFeature(), "image_id": Value("string"), "group_id": Value("string")}
+        ),
+    )
+    sources = resize_to_cache(pictures, 96, tmp_path, crop=Crop("longest")).dataset
+    made = [recoloured(image) for image in sources["bucketed"]]
+    report = near_copies(drawn(made, names), sources)
+    assert [row.nearest_source for row in report.rows] == names
+    assert all(row.similarity > THRESHOLD for row in report.rows)

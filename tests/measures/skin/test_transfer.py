@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from datasets import Dataset, Value
 from PIL import Image
 
+from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.crops import Crop, CropKind
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.measures.skin.transfer import (
     TransferPart,
@@ -83,3 +87,57 @@ def test_every_row_is_measured_in_order(real: Dataset) -> None:
     angles = measure_ita(real)
     assert len(angles) == len(real)
     assert np.corrcoef([angle or 0.0 for angle in angles], real["true_ita"])[0, 1] > 0.95
+
+
+SKIN, DARK = (200, 160, 140), (110, 70, 50)
+SKIN_ITA, DARK_ITA = 49.79, -40.28
+"""By the formulas of CIE L*a*b* under D65: L* 68.98 and b* 16.05; L* 33.83 and b* 19.08."""
+
+
+def rimmed(width: int, height: int, rim: int) -> Image.Image:
+    """Skin with a thin rim of dark skin, which is what a crop fills its square with."""
+    pixels = np.full((height, width, 3), DARK, np.uint8)
+    pixels[rim:-rim, rim:-rim] = SKIN
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("pad", 240), ("longest", 240), ("longest", 180)])
+def test_what_a_crop_filled_is_no_skin(tmp_path: Path, kind: CropKind, width: int) -> None:
+    row = {"image": rimmed(width, 120, 4), "image_id": "a", "group_id": "a", "skin_type": "II", "label": 0}
+    rows = Dataset.from_list([row])
+    squares = resize_to_cache(rows, 120, tmp_path, crop=Crop(kind)).dataset
+    assert squares[0]["image"].size == (120, 120)
+    assert measure_ita(squares) == pytest.approx([SKIN_ITA], abs=0.3)
+    # Half of the square is filled, which a measurement of all of it takes for the skin.
+    if width == 240:
+        assert measure_ita(squares.remove_columns("shown"))[0] == pytest.approx(DARK_ITA, abs=3)
+
+
+def test_a_transfer_is_compared_without_borders(tmp_path: Path) -> None:
+    """The sources lie in filled squares, the images made of them have their shape or lie in squares, too."""
+    lesion = rimmed(240, 120, 4)
+    lesion.paste((120, 40, 30), (100, 50, 130, 80))
+    other = rimmed(240, 120, 4)
+    other.paste((120, 40, 30), (60, 30, 80, 90))
+    rows = [
+        {"image": image, "image_id": name, "group_id": name, "skin_type": "II", "label": 0}
+        for name, image in (("a", lesion), ("b", other))
+    ]
+    sources = resize_to_cache(Dataset.from_list(rows), 120, tmp_path, crop=Crop("longest")).dataset
+    made = [
+        {"image": image, "image_id": f"{name}-0", "source_id": name, "skin_type": "VI"}
+        for name, image in zip("ab", sources["bucketed"], strict=True)
+    ]
+    as_generated = TransferPart(Dataset.from_list(made), sources, sources)
+    squares = [
+        {**row, "image": square, "shown": shown}
+        for row, square, shown in zip(made, sources["image"], sources["shown"], strict=True)
+    ]
+    laid = TransferPart(Dataset.from_list(squares), sources, sources)
+    for part in (as_generated, laid):
+        tone, lesions = transfer_tone([part]), transfer_lesions([part])
+        assert tone is not None
+        assert lesions is not None
+        assert tone.source == pytest.approx([SKIN_ITA] * 2, abs=0.3)
+        assert tone.synthetic == pytest.approx([SKIN_ITA] * 2, abs=0.3)
+        assert lesions.own[0] > 0.75

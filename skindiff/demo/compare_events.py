@@ -1,0 +1,129 @@
+"""The function of the page that compares two generators."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import gradio as gr
+import numpy as np
+
+from skindiff.demo import pieces
+from skindiff.demo.again import draw_again
+from skindiff.demo.asked import DrawRequest
+from skindiff.demo.captions import caption, degrees
+from skindiff.demo.downloads import Result
+from skindiff.demo.drawing import Picture, draw
+from skindiff.demo.events import DemoEvents, Shown
+from skindiff.demo.photographs import Pixels
+from skindiff.demo.refusals import in_words, refusal
+from skindiff.demo.seeds import read_seed
+from skindiff.demo.settings import PageSettings, page_settings
+from skindiff.demo.transferring import enlarged
+from skindiff.demo.words import ALL, ANY
+from skindiff.synthesis.asked import asked_column
+
+
+class CompareEvents:
+    """The events of the page.
+
+    Args:
+        events: of the app.
+    """
+
+    def __init__(self, events: DemoEvents) -> None:
+        self.events = events
+
+    def compare(
+        self,
+        first: str,
+        second: str,
+        condition: str,
+        skin_type: str,
+        count: int,
+        guidance: float,
+        steps: int,
+        seed: str,
+        request: gr.Request,
+    ) -> Iterator[tuple[Shown, str, str | None, str]]:
+        """Generate the same with two generators from the same seeds: a row for each seed (left, right,
+        difference), a table of both, one zip, and a line."""
+        self._refuse_equal(first, second)
+        with in_words():
+            number = read_seed(str(seed))
+        settings = page_settings(
+            "compare", generator=first, second=second, condition=condition, skin_type=skin_type,
+            images=int(count), guidance=float(guidance), steps=int(steps), seed=str(number),
+        )  # fmt: skip
+        result = Result(settings)
+        sides: list[list[Picture]] = [[], []]
+        for place, generator in enumerate((first, second)):
+            wanted = DrawRequest(
+                generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
+                float(guidance), int(steps), number,
+            )  # fmt: skip
+            for line, done in self.events.watch(request, result, draw(self.events.cache, wanted)):
+                sides[place] = result.pictures[len(sides[0]) if place else 0 :]
+                last = done and place == 1
+                rows = self._rows(request, (first, second), *sides)
+                table = compared(first, second, *sides) + self._again(settings, sides) if last else ""
+                yield rows, table, self.events.zip(request, result if last else None), line
+
+    def _again(self, settings: PageSettings, sides: Sequence[Sequence[Picture]]) -> str:
+        """Return how each side is made again."""
+        found = []
+        for generator, pictures in zip((settings["generator"], settings["second"]), sides, strict=True):
+            row = pictures[0].row
+            value = None if "family" in row else [str(row[asked_column(row.keys())])]
+            word, batch = self.events.findable(generator), int(row["batch_size"])
+            how = draw_again(settings, word, [str(row["condition"])], value, batch)
+            found.append(pieces.again(how, self.events.address(settings), f"those of {generator}"))
+        return "".join(found)
+
+    def _refuse_equal(self, first: str, second: str) -> None:
+        word = self.events.cache.offered
+        if word.get(first.strip(), first.strip()) == word.get(second.strip(), second.strip()):
+            raise refusal(
+                f"second generator: {second!r} is the first one too; choose another, or start the demo "
+                'with one more, as in --generators "[bundled, runs/lora]"'
+            )
+
+    def _rows(
+        self, request: gr.Request, names: tuple[str, str], left: Sequence[Picture], right: Sequence[Picture]
+    ) -> Shown:
+        """Return left, right and difference of each seed; what is not there yet is left out."""
+        shown: Shown = []
+        for place, one in enumerate(left):
+            shown.append(self.events.one(request, one, f"{names[0]} · {caption(one)}"))
+            if place < len(right):
+                other = right[place]
+                shown.append(self.events.one(request, other, f"{names[1]} · {caption(other)}"))
+                between = difference(one.pixels, other.pixels)
+                amount = f"difference · mean {np.mean(between):.0f} of 255"
+                shown.append(self.events.one(request, one, amount, between))
+        return shown if right else self.events.shown(request, list(left))
+
+
+def difference(left: Pixels, right: Pixels) -> Pixels:
+    """Return the absolute difference of two images in each channel, at the size of the larger one."""
+    larger = max(left, right, key=len)
+    one, other = (enlarged(image, larger).astype(np.int16) for image in (left, right))
+    return np.abs(one - other).astype(np.uint8)
+
+
+def compared(first: str, second: str, left: Sequence[Picture], right: Sequence[Picture]) -> str:
+    """Return mean tone of both and their mean difference, and what so few images cannot say."""
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{degrees(_mean_ita(pictures))}</td></tr>"
+        for name, pictures in ((first, left), (second, right))
+    )
+    between = [float(np.mean(difference(a.pixels, b.pixels))) for a, b in zip(left, right, strict=True)]
+    return (
+        f'<table class="sd-table"><thead><tr><th>generator</th><th>mean ITA of {len(left)} images</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table><p class='sd-quiet'>Mean difference of a pair: "
+        f"{np.mean(between):.1f} of 255 levels. How near either comes to real images (FID, KID) needs "
+        "hundreds of images and a corpus: <code>skindiff evaluate</code> measures it.</p>"
+    )
+
+
+def _mean_ita(pictures: Sequence[Picture]) -> float | None:
+    known = [picture.ita for picture in pictures if picture.ita is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,169 @@
+"""Small pieces of HTML and words that Gradio has no component for."""
+
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import quote
+
+from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.crops import REGIONS, CropKind, middle_taken
+from skindiff.corpora.schema import SKIN_TYPES
+from skindiff.demo.again import Again
+from skindiff.demo.captions import degrees
+from skindiff.demo.drawing import Picture, Progress
+from skindiff.demo.words import SWATCHES
+from skindiff.synthesis.asked import asked_column
+
+_LEAST, _MOST = -75.0, 90.0
+_STOPS = (0, 25, 45, 60, 80, 100)
+
+
+def report_frame(run: str, path: str) -> str:
+    """Return the page of a report in a frame that gives it no scripts and no origin."""
+    return (
+        f'<iframe class="sd-report" sandbox title="Report of {escape(run)}" '
+        f'src="gradio_api/file={quote(path)}"></iframe>'
+    )
+
+
+def status(progress: Progress, seconds: float = 0.0, note: str = "") -> str:
+    """Return the line that says what is being done, for how long, and about how long it will take."""
+    done, total = len(progress.pictures), progress.total
+    left = f", about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
+    time = f" ({seconds:.0f} s{left})" if seconds >= 1 else ""
+    return (
+        '<div class="sd-line" role="status">'
+        f'<span class="sd-bar"><i style="width:{100 * done / total:.0f}%"></i></span>'
+        f"<span>{done} of {total}: {escape(progress.doing)}{time}</span></div>{_noted(note)}"
+    )
+
+
+def said(text: str, bold: str = "", note: str = "") -> str:
+    """Return a line of plain words, the first of them bold, and below it what is to be minded."""
+    line = f'<div class="sd-line" role="status"><span><b>{escape(bold)}</b> {escape(text)}</span></div>'
+    return line + _noted(note)
+
+
+def failed(words: str, field: str | None) -> str:
+    """Return the line of a request that was refused, which marks the field at fault until the next line."""
+    mark = f"<style>#{field} {{ outline: 2px solid #c0392b; outline-offset: -1px; }}</style>" if field else ""
+    line = f"<span><b>Not done.</b> {escape(words)}</span>"
+    return f'<div class="sd-line sd-failed" role="alert">{line}</div>{mark}'
+
+
+def _noted(note: str) -> str:
+    return f'<p class="sd-note" role="note">⚠ {escape(note)}</p>' if note else ""
+
+
+def about(words: str) -> str:
+    """Return what a generator is, to stand under its name."""
+    return f'<p class="sd-about">{escape(words)}</p>'
+
+
+def _code(title: str, kind: str, code: str) -> str:
+    return f'<p>{title}</p><pre tabindex="0" class="{kind}">{escape(code)}</pre>' if code else ""
+
+
+def link(address: str) -> str:
+    """Return a link to the page with its fields as they are, which the page takes as its own address."""
+    return f'<p class="sd-quiet"><a class="sd-link" href="?{escape(address)}">Link to these settings</a></p>'
+
+
+def overlays(paths: Sequence[str], captions: Sequence[str]) -> str:
+    """Return images in which the skin that a tone was measured on is blue, folded."""
+    images = "".join(
+        f'<img src="gradio_api/file={quote(path)}" alt="skin measured in {escape(words)}" loading="lazy">'
+        for path, words in zip(paths, captions, strict=True)
+    )
+    return (
+        "<details class='sd-again'><summary>Skin that the tones were measured on (in blue)</summary>"
+        f'<div class="sd-overlays">{images}</div></details>'
+    )
+
+
+def again(how: Again, address: str, what: str = "these images", first: str = "") -> str:
+    """Return how a result is made again, folded, with what is to be done first, and the link to its
+    settings."""
+    return (
+        f'<details class="sd-again"><summary>Make {escape(what)} again</summary>'
+        f"{f'<p>{escape(first)}</p>' if first else ''}"
+        f"{_code('In a shell:', 'sd-command', how.command)}{_code('In Python:', 'sd-python', how.python)}"
+        "<p>The same images on this machine; elsewhere, or with another number of threads, to within 2 of "
+        f"255 levels.</p></details>{link(address)}"
+    )
+
+
+def slider(before: tuple[str, str], after: tuple[str, str]) -> str:
+    """Return two pictures, files with their captions, one over the other as far as a slider says, which the
+    keyboard moves too; and what is on its sides."""
+    first, second = (
+        f'<img src="gradio_api/file={quote(path)}" alt="{escape(words)}">' for path, words in (before, after)
+    )
+    move = "this.previousElementSibling.style.setProperty('--at', this.value + '%')"
+    return (
+        f'<div class="sd-slider">{first}{second}</div>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="Before and after" oninput="{move}">'
+        f'<p class="sd-sides"><span>◀ {escape(before[1])}</span><span>{escape(after[1])} ▶</span></p>'
+    )
+
+
+_PARTS = {"pad": "all", "stretch": "all", "longest": "all but what is over a usual shape"}
+"""What an adapter's crop leaves of a photograph; of the others it is the middle square."""
+
+
+def ita_strip(before: Picture, after: Sequence[Picture], crop: CropKind = "centre") -> str:
+    """Return a scale of skin tones with the angle of a photograph and of each transfer of it, and at which
+    size they were generated; the size alone where something else than the skin type was transferred."""
+    height, width = before.pixels.shape[:2]
+    made = (
+        f"Generated at {width} x {height} pixels, from {_PARTS.get(crop, 'the central square')} of the "
+        "photograph; the original is shown as it is."
+    )
+    if crop in REGIONS:
+        made += f" {middle_taken(crop, 'generator')}"
+    if len({picture.row.get(SKIN_COLUMN) for picture in after}) < len(after) or any(
+        asked_column(picture.row.keys()) != SKIN_COLUMN for picture in after
+    ):
+        return f'<p class="sd-quiet">{made}</p>'
+    parts = [_mark(before.ita, "photo", above=None)]
+    for picture in after:
+        skin_type = str(picture.row["skin_type"])
+        parts.append(_mark(picture.ita, skin_type, above=SKIN_TYPES.index(skin_type) % 2 == 0))
+    stops = "".join(
+        f'<stop offset="{share}%" stop-color="{colour}"/>'
+        for share, colour in zip(_STOPS, SWATCHES.values(), strict=True)
+    )
+    ticks = "".join(
+        f'<text class="quiet" x="{_place(angle):.1f}" y="87" text-anchor="middle">{degrees(angle)}</text>'
+        for angle in (75.0, 50.0, 25.0, 0.0, -25.0, -50.0)
+    )
+    spoken = "; ".join(f"{picture.row['skin_type']} {degrees(picture.ita)}" for picture in after)
+    return (
+        f'<figure class="sd-ita"><svg viewBox="0 0 360 92" role="img" aria-label="ITA of the photograph '
+        f'{degrees(before.ita)}; transferred: {spoken}">'
+        f'<defs><linearGradient id="sd-skin">{stops}</linearGradient></defs>'
+        '<rect x="10" y="32" width="340" height="16" rx="8" fill="url(#sd-skin)"/>'
+        f"{ticks}{''.join(parts)}</svg>"
+        "<p>Measured ITA (individual typology angle) of the bare skin, light on the left. Light and "
+        f"camera change it too: it is not a Fitzpatrick type. {made}</p></figure>"
+    )
+
+
+def _place(angle: float) -> float:
+    return 10 + 340 * (_MOST - min(max(angle, _LEAST), _MOST)) / (_MOST - _LEAST)
+
+
+def _mark(angle: float | None, name: str, *, above: bool | None) -> str:
+    if angle is None:
+        return ""
+    x = _place(angle)
+    if above is None:
+        return (
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="52" stroke-width="2"/>'
+            f'<text x="{min(max(x, 24), 336):.1f}" y="10" text-anchor="middle">{name}</text>'
+        )
+    y = 27 if above else 63
+    return (
+        f'<circle cx="{x:.1f}" cy="40" r="5" fill="none" stroke="#fff" stroke-width="2.6"/>'
+        f'<circle cx="{x:.1f}" cy="40" r="5" fill="none" stroke="#1b1b1b" stroke-width="1.1"/>'
+        f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{name}</text>'
+    )
