@@ -12,7 +12,7 @@ from skindiff.errors import RunFolderError
 from skindiff.escaping import spreadsheet
 from skindiff.files import write_atomically
 from skindiff.measures.copying.memorisation import CopyingConfig, Memorisation, memorisation
-from skindiff.measures.copying.near_copies import NearCopies, load_near_copies
+from skindiff.measures.copying.near_copies import NearCopies, fingerprint, load_near_copies
 from skindiff.measures.copying.rows import CopyingContent, CopyingRow
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic
@@ -59,7 +59,7 @@ def find_copies(
         config=asdict(config),
         training=list(training["image_id"]),
         held_out=list(held_out["image_id"]),
-        images=list(generated["image_id"]),
+        images=fingerprint(generated),
         generators=sorted(set(generated["generator"])),
         seed=study.seed,
     )

@@ -1,7 +1,7 @@
 """A generator that copies is told from one that does not, and what was re-drawn by design is set aside."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +188,12 @@ def test_a_stage_is_done_once_and_leaves_the_gate_its_report(
     assert (folder / stage.PAIRS_FILE).read_text().splitlines()[1].startswith("d0,,,photo-4,patient-2,")
     assert asdict(CONFIG) == json.loads((folder / "done.json").read_text())["inputs"]["config"]
     assert "photo-" not in (folder / stage.COPYING_FILE).read_text()
+
+    # Images of the same names that were drawn with other settings are others.
+    monkeypatch.undo()
+    other = drawn([photograph(300), photograph(200)], [None, None]).add_column("generator", ["g@1", "g@1"])
+    synthetic = replace(synthetic, dataset=other)
+    assert find() != first
 
     name, caption, draw = closest_pairs_picture("txt2img ti+lora", report, generated, training)
     draw(tmp_path / "pairs.png")
