@@ -53,8 +53,9 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
         with quiet_loading():
             if folder is None:
                 unread = {name: None for name, value in options.items() if value is None}
-                unread |= {"variant": _variant(_names_on_hub(model, revision))}
-                folder = Path(kind.download(model, revision=revision, use_safetensors=True, **unread))
+                own = _variant(_names_on_hub(model, revision))
+                fetched = kind.download(model, revision=revision, use_safetensors=True, variant=own, **unread)
+                folder = Path(fetched)
             variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
             _refuse_strange_parts(folder, kind, options, variant)
             options |= {"use_safetensors": True, "local_files_only": True, "variant": variant}

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from skindiff.corpora.image_table import ImageTable
 from skindiff.files import write_atomically
+from skindiff.measures.copying.near_copies import fingerprint
 from skindiff.measures.features import load_feature_network
 from skindiff.measures.fidelity.rows import FidelityContent, FidelityRow
 from skindiff.measures.fidelity.scores import FidelityConfig, score_fidelity
@@ -40,13 +41,15 @@ def class_fidelity(
         ConfigError: the network cannot be loaded, or there are too few images of the same classes.
     """
     accelerator, seed, attribute = study.accelerator, study.seed, study.corpus.attribute
+    is_synthetic = "generator" in images.column_names
     stage = study.stage(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
         says=f"fidelity of {name}",
         config=asdict(config),
         held_out=list(held_out["image_id"]),
-        images=list(images["image_id"]),
-        generators=sorted(set(images["generator"])) if "generator" in images.column_names else [],
+        # Ids of synthetic images do not change with how they are drawn.
+        images=fingerprint(images) if is_synthetic else list(images["image_id"]),
+        generators=sorted(set(images["generator"])) if is_synthetic else [],
         seed=seed,
         **({"attribute": attribute.column} if "attribute" in config.by else {}),
     )
