@@ -29,7 +29,7 @@ from skindiff.corpora.registry import prepare_corpus
 from skindiff.errors import SkindiffError
 from skindiff.evaluation.statistics.rows import SummaryRow
 from skindiff.measures.skin.tone import image_ita
-from skindiff.report.pictures import ARM_COLOURS
+from skindiff.report.drawing import ARM_COLOURS
 from skindiff.report.read import read_report
 from skindiff.seeding import numpy_generator
 from skindiff.synthesis.writer import load_synthetic

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.cache import pixels
+from skindiff.report.drawing import drawing
 from skindiff.report.study_section import StudySection
 
 Images = NDArray[np.uint8]
@@ -21,7 +20,6 @@ Images = NDArray[np.uint8]
 REAL_COLUMNS, DRAWN_COLUMNS = 4, 8
 _TILE, _LARGEST, _GAP, _SEAM = 64, 128, 3, 14
 """Pixels: the least and the largest side of an image, between images, and between blocks."""
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 8, "text.parse_math": False}
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,11 @@ def classes_section(grids: Mapping[str, Sequence[ClassLine]]) -> StudySection:
         grids: of :func:`class_lines`, by the name of the generator.
     """
 
-    def drawing(lines: Sequence[ClassLine]) -> Callable[[Path], None]:
+    def of(lines: Sequence[ClassLine]) -> Callable[[Path], None]:
         return lambda path: draw_class_grid(lines, path)
 
     pictures = tuple(
-        (f"samples-{family}.png", f"{family}: real and synthetic images, by class.", drawing(lines))
+        (f"samples-{family}.png", f"{family}: real and synthetic images, by class.", of(lines))
         for family, lines in grids.items()
     )
     return StudySection("Samples by class", photographs=pictures)
@@ -157,23 +155,23 @@ def draw_grid(names: Sequence[str], blocks: Sequence[Block], path: Path) -> None
     tile = min(_LARGEST, side * max(1, -(-_TILE // side)))
     cell = tile + _GAP
     starts = np.cumsum([0, *(len(block.columns) * cell + _SEAM for block in blocks)]).tolist()
-    sheet = np.full((len(names) * cell, starts[-1] - _SEAM, 3), 255, dtype=np.uint8)
+    sheet = np.zeros((len(names) * cell, starts[-1] - _SEAM, 4), dtype=np.uint8)  # clear between images
     for start, block in zip(starts, blocks, strict=False):
         for number, row in enumerate(block.rows):
             for place, image in enumerate(row):
                 if image is not None:
                     down, across = number * cell, start + place * cell
-                    sheet[down : down + tile, across : across + tile] = _sized(image, tile)
-    names_wide = 0.25 + 0.07 * max(map(len, names))  # inches, at 8 points
+                    sheet[down : down + tile, across : across + tile] = np.dstack(
+                        [_sized(image, tile), np.full((tile, tile), 255, np.uint8)]
+                    )
+    names_wide = 0.25 + 0.08 * max(map(len, names))  # inches, at 9 points
     width = min(9.4 - names_wide, sheet.shape[1] / 65)
-    size = (names_wide + width, width * len(sheet) / sheet.shape[1] + 0.55)
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=size, dpi=130, layout="constrained")
+    with drawing(names_wide + width, width * len(sheet) / sheet.shape[1] + 0.55, path) as figure:
         axes = figure.subplots()
         axes.imshow(sheet, interpolation="nearest")
+        axes.grid(visible=False)
         axes.set_yticks([number * cell + cell / 2 for number in range(len(names))], list(names))
         _name_columns(axes, blocks, starts, cell)
-        figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def _sized(image: Images, side: int) -> Images:

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from datasets import Dataset
-from matplotlib import style
-from matplotlib.figure import Figure
 
 from skindiff.escaping import prose
 from skindiff.measures.copying.near_copies import NearCopies
 from skindiff.measures.copying.rows import CopyingRow, Share, ThresholdRow
 from skindiff.report.content import MeasuredContent
+from skindiff.report.drawing import bare, drawing
 from skindiff.report.study_section import Picture, StudySection, markdown_table
 
 LISTED, DRAWN = 5, 12
@@ -66,17 +64,21 @@ def _drawing(
 ) -> Callable[[Path], None]:
     def draw(path: Path) -> None:
         lines = -(-len(pairs) // _COLUMNS)
-        with style.context("default"):
-            figure = Figure(figsize=(1.3 * _COLUMNS, 3.0 * lines), layout="constrained")
-            axes = np.atleast_2d(figure.subplots(2 * lines, _COLUMNS))
+        with drawing(1.35 * _COLUMNS + 1.0, 3.0 * lines, path) as figure:
+            axes = figure.subplots(2 * lines, _COLUMNS, squeeze=False)
             for axis in axes.flat:
-                axis.axis("off")
+                bare(axis)
+            for line in range(lines):
+                for place, what in enumerate(("synthetic", "training")):
+                    label = axes[2 * line + place, 0].set_ylabel(what, rotation=0, ha="right", va="center")
+                    label.set_fontweight("bold")
             for place, (drawn, real, similarity) in enumerate(pairs):
                 line, column = divmod(place, _COLUMNS)
-                axes[2 * line, column].imshow(generated[drawn]["image"].convert("RGB"))
-                axes[2 * line, column].set_title(f"{similarity:.3f}", fontsize=8)
-                axes[2 * line + 1, column].imshow(training[real]["image"].convert("RGB"))
-            figure.savefig(path, dpi=100, metadata={"Software": None})
+                shown = (generated[drawn]["image"], training[real]["image"])
+                for down, image in enumerate(shown):
+                    smooth = "nearest" if image.height < 128 else "auto"
+                    axes[2 * line + down, column].imshow(image.convert("RGB"), interpolation=smooth)
+                axes[2 * line, column].set_title(f"{similarity:.3f}", loc="center", fontweight="normal")
 
     return draw
 

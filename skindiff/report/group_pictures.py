@@ -11,9 +11,7 @@ from matplotlib.axes import Axes
 from skindiff.corpora.attribute import SKIN_COLUMN, titled
 from skindiff.evaluation.fairness.rows import FairnessContent, Population
 from skindiff.evaluation.statistics.verdicts import series_name
-from skindiff.report.pictures import drawing, series_colours
-
-GUESS = "#5b6470"
+from skindiff.report.drawing import FAINT, INK, colour_of, drawing, series_colours
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ def draw_bars(
     path: Path,
     what: str = "macro recall, percent",
     chances: Mapping[str, float] = MappingProxyType({}),
+    colours: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Draw bars, one panel per population: groups along the axis, one bar per series in each.
 
@@ -75,32 +74,34 @@ def draw_bars(
         path: the PNG file.
         what: the height of a bar, in words.
         chances: height of a guess, in [0, 1], by the title of a panel; a dashed line.
+        colours: of :func:`~skindiff.report.drawing.series_colours`; those of each panel's series alone when
+            left out.
     """
     with drawing(9.4, 3.2 * len(populations), path) as figure:
         panels = figure.subplots(len(populations), 1, squeeze=False)[:, 0]
         for panel, (title, bars) in zip(panels, populations.items(), strict=True):
             if title in chances:
-                panel.axhline(100 * chances[title], color=GUESS, linewidth=1, linestyle="--", label="chance")
-            _draw_panel(panel, bars)
+                panel.axhline(100 * chances[title], color=FAINT, linewidth=1, linestyle="--", label="chance")
+            _draw_panel(panel, bars, colours or series_colours(list(bars)))
             panel.set_title(title)
             panel.set_ylabel(what)
 
 
-def _draw_panel(axes: Axes, bars: Bars) -> None:
+def _draw_panel(axes: Axes, bars: Bars, colours: Mapping[str, str]) -> None:
     groups = list(dict.fromkeys(name for by_group in bars.values() for name in by_group))
-    width, colours = 0.84 / len(bars), series_colours(list(bars))
+    width = 0.84 / len(bars)
     for number, (name, by_group) in enumerate(bars.items()):
         middles = np.array([groups.index(group) for group in by_group]) - 0.42 + width * (number + 0.5)
         heights, lows, highs = (
             100 * np.array([getattr(bar, part) for bar in by_group.values()])
             for part in ("height", "low", "high")
         )
-        axes.bar(middles, heights, 0.9 * width, color=colours[name], alpha=0.75, label=name)
-        axes.vlines(middles, lows, highs, color="#22272d", linewidth=1.1)
+        axes.bar(middles, heights, 0.9 * width, color=colour_of(name, colours), alpha=0.75, label=name)
+        axes.vlines(middles, lows, highs, color=INK, linewidth=1.1)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.55, len(groups) - 0.45)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     highest = max(bar.high for by_group in bars.values() for bar in by_group.values())
     axes.set_ylim(0, min(100, 10 * np.ceil(10.5 * highest)))
-    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,16 +1,13 @@
 """The pictures of a report: the same bytes for the same content."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
-from matplotlib import colormaps, style
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from skindiff.classification.cells import Cell
@@ -20,40 +17,19 @@ from skindiff.evaluation.statistics.rows import SERIES, Difference, PopulationCo
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
+from skindiff.report.drawing import FAINT, LINES, bare, colour_of, drawing, series_colours
 from skindiff.report.tables import deciding_interval
 from skindiff.seeding import numpy_generator
 
 Log = Sequence[Mapping[str, float]]
 
-ARM_COLOURS = {
-    "real": "#4c5663",
-    "syn": "#e08e2b",
-    "real+syn": "#0b7a75",
-    "real+duplicates": "#8793a1",
-    "real+colour": "#a4589c",
-}
-"""Colours of the arms that most studies have."""
-_OTHER_COLOUR = "#3b6fb6"
-_SOURCE, _SYNTHETIC, _TARGET = "#d9a066", "#0b7a75", "#5b3a1e"
-LINES = ("#0b7a75", "#e08e2b", "#a4589c", "#3b6fb6", "#8793a1", "#b5473c", "#5a8f3d", "#4c5663")
-"""Colours of what has none of its own."""
-_STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.parse_math": False,  # names are no formulas
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a929c",
-    "axes.grid": True,
-    "grid.color": "#e6e9ed",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "figure.constrained_layout.h_pad": 0.08,
-    "figure.constrained_layout.w_pad": 0.06,
-}
+_SOURCE, _SYNTHETIC, _TARGET = "#c98a45", "#0b7a75", "#5b3a1e"
+_ACROSS = 7
+"""Images that can stand side by side."""
+_DEEP = 74
+"""Percent from which on a cell of a confusion matrix is dark, and its number white."""
+_WIDE = 9.4
+"""Inches that a picture may be wide; a page then shows its letters at their size."""
 
 
 @dataclass(frozen=True)
@@ -69,64 +45,59 @@ class SampleRow:
     captions: tuple[str, ...] = ()
 
 
-@contextmanager
-def drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
-    """Give a figure in inches and save it without any trace of time or version."""
-    with style.context(["default", _STYLE]):
-        figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-        yield figure
-        figure.savefig(path, format="png", metadata={"Software": None})
-
-
-def series_colours(names: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each series: its own where it is an arm that has one, else one that is left."""
-    free = [colour for colour in LINES if colour not in {ARM_COLOURS.get(name) for name in names}]
-    others = [name for name in names if name not in ARM_COLOURS]
-    if len(others) > len(free):
-        free = [to_hex(colormaps["tab20"](place)) for place in range(20)]
-    return {name: ARM_COLOURS.get(name) or free[others.index(name) % len(free)] for name in names}
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
 def draw_samples(rows: Sequence[SampleRow], path: Path) -> None:
-    """Draw a grid, one line per :class:`SampleRow`: the source, then its synthetic images."""
-    columns = 1 + max(len(row.synthetic) for row in rows)
-    with drawing(1.35 * columns + 1.2, 1.45 * len(rows) + 0.4, path) as figure:
-        grid = figure.subplots(len(rows), columns, squeeze=False)
-        for line, row in enumerate(rows):
-            for column in range(columns):
-                axes = grid[line][column]
-                _bare(axes)
-                image = row.source if column == 0 else None
-                if 0 < column <= len(row.synthetic):
-                    image = row.synthetic[column - 1]
-                    if column <= len(row.captions):
-                        axes.set_xlabel(row.captions[column - 1], fontsize=7, labelpad=2)
-                if image is not None:
-                    axes.imshow(image, interpolation="nearest" if image.shape[0] < 128 else "auto")
-                elif column == 0:
-                    axes.text(0.5, 0.5, "text\nonly", ha="center", va="center", color="#8a929c")
-            label = grid[line][0].set_ylabel(row.title, rotation=0, ha="right", va="center", labelpad=8)
-            label.set_fontweight("bold")
-        grid[0][0].set_title("source", loc="center", fontweight="normal")
-        for column in range(1, columns):
-            grid[0][column].set_title("synthetic", loc="center", fontweight="normal")
+    """Draw a grid, one line per :class:`SampleRow`: the source, then its synthetic images.
+
+    Where there are more lines than images in one, and not too many, each is a column.
+    """
+    images = 1 + max(len(row.synthetic) for row in rows)
+    turned = images < len(rows) <= _ACROSS
+    shape = (images, len(rows)) if turned else (len(rows), images)
+    size = (1.35 * shape[1] + 1.2, 1.45 * shape[0] + 0.4)
+    with drawing(*size, path) as figure:
+        grid = figure.subplots(*shape, squeeze=False)
+        for number, row in enumerate(rows):
+            for place, axes in enumerate(grid[:, number] if turned else grid[number]):
+                _draw_sample(axes, row, place)
+            first = grid[0, number] if turned else grid[number, 0]
+            (_above if turned else _beside)(first, row.title, "bold")
+        for place in range(images):
+            first = grid[place, 0] if turned else grid[0, place]
+            (_beside if turned else _above)(first, "synthetic" if place else "source", "normal")
+
+
+def _draw_sample(axes: Axes, row: SampleRow, place: int) -> None:
+    bare(axes)
+    shown = (row.source, *row.synthetic)
+    image = shown[place] if place < len(shown) else None
+    if 0 < place <= len(row.captions):
+        axes.set_xlabel(row.captions[place - 1], fontsize=8, labelpad=2)
+    if image is not None:
+        axes.imshow(image, interpolation="nearest" if image.shape[0] < 128 else "auto")
+    elif place == 0:
+        axes.text(0.5, 0.5, "text\nonly", ha="center", va="center", color=FAINT)
+
+
+def _beside(axes: Axes, text: str, weight: str) -> None:
+    label = axes.set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
+    label.set_fontweight(weight)
+
+
+def _above(axes: Axes, text: str, weight: str) -> None:
+    axes.set_title(text, loc="center", fontweight=weight, fontsize=9)
 
 
 def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
-    """Draw one confusion matrix per name in ``groups``, in percent of the true class, cells pooled."""
+    """Draw one confusion matrix per name in ``groups``, in percent of the true class, cells pooled.
+
+    As many stand side by side as can be read.
+    """
     names = next(iter(groups.values()))[0].class_names
-    columns = min(3, len(groups))
+    labels = 0.35 + 0.085 * max(map(len, names))  # inches, at 9 points
+    side = 0.42 * len(names) + 0.2
+    columns = max(1, min(3, len(groups), int((_WIDE - labels) // side)))
     lines = -(-len(groups) // columns)
-    side = 0.46 * len(names) + 0.9
-    with drawing(columns * side + 1.3, lines * (side + 0.35) + 0.8, path) as figure:
+    with drawing(columns * side + labels + 0.3, lines * (side + 0.35 + 0.55 * labels) + 0.4, path) as figure:
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes in grid[len(groups) :]:
             axes.set_visible(False)
@@ -136,15 +107,13 @@ def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
             axes.imshow(percent, cmap="BuGn", vmin=0, vmax=100)
             axes.grid(visible=False)
             axes.set_title(title)
-            axes.set_xticks(
-                range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=7
-            )
-            axes.set_yticks(range(len(names)), names, fontsize=7)
+            axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(len(names)), names)
             axes.tick_params(length=0, labelbottom=True)
             for true, said in np.ndindex(percent.shape):
-                colour = "white" if percent[true, said] > 55 else "#2b3036"
+                colour = "white" if percent[true, said] > _DEEP else "black"
                 text = f"{percent[true, said]:.0f}"
-                axes.text(said, true, text, ha="center", va="center", fontsize=7, color=colour)
+                axes.text(said, true, text, ha="center", va="center", fontsize=9, color=colour)
         figure.supxlabel("called", fontsize=9)
         figure.supylabel("true class (percent of its images)", fontsize=9)
 
@@ -172,7 +141,9 @@ def _draw_log(axes: Axes, log: Log, key: str, colour: str, label: str | None) ->
         axes.plot(steps, values, style, marker=marker, color=colour, linewidth=1.2, markersize=4, label=label)
 
 
-def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
+def draw_curves(
+    curves: Mapping[str, Mapping[str, Log]], path: Path, colours: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Draw training curves.
 
     Args:
@@ -180,6 +151,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
             validated, ``validation_loss`` (dashed) and ``validation_balanced_accuracy``, which gets a
             panel of its own.
         path: the PNG file.
+        colours: of :func:`~skindiff.report.drawing.series_colours`, for runs that are arms.
     """
     score = "validation_balanced_accuracy"
     panels: list[tuple[str, Mapping[str, Log], tuple[str, ...]]] = []
@@ -187,22 +159,20 @@ def draw_curves(curves: Mapping[str, Mapping[str, Log]], path: Path) -> None:
         panels.append((f"{title}: loss", runs, ("validation_loss", "loss")))
         if any(score in row for log in runs.values() for row in log):
             panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
-    lines = -(-len(panels) // 2)
-    with drawing(9.4 if len(panels) > 1 else 4.8, 2.6 * lines, path) as figure:
-        grid = figure.subplots(lines, min(2, len(panels)), squeeze=False).ravel()
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        for axes, (title, runs, keys) in zip(grid, panels, strict=False):
+    with drawing(_WIDE, 2.4 * len(panels) + 0.3, path) as figure:
+        grid = figure.subplots(len(panels), squeeze=False).ravel()
+        for axes, (title, runs, keys) in zip(grid, panels, strict=True):
             for number, (label, log) in enumerate(runs.items()):
-                colour = ARM_COLOURS.get(label, LINES[number % len(LINES)])
+                colour = colour_of(label, colours) or LINES[number % len(LINES)]
                 for key in keys:
                     _draw_log(axes, log, key, colour, label if key == keys[-1] else None)
             axes.set_title(title)
             axes.set_xlabel("optimiser step")
-            if 1 < len(runs) <= len(LINES):
-                axes.legend(fontsize=7)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if 1 < len(runs) <= 2 * len(LINES):
+                axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         note = "losses: pale at each step, full smoothed, dashed or dots on validation images"
-        figure.supxlabel(note, fontsize=8, color="#4c5663")
+        figure.supxlabel(note, fontsize=9, color=FAINT)
 
 
 def draw_tone(tones: Mapping[str, ToneShift], path: Path) -> None:
@@ -253,19 +223,22 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
         axes.stairs(share, edges, orientation="horizontal", color=colour, linewidth=1.4, label=label)
     axes.set_xlabel("percent of images")
     axes.set_title("distributions")
-    axes.legend(fontsize=7)
+    axes.legend()
 
 
-def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) -> None:
+def draw_forest(
+    rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path, colours: Mapping[str, str]
+) -> None:
     """Draw judged differences in points with the intervals that decide.
 
     Args:
         rows: rows of `summary`; full markers are primary contrasts, hollow ones all others.
         metrics: a panel for each.
         path: the PNG file.
+        colours: of :func:`~skindiff.report.drawing.series_colours`.
     """
     lines = [row for row in rows if row["metric"] == metrics[0] and row["role"] is not None]
-    names = [f"{_forest_name(row, lines)} - {row['reference']}" for row in lines]
+    names = [f"{_forest_name(row, rows)} - {row['reference']}" for row in lines]
     asked = {(*_contrast(row), row["metric"]) for row in rows if row["role"] == "primary"}
     with drawing(3.1 * len(metrics) + 1.8, 0.34 * len(lines) + 1.3, path) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
@@ -273,7 +246,7 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
             panel.axvline(0, color="#4c5663", linewidth=1)
             for place, line in enumerate(lines):
                 row = find_row(rows, metric=metric, **dict(zip(_CONTRAST, _contrast(line), strict=True)))
-                colour = ARM_COLOURS.get(row["arm"], _OTHER_COLOUR)
+                colour = colour_of(_series(line, rows), colours) or LINES[0]
                 _draw_difference(panel, -place, row, colour, full=(*_contrast(line), metric) in asked)
             panel.set_title(METRICS[metric])
             panel.set_xlabel("points more than the reference")
@@ -284,8 +257,8 @@ def draw_forest(rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path) 
         if asked:
             figure.supxlabel(
                 "full circle: the primary contrast; hollow: the others, exploratory ones corrected together",
-                fontsize=8,
-                color="#4c5663",
+                fontsize=9,
+                color=FAINT,
             )
 
 
@@ -296,9 +269,18 @@ def _contrast(row: SummaryRow) -> tuple[object, ...]:
     return values_of(row, _CONTRAST)
 
 
-def _forest_name(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+def study_colours(summary: Sequence[SummaryRow]) -> dict[str, str]:
+    """Return the colours of all series of `summary`, for every picture of a report."""
+    return series_colours([_series(row, summary) for row in summary])
+
+
+def _series(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
     same = [other for other in rows if other["scenario"] == row["scenario"]]
-    name = series_name(row, [other for other in same if other["test_group"] == row["test_group"]])
+    return series_name(row, [other for other in same if other["test_group"] == row["test_group"]])
+
+
+def _forest_name(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    name = _series(row, rows)
     columns: tuple[PopulationColumn, ...] = ("scenario", "test_group", "architecture", "preset")
     for field in columns:
         if len({other[field] for other in rows}) > 1:

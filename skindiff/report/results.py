@@ -195,10 +195,10 @@ class Results:
             self.asked.setdefault(name, {}).update(stages)
         self.taken += len({cell.key for cell in cells} & experiment.taken)
         self.best_epochs += [row for row in experiment.best_epochs if row not in self.best_epochs]
-        known = self.curves.get("classifiers", {})
         for name, log in experiment.logs.items():
-            if name not in known:
-                self.curves.setdefault(curve, {}).setdefault(name, log)
+            architecture, _, arm = name.partition(" ")
+            if arm not in self.curves.get(f"classifiers, {architecture}", {}):
+                self.curves.setdefault(f"{curve}, {architecture}", {}).setdefault(arm, log)
 
     def _add_training(self, pipeline: Path, label: str, seed: int) -> None:
         log: Log = json.loads((pipeline.parent / LOG_FILE).read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 
 from skindiff.evaluation.statistics.rows import Difference
-from skindiff.report.pictures import LINES, drawing
+from skindiff.report.drawing import FAINT, LINES, drawing
 from skindiff.report.tables import deciding_interval
 
 _STEP = 0.22
@@ -37,7 +37,7 @@ def draw_runs(
     height = 1 + _STEP * (len(runs) - 1)
     with drawing(8.2, 0.5 * height * len(differences) + 1.4, path) as figure:
         axes = figure.subplots()
-        axes.axvline(0, color="#4c5663", linewidth=1)
+        axes.axvline(0, color=FAINT, linewidth=1)
         for place, found in enumerate(differences.values()):
             for one in found:
                 level = -place * height - _STEP * list(runs).index(one.run)
@@ -54,4 +54,4 @@ def draw_runs(
         axes.set_title(what)
         axes.set_xlabel("points more than the run's own real arm")
         marks = [Line2D([], [], color=colour, marker="o", linewidth=2) for colour in colours.values()]
-        axes.legend(marks, list(colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(marks, list(colours), loc="center left", bbox_to_anchor=(1.0, 0.5))
