@@ -56,6 +56,9 @@ _MOST_OF = {
 _LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
 """Characters of a setting (of a path, as the system has it), and of a word on the command line."""
 _LONGEST_MESSAGE = 500
+_FILE = "_settings_file"
+_NO_CHANGE = {"config", "output_dir", "resume", "overwrite", "threads", "trackers", "include_images"}
+"""Settings of the command line that say where and how a run is made, not what it is."""
 _OF_CLASSES = ("class_path", "init_args")
 """What the parser would import a class by, where a part of the settings is meant."""
 
@@ -118,7 +121,27 @@ def parse_config(
     config = config_class(**values)
     judge_all(partial(_refuse_strange, config), config.validate)
     note_given(config, given, read if named else ())
+    setattr(config, _FILE, _own_file(Path(named[-1]) if named else default, default.parent, given))
     return config
+
+
+def _own_file(file: Path, own: Path, words: Sequence[str]) -> dict[str, Any] | None:
+    """Return which of a program's own settings files was read, and whether words changed what it says."""
+    typed = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+    if file.resolve().parent != own.resolve():
+        return None
+    return {"name": file.stem, "changed": not typed <= _NO_CHANGE}
+
+
+def settings_file(config: Any) -> dict[str, Any] | None:
+    """Return which of a program's own settings files a config was read from by :func:`parse_config`.
+
+    Returns:
+        ``name``, without its ending, and ``changed``, whether the command line gave other settings than where
+        and how to run; None of a file of the user's, or of settings that come from no file.
+    """
+    found: dict[str, Any] | None = getattr(config, _FILE, None)
+    return found
 
 
 def validate_parts(config: Any, path: str = "") -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skindiff.config import parse_config, save_config, with_changes
+from skindiff.config import parse_config, save_config, settings_file, with_changes
 from skindiff.errors import ConfigError
 
 
@@ -43,6 +43,21 @@ def test_the_command_line_overrides_yaml_overrides_the_class(default: Path) -> N
     other = default.with_name("other.yaml")
     other.write_text("name: other\n")
     assert parse_config(Outer, ["--config", str(other)], default=default) == Outer(name="other")
+
+
+def test_a_config_knows_which_file_of_its_program_it_is_of(default: Path, tmp_path: Path) -> None:
+    def read(*words: str) -> dict[str, object] | None:
+        return settings_file(parse_config(Outer, list(words), default=default))
+
+    other, own = default.with_name("paper.yaml"), tmp_path / "elsewhere" / "patient Smith.yaml"
+    own.parent.mkdir()
+    for file in (other, own):
+        file.write_text("name: other\n")
+    assert read() == {"name": "default", "changed": False}
+    assert read("--config", str(other)) == {"name": "paper", "changed": False}
+    assert read("--lora.rank", "16") == {"name": "default", "changed": True}
+    assert read("--config", str(own)) is None  # what a user calls a file is not told
+    assert settings_file(Outer()) is None
 
 
 def test_a_leading_tilde_is_the_home_in_every_setting_and_variables_stay(

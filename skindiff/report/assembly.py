@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
 from skindiff.classification.rows import MeanBestEpochs
+from skindiff.config import settings_file
 from skindiff.corpora.attribute import titled
 from skindiff.corpora.registry import shows_patients
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
@@ -24,7 +25,7 @@ from skindiff.report.class_sections import (
     per_class_f1,
     per_class_section,
 )
-from skindiff.report.content import ClassF1Row, ExtraContent
+from skindiff.report.content import ClassF1Row, ExtraContent, SettingsName
 from skindiff.report.external import external_content, external_section, group_sections
 from skindiff.report.ladder import ladder_section
 from skindiff.report.measurements import MeasuredConfig
@@ -112,6 +113,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         recipe=about.recipe,
         title=about.title,
         config=config,
+        settings=cast(SettingsName | None, settings_file(results.run.config)),
         splits=results.splits,
         cells=results.cells,
         primary=results.primary,

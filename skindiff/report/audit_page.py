@@ -56,7 +56,7 @@ class _Pictures:
         if self.paths is None:
             return ""
         shown = image_ids[:_IN_A_ROW]
-        sheet = Image.new("RGB", (len(shown) * _SIDE, _SIDE), "white")
+        sheet = Image.new("RGBA", (len(shown) * _SIDE, _SIDE))  # clear between images, on any theme
         for place, image_id in enumerate(shown):
             small = read_pixels(self.paths[image_id]).image
             small.thumbnail((_SIDE - 4, _SIDE - 4))
@@ -64,7 +64,7 @@ class _Pictures:
         name = f"{self.count}.png"
         self.count += 1
         sheet.save(self.folder / name)
-        return f"![the images in this order]({name})\n\n"
+        return f"![{len(shown)} images, in the order of the table]({name})\n\n"
 
 
 def _lead(rows: Sequence[AuditRow]) -> str:

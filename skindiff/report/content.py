@@ -112,6 +112,13 @@ class ConfusionRow(TypedDict):
     share: float
 
 
+class SettingsName(TypedDict):
+    """Which of a recipe's own settings files a run started from, and whether its command line changed any."""
+
+    name: str
+    changed: bool
+
+
 class Surroundings(TypedDict):
     """What :func:`~skindiff.report.write.environment` returns."""
 
@@ -165,6 +172,7 @@ class ReportContent(ExtraContent, total=False):
     schema: int
     recipe: str
     title: str
+    settings: NotRequired[SettingsName]
     config: dict[str, Any]
     corpus: CorpusContent
     splits: Sequence[SplitRow]

@@ -127,6 +127,7 @@ class Measurements:
         few = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
         return [
             *lost,
-            f"Near copies: {few} groups of held-out images are too few to set the threshold, so it is the "
-            f"default one, {default[0]['value']}.",
+            f"Near copies: a synthetic image counts as one from a similarity of {default[0]['value']} to a "
+            f"training image on. This is the default: {few} groups of held-out images are too few to find "
+            "out how alike two real images can be.",
         ]

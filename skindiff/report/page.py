@@ -18,16 +18,22 @@ from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.rows import Difference, Verdict
 from skindiff.evaluation.statistics.verdicts import NO_VERDICT, points
+from skindiff.report.badges import badges
 from skindiff.report.content import ReportContent, Surroundings
 from skindiff.report.cost import timing_rows
+from skindiff.report.drawing import DARK, DENSITY
 from skindiff.report.judgement import decided, judged, named, would_change
 from skindiff.report.tables import deciding_interval
 from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
+from skindiff.report.words import contrast_words
 
-_DENSITY = 130 / 96
-"""Pixels of a picture for each CSS pixel that it is wide at most."""
+_CSS = 96
+"""CSS pixels of an inch."""
+_IN_DARK = "screen and (prefers-color-scheme: dark)"
 _LONG, _WORD, _MANY_ROWS = 36, 18, 18
 """Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
+_INTERVAL = r"\[[^]]*]|\([^()]* to [^()]*\)"
+"""Ends that stay on one line."""
 _FEW_CARDS = 6
 """Verdicts up to which all are shown in words at once."""
 _HALF = 100.0
@@ -51,6 +57,7 @@ def render_page(
         sections,
         folder,
         kicker=f"skindiff · {content['recipe']}",
+        badges=badges(content),
         lead=lead(content),
         answer=_markdown(folder).render(opening) if opening else "",
         tally=_tally(content["verdicts"]),
@@ -76,6 +83,7 @@ def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any
     nothing = dict.fromkeys(
         (
             "lead",
+            "badges",
             "answer",
             "tally",
             "found",
@@ -160,6 +168,8 @@ def _tables(state: Any) -> None:
             column = 0
         elif token.type in ("th_open", "td_open"):
             cells.append((column, token, inner.content))
+            for part in inner.children:
+                part.content = re.sub(_INTERVAL, _unbroken, part.content)
             column += 1
         elif token.type == "table_close":
             _mark(opened[0], len(opened) - 2, cells)
@@ -178,15 +188,19 @@ def _mark(table: Token, rows: int, cells: Sequence[tuple[int, Token, str]]) -> N
 
 def _figure(path: Path, caption: str) -> str:
     with Image.open(path) as picture:
-        width, height = (round(side / _DENSITY) for side in picture.size)
-    data = base64.b64encode(path.read_bytes()).decode()
-    words = escape(caption)
+        width, height = (round(side * _CSS / DENSITY) for side in picture.size)
+    words, dark = escape(caption), path.parent / DARK / path.name
+    other = f'<source media="{_IN_DARK}" srcset="{_data(dark)}">' if dark.is_file() else ""
     return (
-        '<figure><div class="scroll picture" tabindex="0" role="region" aria-label="picture">'
-        f'<img src="data:image/png;base64,{data}" alt="{words}" '
-        f'width="{width}" height="{height}" style="--width: {width}px">'
+        f'<figure><div class="scroll picture" tabindex="0" role="region" aria-label="picture: {words}">'
+        f'<picture>{other}<img src="{_data(path)}" alt="{words}" width="{width}" height="{height}" '
+        f'style="--width: {width}px; --ratio: {width / height:.4f}"></picture>'
         f"</div><figcaption>{words}</figcaption></figure>\n"
     )
+
+
+def _data(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _tally(verdicts: Sequence[Verdict]) -> str:
@@ -210,7 +224,8 @@ def _cards(content: ReportContent) -> list[dict[str, Any]]:
             "first": one.get("role") != "exploratory" if asked else one["reference"] == REAL,
             "name": named(content["summary"], one),
             "reference": one["reference"],
-            "sentence": re.sub(r"\[[^]]*]", _unbroken, one["sentence"]),
+            "meaning": contrast_words(one),
+            "sentence": re.sub(_INTERVAL, _unbroken, one["sentence"]),
             "amount": _amount(value, one["metric"]),
             "change": would_change(value) if one.get("role") == "primary" else "",
             "bar": _bar(value, limit),

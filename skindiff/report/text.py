@@ -9,6 +9,7 @@ from skindiff.classification.rows import METRICS
 from skindiff.escaping import code, markdown, prose
 from skindiff.evaluation.statistics.rows import SERIES, Verdict, agree
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
+from skindiff.report.badges import badges
 from skindiff.report.content import ReportContent
 from skindiff.report.cost import cost_table
 from skindiff.report.fairness import TITLE as FAIRNESS
@@ -24,6 +25,7 @@ from skindiff.report.tables import (
     split_table,
     tone_table,
 )
+from skindiff.report.words import strategy_words
 
 Pictured = Sequence[tuple[str, str]]
 Pictures = Mapping[str, Pictured]
@@ -108,7 +110,8 @@ def render_markdown(content: ReportContent, sections: Sequence[Section], first: 
         first: the picture that stands with the answer, as (path from the report, caption).
     """
     bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
-    top = (f"# {markdown(content['title'])}", answer(content), images(first), lead(content))
+    told = " · ".join(f"**{prose(one.text)}**" for one in badges(content))
+    top = (f"# {markdown(content['title'])}", told, answer(content), images(first), lead(content))
     return paragraphs(*top, *bodies, CLOSING) + "\n"
 
 
@@ -136,7 +139,7 @@ def answer(content: ReportContent) -> str:
         return _opening("Detection", content)
     first = next((one for one in asked if one["arm"] == "real+syn"), asked[0])
     row = judged(content, first)
-    by = f" ({markdown(first['strategy'])})" if first["strategy"] else ""
+    by = f" ({markdown(strategy_words(first['strategy']))})" if first["strategy"] else ""
     drawn = parse_arm(first["arm"]).rows in ("syn", "real+syn")
     asked_of = "Do synthetic images help?" if drawn else f"Does `{code(first['arm'])}` do better?"
     words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}

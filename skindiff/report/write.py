@@ -41,11 +41,13 @@ from skindiff.report.content import (
     PrimaryContent,
     PublishedRow,
     ReportContent,
+    SettingsName,
     Surroundings,
     Timings,
     ToneContent,
 )
 from skindiff.report.cost import study_cost
+from skindiff.report.drawing import DARK
 from skindiff.report.group_pictures import chance_recalls, draw_bars, group_bars
 from skindiff.report.page import render_page
 from skindiff.report.pictures import (
@@ -56,6 +58,7 @@ from skindiff.report.pictures import (
     draw_forest,
     draw_samples,
     draw_tone,
+    study_colours,
 )
 from skindiff.report.published.fitzpatrick import Published
 from skindiff.report.read import SCHEMA
@@ -93,6 +96,7 @@ class Report:
         recipe: name of the recipe.
         title: first line of ``report.md``.
         config: the run's settings as nested plain values.
+        settings: which of the recipe's own settings files they come from; None where that is not known.
         splits: one dict per split with at least ``seed``, ``sizes``, ``dropped`` and ``groups_crossing``.
         cells: predictions of every arm and seed.
         primary: the study's question; the verdicts are about its score.
@@ -119,6 +123,7 @@ class Report:
     config: Mapping[str, Any]
     splits: Sequence[SplitRow]
     cells: Sequence[Cell]
+    settings: SettingsName | None = None
     primary: PrimaryContrast | None = None
     replicates: int = 2000
     attribute: Attribute = SKIN_TYPE
@@ -193,6 +198,7 @@ def report_content(report: Report, surroundings: Surroundings) -> ReportContent:
         "schema": SCHEMA,
         "recipe": report.recipe,
         "title": report.title,
+        **({"settings": report.settings} if report.settings else {}),
         "config": {key: value for key, value in report.config.items() if key not in _PLACE_SETTINGS},
         "corpus": report.corpus,
         "splits": report.splits,
@@ -260,6 +266,8 @@ def write_report(
 ) -> Path:
     """Write the report and ``pictures/`` into ``folder`` and return the path of ``report.md``.
 
+    The page shows pictures as the reader's theme asks; those for dark pages are in ``pictures/dark/``.
+
     Pictures of an earlier report are replaced; each text file appears in one piece, ``report.md`` last.
 
     Args:
@@ -274,6 +282,7 @@ def write_report(
     shown = includes_images(include_images, content["corpus"].get("name"))
     made = [one if isinstance(one, StudySection) else one(content) for one in report.study_sections]
     with replacing_folder(folder / PICTURES) as pictures:
+        (pictures / DARK).mkdir()
         drawn = _draw(report, content, pictures, shown)
         study_sections = [_draw_section(section, pictures, shown) for section in made]
     first = drawn.pop(SAMPLES, [])[:1]  # it stands with the answer
@@ -318,13 +327,14 @@ def _draw(
         return folder / name
 
     summary = content["summary"]
+    colours = study_colours(summary)
     if any(row["role"] is not None for row in summary):
         path = add(
             SCORES,
             "differences.png",
             "Paired differences with the intervals that decide.",
         )
-        draw_forest(summary, _FOREST_METRICS, path)
+        draw_forest(summary, _FOREST_METRICS, path, colours)
     for name, groups in confusion_groups(report.cells, summary).items():
         file = re.sub(
             r"[^\w.-]", "-", f"confusions-{name}.png"
@@ -334,11 +344,11 @@ def _draw(
     bars = group_bars(content["fairness"])
     if bars:
         picture = add(FAIRNESS, "fairness.png", "Recall by group, with 95% intervals.")
-        draw_bars(bars, picture, chances=chance_recalls(content["fairness"]))
+        draw_bars(bars, picture, chances=chance_recalls(content["fairness"]), colours=colours)
     if report.tones:
         draw_tone(report.tones, add(TONE, "skin-tone.png", "Skin tone before and after the transfer."))
     if report.samples and shown:
         draw_samples(report.samples, add(SAMPLES, "samples.png", _SAMPLES))
     if report.curves:
-        draw_curves(report.curves, add(TRAINING, "training.png", "Training curves."))
+        draw_curves(report.curves, add(TRAINING, "training.png", "Training curves."), colours)
     return drawn

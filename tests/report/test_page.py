@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skindiff.report.content import SettingsName
+from skindiff.report.drawing import DARK
 from skindiff.report.page import mood, page_sections, render_page
 from skindiff.report.text import Section
 from skindiff.report.write import write_report
 from tests.report.test_write import made_up_report, small_report
 
-VOID = {"meta", "img", "line", "circle", "br", "hr"}
+VOID = {"meta", "img", "source", "line", "circle", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -62,7 +64,7 @@ def test_it_needs_nothing_else(page: Page, folder: Path) -> None:
     assert page.open == []
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     text = (folder / "report.html").read_text()
-    for reference in ("http:", "https:", "url(", "@import", "srcset"):
+    for reference in ("http:", "https:", "url(", "@import"):
         assert reference not in text
     targets = [anchor["href"] or "" for anchor in page.all("a")]
     identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
@@ -71,15 +73,24 @@ def test_it_needs_nothing_else(page: Page, folder: Path) -> None:
     assert all(target[0] == "#" and target[1:] in identities for target in targets)
 
 
+def embedded(reference: str | None) -> bytes:
+    kind, _, data = (reference or "").partition(",")
+    assert kind == "data:image/png;base64"
+    return base64.b64decode(data)
+
+
 def test_every_picture_is_in_it_with_words(page: Page, folder: Path) -> None:
-    shown = {}
+    shown, dark = {}, set()
     for image in page.all("img"):
-        kind, _, data = (image["src"] or "").partition(",")
-        assert kind == "data:image/png;base64"
         assert image["alt"]
-        shown[base64.b64decode(data)] = image
-    files = {path.read_bytes(): path.name for path in (folder / "pictures").iterdir()}
-    assert set(shown) == set(files)
+        shown[embedded(image["src"])] = image
+    for source in page.all("source"):
+        assert source["media"] == "screen and (prefers-color-scheme: dark)"
+        dark.add(embedded(source["srcset"]))
+    pictures = folder / "pictures"
+    assert set(shown) == {path.read_bytes() for path in pictures.glob("*.png")}
+    assert dark == {path.read_bytes() for path in (pictures / DARK).iterdir()}
+    assert len(dark) == len(shown)
     with Image.open(folder / "pictures" / "differences.png") as picture:
         width = round(picture.size[0] * 96 / 130)
     assert shown[(folder / "pictures" / "differences.png").read_bytes()]["width"] == str(width)
@@ -156,3 +167,30 @@ def test_a_study_without_verdicts_has_a_page(tmp_path: Path) -> None:
     assert not page.all("article")
     assert "Against real" not in page.words
     assert page.open == []
+
+
+def test_the_title_is_followed_by_what_the_images_are(tmp_path: Path) -> None:
+    settings: SettingsName = {"name": "smoke", "changed": True}
+    write_report(tmp_path, small_report(settings=settings))
+    page = Page((tmp_path / "report.html").read_text())
+    top = page.words[: page.words.index("Do synthetic images help?")]
+    for words in (
+        "images computed by a program, of no patient",
+        "Smoke settings",
+        "some changed",
+        "2 splits",
+    ):
+        assert words in top
+        assert words in (tmp_path / "report.md").read_text().split("\n\n")[1]
+    assert json.loads((tmp_path / "report.json").read_text())["settings"] == settings
+    write_report(tmp_path, small_report(corpus={"name": "fitzpatrick17k"}))
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Corpus: fitzpatrick17k" in page.words
+    assert "computed by a program" not in page.words
+    assert "settings" not in json.loads((tmp_path / "report.json").read_text())
+
+
+def test_names_of_arms_and_strategies_have_words(page: Page) -> None:
+    assert "real and synthetic images, against real images" in page.words
+    said = "transferred from real images after textual inversion and LoRA"
+    assert page.words.index(said) < page.words.index("What was found")
