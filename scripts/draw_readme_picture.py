@@ -1,7 +1,7 @@
 """Draw README's picture from a finished study of skin-type transfer on phantom images.
 
-    accelerate launch recipes/fitz_lora.py --config recipes/fitz_lora/phantom_study.yaml
-    python scripts/draw_readme_picture.py runs/fitz_lora_phantom_study docs/what-it-does.png
+    accelerate launch recipes/fitz_lora.py
+    python scripts/draw_readme_picture.py runs/fitz_lora_smoke docs/what-it-does.png
 
 Above: light-skinned sources, one of each class and chosen by chance, and their transfers, each with
 the tone of its bare skin. Below: what classifiers gained on dark skin. A run on photographs is refused.
@@ -71,18 +71,19 @@ def main(run: Path, output: Path, seed: int = 0) -> None:
 
 
 def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
-    """Return a light source of each class, by chance among those that were transferred to types V and VI."""
+    """Return a light source of each class, by chance among those that were transferred to most types."""
     place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
     by_source: dict[str, dict[str, int]] = {}
     for row, (source, skin_type) in enumerate(zip(drawn["source_id"], drawn["skin_type"], strict=True)):
         by_source.setdefault(source, {})[skin_type] = row
     names: list[str] = corpus.features["label"].names
     found: dict[str, Shown] = {}
-    whole = sorted(source for source, rows in by_source.items() if {"V", "VI"} <= set(rows))
+    most = max(map(len, by_source.values()))
+    whole = sorted(source for source, rows in by_source.items() if len(rows) == most)
     for source in numpy_generator("readme", seed).permutation(whole):
         row = corpus[place[str(source)]]
         images = {row["skin_type"]: row["image"]}
-        images |= {kind: drawn[by_source[source][kind]]["image"] for kind in ("V", "VI")}
+        images |= {kind: drawn[by_source[source][kind]]["image"] for kind in sorted(by_source[source])}
         pixels = {kind: np.asarray(image.convert("RGB")) for kind, image in images.items()}
         found.setdefault(names[row["label"]], Shown(names[row["label"]], pixels))
     return [found[name] for name in sorted(found)]
@@ -90,35 +91,50 @@ def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
 
 def draw(shown: Sequence[Shown], scores: Sequence[SummaryRow], output: Path) -> None:
     """Draw images with their tones above, scores with their intervals below."""
-    figure = Figure(figsize=(10.2, 7.6), dpi=100, facecolor="white")
+    lines = len(shown[0].images)
+    tall = 3.65 + 1.32 * lines
+    figure = Figure(figsize=(10.2, tall), dpi=100, facecolor="white")
     heading: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "color": _INK}
     figure.text(
-        0.02, 0.967, "1   The lesions at hand, all on light skin, are transferred to dark skin", **heading
+        0.02,
+        1 - 0.25 / tall,
+        "1   The lesions at hand, all on light skin, are transferred to dark skin",
+        **heading,
     )
     grid = figure.add_gridspec(
-        3, len(shown), left=0.10, right=0.99, top=0.925, bottom=0.405, hspace=0.28, wspace=0.08
+        lines,
+        len(shown),
+        left=0.10,
+        right=0.99,
+        top=1 - 0.57 / tall,
+        bottom=3.08 / tall,
+        hspace=0.28,
+        wspace=0.08,
     )
     for column, one in enumerate(shown):
         for line, (skin_type, pixels) in enumerate(one.images.items()):
             axes = figure.add_subplot(grid[line, column])
-            _image(axes, pixels)
+            _image(axes, pixels, skin_type)
             if line == 0:
                 axes.set_title(one.label, fontsize=10, color=_INK, pad=4)
             if column == 0:
-                name = "source" if line == 0 else f"as type\n{skin_type}"
                 axes.set_ylabel(
-                    name, rotation=0, ha="right", va="center", fontsize=10, color=_INK, labelpad=6
-                )
+                    "transfer" if line else "source",
+                    rotation=0, ha="right", va="center", fontsize=10, color=_INK, labelpad=6,
+                )  # fmt: skip
     figure.text(
-        0.02, 0.315, "2   Classifiers learn with and without them, and are tested on dark skin", **heading
+        0.02,
+        2.39 / tall,
+        "2   Classifiers learn with and without them, and are tested on dark skin",
+        **heading,
     )
-    _scores(figure.add_axes((0.345, 0.085, 0.62, 0.21)), scores, len(shown))
+    _scores(figure.add_axes((0.345, 0.65 / tall, 0.62, 1.6 / tall)), scores, len(shown))
     said = "Phantom images: computed, no photographs. ITA: individual typology angle of bare skin, degrees."
-    figure.text(0.02, 0.012, said, fontsize=8.5, color=_FAINT)
+    figure.text(0.02, 0.09 / tall, said, fontsize=8.5, color=_FAINT)
     figure.savefig(output, format="png", metadata={"Software": None})
 
 
-def _image(axes: Axes, pixels: NDArray[np.uint8]) -> None:
+def _image(axes: Axes, pixels: NDArray[np.uint8], skin_type: str) -> None:
     axes.imshow(pixels, interpolation="lanczos")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -126,7 +142,7 @@ def _image(axes: Axes, pixels: NDArray[np.uint8]) -> None:
         spine.set_visible(False)
     angle = image_ita(pixels)
     tone = "not measurable" if angle is None else f"{round(angle):d}°"
-    axes.set_xlabel(f"ITA {tone}", fontsize=8.5, color=_FAINT, labelpad=2)
+    axes.set_xlabel(f"type {skin_type}, ITA {tone}", fontsize=8.5, color=_FAINT, labelpad=2)
 
 
 def _scores(axes: Axes, scores: Sequence[SummaryRow], classes: int) -> None:
@@ -145,11 +161,14 @@ def _scores(axes: Axes, scores: Sequence[SummaryRow], classes: int) -> None:
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    first = scores[0]
-    tested = f"{first['cells']} splits, {first['images']} test images, chance {100 / classes:.0f}"
+    first, chance = scores[0], 100 / classes
+    axes.axvline(chance, color=_FAINT, linewidth=1, linestyle="--")
+    axes.text(chance + 0.5, -0.55, f"chance {chance:.0f}", va="top", fontsize=9, color=_FAINT)
+    axes.set_xlim(left=chance - 4)
+    tested = f"{first['cells']} splits, {first['images']} test images"
     what = f"balanced accuracy in percent, 95% interval ({tested})"
     axes.set_xlabel(what, fontsize=9, color=_FAINT)
-    axes.xaxis.set_major_locator(MultipleLocator(5))
+    axes.xaxis.set_major_locator(MultipleLocator(10))
 
 
 def shrink(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, Value
+from matplotlib.figure import Figure
 from PIL import Image as PILImage
 
 from scripts import draw_readme_picture as picture
@@ -103,3 +104,13 @@ def test_photographs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="README shows no photographs"):
         picture.main(tmp_path, tmp_path / "picture.png")
     assert not (tmp_path / "picture.png").exists()
+
+
+def test_chance_is_on_the_axis() -> None:
+    axes = Figure().subplots()
+    row = {"ci_low": 0.3, "mean": 0.4, "ci_high": 0.5, "cells": 5, "images": 30}
+    picture._scores(axes, [{"arm": "real", **row}], classes=7)  # type: ignore[typeddict-item]
+    dashed = [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"]  # type: ignore[index]
+    assert dashed == [100 / 7]
+    assert axes.get_xlim()[0] < 100 / 7
+    assert "chance 14" in [text.get_text() for text in axes.texts]
