@@ -21,8 +21,8 @@ from skindiff.synthesis.writer import write_rows, write_synthetic
 
 DATA = "data"
 """Folder of the shards in the run that generated them."""
-BUNDLED_SUBJECT = "smooth skin"
-"""What the bundled pipeline knows, before it is trained on a class."""
+BUNDLED_SUBJECTS = ("red patch", "brown spots", "smooth skin")
+"""Some of what the bundled pipeline knows, before it is trained on a class: conditions, and skin alone."""
 
 
 def draws_by_class(generator: Generator) -> bool:
@@ -38,11 +38,11 @@ def classes_to_draw(generator: Generator, asked: Sequence[str] | None) -> list[s
     """
     known, model = generator.class_names, generator.place.model
     if asked is None and generator.adapter is None and model in BUNDLED_NAMES:
-        return [BUNDLED_SUBJECT]
+        return list(BUNDLED_SUBJECTS)
     if asked is None and known is None:
         raise ConfigError(
             f"classes: {generator.name} was trained on none of its own; name some, such as "
-            f"{BUNDLED_SUBJECT!r}"
+            f"{BUNDLED_SUBJECTS[0]!r}"
         )
     classes = list(asked or known or [])
     unknown = [name for name in classes if known is not None and name not in known]
