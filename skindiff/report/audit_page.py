@@ -91,7 +91,8 @@ def _groups(rows: Sequence[AuditRow], pictures: _Pictures) -> list[Section]:
     if not groups:
         return []
     parts = [
-        f"{len(groups)} groups of images that show the same thing, the largest first{_rest(len(groups))}."
+        f"{len(groups)} group{'s' * (len(groups) > 1)} of images that show the same thing, the largest "
+        f"first{_rest(len(groups))}."
     ]
     for group in groups[:MOST]:
         strip = pictures.strip([row.image_id for row in group])

@@ -13,6 +13,7 @@ from skindiff.evaluation.statistics.rows import SERIES, PopulationColumn, Summar
 from skindiff.evaluation.statistics.verdicts import reference_rows, series_name
 from skindiff.files import real_path, write_atomically
 from skindiff.report.content import ReportContent
+from skindiff.report.drawing import DARK
 from skindiff.report.page import fill_page
 from skindiff.report.read import read_report
 from skindiff.report.run_pictures import RunDifference, draw_runs
@@ -307,6 +308,7 @@ def write_comparison(folder: Path, runs: Sequence[Run], metrics: Sequence[str]) 
     sections = compare_sections(runs, metrics)
     found = differences_of(runs, metrics[0])
     if found:
+        (folder / DARK).mkdir(exist_ok=True)
         draw_runs(found, [run.name for run in runs], METRICS[metrics[0]], folder / PICTURE_FILE)
         caption = f"{METRICS[metrics[0]]}: differences to real in points, with 95% intervals."
         sections.insert(2, Section("Differences to real", images([(PICTURE_FILE, caption)])))

@@ -32,7 +32,16 @@ ARM_COLOURS = {
     "real+colour": "#a4589c",
 }
 """Colours of the arms that most studies have; at least 3:1 on white, as WCAG asks of graphics."""
-LINES = ("#3b6fb6", "#b5473c", "#5a8f3d", "#8a6d3b", "#6a55a3", "#1f8aa5", "#c2528b", "#76801f")
+LINES: tuple[str, ...] = (
+    "#3b6fb6",
+    "#b5473c",
+    "#5a8f3d",
+    "#8a6d3b",
+    "#6a55a3",
+    "#1f8aa5",
+    "#c2528b",
+    "#76801f",
+)
 """Colours of what is no arm, and of arms that have none of their own."""
 INK, FAINT, GRID = "#22272d", "#5d6670", "#e6e9ed"
 _STYLE: dict[str, Any] = {

@@ -123,6 +123,7 @@ def test_it_writes_a_text_and_a_page(content: dict[str, Any], tmp_path: Path, ru
         "compare.md",
         "compare.html",
         "compare.png",
+        "dark",
     }
     text = (tmp_path / "out" / "compare.md").read_text()
     page = (tmp_path / "out" / "compare.html").read_text()
