@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import threading
 import time
@@ -15,8 +16,8 @@ from gradio.processing_utils import hash_bytes
 from skindiff.demo.photographs import GONE, PhotographError
 from skindiff.files import write_atomically
 
-APP = "app"
-"""Holder of the files that every session may use."""
+APP = secrets.token_hex(16)
+"""Holder of the files that every session may use; sessions choose their own names, and cannot guess it."""
 _UNCLAIMED = 64
 """Uploads that may wait to be claimed; then the oldest goes."""
 _TORN_SECONDS = 60

@@ -140,6 +140,24 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
     assert page.evaluate(marked, "generate-seed") == "none"
 
 
+def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page):
+    button(page, "Generate").click()
+    page.get_by_text("6 images in").wait_for()
+    button(page, "All six types from one seed").click()
+    playwright.expect(images(page, "drawn").nth(5)).to_have_attribute("alt", re.compile("type VI .* seed 0"))
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
+    page.get_by_text("This visit").click()
+    playwright.expect(images(page, "visit")).to_have_count(2)
+    images(page, "visit").nth(1).click()
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
+    images(page, "drawn").nth(2).click()
+    button(page, "Vary the chosen image").click()
+    page.get_by_text("the noise stays").wait_for()
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
+    button(page, "Random seed").click()
+    playwright.expect(page.locator(SEED)).to_have_value(re.compile(r"[1-9]\d*"))
+
+
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     on_photograph_page(page)
     upload_until(page, photograph, page.get_by_text("its metadata is removed"))

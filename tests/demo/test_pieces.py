@@ -53,6 +53,8 @@ def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
     assert list(files.folder.iterdir()) == []
     own = Path(files.keep(APP, b"example", "a.png"))
     files.keep("ann", b"example", "a.png")
+    assert files.is_page(files.keep(APP, b"<p>", "report.html"))
+    assert not files.is_page(files.keep("app", b"<b>", "report.html"))  # a session may have any name
     assert own.stat().st_mtime > time.time() + 86_400  # Gradio deletes by age what is older than an hour
 
 

@@ -46,6 +46,7 @@ from skindiff.demo.drawing import draw
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.photographs import read_photograph
 from skindiff.demo.reports import report_page
+from skindiff.demo.settings import page_settings, read_address, read_settings
 from skindiff.demo.transferring import transfer
 from skindiff.errors import SkindiffError
 from skindiff.foreign_tables import open_arrays, read_parquet
@@ -586,7 +587,13 @@ def demo(folder: Path) -> Attempt:
             "seed": rng.choice(numbers), "strength": rng.choice(numbers), "tone": rng.choice(words),
         }  # fmt: skip
         names = rng.sample(list(strange), rng.randint(1, 2))
-        if rng.random() < 0.5:
+        if rng.random() < 0.2:
+            page = rng.choice(("generate", "photograph", "compare"))
+            read_address({"tab": page, **{name: str(strange[name]) for name in names}})
+            path = folder / "settings.json"
+            path.write_text(json.dumps({**page_settings(page), **{name: strange[name] for name in names}}))
+            read_settings(path, page)
+        elif rng.random() < 0.5:
             asked = {**honest, **{name: strange[name] for name in names if name not in ("strength", "tone")}}
             asked |= {f"{name}s": (asked.pop(name),) for name in ("condition", "value") if name in asked}
             for _ in draw(cache, DrawRequest(**asked)):
