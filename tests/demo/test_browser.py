@@ -97,6 +97,7 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     playwright.expect(images(page, "drawn")).to_have_count(6)
+    playwright.expect(page).to_have_url(re.compile(r"tab=generate&.*condition=red\+lesion.*seed=0"))
     with page.expect_download() as download:
         button(page, "Download 6 images, provenance and settings (zip)").click()
     kept = tmp_path / "got.zip"
@@ -109,7 +110,6 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     page.get_by_text("Make these images again").click()
     page.get_by_text("What the words mean").click()
     assert serious_problems(page) == []
-    playwright.expect(page).to_have_url(re.compile(r"tab=generate&.*condition=red\+lesion.*seed=0"))
     # The address opens the page as it was; a stranger's is read with its bounds.
     page.goto(page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "eczema"))
     page.get_by_text("as in the page's address").wait_for()
