@@ -1,6 +1,6 @@
 """The pages of the demo: their layout. The events of their buttons are in :mod:`skindiff.demo.events`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from skindiff.demo.fields import (
     value_field,
 )
 from skindiff.demo.photograph_events import PhotographEvents, target_choices
-from skindiff.demo.words import ALL
+from skindiff.demo.words import ALL, swatches
 
 TONES = (
     ("by the generator's own skin colours", "prototype_colour"),
@@ -58,6 +58,8 @@ def draw_page(events: DemoEvents) -> Filled:
             generator, about = generator_field(events, "generate")
             condition = condition_field(events, "generate")
             skin_type = value_field(events, "generate")
+            if attribute_of(events).is_skin_tone:
+                gr.HTML(swatches(), padding=False)
             count = count_field(
                 events, "generate", "Images of each condition and skin type", config.max_images, 6
             )
@@ -218,7 +220,9 @@ def _example_button(events: PhotographEvents, example: Example) -> gr.Button:
     )  # fmt: skip
 
 
-def _chosen(example: Example):  # type: ignore[no-untyped-def]
+def _chosen(example: Example) -> Callable[[], tuple[str, str, str, str]]:
+    """Return the event that puts an example into the fields, with its words."""
+
     def chosen() -> tuple[str, str, str, str]:
         words = f"{example.name} on skin of type {example.skin_type}, computed. Press Transfer."
         return example.path, example.condition, example.skin_type, pieces.said(words, "Ready:")

@@ -42,14 +42,20 @@ def type_choice(value: str) -> str:
     return f"{value} ({TYPE_NAMES[value]})" if value in TYPE_NAMES else value
 
 
-def glossary() -> str:
-    """Return the skin types with their swatches and every term with its line, folded."""
+def swatches(*, named: bool = False) -> str:
+    """Return the skin types with a swatch each, and with their names where asked for."""
     types = "".join(
-        f'<li><i style="background:{SWATCHES[name]}"></i>{name}<span>{TYPE_NAMES[name]}</span></li>'
+        f'<li><i style="background:{SWATCHES[name]}"></i>{name}'
+        f"{f'<span>{TYPE_NAMES[name]}</span>' if named else ''}</li>"
         for name in SKIN_TYPES
     )
+    return f'<ul class="sd-swatches">{types}</ul>'
+
+
+def glossary() -> str:
+    """Return the skin types with their swatches and every term with its line, folded."""
     terms = "".join(f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in TERMS.items())
     return (
         '<details class="sd-terms"><summary>What the words mean</summary>'
-        f'<ul class="sd-swatches">{types}</ul><dl>{terms}</dl></details>'
+        f"{swatches(named=True)}<dl>{terms}</dl></details>"
     )
