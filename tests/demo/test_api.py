@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import json
+import os
 import re
 import shlex
 import time
@@ -262,6 +263,8 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
 ):
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
+    # Each demo sets it, and that of the other tests of this process is still to find its own files.
+    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ.get("GRADIO_TEMP_DIR", str(tmp_path)))
     app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
     visitor: Any = SimpleNamespace(session_hash="first", query_params={})
