@@ -20,7 +20,7 @@ from skindiff.demo.files import APP, SessionFiles, file_name
 from skindiff.demo.generator_cache import GeneratorCache, Loaded, short_names
 from skindiff.demo.photographs import png_bytes
 from skindiff.demo.refusals import field_at_fault, in_words, refusal
-from skindiff.demo.reports import report_page
+from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, report_page
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import (
     PAGES,
@@ -50,7 +50,7 @@ class DemoEvents:
     def __init__(self, config: DemoConfig, files: SessionFiles) -> None:
         self.config, self.files = config, files
         self.cache, self.visits = GeneratorCache(config), Visits()
-        self.runs = short_names(config.runs)
+        self.runs = short_names(config.runs) or {EXAMPLE_NAME: str(EXAMPLE)}
 
     def describe(self, generator: str, condition: str, skin_type: str) -> tuple[Any, Any, str]:
         """Return what the fields for condition and skin type become when a generator is chosen, and what it

@@ -281,14 +281,13 @@ def compare_page(app_events: DemoEvents) -> Filled:
 
 def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
-    if not events.runs:
+    if not events.config.runs:
         gr.Markdown(
-            "This demo has no run. The default study, on phantoms, takes about ten minutes on two cores:\n\n"
+            "An example: the default study, on images that a program computed, of no patient. It is made "
+            "again in about ten minutes on two cores, and shown here as any run of yours:\n\n"
             "```bash\naccelerate launch recipes/fitz_lora.py\n"
-            'skindiff demo --runs "[runs/fitz_lora_smoke]"\n```\n\n'
-            "Its report then stands here: what was asked, the answer with its interval, and every figure."
+            'skindiff demo --runs "[runs/fitz_lora_smoke]"\n```'
         )
-        return
     names = list(events.runs)
     first, path = events.report(names[0])
     with gr.Row(equal_height=True):

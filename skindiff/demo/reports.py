@@ -2,6 +2,7 @@
 
 import base64
 import re
+from importlib.resources import files
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -12,6 +13,9 @@ from skindiff.hub.staging import read_own
 from skindiff.report.page import fill_page
 
 PAGE, REPORT = "report.html", "report.md"
+EXAMPLE = Path(str(files("skindiff").joinpath("assets", "phantom_study")))
+"""The report of the default study, on phantom images, which a demo without runs shows."""
+EXAMPLE_NAME = "example: the default study, on computed images"
 _IMAGE = re.compile(r'<img src="([^"]*)"')
 _TITLE = re.compile(r"\A# (.*)\n")
 

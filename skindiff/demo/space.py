@@ -24,7 +24,7 @@ from skindiff.hub.push import adapter_files, pipeline_components, pipeline_files
 from skindiff.hub.results import report_files, report_of
 from skindiff.hub.staging import staged
 
-_PACKAGE = (".py", ".typed", ".yaml", ".json", ".safetensors", ".css", ".jinja")
+_PACKAGE = (".py", ".typed", ".yaml", ".json", ".safetensors", ".css", ".jinja", ".html")
 """Kinds of files that the package consists of."""
 _NOT_COPIED = ("__pycache__", "recipes", "accelerate_configs")
 _APP = '''"""The demo of skindiff. For research and teaching; not for clinical use."""

@@ -14,10 +14,11 @@ from skindiff.demo import pieces
 from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import Picture, Progress
+from skindiff.demo.events import DemoEvents
 from skindiff.demo.files import APP, SessionFiles
 from skindiff.demo.generator_cache import short_names
 from skindiff.demo.photographs import PhotographError
-from skindiff.demo.reports import report_page
+from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, PAGE, report_page
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
 from skindiff.report.write import write_report
@@ -129,3 +130,21 @@ def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     assert not any(path.is_symlink() or path.name == "__pycache__" for path in place.rglob("*"))
     with pytest.raises(RunFolderError, match="not empty"):
         write_space(place)
+
+
+def test_a_demo_without_runs_opens_on_a_study_of_computed_images(tmp_path: Path):
+    events = DemoEvents(DemoConfig(), SessionFiles(tmp_path / "held"))
+    assert list(events.runs) == [EXAMPLE_NAME]
+    page = report_page(Path(events.runs[EXAMPLE_NAME]))
+    assert "images computed by a program, of no patient" in page
+    assert "points of balanced accuracy on" in page
+    assert "data:image/png;base64," in page
+    place = write_space(tmp_path / "space")
+    assert (
+        place / "skindiff" / EXAMPLE.relative_to(Path(pieces.__file__).parents[1]) / PAGE
+    ).read_text() == page
+
+
+def test_a_run_of_ones_own_takes_the_place_of_the_example(tmp_path: Path):
+    run = write_run(tmp_path / "mine")
+    assert list(DemoEvents(DemoConfig(runs=[str(run)]), SessionFiles(tmp_path / "held")).runs) == ["mine"]
