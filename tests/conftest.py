@@ -1,4 +1,5 @@
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -17,6 +18,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A command that ran in this process took all cores for its threads, and sums depend on their number."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 REAL_DATA, BROWSER = "SKINDIFF_REQUIRE_REAL_DATA", "SKINDIFF_REQUIRE_BROWSER"

@@ -16,8 +16,9 @@ from markdown_it import MarkdownIt
 from skindiff.commands.terminal import complain, say, suggest
 from skindiff.corpora.audit import AuditRow, write_audit
 from skindiff.corpora.table import LoadedCorpus, read_csv
-from skindiff.demo.downloads import zip_bytes
+from skindiff.demo.downloads import Result, zip_bytes
 from skindiff.demo.drawing import Picture
+from skindiff.demo.settings import DEFAULTS
 from skindiff.escaping import code, fenced, markdown, prose, python_string, spreadsheet, visible
 from skindiff.report.study_section import markdown_table
 
@@ -122,7 +123,7 @@ def test_tables_for_people_hold_no_formulas_and_those_read_back_are_exact(tmp_pa
     pictures = [
         Picture(np.zeros((2, 2, 3), np.uint8), {"image_id": "a", "prompt": formula, "seed": -3}, -1.5)
     ]
-    with zipfile.ZipFile(io.BytesIO(zip_bytes(pictures))) as archive:
+    with zipfile.ZipFile(io.BytesIO(zip_bytes(Result(DEFAULTS, pictures)))) as archive:
         (row,) = csv.DictReader(io.StringIO(archive.read("provenance.csv").decode()))
         assert (row["prompt"], row["seed"], row["ita_degrees"]) == (f"'{formula}", "-3", "-1.5")
         exact = pq.read_table(io.BytesIO(archive.read("provenance.parquet"))).to_pylist()

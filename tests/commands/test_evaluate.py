@@ -59,7 +59,7 @@ def test_a_default_threshold_is_said() -> None:
         return Measurements(copying=[{"images": "drawn", "seed": 0, "threshold": limit}])
 
     (note,) = copies("default").notes()
-    assert "6 groups of held-out images are too few to set the threshold" in note
+    assert "6 groups of held-out images are too few to find out how alike two real images can be" in note
     assert copies("held-out").notes() == []
 
 

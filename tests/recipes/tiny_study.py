@@ -27,6 +27,9 @@ from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
 
+SMOKE = Path(__file__).parents[2] / "recipes" / "fitz_lora" / "smoke.yaml"
+"""Beside it files are the recipe's own; the config file is the user's."""
+
 MOMENTS = ("textual_inversion:3", "lora:3", "synthesis:1", "classifier:3")
 
 
@@ -119,13 +122,13 @@ def run_killed(config_file: str, moments: list[str]) -> None:
         if child == 0:
             try:
                 kill_at(stage, int(number))
-                main(parse_config(FitzLoraConfig, ["--config", config_file], default=Path(config_file)))
+                main(parse_config(FitzLoraConfig, ["--config", config_file], default=SMOKE))
             finally:
                 os._exit(1)
         status = os.waitpid(child, 0)[1]
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
             sys.exit(f"not killed at {moment}: status {status}")
-    main(parse_config(FitzLoraConfig, ["--config", config_file], default=Path(config_file)))
+    main(parse_config(FitzLoraConfig, ["--config", config_file], default=SMOKE))
 
 
 if __name__ == "__main__":
