@@ -32,8 +32,8 @@ _CSS = 96
 _IN_DARK = "screen and (prefers-color-scheme: dark)"
 _LONG, _WORD, _MANY_ROWS = 36, 18, 18
 """Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
-_INTERVAL = r"\[[^]]*]|\([^()]* to [^()]*\)"
-"""Ends that stay on one line."""
+_INTERVAL = r"\[[^]]*]|\([^()]* to [^()]*\)|\S+ ± \S+"
+"""Numbers that stay on one line."""
 _FEW_CARDS = 6
 """Verdicts up to which all are shown in words at once."""
 _HALF = 100.0

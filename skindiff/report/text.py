@@ -55,7 +55,7 @@ _TERMS = (
     "An arm is a training set: `real` images, synthetic images alone (`syn`), both (`real+syn`), controls "
     "with as many images: repeats (`real+duplicates`), or copies recoloured without a generator "
     "(`real+colour`). `probe:` is a linear classifier on the features of a frozen network; other names are "
-    "networks that are fine-tuned."
+    "networks that are fine-tuned. Where every image is repeated as often, a probe stays what it was."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
