@@ -24,6 +24,11 @@ _TAKE_ADDRESS = """() => setTimeout(() => {
   if (links.length) history.replaceState(null, "", links[0].href);
 }, 400)"""
 """Makes the visible link to the settings the page's address."""
+_CLOSE_PREVIEW = """() => {
+  for (const one of document.querySelectorAll(".sd-gallery .preview button[aria-label=Close]"))
+    if (one.offsetParent) one.click();
+}"""
+"""Closes a preview that is open: else it would show another image than the one that was chosen."""
 _RANDOM_SEED = "() => String(Math.floor(Math.random() * 2 ** 31))"
 
 
@@ -226,6 +231,7 @@ def run(
     assert page in PAGES
     download = next(one for one in outputs if isinstance(one, gr.DownloadButton))
     line = next(one for one in outputs if "sd-status" in (getattr(one, "elem_classes", None) or ()))
+    go.click(None, None, None, js=_CLOSE_PREVIEW, **QUIET)
     begun = go.click(events.begin(page), None, [outputs[0], download, cancel], **QUIET)
     event = begun.then(
         function,

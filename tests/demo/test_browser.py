@@ -151,8 +151,16 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     images(page, "visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
     images(page, "drawn").nth(2).click()
+    preview = page.locator("#drawn .preview")
+    strip, image = preview.locator(".thumbnails"), preview.locator("img").first
+    playwright.expect(strip).to_be_visible()
+    page.wait_for_timeout(500)
+    assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
+    button(page, "Generate").click()
+    page.get_by_text("1 images in").wait_for()
+    playwright.expect(preview).to_have_count(0)
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
     playwright.expect(page.locator(SEED)).to_have_value(re.compile(r"[1-9]\d*"))
