@@ -14,7 +14,7 @@ from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, draw
 from skindiff.demo.events import DemoEvents, Shown
 from skindiff.demo.photographs import Pixels
-from skindiff.demo.refusals import in_words, refusal
+from skindiff.demo.refusals import blaming, in_words, refusal
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import PageSettings, page_settings
 from skindiff.demo.transferring import enlarged
@@ -55,12 +55,19 @@ class CompareEvents:
         )  # fmt: skip
         result = Result(settings)
         sides: list[list[Picture]] = [[], []]
-        for place, generator in enumerate((first, second)):
+        yield [], "", None, pieces.said("the first time this takes some seconds.", "Loading both generators:")
+        works = []
+        for which, generator in (("first", first), ("second", second)):
             wanted = DrawRequest(
                 generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
                 float(guidance), int(steps), number,
             )  # fmt: skip
-            for line, done in self.events.watch(request, result, draw(self.events.cache, wanted)):
+            works.append(work := draw(self.events.cache, wanted))
+            with blaming(which, generator.strip()):
+                for _ in range(2):  # up to its first batch: what is wrong with either is said before
+                    next(work)
+        for place, work in enumerate(works):
+            for line, done in self.events.watch(request, result, work):
                 sides[place] = result.pictures[len(sides[0]) if place else 0 :]
                 last = done and place == 1
                 rows = self._rows(request, (first, second), *sides)
