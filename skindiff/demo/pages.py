@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from skindiff.demo import pieces
-from skindiff.demo.compare_events import CompareEvents
+from skindiff.demo.compare_events import SAME_SEEDS, SECOND_MISSING, SECOND_NEEDED, CompareEvents
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.fields import (
     DRAWING,
@@ -259,12 +259,10 @@ def compare_page(app_events: DemoEvents) -> Filled:
         guidance, steps, seed = knobs(app_events, page)
         place = gr.Row()
     go, cancel = buttons("Compare")
-    words = "Both generators use the same seeds; any difference comes from the generators."
-    if len(names) < 2:
-        words = (
-            'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
-            "skindiff train lora makes one."
-        )
+    few = len(names) < 2
+    go.interactive = not few
+    typed = app_events.config.open_choice
+    words = SAME_SEEDS if not few else SECOND_NEEDED if typed else SECOND_MISSING
     line = line_of(words)
     rows = gallery("First, second and difference", "compared", columns=3)
     table = gr.HTML()
@@ -272,6 +270,18 @@ def compare_page(app_events: DemoEvents) -> Filled:
     fields = [first, second, condition, skin_type, count, guidance, steps, seed]
     with place:
         load_button(app_events, page, fields, line)
+    chosen = [first, second]
+    for generator in chosen:
+        generator.change(events.ready, chosen, go, **QUIET)
+        described = generator.input(
+            events.describe,
+            [*chosen, condition, skin_type],
+            [condition, skin_type, about_first, about_second, line],
+            api_visibility="private",
+            concurrency_id=DRAWING,
+            show_progress="hidden",
+        )
+        described.failure(app_events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     outputs = [rows, table, download, line]
     event = run(app_events, page, go, cancel, events.compare, fields, outputs, "compare")
     for generator, about in ((first, about_first), (second, about_second)):

@@ -190,6 +190,40 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     assert large.bounding_box()["width"] > 1.5 * small["width"]
 
 
+def test_compare_follows_a_typed_second_generator(
+    browser: playwright.Browser, generators: list[str], tmp_path: Path
+):
+    app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
+    context = browser.new_context(viewport=LAPTOP)
+    page = opened(context, app)
+    go_to(page, "Compare")
+    compare = button(page, "Compare")
+    playwright.expect(compare).to_be_disabled()
+    page.get_by_text("type its folder or Hub id right there").wait_for()
+    second = page.locator("#compare-second input")
+
+    def enter(word: str) -> None:
+        second.fill(word)
+        second.press("Enter")
+
+    enter(str(tmp_path))
+    refused = page.locator(".sd-failed").and_(page.locator(":visible"))
+    playwright.expect(refused).to_contain_text(f"second generator '{tmp_path}'")
+    marked = "one => getComputedStyle(document.getElementById(one)).outlineStyle"
+    assert [page.evaluate(marked, one) for one in ("compare-generator", "compare-second")] == [
+        "none",
+        "solid",
+    ]
+    enter(generators[2])
+    page.get_by_text("It knows one, two.").wait_for()
+    playwright.expect(page.locator("#compare-condition input")).to_have_value("one")
+    playwright.expect(compare).to_be_enabled()
+    enter("bundled")
+    playwright.expect(compare).to_be_disabled()
+    context.close()
+    app.close(verbose=False)
+
+
 def test_cancel(page: playwright.Page):
     count = page.get_by_label("number input for Images of each").and_(page.locator(":visible"))
     count.fill("48")
