@@ -163,7 +163,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 elem_classes="sd-quiet",
             )
         with gr.Column(scale=2, min_width=280):
-            line = line_of("Upload a photograph, or choose one of the examples.")
+            line = line_of("Upload a photograph, or choose one of the phantoms.")
             shown = gallery("Transferred images", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, choice = _before_and_after(app_events)
@@ -187,6 +187,8 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
         events.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2,
         show_progress="hidden",
     )  # fmt: skip
+    for chosen in (photograph.upload, photograph.clear, *(one.click for one in tried)):
+        chosen(events.forget, None, [shown, strip, download, pairs, pair, slider], **QUIET)
     outputs = [shown, strip, download, line, pairs]
     event = run(app_events, page, go, cancel, events.transfer, [photograph, *fields], outputs, "transfer")
     event.success(app_events.about, generator, about, **QUIET)

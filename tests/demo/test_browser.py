@@ -168,6 +168,11 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
 
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     on_photograph_page(page)
+    button(page, "Transfer").scroll_into_view_if_needed()
+    button(page, "Transfer").click()
+    refused = page.locator(".sd-failed").and_(page.locator(":visible"))
+    playwright.expect(refused).to_contain_text("upload a photograph first, or choose one of the phantoms")
+    playwright.expect(refused).to_be_in_viewport()
     upload_until(page, photograph, page.get_by_text("its metadata is removed"))
     button(page, "Transfer").click()
     page.locator(".sd-ita svg").wait_for()
@@ -188,6 +193,10 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     large.wait_for()
     page.wait_for_timeout(500)
     assert large.bounding_box()["width"] > 1.5 * small["width"]
+    page.get_by_role("button", name="Ring, type II").click()
+    playwright.expect(page.locator("#slider")).to_be_hidden()
+    playwright.expect(page.locator("#redrawn img")).to_have_count(0)
+    playwright.expect(page.locator(".sd-ita")).to_have_count(0)
 
 
 def test_compare_follows_a_typed_second_generator(
