@@ -143,7 +143,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 elem_id=f"{page}-target",
             )  # fmt: skip
             strength = gr.Slider(
-                0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is changed; more keeps less",
+                0.05, 1.0, 0.3, step=0.05, label="Strength", info="higher changes more",
                 elem_id=f"{page}-strength",
             )  # fmt: skip
             with gr.Accordion("Generation settings", open=False):
