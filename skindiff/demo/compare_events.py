@@ -2,24 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 import numpy as np
 
 from skindiff.demo import pieces
+from skindiff.demo.about import about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import caption, degrees
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, draw
 from skindiff.demo.events import DemoEvents, Shown
+from skindiff.demo.generator_cache import Loaded
 from skindiff.demo.photographs import Pixels
-from skindiff.demo.refusals import in_words, refusal
+from skindiff.demo.refusals import blaming, in_words, refusal
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import PageSettings, page_settings
 from skindiff.demo.transferring import enlarged
-from skindiff.demo.words import ALL, ANY
+from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.synthesis.asked import asked_column
+
+SAME_SEEDS = "Both generators use the same seeds; any difference comes from the generators."
+SECOND_NEEDED = (
+    "A second generator is needed: type its folder or Hub id right there, under Second generator. "
+    "skindiff train lora makes one."
+)
+SECOND_MISSING = (
+    'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
+    "skindiff train lora makes one."
+)
+"""What is said where both are the same: by whether another can be typed."""
 
 
 class CompareEvents:
@@ -31,6 +45,41 @@ class CompareEvents:
 
     def __init__(self, events: DemoEvents) -> None:
         self.events = events
+
+    def ready(self, first: str, second: str) -> Any:
+        """Return what the button becomes: it sleeps while both generators are the same."""
+        return gr.update(interactive=not self._equal(first, second))
+
+    def describe(
+        self, first: str, second: str, condition: str, skin_type: str
+    ) -> tuple[Any, Any, str, str, str]:
+        """Return what the fields for condition and skin type become when a generator is chosen, what both
+        generators are, and the line.
+
+        Conditions that both take and were taught come first.
+        """
+        both = []
+        for which, name in (("first", first), ("second", second)):
+            with blaming(which, name.strip()):
+                both.append(self.events.cache.generator(name))
+        offered = list(dict.fromkeys(name for loaded in both for name in loaded.conditions))
+        offered.sort(key=lambda name: (-sum(_takes(one, name) for one in both), bool(_untaught(both, name))))
+        value: Any = gr.skip()
+        if all(loaded.takes_words for loaded in both):
+            left, right = (loaded.generator.attribute.known for loaded in both)
+            known = [name for name in left if name in right]
+            kept = skin_type if skin_type in known or not known else known[-1]
+            value = gr.update(choices=[(type_choice(name), name) for name in known], value=kept)
+        return (
+            gr.update(
+                choices=[(name, name) for name in offered],
+                value=condition if all(_takes(one, condition) for one in both) else offered[0],
+                info="what both were taught comes first; or type your own words",
+            ),
+            value,
+            *(pieces.about(about(loaded)) for loaded in both),
+            pieces.said(self._said(first, second)),
+        )
 
     def compare(
         self,
@@ -55,12 +104,19 @@ class CompareEvents:
         )  # fmt: skip
         result = Result(settings)
         sides: list[list[Picture]] = [[], []]
-        for place, generator in enumerate((first, second)):
+        yield [], "", None, pieces.said("the first time this takes some seconds.", "Loading both generators:")
+        works = []
+        for which, generator in (("first", first), ("second", second)):
             wanted = DrawRequest(
                 generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
                 float(guidance), int(steps), number,
             )  # fmt: skip
-            for line, done in self.events.watch(request, result, draw(self.events.cache, wanted)):
+            works.append(work := draw(self.events.cache, wanted))
+            with blaming(which, generator.strip()):
+                for _ in range(2):  # up to its first batch: what is wrong with either is said before
+                    next(work)
+        for place, work in enumerate(works):
+            for line, done in self.events.watch(request, result, work):
                 sides[place] = result.pictures[len(sides[0]) if place else 0 :]
                 last = done and place == 1
                 rows = self._rows(request, (first, second), *sides)
@@ -78,12 +134,20 @@ class CompareEvents:
             found.append(pieces.again(how, self.events.address(settings), f"those of {generator}"))
         return "".join(found)
 
-    def _refuse_equal(self, first: str, second: str) -> None:
+    def _equal(self, first: str, second: str) -> bool:
         word = self.events.cache.offered
-        if word.get(first.strip(), first.strip()) == word.get(second.strip(), second.strip()):
+        return word.get(first.strip(), first.strip()) == word.get(second.strip(), second.strip())
+
+    def _said(self, first: str, second: str) -> str:
+        if not self._equal(first, second):
+            return SAME_SEEDS
+        return SECOND_NEEDED if self.events.config.open_choice else SECOND_MISSING
+
+    def _refuse_equal(self, first: str, second: str) -> None:
+        if self._equal(first, second):
             raise refusal(
-                f"second generator: {second!r} is the first one too; choose another, or start the demo "
-                'with one more, as in --generators "[bundled, runs/lora]"'
+                f"second generator: {second!r} is the first one too; choose or type another, or start "
+                'the demo with one more, as in --generators "[bundled, runs/lora]"'
             )
 
     def _rows(
@@ -100,6 +164,16 @@ class CompareEvents:
                 amount = f"difference · mean {np.mean(between):.0f} of 255"
                 shown.append(self.events.one(request, one, amount, between))
         return shown if right else self.events.shown(request, list(left))
+
+
+def _takes(loaded: Loaded, condition: str) -> bool:
+    """Return whether a generator does not refuse a condition."""
+    own = loaded.generator.class_names
+    return own is None or condition in own
+
+
+def _untaught(both: Sequence[Loaded], condition: str) -> list[str]:
+    return [word for loaded in both for word in unknown_words(loaded, (condition,))]
 
 
 def difference(left: Pixels, right: Pixels) -> Pixels:

@@ -261,15 +261,19 @@ class DemoEvents:
                 yield line, done
 
     def note(self, result: Result) -> str:
-        """Return what is to be minded of a result: words that its generator does not know."""
+        """Return what is to be minded of a result: words that a generator of it does not know."""
         settings = result.settings
-        loaded = self.cache.generator(settings["generator"])
+        names = {settings["generator"]: "This generator"}
+        if settings["page"] == "compare":
+            sides = (("first", settings["generator"]), ("second", settings["second"]))
+            names = {name: f"The {which} generator, {name}," for which, name in sides}
         asked = () if settings["condition"] == ALL else (settings["condition"],)
-        unknown = unknown_words(loaded, asked)
-        if not unknown:
-            return ""
-        words = ", ".join(repr(word) for word in unknown)
-        return f"This generator was never taught {words}: what it shows for it means nothing."
+        notes = []
+        for name, said in names.items():
+            if unknown := unknown_words(self.cache.generator(name), asked):
+                words = ", ".join(repr(word) for word in unknown)
+                notes.append(f"{said} was never taught {words}: what it shows for it means nothing.")
+        return " ".join(notes)
 
     def conditions_of(self, loaded: Loaded, condition: str) -> list[str]:
         """Return the conditions that a page's field means."""

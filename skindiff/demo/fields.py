@@ -24,6 +24,15 @@ _TAKE_ADDRESS = """() => setTimeout(() => {
   if (links.length) history.replaceState(null, "", links[0].href);
 }, 400)"""
 """Makes the visible link to the settings the page's address."""
+_TURN_TO_RESULTS = """() => {
+  for (const one of document.querySelectorAll(".sd-gallery .preview button[aria-label=Close]"))
+    if (one.offsetParent) one.click();
+  const line = [...document.querySelectorAll(".sd-status")].find(one => one.offsetParent);
+  const place = line.getBoundingClientRect();
+  if (place.top < 0 || place.bottom > innerHeight) line.scrollIntoView();
+}"""
+"""Closes a preview, which would go on to show another image than the one that was chosen; and brings the line
+onto the screen, which says what is done or was refused."""
 _RANDOM_SEED = "() => String(Math.floor(Math.random() * 2 ** 31))"
 
 
@@ -226,6 +235,7 @@ def run(
     assert page in PAGES
     download = next(one for one in outputs if isinstance(one, gr.DownloadButton))
     line = next(one for one in outputs if "sd-status" in (getattr(one, "elem_classes", None) or ()))
+    go.click(None, None, None, js=_TURN_TO_RESULTS, **QUIET)
     begun = go.click(events.begin(page), None, [outputs[0], download, cancel], **QUIET)
     event = begun.then(
         function,

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from skindiff.demo import pieces
-from skindiff.demo.compare_events import CompareEvents
+from skindiff.demo.compare_events import SAME_SEEDS, SECOND_MISSING, SECOND_NEEDED, CompareEvents
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.fields import (
     DRAWING,
@@ -143,7 +143,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 elem_id=f"{page}-target",
             )  # fmt: skip
             strength = gr.Slider(
-                0.05, 1.0, 0.3, step=0.05, label="Strength", info="how much is changed; more keeps less",
+                0.05, 1.0, 0.3, step=0.05, label="Strength", info="higher changes more",
                 elem_id=f"{page}-strength",
             )  # fmt: skip
             with gr.Accordion("Generation settings", open=False):
@@ -163,7 +163,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 elem_classes="sd-quiet",
             )
         with gr.Column(scale=2, min_width=280):
-            line = line_of("Upload a photograph, or choose one of the examples.")
+            line = line_of("Upload a photograph, or choose one of the phantoms.")
             shown = gallery("Transferred images", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, choice = _before_and_after(app_events)
@@ -187,6 +187,8 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
         events.check, photograph, [photograph, line], api_name="check_photograph", concurrency_limit=2,
         show_progress="hidden",
     )  # fmt: skip
+    for chosen in (photograph.upload, photograph.clear, *(one.click for one in tried)):
+        chosen(events.forget, None, [shown, strip, download, pairs, pair, slider], **QUIET)
     outputs = [shown, strip, download, line, pairs]
     event = run(app_events, page, go, cancel, events.transfer, [photograph, *fields], outputs, "transfer")
     event.success(app_events.about, generator, about, **QUIET)
@@ -259,12 +261,10 @@ def compare_page(app_events: DemoEvents) -> Filled:
         guidance, steps, seed = knobs(app_events, page)
         place = gr.Row()
     go, cancel = buttons("Compare")
-    words = "Both generators use the same seeds; any difference comes from the generators."
-    if len(names) < 2:
-        words = (
-            'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
-            "skindiff train lora makes one."
-        )
+    few = len(names) < 2
+    go.interactive = not few
+    typed = app_events.config.open_choice
+    words = SAME_SEEDS if not few else SECOND_NEEDED if typed else SECOND_MISSING
     line = line_of(words)
     rows = gallery("First, second and difference", "compared", columns=3)
     table = gr.HTML()
@@ -272,6 +272,18 @@ def compare_page(app_events: DemoEvents) -> Filled:
     fields = [first, second, condition, skin_type, count, guidance, steps, seed]
     with place:
         load_button(app_events, page, fields, line)
+    chosen = [first, second]
+    for generator in chosen:
+        generator.change(events.ready, chosen, go, **QUIET)
+        described = generator.input(
+            events.describe,
+            [*chosen, condition, skin_type],
+            [condition, skin_type, about_first, about_second, line],
+            api_visibility="private",
+            concurrency_id=DRAWING,
+            show_progress="hidden",
+        )
+        described.failure(app_events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     outputs = [rows, table, download, line]
     event = run(app_events, page, go, cancel, events.compare, fields, outputs, "compare")
     for generator, about in ((first, about_first), (second, about_second)):

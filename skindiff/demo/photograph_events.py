@@ -13,7 +13,7 @@ from skindiff.demo.captions import caption, degrees, image_name
 from skindiff.demo.config import MEGABYTE
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, image_size
-from skindiff.demo.events import DemoEvents, Shown
+from skindiff.demo.events import DOWNLOAD, DemoEvents, Shown
 from skindiff.demo.photographs import Pixels, png_bytes, read_photograph
 from skindiff.demo.refusals import in_words, refusal
 from skindiff.demo.seeds import read_seed
@@ -25,7 +25,7 @@ from skindiff.measures.skin.tone import image_ita
 STRENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8)
 """Those that are shown side by side of one skin type."""
 _NO_SKIN = "No skin was found in it, so its tone cannot be measured or moved well."
-_NOTHING = "Please upload a photograph first, or choose one of the examples."
+_NOTHING = "Please upload a photograph first, or choose one of the phantoms."
 
 
 class PhotographEvents:
@@ -60,7 +60,7 @@ class PhotographEvents:
     def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
         if photograph is None:
-            return None, pieces.said("Upload a photograph, or choose one of the examples.")
+            return None, pieces.said("Upload a photograph, or choose one of the phantoms.")
         path = self._claim(photograph, request)
         try:
             pixels = self._read(path, request)
@@ -72,6 +72,20 @@ class PhotographEvents:
         height, width = pixels.shape[:2]
         note = _NO_SKIN if image_ita(pixels) is None else ""
         return clean, pieces.said(f"{width} x {height} pixels; its metadata is removed.", "Ready:", note)
+
+    def forget(self, request: gr.Request) -> tuple[Shown, str, Any, Shown, Any, str]:
+        """Take away what was generated from the photograph before: gallery, strip, zip, pairs and slider."""
+        visit = self.events.visits.of(str(request.session_hash))
+        visit.asked = True
+        visit.results.pop("photograph", None)
+        return (
+            [],
+            "",
+            gr.update(value=None, interactive=False, label=DOWNLOAD),
+            [],
+            gr.update(visible=False),
+            "",
+        )
 
     def transfer(
         self,

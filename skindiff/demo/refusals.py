@@ -11,8 +11,8 @@ from skindiff.hub.clean import without_folders
 
 BROKEN = "The demo could not do this; its log says why. Please try something else."
 _FIELDS = (
-    (r"first generator|second generator", "second"),
-    (r"generator|model|base_model|revision|adapter", "generator"),
+    (r"second generator", "second"),
+    (r"first generator|generator|model|base_model|revision|adapter", "generator"),
     (r"condition|classes|prompt|learned", "condition"),
     (r"skin type|groups", "skin_type"),
     (r"images", "images"),
@@ -37,6 +37,19 @@ def in_words() -> Iterator[None]:
         yield
     except SkindiffError as error:
         raise refusal(without_folders(str(error))) from None
+
+
+@contextmanager
+def blaming(which: str, typed: str) -> Iterator[None]:
+    """Show such words as :func:`in_words` does; those about a generator say which of two it is, as it was
+    typed."""
+    try:
+        yield
+    except SkindiffError as error:
+        words = without_folders(str(error))
+        if field_at_fault(words) == "generator":
+            words = f"{which} generator {typed!r}: {words}"
+        raise refusal(words) from None
 
 
 def field_at_fault(words: str) -> str | None:

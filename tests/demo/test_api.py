@@ -190,6 +190,20 @@ def test_two_generators_on_the_same_seeds(client: Client):
     assert rows[0]["seed"] == rows[2]["seed"] != rows[1]["seed"]
 
 
+def test_both_generators_are_judged_before_anything_is_drawn(generators: list[str], tmp_path: Path):
+    config = DemoConfig(generators=generators, conditions=["eczema"], port=None, threads=1)
+    app = launch_demo(config, wait=False)
+    client = Client(app.local_url, verbose=False)
+    job = client.submit("tiny", str(tmp_path), "eczema", "II", 2, 2, 3, 5, api_name="/compare")
+    with pytest.raises(AppError, match=f"^second generator '{tmp_path}': model .* is no generator"):
+        job.result()
+    assert [rows for rows, *_ in job.outputs() if rows] == []
+    with pytest.raises(AppError, match=f"^first generator '{tmp_path}': model .* is no generator"):
+        client.predict(str(tmp_path), "tiny", "eczema", "II", 2, 2, 3, 5, api_name="/compare")
+    client.close()
+    app.close(verbose=False)
+
+
 def test_the_report_of_a_run_is_its_own_page_in_a_frame_without_rights(demo: DemoApp, client: Client):
     frame, download = client.predict("made_up", api_name="/report")
     assert '<iframe class="sd-report" sandbox ' in frame

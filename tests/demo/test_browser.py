@@ -151,8 +151,16 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     images(page, "visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
     images(page, "drawn").nth(2).click()
+    preview = page.locator("#drawn .preview")
+    strip, image = preview.locator(".thumbnails"), preview.locator("img").first
+    playwright.expect(strip).to_be_visible()
+    page.wait_for_timeout(500)
+    assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
+    button(page, "Generate").click()
+    page.get_by_text("1 images in").wait_for()
+    playwright.expect(preview).to_have_count(0)
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
     playwright.expect(page.locator(SEED)).to_have_value(re.compile(r"[1-9]\d*"))
@@ -160,6 +168,11 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
 
 def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     on_photograph_page(page)
+    button(page, "Transfer").scroll_into_view_if_needed()
+    button(page, "Transfer").click()
+    refused = page.locator(".sd-failed").and_(page.locator(":visible"))
+    playwright.expect(refused).to_contain_text("upload a photograph first, or choose one of the phantoms")
+    playwright.expect(refused).to_be_in_viewport()
     upload_until(page, photograph, page.get_by_text("its metadata is removed"))
     button(page, "Transfer").click()
     page.locator(".sd-ita svg").wait_for()
@@ -180,6 +193,44 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     large.wait_for()
     page.wait_for_timeout(500)
     assert large.bounding_box()["width"] > 1.5 * small["width"]
+    page.get_by_role("button", name="Ring, type II").click()
+    playwright.expect(page.locator("#slider")).to_be_hidden()
+    playwright.expect(page.locator("#redrawn img")).to_have_count(0)
+    playwright.expect(page.locator(".sd-ita")).to_have_count(0)
+
+
+def test_compare_follows_a_typed_second_generator(
+    browser: playwright.Browser, generators: list[str], tmp_path: Path
+):
+    app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
+    context = browser.new_context(viewport=LAPTOP)
+    page = opened(context, app)
+    go_to(page, "Compare")
+    compare = button(page, "Compare")
+    playwright.expect(compare).to_be_disabled()
+    page.get_by_text("type its folder or Hub id right there").wait_for()
+    second = page.locator("#compare-second input")
+
+    def enter(word: str) -> None:
+        second.fill(word)
+        second.press("Enter")
+
+    enter(str(tmp_path))
+    refused = page.locator(".sd-failed").and_(page.locator(":visible"))
+    playwright.expect(refused).to_contain_text(f"second generator '{tmp_path}'")
+    marked = "one => getComputedStyle(document.getElementById(one)).outlineStyle"
+    assert [page.evaluate(marked, one) for one in ("compare-generator", "compare-second")] == [
+        "none",
+        "solid",
+    ]
+    enter(generators[2])
+    page.get_by_text("It knows one, two.").wait_for()
+    playwright.expect(page.locator("#compare-condition input")).to_have_value("one")
+    playwright.expect(compare).to_be_enabled()
+    enter("bundled")
+    playwright.expect(compare).to_be_disabled()
+    context.close()
+    app.close(verbose=False)
 
 
 def test_cancel(page: playwright.Page):

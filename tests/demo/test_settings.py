@@ -60,6 +60,7 @@ def test_a_refusal_is_about_one_field():
         ("prompt 'An image of ...' is too long: 20 of its 40 words fit", "condition"),
         ("model '/nowhere': no such folder", "generator"),
         ("second generator: 'a' is the first one too", "second"),
+        ("first generator '/a/b': model 'b': no such folder", "generator"),
         ("The photograph is no longer here.", "photograph"),
         ("skin type: generator 'ddpm' knows no skin types", "skin_type"),
         ("This demo is being closed.", None),
