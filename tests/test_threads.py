@@ -61,6 +61,7 @@ def test_what_a_user_has_set_stays() -> None:
     assert done.stdout.strip() == "active"
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_all_four(capsys: pytest.CaptureFixture[str]) -> None:
     found = bench.main(bench.Bench(seconds=0.1, turns=1))
     assert len(found) == 4
