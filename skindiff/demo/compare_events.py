@@ -105,7 +105,7 @@ class CompareEvents:
         result = Result(settings)
         sides: list[list[Picture]] = [[], []]
         yield [], "", None, pieces.said("the first time this takes some seconds.", "Loading both generators:")
-        works = []
+        works, counts = [], []
         for which, generator in (("first", first), ("second", second)):
             wanted = DrawRequest(
                 generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
@@ -114,7 +114,13 @@ class CompareEvents:
             works.append(work := draw(self.events.cache, wanted))
             with blaming(which, generator.strip()):
                 for _ in range(2):  # up to its first batch: what is wrong with either is said before
-                    next(work)
+                    progress = next(work)
+            counts.append(progress.total)
+        if len(set(counts)) > 1:
+            raise refusal(
+                f"the first generator would make {counts[0]} images and the second {counts[1]}, as only one "
+                "of them tells types of skin. Choose one type"
+            )
         for place, work in enumerate(works):
             for line, done in self.events.watch(request, result, work):
                 sides[place] = result.pictures[len(sides[0]) if place else 0 :]

@@ -24,6 +24,7 @@ from PIL import Image
 from skindiff.demo.app import DemoApp, launch_demo
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.settings import page_settings, settings_bytes
+from skindiff.demo.words import ALL
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import Run, run_command
 
@@ -202,6 +203,13 @@ def test_both_generators_are_judged_before_anything_is_drawn(generators: list[st
         client.predict(str(tmp_path), "tiny", "eczema", "II", 2, 2, 3, 5, api_name="/compare")
     client.close()
     app.close(verbose=False)
+
+
+def test_generators_that_would_make_unequal_numbers_are_not_compared(client: Client):
+    job = client.submit("tiny", "ddpm", "one", ALL, 2, 2, 3, "5", api_name="/compare")
+    with pytest.raises(AppError, match=r"would make 12 images and the second 2, .* Choose one type"):
+        job.result()
+    assert [rows for rows, *_ in job.outputs() if rows] == []
 
 
 def test_the_report_of_a_run_is_its_own_page_in_a_frame_without_rights(demo: DemoApp, client: Client):
