@@ -25,7 +25,7 @@ from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
-from skindiff.study import Study, all_studies, open_run, read_corpus
+from skindiff.study import Study, all_studies, look_first, open_run, read_corpus
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 
@@ -78,8 +78,8 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
 
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
-    for _, trainings, _ in config.generators():
-        check_text_to_image(trainings.model, trainings.revision)  # before the corpus is read
+    bases = [(trainings.model, trainings.revision) for _, trainings, _ in config.generators()]
+    look_first(config, *(lambda _, base=base: check_text_to_image(*base) for base in bases))
 
     # 1. The corpus, and its splits: training, validation and test images.
     run = open_run(config)

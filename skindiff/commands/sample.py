@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
@@ -13,10 +14,11 @@ from skindiff.commands.studies import CorpusSettings, prepare_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError
-from skindiff.generators.resolve import Generator, find_generator, load_generator
+from skindiff.generators.models import pipeline_class_name
+from skindiff.generators.resolve import Generator, Place, find_generator, load_generator
 from skindiff.idle_settings import without_effect
 from skindiff.runs import RunFolder
-from skindiff.study import open_run
+from skindiff.study import look_first, open_run
 from skindiff.synthesis.asked import idle_of_attribute
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
@@ -116,7 +118,7 @@ def _sample(words: list[str]) -> int:
     config = _settings(words)
     run = open_run(config, DATA, GRID, RECORD, CORPUS_FILE, SPLIT_FILE)
     with run.withdrawn_on_error():
-        place = find_generator(config.generator, config.revision, config.base_model)
+        place = _found(config)
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
         generator = load_generator(place, run.accelerator.device, fuse=True)
@@ -132,6 +134,14 @@ def _sample(words: list[str]) -> int:
     push = ["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"]
     suggest(*([evaluate] if home and config.part == "train" else []), push)
     return 0
+
+
+def _found(config: SampleCommand) -> Place:
+    """Return where the generator is; a transfer looks for its corpus too before anything is loaded."""
+    find = partial(find_generator, config.generator, config.revision, config.base_model)
+    if config.mode == "transfer":
+        look_first(config, lambda _: pipeline_class_name(find().model, find().revision))
+    return find()
 
 
 def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset | None:

@@ -14,6 +14,7 @@ from skindiff.generators.adapter import TOKENS_FILE
 from skindiff.generators.models import DEFAULT_MODEL
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
+from skindiff.study import look_first
 from skindiff.training.adapters import ADAPTER
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -77,16 +78,17 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
-    learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
+    words = config.words if isinstance(config, TrainLoRA) else None
+    base = (config.model, config.revision)
+    look_first(config, lambda _: check_text_to_image(*base), lambda _: _learnt(words))
+    learnt = _learnt(words)
     study = open_study(config, ADAPTER)
     if isinstance(config, TrainLoRA):
-        base = Place(config.model, config.revision, learnt)
-        train_lora(study.corpus, study.split, base, output_dir=study.run, **vars(config.lora))
+        place = Place(*base, learnt)
+        train_lora(study.corpus, study.split, place, output_dir=study.run, **vars(config.lora))
     elif isinstance(config, TrainTextualInversion):
         train_textual_inversion(
-            study.corpus, study.split, config.model, config.revision, study.run,
-            **vars(config.textual_inversion),
+            study.corpus, study.split, *base, study.run, **vars(config.textual_inversion)
         )  # fmt: skip
     folder = study.run.path / ADAPTER
     study.run.end()
@@ -100,8 +102,10 @@ def main(method: str, words: Sequence[str]) -> int:
     return 0
 
 
-def _learnt(words: str) -> Path:
-    """Return the folder of an adapter, which a run holds under its name."""
+def _learnt(words: str | None) -> Path | None:
+    """Return the folder of an adapter, which a run holds under its name; None of none."""
+    if words is None:
+        return None
     for path in (Path(words), Path(words) / ADAPTER):
         if (path / TOKENS_FILE).is_file():
             return path
