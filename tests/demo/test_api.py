@@ -4,7 +4,6 @@ import csv
 import html
 import io
 import json
-import os
 import re
 import shlex
 import time
@@ -285,8 +284,6 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
 ):
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
-    # Each demo sets it, and that of the other tests of this process is still to find its own files.
-    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ.get("GRADIO_TEMP_DIR", str(tmp_path)))
     app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
     visitor: Any = SimpleNamespace(session_hash="first", query_params={})
@@ -318,6 +315,18 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
         assert (np.array(made[number]["image"]) == image).all()
         by_python = np.array(known["made"].dataset[number]["image"]).astype(int)
         assert np.abs(by_python - image).max() <= 2
+
+
+def test_another_demo_of_the_process_takes_no_files(demo: DemoApp, client: Client, generators: list[str]):
+    other = launch_demo(DemoConfig(generators=generators[:1], port=None, threads=1), wait=False)
+    other.close(verbose=False)
+    begin = next(number for number, one in demo.fns.items() if getattr(one.fn, "__name__", "") == "begun")
+    asked = {"data": [], "fn_index": begin, "session_hash": client.session_hash}  # as the page does
+    httpx.post(f"{demo.local_url}gradio_api/run/predict", json=asked).raise_for_status()
+    gallery, download, *_ = drawn(client)  # the client fetches what it is given
+    assert Path(download).is_file()
+    assert len(pixels_of(gallery)) == 3
+    assert not other.folder.exists()
 
 
 def test_no_other_file_of_the_machine_is_served(demo: DemoApp, photograph: Path):
