@@ -19,7 +19,7 @@ def quick_start() -> str:
 SMALL = {
     "steps=60": "steps=2",
     '"I": 12, "II": 12': '"I": 5, "II": 5',
-    "steps=14": "steps=4",
+    "steps=14": 'steps=4, tone="none"',
 }
 
 
