@@ -147,7 +147,7 @@ def noised_batch(
     prompt_dropout: float,
     device: torch.device,
     dtype: torch.dtype,
-) -> NoisedBatch:
+) -> tuple[NoisedBatch, torch.Tensor]:
     """Sample latents, timesteps and noise of a micro-batch, each example from its own random stream.
 
     Args:
@@ -158,6 +158,9 @@ def noised_batch(
         prompt_dropout: share of the examples whose prompt is left out.
         device: where the results go.
         dtype: precision of the noised latents; target and weights stay float32.
+
+    Returns:
+        The batch, and (b,) int64 on the CPU: 0 where the image is shown, 1 where its mirror image is.
     """
     found, rows = moments.of(batch.indices)
     count, shape = len(rows), found.shape
@@ -172,13 +175,14 @@ def noised_batch(
         torch.randn(shape, generator=generator, out=posterior[place])
         noise[place] = objective.draw_noise(shape, generator)
     latents = found.sample(rows, variants, posterior)
-    return NoisedBatch(
+    noised = NoisedBatch(
         latents=objective.add_noise(latents, noise, timesteps).to(device, dtype, non_blocking=True),
         timesteps=timesteps.to(device, non_blocking=True),
         target=objective.target(latents, noise, timesteps).to(device, non_blocking=True),
         weights=objective.weights(timesteps).to(device, non_blocking=True),
         dropped=dropped,
     )
+    return noised, variants
 
 
 def denoising_loss(prediction: torch.Tensor, batch: NoisedBatch) -> torch.Tensor:

@@ -41,6 +41,7 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
@@ -304,6 +305,7 @@ def _task(
             zero_terminal_snr=config.zero_terminal_snr,
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=prompts.to(accelerator.device),
         prompt_dropout=config.prompt_dropout,

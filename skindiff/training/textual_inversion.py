@@ -34,6 +34,7 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import prompt_table
@@ -326,6 +327,7 @@ def _task(
             pipeline.scheduler.config, noise_offset=config.noise_offset
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=architecture.tokenise(pipeline, table.prompts).to(accelerator.device),
         prompt_dropout=0.0,

@@ -82,7 +82,8 @@ def test_a_placeholder_becomes_exactly_its_own_ids(vectors: int) -> None:
     tokens = make_token_map(TINY_CLASSES, vectors)
     ids = add_tokens(pipeline, tokens)
     for condition in TINY_CLASSES:
-        row = SEAM.tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")])[0].tolist()
+        (ids_of,) = SEAM.tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")]).tensors.values()
+        row = ids_of[0].tolist()
         assert [one for one in row if one >= min(ids[TINY_CLASSES[0]])] == ids[condition]
 
 
@@ -117,8 +118,9 @@ def test_prompts_are_encoded_as_diffusers_does_and_alone() -> None:
     tokens = make_token_map(TINY_CLASSES, 2)
     add_tokens(pipeline, tokens)
     prompts = [prompt_for(tokens.subject(name), tone) for name in TINY_CLASSES for tone in ("I", None)]
-    together = SEAM.encode_prompts(pipeline, [*prompts, "", *prompts])
+    together = SEAM.encode_prompts(pipeline, [*prompts, "", *prompts]).tensors["prompt_embeds"]
     for place, prompt in enumerate([*prompts, "", *prompts]):
         expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
         assert torch.equal(together[place], expected[0])
-        assert torch.equal(together[place], SEAM.encode_prompts(pipeline, [prompt])[0])
+        (alone,) = SEAM.encode_prompts(pipeline, [prompt]).tensors["prompt_embeds"]
+        assert torch.equal(together[place], alone)

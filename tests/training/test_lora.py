@@ -12,6 +12,7 @@ from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import ADAPTER_NAME, load_adapter, unload_adapter
+from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training import loop as loop_module
 from skindiff.training.loop_config import LoopConfig
@@ -184,7 +185,9 @@ def test_merged_updates_are_pefts_function() -> None:
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.3)
     module = architecture_of(pipeline).denoiser(pipeline, live_text=False)
-    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([5, 900]), torch.randn(1, 6, 16), torch.tensor([0, 0]))
+    prompts = Conditioning({"prompt_embeds": torch.randn(1, 6, 16)})
+    places, told = torch.tensor([0, 0]), Conditioning({})
+    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([5, 900]), prompts, places, told)
 
     def gradients() -> list[torch.Tensor]:
         module.zero_grad()

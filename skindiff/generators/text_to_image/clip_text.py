@@ -1,7 +1,7 @@
-"""Prompts for a CLIP text encoder: exactly the ids that its pipeline makes, each prompt encoded alone."""
+"""Prompts for a CLIP text encoder: exactly the ids that its pipeline makes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,23 +52,6 @@ def _too_long(pipeline: Any, tokenizer: CLIPTokenizer, prompt: str) -> str:
         f"prompt {prompt!r} is too long: {fit} of its {len(words)} words fit into the text encoder; leave "
         f"out {len(words) - fit} or more, or lower vectors of a learned token"
     )
-
-
-def encode(pipeline: Any, tokenizer: CLIPTokenizer, encoder: Any, prompts: Iterable[str]) -> torch.Tensor:
-    """Encode each prompt alone; prompts that occur more than once are encoded once.
-
-    Returns:
-        Hidden states of shape (prompts, places, width), in the text encoder's precision and on its device.
-
-    Raises:
-        GeneratorError: see :func:`tokenise`.
-    """
-    prompts = list(prompts)
-    unique = list(dict.fromkeys(prompts))
-    rows = tokenise(pipeline, tokenizer, unique)
-    with torch.no_grad():
-        states = torch.cat([encoder(ids[None].to(encoder.device))[0] for ids in rows])
-    return states[[unique.index(prompt) for prompt in prompts]]
 
 
 def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -> None:

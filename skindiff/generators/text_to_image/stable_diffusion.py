@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x and 2.x: a U-Net, one CLIP text encoder, an autoencoder that scales its latents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image import clip_text
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.conditioning import Conditioning
+
+_IDS, _STATES = "input_ids", "prompt_embeds"
 
 
 class PromptedUNet(nn.Module):
@@ -21,19 +24,22 @@ class PromptedUNet(nn.Module):
         self.unet, self.text_encoder = unet, text_encoder
 
     def forward(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, places: torch.Tensor
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        prompts: Conditioning,
+        places: torch.Tensor,
+        images: Conditioning,
     ) -> torch.Tensor:
-        """Predict noise or velocity.
-
-        Args:
-            latents: (b, c, h, w) noised.
-            timesteps: (b,).
-            prompts: (p, places) token ids, or (p, places, width) hidden states without a text encoder.
-            places: (b,) which of the prompts belongs to each latent.
-        """
-        states = prompts if self.text_encoder is None else self.text_encoder(prompts)[0]
-        prediction: torch.Tensor = self.unet(latents, timesteps, states[places].to(latents.dtype)).sample
+        """Predict noise or velocity (see the seam); of images this architecture is told nothing."""
+        found = prompts if self.text_encoder is None else _encoded(self.text_encoder, prompts)
+        states = found.tensors[_STATES][places].to(latents.dtype)
+        prediction: torch.Tensor = self.unet(latents, timesteps, states).sample
         return prediction
+
+
+def _encoded(text_encoder: nn.Module, ids: Conditioning) -> Conditioning:
+    return Conditioning({_STATES: text_encoder(ids.tensors[_IDS])[0]})
 
 
 def _is_scale(value: object) -> bool:
@@ -94,7 +100,7 @@ class StableDiffusion(Architecture):
         return PromptedUNet(pipeline.unet, pipeline.text_encoder if live_text else None)
 
     def activations(
-        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: Conditioning
     ) -> list[torch.Tensor]:
         """Return what the middle and the upward blocks of the U-Net give (see the seam)."""
         unet, found = pipeline.unet, []
@@ -103,7 +109,7 @@ class StableDiffusion(Architecture):
             for block in (unet.mid_block, *unet.up_blocks)
         ]
         try:
-            unet(latents.to(unet.dtype), timesteps, prompts.to(unet.dtype))
+            unet(latents.to(unet.dtype), timesteps, prompts.tensors[_STATES].to(unet.dtype))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -149,15 +155,10 @@ class StableDiffusion(Architecture):
             ).sample
         return images.float() / 2 + 0.5
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> torch.Tensor:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
         """Turn prompts into ids of the one tokenizer."""
-        return clip_text.tokenise(pipeline, pipeline.tokenizer, prompts)
+        return Conditioning({_IDS: clip_text.tokenise(pipeline, pipeline.tokenizer, prompts)})
 
-    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> torch.Tensor:
-        """Encode prompts by the one text encoder."""
-        return clip_text.encode(pipeline, pipeline.tokenizer, pipeline.text_encoder, prompts)
-
-    def conditions(self, prompts: torch.Tensor, free: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return states of prompts and of the empty prompt."""
-        found = {"prompt_embeds": prompts}
-        return found if free is None else {**found, "negative_prompt_embeds": free}
+    def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
+        """Return states of the one text encoder."""
+        return _encoded(pipeline.text_encoder, ids.to(pipeline.text_encoder.device))

@@ -66,11 +66,13 @@ def test_the_contract(seam: Architecture) -> None:
 
     prompts = ["An image of skin", "", "An image of skin"]
     ids, states = seam.tokenise(pipeline, prompts), seam.encode_prompts(pipeline, prompts)
-    assert len(ids) == len(states) == 3
-    assert torch.equal(states[0], states[2])
+    for tensor in (*ids.tensors.values(), *states.tensors.values()):
+        assert len(tensor) == 3
+        assert torch.equal(tensor[0], tensor[2])
     places, times = torch.tensor([0, 1]), torch.tensor([3, 500])
-    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places)
-    frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places)
+    told = seam.image_conditions(torch.tensor([[40, 60, 0, 8, TINY_SIZE, TINY_SIZE]] * 2))
+    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places, told)
+    frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places, told)
     assert live.shape == latents.shape
     torch.testing.assert_close(live, frozen)
     inner = seam.activations(pipeline, latents, times, states[:2])
