@@ -35,8 +35,8 @@ from skindiff.generators.tokens import (
     TokenMap,
     add_tokens,
     is_placeholder,
-    set_tokenizer,
-    text_home,
+    set_tokenizers,
+    text_homes,
     token_ids,
 )
 from skindiff.weights import read_header, read_tensors
@@ -74,8 +74,8 @@ class _Config(TypedDict, total=False):
 class _Before:
     """What a pipeline was like before an adapter, to put it back."""
 
-    tokenizer: CLIPTokenizer
-    embedding_rows: int
+    tokenizers: list[CLIPTokenizer]
+    embedding_rows: list[int]
     scheduler: Any
 
 
@@ -221,11 +221,12 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
     check_no_adapter(pipeline)
     embeddings = _read_embeddings(adapter, pipeline)
     before = pipeline_state(pipeline)
-    ids = add_tokens(pipeline, adapter.tokens)
-    weight = text_home(pipeline)[1].get_input_embeddings().weight
+    places = zip(add_tokens(pipeline, adapter.tokens), text_homes(pipeline), embeddings, strict=True)
     with torch.no_grad():
-        for condition, rows in ids.items():
-            weight[rows] = embeddings[condition].to(weight)
+        for ids, (_, encoder), learnt in places:
+            weight = encoder.get_input_embeddings().weight
+            for condition, rows in ids.items():
+                weight[rows] = learnt[condition].to(weight)
     if (adapter.config.get("lora") or {}).get("zero_terminal_snr"):
         use_zero_terminal_snr(pipeline)
     if adapter.has_lora:
@@ -255,16 +256,18 @@ def unload_adapter(pipeline: Any, adapter: Adapter) -> None:
 
 def pipeline_state(pipeline: Any) -> _Before:
     """Remember what an adapter changes of a pipeline, for :func:`unload_adapter`."""
-    tokenizer, encoder = text_home(pipeline)
-    return _Before(tokenizer, encoder.get_input_embeddings().num_embeddings, pipeline.scheduler)
+    homes = text_homes(pipeline)
+    rows = [encoder.get_input_embeddings().num_embeddings for _, encoder in homes]
+    return _Before([tokenizer for tokenizer, _ in homes], rows, pipeline.scheduler)
 
 
 def _restore(pipeline: Any, before: _Before) -> None:
     pipeline.unload_lora_weights()
-    set_tokenizer(pipeline, before.tokenizer)
+    set_tokenizers(pipeline, before.tokenizers)
     pipeline.scheduler = before.scheduler
     with torch.random.fork_rng(devices=[]):
-        text_home(pipeline)[1].resize_token_embeddings(before.embedding_rows, mean_resizing=False)
+        for (_, encoder), rows in zip(text_homes(pipeline), before.embedding_rows, strict=True):
+            encoder.resize_token_embeddings(rows, mean_resizing=False)
 
 
 def check_no_adapter(pipeline: Any) -> None:
@@ -296,18 +299,30 @@ def use_zero_terminal_snr(pipeline: Any) -> None:
 
 def _save_embeddings(folder: Path, pipeline: Any, tokens: TokenMap) -> None:
     (folder / _EMBEDDINGS).mkdir()
-    weight = text_home(pipeline)[1].get_input_embeddings().weight
-    for condition, rows in token_ids(pipeline, tokens).items():
-        token = tokens.tokens[condition]
-        embedding = weight[rows].detach().float().cpu().contiguous()
-        # diffusers takes a file with exactly one key, the token.
-        save_file({token: embedding}, folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors")
+    ids = token_ids(pipeline, tokens)
+    weights = [encoder.get_input_embeddings().weight for _, encoder in text_homes(pipeline)]
+    for condition, token in tokens.tokens.items():
+        rows = [
+            weight[own[condition]].detach().float().cpu().contiguous()
+            for weight, own in zip(weights, ids, strict=True)
+        ]
+        keys = _embedding_keys(pipeline, token)
+        save_file(dict(zip(keys, rows, strict=True)), folder / _EMBEDDINGS / _embedding_file(token))
     entries = {
         condition: {"token": token, "vectors": tokens.vectors, "initialiser": tokens.initialiser}
         for condition, token in tokens.tokens.items()
     }
     text = json.dumps(entries, indent=2, ensure_ascii=False)
     (folder / TOKENS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def _embedding_file(token: str) -> str:
+    return f"{token.strip('<>')}.safetensors"
+
+
+def _embedding_keys(pipeline: Any, token: str) -> list[str]:
+    """Return what the rows of a token are called in its file, for each place where they live."""
+    return [home.key or token for home in architecture_of(pipeline).token_homes]
 
 
 def _save_lora(folder: Path, pipeline: Any) -> None:
@@ -365,25 +380,30 @@ def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
         pipeline.unload_lora_weights()
 
 
-def _read_embeddings(adapter: Adapter, pipeline: Any) -> dict[str, torch.Tensor]:
-    width = text_home(pipeline)[1].get_input_embeddings().embedding_dim
-    expected = (adapter.tokens.vectors, width)
-    embeddings = {}
+def _read_embeddings(adapter: Adapter, pipeline: Any) -> list[dict[str, torch.Tensor]]:
+    """Return the rows of each condition, for each place where learned tokens live."""
+    widths = [encoder.get_input_embeddings().embedding_dim for _, encoder in text_homes(pipeline)]
+    embeddings: list[dict[str, torch.Tensor]] = [{} for _ in widths]
     for condition, token in adapter.tokens.tokens.items():
-        path = adapter.folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors"
+        path = adapter.folder / _EMBEDDINGS / _embedding_file(token)
+        keys = _embedding_keys(pipeline, token)
         try:
-            embedding = read_tensors(path)[token]
-        except (KeyError, Malformed) as error:
-            reason = error if isinstance(error, Malformed) else "it lacks its token"
+            rows = read_tensors(path)
+            if not set(keys) <= set(rows):
+                raise Malformed("it lacks its token")
+        except Malformed as error:
             raise GeneratorError(
-                f"adapter file {str(path)!r} cannot be read ({reason}): train the tokens again"
+                f"adapter file {str(path)!r} cannot be read ({error}): train the tokens again, or load it "
+                f"into its base model, {adapter.config.get('base_model')}"
             ) from error
-        if tuple(embedding.shape) != expected:
-            raise GeneratorError(
-                f"adapter {str(adapter.folder)!r} has embeddings of shape {tuple(embedding.shape)}, this "
-                f"model takes {expected}: load it into its base model, {adapter.config.get('base_model')}"
-            )
-        embeddings[condition] = embedding
+        for key, width, own in zip(keys, widths, embeddings, strict=True):
+            expected = (adapter.tokens.vectors, width)
+            if tuple(rows[key].shape) != expected:
+                raise GeneratorError(
+                    f"adapter {str(adapter.folder)!r} has embeddings of shape {tuple(rows[key].shape)}, this "
+                    f"model takes {expected}: load it into its base model, {adapter.config.get('base_model')}"
+                )
+            own[condition] = rows[key]
     return embeddings
 
 

@@ -43,8 +43,10 @@ def export_adapter(adapter: Path, output_dir: Path, name: str) -> dict[str, str]
                 save_file(layers, partial / "loras" / f"{name}.safetensors", metadata={"format": "pt"})
             for path in map(Path, embedding_files(adapter)):
                 (partial / "embeddings").mkdir(exist_ok=True)
-                (rows,) = read_tensors(path).values()
-                save_file({_EMBEDDING: rows}, partial / "embeddings" / path.name)
+                rows = read_tensors(path)
+                # Those of several text encoders have the names there that diffusers gives them.
+                named = rows if len(rows) > 1 else {_EMBEDDING: next(iter(rows.values()))}
+                save_file(named, partial / "embeddings" / path.name)
     except (Malformed, ValueError) as error:
         raise GeneratorError(f"adapter {str(adapter)!r} cannot be exported ({error})") from error
     return {condition: token.strip("<>") for condition, token in learnt.tokens.tokens.items()}

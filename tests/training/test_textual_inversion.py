@@ -50,7 +50,7 @@ def test_every_new_row_and_nothing_else_changes(trained) -> None:
     old = embeddings(untouched)
     assert torch.equal(embeddings(pipeline)[: len(old)], old)
     (skin,) = untouched.tokenizer("skin", add_special_tokens=False).input_ids
-    for rows in token_ids(pipeline, adapter.tokens).values():
+    for rows in token_ids(pipeline, adapter.tokens)[0].values():
         for row in rows:
             assert not torch.equal(embeddings(pipeline)[row], old[skin])
     for name in ("unet", "vae"):
@@ -105,7 +105,7 @@ def test_words_one_by_one_are_those_of_trainings_of_their_own(tmp_path: Path) ->
     accelerator, both = Accelerator(cpu=True), tiny_pipeline()
     adapter = train_textual_inversion(accelerator, both, settings, tiny_corpus(), tmp_path / "both")
     assert [row["step"] for row in adapter.log] == [1, 2, 3, 4, 5, 6]
-    rows = token_ids(both, adapter.tokens)
+    (rows,) = token_ids(both, adapter.tokens)
     alone = tiny_pipeline()
     pool = concatenate_datasets([tiny_corpus(), tiny_corpus(seed=1)])
     mixed = pool.select([row if row % 2 else 8 + row for row in range(8)])  # other images of the first class

@@ -6,7 +6,7 @@ they are called, only the architecture's own file knows.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from diffusers import DiffusionPipeline
@@ -17,6 +17,17 @@ from skindiff.generators.text_to_image.conditioning import Conditioning
 Mode = Literal["txt2img", "img2img"]
 
 
+class TokenHome(NamedTuple):
+    """A tokenizer and the text encoder behind it, in which learned tokens live."""
+
+    tokenizer: str
+    text_encoder: str
+    """Attributes of the pipeline."""
+    key: str | None = None
+    """Of its rows in the file of a token; None is the token itself, which diffusers looks for where there is
+    one encoder."""
+
+
 class Architecture(ABC):
     """One architecture; it has no state, and every method takes a pipeline of its class.
 
@@ -25,14 +36,14 @@ class Architecture(ABC):
         generates: the class of diffusers that generates from text, and that saved pipelines are loaded as.
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
-        token_home: attributes of the pipeline where learned tokens live: its tokenizer and text encoder.
+        token_homes: where learned tokens live; empty where diffusers has no loader for them.
     """
 
     name: ClassVar[str]
     generates: ClassVar[type[DiffusionPipeline]]
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
-    token_home: ClassVar[tuple[str, str]]
+    token_homes: ClassVar[tuple[TokenHome, ...]]
 
     @property
     def class_names(self) -> tuple[str, str]:

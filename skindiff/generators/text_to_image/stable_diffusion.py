@@ -10,7 +10,7 @@ from torch import nn
 from skindiff.errors import GeneratorError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image import clip_text
-from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.architecture import Architecture, TokenHome
 from skindiff.generators.text_to_image.conditioning import Conditioning
 
 _IDS, _STATES = "input_ids", "prompt_embeds"
@@ -52,7 +52,7 @@ class StableDiffusion(Architecture):
     name = "Stable Diffusion 1.x and 2.x"
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
-    token_home = ("tokenizer", "text_encoder")
+    token_homes = (TokenHome("tokenizer", "text_encoder"),)
     _building = {"requires_safety_checker": False}  # noqa: RUF012
 
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:

@@ -55,7 +55,8 @@ def test_the_contract(seam: Architecture) -> None:
     adaptable = list(seam.adaptable(pipeline).values())
     assert adaptable[0] is networks[0]
     assert all(network in networks for network in adaptable)
-    assert all(hasattr(pipeline, name) for name in (*seam.token_home, *seam.adaptable(pipeline)))
+    homes = [name for home in seam.token_homes for name in (home.tokenizer, home.text_encoder)]
+    assert all(hasattr(pipeline, name) for name in (*homes, *seam.adaptable(pipeline)))
 
     images = torch.rand(2, 3, TINY_SIZE, TINY_SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = seam.encode_moments(pipeline, images)
