@@ -27,9 +27,11 @@ from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
 from skindiff.foreign_yaml import read_yaml
+from skindiff.generators.learned_embeds import read_embeddings, save_embeddings
 from skindiff.generators.lora_formats import LORA_FILE, is_scale, load_lora_file, lora_settings
 from skindiff.generators.models import first_words, quiet_loading
-from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.loading import architecture_named, architecture_of
 from skindiff.generators.tokens import (
     MOST_VECTORS,
     TokenMap,
@@ -37,9 +39,8 @@ from skindiff.generators.tokens import (
     is_placeholder,
     set_tokenizers,
     text_homes,
-    token_ids,
 )
-from skindiff.weights import read_header, read_tensors
+from skindiff.weights import read_header
 
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
@@ -48,7 +49,7 @@ TOKENS_FILE = "tokens.json"
 """What is in every folder of an adapter, and nowhere else."""
 _LONGEST = 100
 """Characters of an initialiser."""
-_EMBEDDINGS, _CONFIG, _LOG = "learned_embeds", "config.yaml", "training_log.csv"
+_CONFIG, _LOG = "config.yaml", "training_log.csv"
 
 
 class _Entry(TypedDict):
@@ -121,6 +122,19 @@ class Adapter:
         return found
 
     @property
+    def architecture(self) -> Architecture:
+        """Of the model that it was trained on.
+
+        Raises:
+            GeneratorError: it is none that is known here.
+        """
+        # Adapters of before 0.2.0 do not say it: there was one class.
+        name = str(self.config.get("base_class", "StableDiffusionPipeline"))
+        if (found := architecture_named(name)) is None:
+            raise GeneratorError(f"base_class: {name!r} is no class of base models; train the adapter again")
+        return found
+
+    @property
     def subjects(self) -> dict[str, str]:
         """What stands in prompts for each class with a word of its own."""
         return {name: self.tokens.subject(name) for name in self.tokens.tokens}
@@ -129,11 +143,6 @@ class Adapter:
 def crop_record(crop: CropKind) -> dict[str, Any]:
     """Return what the settings of an adapter say of the crop of its corpus: nothing of the middle square."""
     return {} if crop == "centre" else {"crop": crop}
-
-
-def embedding_files(folder: Path) -> list[str]:
-    """Return the embedding files of an adapter: the list that diffusers' ``load_textual_inversion`` takes."""
-    return [str(path) for path in sorted((folder / _EMBEDDINGS).glob("*.safetensors"))]
 
 
 def adapter_digest(folder: Path) -> str:
@@ -153,7 +162,8 @@ def save_adapter(adapter: Adapter, pipeline: Any) -> None:
         pipeline: holds the rows of its tokens and, if it has one, the LoRA named ``ADAPTER_NAME``.
     """
     with replacing_folder(adapter.folder) as partial:
-        _save_embeddings(partial, pipeline, adapter.tokens)
+        save_embeddings(partial, pipeline, adapter.tokens)
+        _save_tokens(partial, adapter.tokens)
         if adapter.has_lora:
             _save_lora(partial, pipeline)
         (partial / _CONFIG).write_text(yaml.safe_dump(adapter.config, sort_keys=False), encoding="utf-8")
@@ -219,7 +229,8 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
     """
     adapter = read_adapter(Path(folder))
     check_no_adapter(pipeline)
-    embeddings = _read_embeddings(adapter, pipeline)
+    base = str(adapter.config.get("base_model"))
+    embeddings = read_embeddings(adapter.folder, pipeline, adapter.tokens, base)
     before = pipeline_state(pipeline)
     places = zip(add_tokens(pipeline, adapter.tokens), text_homes(pipeline), embeddings, strict=True)
     with torch.no_grad():
@@ -297,32 +308,13 @@ def use_zero_terminal_snr(pipeline: Any) -> None:
     )
 
 
-def _save_embeddings(folder: Path, pipeline: Any, tokens: TokenMap) -> None:
-    (folder / _EMBEDDINGS).mkdir()
-    ids = token_ids(pipeline, tokens)
-    weights = [encoder.get_input_embeddings().weight for _, encoder in text_homes(pipeline)]
-    for condition, token in tokens.tokens.items():
-        rows = [
-            weight[own[condition]].detach().float().cpu().contiguous()
-            for weight, own in zip(weights, ids, strict=True)
-        ]
-        keys = _embedding_keys(pipeline, token)
-        save_file(dict(zip(keys, rows, strict=True)), folder / _EMBEDDINGS / _embedding_file(token))
+def _save_tokens(folder: Path, tokens: TokenMap) -> None:
     entries = {
         condition: {"token": token, "vectors": tokens.vectors, "initialiser": tokens.initialiser}
         for condition, token in tokens.tokens.items()
     }
     text = json.dumps(entries, indent=2, ensure_ascii=False)
     (folder / TOKENS_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def _embedding_file(token: str) -> str:
-    return f"{token.strip('<>')}.safetensors"
-
-
-def _embedding_keys(pipeline: Any, token: str) -> list[str]:
-    """Return what the rows of a token are called in its file, for each place where they live."""
-    return [home.key or token for home in architecture_of(pipeline).token_homes]
 
 
 def _save_lora(folder: Path, pipeline: Any) -> None:
@@ -378,33 +370,6 @@ def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
         components = [name for name, module in networks.items() if getattr(module, "peft_config", None)]
         pipeline.fuse_lora(components=components, adapter_names=[ADAPTER_NAME])
         pipeline.unload_lora_weights()
-
-
-def _read_embeddings(adapter: Adapter, pipeline: Any) -> list[dict[str, torch.Tensor]]:
-    """Return the rows of each condition, for each place where learned tokens live."""
-    widths = [encoder.get_input_embeddings().embedding_dim for _, encoder in text_homes(pipeline)]
-    embeddings: list[dict[str, torch.Tensor]] = [{} for _ in widths]
-    for condition, token in adapter.tokens.tokens.items():
-        path = adapter.folder / _EMBEDDINGS / _embedding_file(token)
-        keys = _embedding_keys(pipeline, token)
-        try:
-            rows = read_tensors(path)
-            if not set(keys) <= set(rows):
-                raise Malformed("it lacks its token")
-        except Malformed as error:
-            raise GeneratorError(
-                f"adapter file {str(path)!r} cannot be read ({error}): train the tokens again, or load it "
-                f"into its base model, {adapter.config.get('base_model')}"
-            ) from error
-        for key, width, own in zip(keys, widths, embeddings, strict=True):
-            expected = (adapter.tokens.vectors, width)
-            if tuple(rows[key].shape) != expected:
-                raise GeneratorError(
-                    f"adapter {str(adapter.folder)!r} has embeddings of shape {tuple(rows[key].shape)}, this "
-                    f"model takes {expected}: load it into its base model, {adapter.config.get('base_model')}"
-                )
-            own[condition] = rows[key]
-    return embeddings
 
 
 def _write_log(path: Path, log: Sequence[Mapping[str, Any]]) -> None:

@@ -136,8 +136,7 @@ class DenoisingTask:
             "latents": [moments.key for moments in self.moments],
             "prompts": self.table.prompts,
             "rows": [rows.tolist() for rows in self.table.rows],
-            "schedule": self.objective.alphas_cumprod.tolist(),
-            "prediction": self.objective.prediction_type,
+            **self.objective.facts,
             "weights": [
                 weights_fingerprint(module)
                 for module in architecture_of(pipeline).adaptable(pipeline).values()

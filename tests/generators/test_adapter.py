@@ -15,12 +15,12 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import (
     LORA_FILE,
     Adapter,
-    embedding_files,
     load_adapter,
     read_adapter,
     save_adapter,
     unload_adapter,
 )
+from skindiff.generators.learned_embeds import embedding_files
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.training.loop_config import LoopConfig

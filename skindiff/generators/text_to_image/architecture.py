@@ -5,7 +5,7 @@ they are called, only the architecture's own file knows.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -36,6 +36,7 @@ class Architecture(ABC):
         generates: the class of diffusers that generates from text, and that saved pipelines are loaded as.
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
+        kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.
     """
 
@@ -43,12 +44,17 @@ class Architecture(ABC):
     generates: ClassVar[type[DiffusionPipeline]]
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
+    kohya: ClassVar[Mapping[str, str]]
     token_homes: ClassVar[tuple[TokenHome, ...]]
 
     @property
     def class_names(self) -> tuple[str, str]:
         """The classes that ``model_index.json`` of a model of this architecture can name."""
         return self.generates.__name__, self.transfers.__name__
+
+    def refuse_index(self, index: Mapping[str, Any], name: str) -> None:
+        """Raise a GeneratorError for a model that its index tells to be another kind; by default for none."""
+        return
 
     @abstractmethod
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
@@ -124,7 +130,11 @@ class Architecture(ABC):
 
     @abstractmethod
     def scale(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
-        """Return latents of the autoencoder as the network sees them."""
+        """Return latents of the autoencoder as the network sees them, by a factor and perhaps a shift."""
+
+    def scale_spread(self, pipeline: Any, std: torch.Tensor) -> torch.Tensor:
+        """Return standard deviations of latents as the network sees them: scaled, but never shifted."""
+        return self.scale(pipeline, std) - self.scale(pipeline, torch.zeros_like(std))
 
     @abstractmethod
     def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
@@ -196,9 +206,15 @@ class Architecture(ABC):
     def drawing(self, pipeline: Any, mode: Mode, scheduler: Any) -> Any:
         """Return a pipeline of the same networks that generates in a mode with a scheduler, without a bar."""
         kind: Any = self.transfers if mode == "img2img" else self.generates
-        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building)
+        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building(pipeline))
         drawing.set_progress_bar_config(disable=True)
         return drawing
 
-    _building: ClassVar[dict[str, Any]] = {}
-    """Further settings of the classes' constructors."""
+    def _building(self, pipeline: Any) -> dict[str, Any]:
+        """Return further settings of the classes' constructors."""
+        return {}
+
+    def unread_layers(self, pipeline: Any) -> dict[str, str]:
+        """Return layers of :meth:`adaptable` that no prediction depends on: regular expressions of their
+        names, by network; a LoRA there would learn nothing."""
+        return {}

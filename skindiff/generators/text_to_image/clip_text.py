@@ -72,3 +72,8 @@ def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -
                 f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
                 "spaces around it and leave out its numbered parts"
             )
+
+
+def is_scale(value: object) -> bool:
+    """Return whether a value can be meant as the factor of an autoencoder's latents."""
+    return isinstance(value, (int, float)) and value > 0

@@ -42,10 +42,6 @@ def _encoded(text_encoder: nn.Module, ids: Conditioning) -> Conditioning:
     return Conditioning({_STATES: text_encoder(ids.tensors[_IDS])[0]})
 
 
-def _is_scale(value: object) -> bool:
-    return isinstance(value, (int, float)) and value > 0
-
-
 class StableDiffusion(Architecture):
     """Stable Diffusion 1.x and 2.x; the safety checker, which takes diseased skin for nudity, is left out."""
 
@@ -53,7 +49,8 @@ class StableDiffusion(Architecture):
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
     token_homes = (TokenHome("tokenizer", "text_encoder"),)
-    _building = {"requires_safety_checker": False}  # noqa: RUF012
+    # Kohya's; diffusers writes lora_te1, which A1111 takes for SDXL alone.
+    kohya = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}  # noqa: RUF012
 
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
         """Refuse an autoencoder that shifts its latents, which Stable Diffusion never does.
@@ -70,7 +67,7 @@ class StableDiffusion(Architecture):
             "the U-Net's sample_size": isinstance(unet.sample_size, int),
             "the U-Net's in_channels": unet.in_channels == unet.out_channels == vae.latent_channels,
             "the U-Net's cross_attention_dim": unet.cross_attention_dim == encoder.hidden_size,
-            "the autoencoder's scaling_factor": _is_scale(vae.scaling_factor),
+            "the autoencoder's scaling_factor": clip_text.is_scale(vae.scaling_factor),
             "the tokenizer's model_max_length": 2 <= words.model_max_length <= most,
             "the tokenizer's vocabulary": 2 <= len(words) <= encoder.vocab_size,
         }
@@ -109,11 +106,17 @@ class StableDiffusion(Architecture):
             for block in (unet.mid_block, *unet.up_blocks)
         ]
         try:
-            unet(latents.to(unet.dtype), timesteps, prompts.tensors[_STATES].to(unet.dtype))
+            self.call_network(pipeline, latents.to(unet.dtype), timesteps, prompts)
         finally:
             for hook in hooks:
                 hook.remove()
         return found
+
+    def call_network(
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: Conditioning
+    ) -> None:
+        """Call the U-Net, for what its blocks make of latents."""
+        pipeline.unet(latents, timesteps, prompts.tensors[_STATES].to(latents.dtype))
 
     def image_size(self, pipeline: Any) -> int:
         """Return the side of the U-Net's grid in pixels."""
@@ -162,3 +165,6 @@ class StableDiffusion(Architecture):
     def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
         """Return states of the one text encoder."""
         return _encoded(pipeline.text_encoder, ids.to(pipeline.text_encoder.device))
+
+    def _building(self, pipeline: Any) -> dict[str, Any]:
+        return {"requires_safety_checker": False}
