@@ -1,7 +1,7 @@
 """Stable Diffusion 1.x and 2.x: a U-Net, one CLIP text encoder, an autoencoder that scales its latents."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
@@ -48,7 +48,7 @@ class StableDiffusion(Architecture):
     name = "Stable Diffusion 1.x and 2.x"
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
-    token_homes = (TokenHome("tokenizer", "text_encoder"),)
+    token_homes: ClassVar[tuple[TokenHome, ...]] = (TokenHome("tokenizer", "text_encoder"),)
     # Kohya's; diffusers writes lora_te1, which A1111 takes for SDXL alone.
     kohya = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}  # noqa: RUF012
 

@@ -11,11 +11,10 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, architecture_of
 from skindiff.synthesis.schedulers import make_scheduler
-from tests.tiny import TINY_SIZE, tiny_pipeline
+from tests.tiny import TINY_BUILDERS as BUILDERS
+from tests.tiny import TINY_SIZE
 
-BUILDERS = {"Stable Diffusion 1.x and 2.x": tiny_pipeline}
-"""A tiny pipeline of each architecture."""
-PARTS = {"unet", "vae", "text_encoder", "tokenizer", "vae_scale_factor"}
+PARTS = {"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae_scale_factor"}
 KNOWING = ("training", "synthesis", "demo", "hub", "commands")
 
 
