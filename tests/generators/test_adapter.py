@@ -1,6 +1,7 @@
 """What was learnt must draw the same in memory, through load_adapter and through plain diffusers."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ def draw(pipeline: Any, prompt: str) -> np.ndarray:
     return np.asarray(images)
 
 
-def train_both(folder: Path, pipeline: Any, *, vectors: int, text_encoder: bool) -> Trained:
-    dataset, accelerator = tiny_corpus(), Accelerator(cpu=True)
+def train_both(
+    folder: Path, *, vectors: int, text_encoder: bool, build: Callable[[], Any] = tiny_pipeline
+) -> Trained:
+    pipeline, dataset, accelerator = build(), tiny_corpus(), Accelerator(cpu=True)
     words = TextualInversionConfig(
         loop=LoopConfig(steps=2, batch_size=2, learning_rate=0.1), vectors=vectors, validation_examples=0
     )
@@ -87,7 +90,7 @@ CASES = [(tiny_pipeline, 1, False), *((build, 2, True) for build in TINY_BUILDER
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     build, vectors, text_encoder = request.param
     folder = tmp_path_factory.mktemp("trained")
-    return train_both(folder, build(), vectors=vectors, text_encoder=text_encoder)
+    return train_both(folder, vectors=vectors, text_encoder=text_encoder, build=build)
 
 
 @pytest.fixture
