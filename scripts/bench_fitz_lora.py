@@ -40,7 +40,8 @@ from jsonargparse import auto_cli, set_parsing_settings
 
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError, SkindiffError
-from skindiff.generators.adapter import Adapter, embedding_files, load_adapter
+from skindiff.generators.adapter import Adapter, load_adapter
+from skindiff.generators.learned_embeds import embedding_files
 from skindiff.generators.models import model_revision, quiet_loading
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import load_pipeline

@@ -282,7 +282,7 @@ def train_denoiser(
     objective = DiffusionObjective.from_scheduler(pipeline.scheduler.config, noise_offset=config.noise_offset)
 
     def loss(module: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
-        noised = noised_batch(
+        noised, _ = noised_batch(
             objective,
             moments,
             batch,

@@ -1,15 +1,24 @@
-"""A Stable Diffusion pipeline small enough for tests, built in code: no download, about 190,000 weights."""
+"""Pipelines of base models small enough for tests, built in code: no download, about 190,000 weights."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, Features
 from datasets import Image as ImageFeature
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from skindiff.corpora.buckets import (
     BUCKET,
@@ -59,46 +68,61 @@ def tiny_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=dict(vocab), merges=list(merges), model_max_length=32)
 
 
+def _tiny_text(kind: type[Any], hidden_size: int, **settings: Any) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=hidden_size,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+        projection_dim=16,
+        **settings,
+    )
+    return kind(config).eval().requires_grad_(False)
+
+
+def _tiny_unet(cross_attention_dim: int, **settings: Any) -> UNet2DConditionModel:
+    network: UNet2DConditionModel = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 24),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        cross_attention_dim=cross_attention_dim,
+        attention_head_dim=2,
+        norm_num_groups=4,
+        **settings,
+    )
+    return network.eval().requires_grad_(False)
+
+
+def _tiny_vae() -> AutoencoderKL:
+    network: AutoencoderKL = AutoencoderKL(
+        sample_size=TINY_SIZE,
+        block_out_channels=(8, 8, 16),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
+    return network.eval().requires_grad_(False)
+
+
 def tiny_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusionPipeline:
     """A pipeline with random but seeded weights; two calls with one seed give equal pipelines."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = tiny_tokenizer()
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=16,
-                intermediate_size=32,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                max_position_embeddings=32,
-                bos_token_id=0,
-                eos_token_id=1,
-                pad_token_id=1,
-                projection_dim=16,
-            )
-        )
-        unet = UNet2DConditionModel(
-            sample_size=8,
-            block_out_channels=(16, 24),
-            layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-            mid_block_type="UNetMidBlock2DCrossAttn",
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            norm_num_groups=4,
-        )
-        vae = AutoencoderKL(
-            sample_size=TINY_SIZE,
-            block_out_channels=(8, 8, 16),
-            layers_per_block=1,
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            latent_channels=4,
-            norm_num_groups=4,
-            mid_block_add_attention=False,
-        )
+        text_encoder = _tiny_text(CLIPTextModel, 16)
+        unet = _tiny_unet(16)
+        vae = _tiny_vae()
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -109,10 +133,10 @@ def tiny_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiff
         prediction_type=prediction_type,
     )
     pipeline = StableDiffusionPipeline(
-        vae=vae.eval().requires_grad_(False),
-        text_encoder=text_encoder.eval().requires_grad_(False),
+        vae=vae,
+        text_encoder=text_encoder,
         tokenizer=tokenizer,
-        unet=unet.eval().requires_grad_(False),
+        unet=unet,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -122,9 +146,49 @@ def tiny_pipeline(prediction_type: str = "epsilon", seed: int = 0) -> StableDiff
     return pipeline
 
 
-def save_tiny_pipeline(folder: Path, seed: int = 0) -> Path:
-    """Write the tiny pipeline where ``load_pipeline`` can read it; returns the folder."""
-    tiny_pipeline(seed=seed).save_pretrained(folder, safe_serialization=True)
+def tiny_sdxl(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusionXLPipeline:
+    """The same of Stable Diffusion XL; its two text encoders differ in width."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts = {
+            "text_encoder": _tiny_text(CLIPTextModel, 16),
+            "text_encoder_2": _tiny_text(CLIPTextModelWithProjection, 24, hidden_act="gelu"),
+            "unet": _tiny_unet(
+                16 + 24,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=6 * 8 + 16,
+            ),
+            "vae": _tiny_vae(),
+        }
+    second = tiny_tokenizer()
+    second.pad_token = "!"
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        timestep_spacing="leading",
+        steps_offset=1,
+        prediction_type=prediction_type,
+    )
+    pipeline = StableDiffusionXLPipeline(
+        **parts,
+        tokenizer=tiny_tokenizer(),
+        tokenizer_2=second,
+        scheduler=scheduler,
+        add_watermarker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+TINY_BUILDERS = {"Stable Diffusion 1.x and 2.x": tiny_pipeline, "Stable Diffusion XL": tiny_sdxl}
+"""A tiny pipeline of each architecture."""
+
+
+def save_tiny_pipeline(folder: Path, seed: int = 0, build: Callable[..., Any] = tiny_pipeline) -> Path:
+    """Write a tiny pipeline where ``load_pipeline`` can read it; returns the folder."""
+    build(seed=seed).save_pretrained(folder, safe_serialization=True)
     return folder
 
 

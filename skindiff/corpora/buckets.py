@@ -19,6 +19,9 @@ STEP = 8
 BUCKET, BUCKETED, SHOWN = "bucket", "bucketed", "shown"
 """Columns: the name of an image's bucket; its picture in that shape; left, top, right and bottom of where its
 picture lies in its square, as shares of the side from 0 to 1, the rest of it being filled."""
+FRAMED = "framed"
+"""Column: height and width in pixels of the upright original of an image, and top, left, bottom and right of
+the part of it that is shown."""
 SHAPE_COLUMNS = {BUCKET: Value("string"), SHOWN: List(Value("float64"))}
 """Those that synthetic images have of their source."""
 

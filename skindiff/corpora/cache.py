@@ -22,6 +22,8 @@ from datasets import (
     Dataset,
     Features,
     Image,
+    List,
+    Value,
     are_progress_bars_disabled,
     disable_progress_bars,
     enable_progress_bars,
@@ -30,7 +32,16 @@ from datasets import (
 from datasets.arrow_writer import ArrowWriter
 from datasets.table import MemoryMappedTable
 
-from skindiff.corpora.buckets import BUCKET, BUCKETED, SHAPE_COLUMNS, SHOWN, bucket_of, in_bucket, shares
+from skindiff.corpora.buckets import (
+    BUCKET,
+    BUCKETED,
+    FRAMED,
+    SHAPE_COLUMNS,
+    SHOWN,
+    bucket_of,
+    in_bucket,
+    shares,
+)
 from skindiff.corpora.crops import CENTRE, Crop, Frame
 from skindiff.corpora.decoded import DECODED
 from skindiff.corpora.pixel_notes import Reading, ReadingLog
@@ -58,9 +69,9 @@ class CachedCorpus:
     """A corpus whose images are all ``size`` x ``size`` RGB, and what could not be decoded."""
 
     dataset: Dataset
-    """The columns of the corpus; ``image`` holds lossless PNG bytes. Memory-mapped from the cache. A crop
-    that fills its squares adds ``shown``, and ``longest`` also ``bucket`` and ``bucketed`` (see
-    :mod:`~skindiff.corpora.buckets`)."""
+    """The columns of the corpus; ``image`` holds lossless PNG bytes. Memory-mapped from the cache. It has
+    ``framed``, unless the cache is of a version that did not keep it; a crop that fills its squares adds
+    ``shown``, and ``longest`` also ``bucket`` and ``bucketed`` (see :mod:`~skindiff.corpora.buckets`)."""
     quarantined: list[tuple[str, str]]
     """``(image_id, reason)`` of the rows that were left out."""
     fingerprint: str
@@ -78,6 +89,8 @@ class Squared(NamedTuple):
     reading: Reading
     """What is said of it."""
     frame: Frame
+    framed: list[int]
+    """See :data:`~skindiff.corpora.buckets.FRAMED`."""
     bucket: str = ""
     """Its name and, as a PNG, the picture in its shape, where there are buckets."""
     bucketed: bytes = b""
@@ -107,10 +120,9 @@ def resize_to_cache(
     """
     if size < 1:
         raise ConfigError(f"image_size: {size} is not a width in pixels; use 64 to 512")
-    if taken := [name for name in crop.columns if name in dataset.features]:
-        raise CorpusError(
-            f"corpus.attribute: {taken[0]!r} is a column that corpus.crop {crop.kind} adds; rename the column"
-        )
+    if taken := [name for name in (FRAMED, *crop.columns) if name in dataset.features]:
+        by = "the cache of images" if taken[0] == FRAMED else f"corpus.crop {crop.kind}"
+        raise CorpusError(f"corpus.attribute: {taken[0]!r} is a column that {by} adds; rename the column")
     with ThreadPoolExecutor() as pool:
         fingerprint = _fingerprint(dataset, size, crop, bit_depth, pool)
         folder = Path(cache_dir) / fingerprint
@@ -265,13 +277,13 @@ def _build(
         dir=folder.parent, prefix=".building-", ignore_cleanup_errors=True
     ) as temporary:
         stream = Path(temporary) / "stream.arrow"
-        features = dataset.features
+        features = Features({**dataset.features, FRAMED: List(Value("int32"))})
         if crop.buckets:
             features = Features({**features, BUCKET: SHAPE_COLUMNS[BUCKET], BUCKETED: Image()})
         with ArrowWriter(features=features, path=str(stream)) as writer, bar:
             for table in _batches(dataset):
                 ids = table["image_id"].to_pylist()
-                images, kept, buckets, bucketed = [], [], [], []
+                images, kept, framed, buckets, bucketed = [], [], [], [], []
                 results = pool.map(square, table["image"].to_pylist(), ids)
                 for number, (image_id, result) in enumerate(zip(ids, results, strict=True)):
                     if isinstance(result, str):
@@ -279,6 +291,7 @@ def _build(
                         continue
                     kept.append(number)
                     images.append({"bytes": result.png, "path": None})
+                    framed.append(result.framed)
                     buckets.append(result.bucket)
                     bucketed.append({"bytes": result.bucketed, "path": None})
                     if crop.kind != "centre":
@@ -287,6 +300,7 @@ def _build(
                 if kept:
                     column = table.column_names.index("image")
                     table = table.take(kept).set_column(column, "image", pa.array(images, STORED_IMAGE))
+                    table = table.append_column(FRAMED, pa.array(framed, pa.list_(pa.int32())))
                     if crop.buckets:
                         table = table.append_column(BUCKET, pa.array(buckets))
                         table = table.append_column(BUCKETED, pa.array(bucketed, STORED_IMAGE))
@@ -336,7 +350,10 @@ def _square(
     try:
         reading = _decode(stored, bit_depth)
         square, frame = crop.square(reading.image, size, image_id)
-        squared = Squared(_png(square), replace(reading, image=square), frame)
+        width, height = reading.image.size
+        left, top, right, bottom = frame.shown
+        framed = [height, width, top, left, bottom, right]
+        squared = Squared(_png(square), replace(reading, image=square), frame, framed)
         if not crop.buckets:
             return squared
         bucket = bucket_of(*reading.image.size)

@@ -27,19 +27,20 @@ from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed, read_json, read_text, refuse_unlike
 from skindiff.foreign_yaml import read_yaml
+from skindiff.generators.learned_embeds import read_embeddings, save_embeddings
 from skindiff.generators.lora_formats import LORA_FILE, is_scale, load_lora_file, lora_settings
 from skindiff.generators.models import first_words, quiet_loading
-from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.loading import architecture_named, architecture_of
 from skindiff.generators.tokens import (
     MOST_VECTORS,
     TokenMap,
     add_tokens,
     is_placeholder,
-    set_tokenizer,
-    text_home,
-    token_ids,
+    set_tokenizers,
+    text_homes,
 )
-from skindiff.weights import read_header, read_tensors
+from skindiff.weights import read_header
 
 ADAPTER_NAME = "skindiff"
 """Name of our LoRA inside PEFT."""
@@ -48,7 +49,7 @@ TOKENS_FILE = "tokens.json"
 """What is in every folder of an adapter, and nowhere else."""
 _LONGEST = 100
 """Characters of an initialiser."""
-_EMBEDDINGS, _CONFIG, _LOG = "learned_embeds", "config.yaml", "training_log.csv"
+_CONFIG, _LOG = "config.yaml", "training_log.csv"
 
 
 class _Entry(TypedDict):
@@ -74,8 +75,8 @@ class _Config(TypedDict, total=False):
 class _Before:
     """What a pipeline was like before an adapter, to put it back."""
 
-    tokenizer: CLIPTokenizer
-    embedding_rows: int
+    tokenizers: list[CLIPTokenizer]
+    embedding_rows: list[int]
     scheduler: Any
 
 
@@ -121,6 +122,19 @@ class Adapter:
         return found
 
     @property
+    def architecture(self) -> Architecture:
+        """Of the model that it was trained on.
+
+        Raises:
+            GeneratorError: it is none that is known here.
+        """
+        # Adapters of before 0.2.0 do not say it: there was one class.
+        name = str(self.config.get("base_class", "StableDiffusionPipeline"))
+        if (found := architecture_named(name)) is None:
+            raise GeneratorError(f"base_class: {name!r} is no class of base models; train the adapter again")
+        return found
+
+    @property
     def subjects(self) -> dict[str, str]:
         """What stands in prompts for each class with a word of its own."""
         return {name: self.tokens.subject(name) for name in self.tokens.tokens}
@@ -129,11 +143,6 @@ class Adapter:
 def crop_record(crop: CropKind) -> dict[str, Any]:
     """Return what the settings of an adapter say of the crop of its corpus: nothing of the middle square."""
     return {} if crop == "centre" else {"crop": crop}
-
-
-def embedding_files(folder: Path) -> list[str]:
-    """Return the embedding files of an adapter: the list that diffusers' ``load_textual_inversion`` takes."""
-    return [str(path) for path in sorted((folder / _EMBEDDINGS).glob("*.safetensors"))]
 
 
 def adapter_digest(folder: Path) -> str:
@@ -153,7 +162,8 @@ def save_adapter(adapter: Adapter, pipeline: Any) -> None:
         pipeline: holds the rows of its tokens and, if it has one, the LoRA named ``ADAPTER_NAME``.
     """
     with replacing_folder(adapter.folder) as partial:
-        _save_embeddings(partial, pipeline, adapter.tokens)
+        save_embeddings(partial, pipeline, adapter.tokens)
+        _save_tokens(partial, adapter.tokens)
         if adapter.has_lora:
             _save_lora(partial, pipeline)
         (partial / _CONFIG).write_text(yaml.safe_dump(adapter.config, sort_keys=False), encoding="utf-8")
@@ -219,13 +229,15 @@ def load_adapter(pipeline: Any, folder: Path | str, fuse: bool = False) -> Adapt
     """
     adapter = read_adapter(Path(folder))
     check_no_adapter(pipeline)
-    embeddings = _read_embeddings(adapter, pipeline)
+    base = str(adapter.config.get("base_model"))
+    embeddings = read_embeddings(adapter.folder, pipeline, adapter.tokens, base)
     before = pipeline_state(pipeline)
-    ids = add_tokens(pipeline, adapter.tokens)
-    weight = text_home(pipeline)[1].get_input_embeddings().weight
+    places = zip(add_tokens(pipeline, adapter.tokens), text_homes(pipeline), embeddings, strict=True)
     with torch.no_grad():
-        for condition, rows in ids.items():
-            weight[rows] = embeddings[condition].to(weight)
+        for ids, (_, encoder), learnt in places:
+            weight = encoder.get_input_embeddings().weight
+            for condition, rows in ids.items():
+                weight[rows] = learnt[condition].to(weight)
     if (adapter.config.get("lora") or {}).get("zero_terminal_snr"):
         use_zero_terminal_snr(pipeline)
     if adapter.has_lora:
@@ -255,16 +267,18 @@ def unload_adapter(pipeline: Any, adapter: Adapter) -> None:
 
 def pipeline_state(pipeline: Any) -> _Before:
     """Remember what an adapter changes of a pipeline, for :func:`unload_adapter`."""
-    tokenizer, encoder = text_home(pipeline)
-    return _Before(tokenizer, encoder.get_input_embeddings().num_embeddings, pipeline.scheduler)
+    homes = text_homes(pipeline)
+    rows = [encoder.get_input_embeddings().num_embeddings for _, encoder in homes]
+    return _Before([tokenizer for tokenizer, _ in homes], rows, pipeline.scheduler)
 
 
 def _restore(pipeline: Any, before: _Before) -> None:
     pipeline.unload_lora_weights()
-    set_tokenizer(pipeline, before.tokenizer)
+    set_tokenizers(pipeline, before.tokenizers)
     pipeline.scheduler = before.scheduler
     with torch.random.fork_rng(devices=[]):
-        text_home(pipeline)[1].resize_token_embeddings(before.embedding_rows, mean_resizing=False)
+        for (_, encoder), rows in zip(text_homes(pipeline), before.embedding_rows, strict=True):
+            encoder.resize_token_embeddings(rows, mean_resizing=False)
 
 
 def check_no_adapter(pipeline: Any) -> None:
@@ -294,14 +308,7 @@ def use_zero_terminal_snr(pipeline: Any) -> None:
     )
 
 
-def _save_embeddings(folder: Path, pipeline: Any, tokens: TokenMap) -> None:
-    (folder / _EMBEDDINGS).mkdir()
-    weight = text_home(pipeline)[1].get_input_embeddings().weight
-    for condition, rows in token_ids(pipeline, tokens).items():
-        token = tokens.tokens[condition]
-        embedding = weight[rows].detach().float().cpu().contiguous()
-        # diffusers takes a file with exactly one key, the token.
-        save_file({token: embedding}, folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors")
+def _save_tokens(folder: Path, tokens: TokenMap) -> None:
     entries = {
         condition: {"token": token, "vectors": tokens.vectors, "initialiser": tokens.initialiser}
         for condition, token in tokens.tokens.items()
@@ -363,28 +370,6 @@ def _load_lora(pipeline: Any, folder: Path, fuse: bool) -> None:
         components = [name for name, module in networks.items() if getattr(module, "peft_config", None)]
         pipeline.fuse_lora(components=components, adapter_names=[ADAPTER_NAME])
         pipeline.unload_lora_weights()
-
-
-def _read_embeddings(adapter: Adapter, pipeline: Any) -> dict[str, torch.Tensor]:
-    width = text_home(pipeline)[1].get_input_embeddings().embedding_dim
-    expected = (adapter.tokens.vectors, width)
-    embeddings = {}
-    for condition, token in adapter.tokens.tokens.items():
-        path = adapter.folder / _EMBEDDINGS / f"{token.strip('<>')}.safetensors"
-        try:
-            embedding = read_tensors(path)[token]
-        except (KeyError, Malformed) as error:
-            reason = error if isinstance(error, Malformed) else "it lacks its token"
-            raise GeneratorError(
-                f"adapter file {str(path)!r} cannot be read ({reason}): train the tokens again"
-            ) from error
-        if tuple(embedding.shape) != expected:
-            raise GeneratorError(
-                f"adapter {str(adapter.folder)!r} has embeddings of shape {tuple(embedding.shape)}, this "
-                f"model takes {expected}: load it into its base model, {adapter.config.get('base_model')}"
-            )
-        embeddings[condition] = embedding
-    return embeddings
 
 
 def _write_log(path: Path, log: Sequence[Mapping[str, Any]]) -> None:

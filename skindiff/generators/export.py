@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from skindiff.errors import GeneratorError
 from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed
-from skindiff.generators.adapter import TOKENS_FILE, embedding_files, read_adapter
+from skindiff.generators.adapter import TOKENS_FILE, read_adapter
+from skindiff.generators.learned_embeds import embedding_files
 from skindiff.generators.lora_formats import LORA_FILE, kohya_keys, lora_settings
 from skindiff.weights import read_tensors
 
@@ -38,13 +39,15 @@ def export_adapter(adapter: Path, output_dir: Path, name: str) -> dict[str, str]
         with replacing_folder(output_dir) as partial:
             if learnt.has_lora:
                 file = adapter / LORA_FILE
-                layers = kohya_keys(read_tensors(file), lora_settings(file))
+                layers = kohya_keys(read_tensors(file), lora_settings(file), learnt.architecture.kohya)
                 (partial / "loras").mkdir()
                 save_file(layers, partial / "loras" / f"{name}.safetensors", metadata={"format": "pt"})
             for path in map(Path, embedding_files(adapter)):
                 (partial / "embeddings").mkdir(exist_ok=True)
-                (rows,) = read_tensors(path).values()
-                save_file({_EMBEDDING: rows}, partial / "embeddings" / path.name)
+                rows = read_tensors(path)
+                # Those of several text encoders have the names there that diffusers gives them.
+                named = rows if len(rows) > 1 else {_EMBEDDING: next(iter(rows.values()))}
+                save_file(named, partial / "embeddings" / path.name)
     except (Malformed, ValueError) as error:
         raise GeneratorError(f"adapter {str(adapter)!r} cannot be exported ({error})") from error
     return {condition: token.strip("<>") for condition, token in learnt.tokens.tokens.items()}

@@ -24,8 +24,6 @@ _PEFT_FILE, _PEFT_SETTINGS, _PEFT_PREFIX = (
     "adapter_config.json",
     "base_model.model.",
 )
-_KOHYA = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
-"""Kohya's prefix of each network; diffusers writes ``lora_te1``, which A1111 takes for SDXL alone."""
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
 """How the first matrix of an update is called; :data:`_UP` is the second's name."""
 _UP = (".lora_up.weight", ".lora_B.weight", ".lora.up.weight", "_lora.up.weight")
@@ -86,7 +84,7 @@ def load_lora_file(pipeline: Any, file: Path, adapter_name: str) -> None:
     if layers != {_cut(name, _UP) for name in tensors if name.endswith(_UP)}:
         raise Malformed("half of an update is missing")
     if all(name.startswith(_PEFT_PREFIX) for name in tensors):
-        own = _of_peft(tensors, file.parent / _PEFT_SETTINGS)
+        own = _of_peft(tensors, file.parent / _PEFT_SETTINGS, architecture_of(pipeline).kohya)
         pipeline.load_lora_weights(own, adapter_name=adapter_name)
     else:  # by its path, since diffusers finds strengths in the metadata of the file alone
         options = {"weight_name": file.name, "local_files_only": True, "use_safetensors": True}
@@ -111,14 +109,17 @@ def _refuse_others(names: Iterable[str]) -> None:
             raise Malformed(f"it is a {kind}, and of other programs' updates only LoRA is read")
 
 
-def _of_peft(tensors: Mapping[str, torch.Tensor], settings_file: Path) -> dict[str, torch.Tensor]:
-    """Return what ``save_pretrained`` of PEFT wrote of a LoRA of the U-Net, in kohya's keys."""
+def _of_peft(
+    tensors: Mapping[str, torch.Tensor], settings_file: Path, prefixes: Mapping[str, str]
+) -> dict[str, torch.Tensor]:
+    """Return what ``save_pretrained`` of PEFT wrote of a LoRA of the denoising network, in kohya's keys."""
     if not settings_file.is_file():
         raise Malformed(f"{_PEFT_SETTINGS} is not beside it, so that its strength is not known")
     settings = read_json(settings_file)
     refuse_unlike(settings, dict[str, Any], _PEFT_SETTINGS)
-    layers = {f"unet.{name.removeprefix(_PEFT_PREFIX)}": tensor for name, tensor in tensors.items()}
-    return kohya_keys(layers, {f"unet.{name}": value for name, value in settings.items()})
+    first = next(iter(prefixes))
+    layers = {f"{first}.{name.removeprefix(_PEFT_PREFIX)}": tensor for name, tensor in tensors.items()}
+    return kohya_keys(layers, {f"{first}.{name}": value for name, value in settings.items()}, prefixes)
 
 
 def lora_settings(file: Path) -> dict[str, Any]:
@@ -132,12 +133,15 @@ def lora_settings(file: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def kohya_keys(
+    layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any], prefixes: Mapping[str, str]
+) -> dict[str, torch.Tensor]:
     """Return a LoRA in kohya's keys, with the strength of every layer.
 
     Args:
         layers: in PEFT's keys behind the name of the network, ``unet.….lora_A.weight``.
         settings: of PEFT's ``LoraConfig``, each behind the name of the network, ``unet.lora_alpha``.
+        prefixes: of kohya's keys, by network, as an architecture has them.
 
     Returns:
         Two matrices and ``.alpha`` for each layer; a layer's update is ``alpha / rank * up @ down``.
@@ -147,7 +151,7 @@ def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) 
     """
     _refuse_others(layers)
     found: dict[str, torch.Tensor] = {}
-    for network, prefix in _KOHYA.items():
+    for network, prefix in prefixes.items():
         own = {name.removeprefix(f"{network}."): value for name, value in settings.items()
                if name.startswith(f"{network}.")}  # fmt: skip
         for name, tensor in layers.items():
@@ -161,7 +165,7 @@ def kohya_keys(layers: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) 
             if half == "lora_down":
                 found[f"{key}.alpha"] = torch.tensor(_alpha(layer, len(tensor), own))
     if len(found) * 2 != len(layers) * 3:
-        raise Malformed(f"it has weights of other networks than {' and '.join(_KOHYA)}")
+        raise Malformed(f"it has weights of other networks than {' and '.join(prefixes)}")
     return found
 
 

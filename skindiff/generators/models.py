@@ -95,6 +95,15 @@ def pipeline_class_name(model: str, revision: str | None = None) -> str:
     """Return the class that a saved pipeline says it is, ``""`` if it says none; no weights are fetched.
 
     Raises:
+        GeneratorError: see :func:`pipeline_index`.
+    """
+    return str(pipeline_index(model, revision).get("_class_name", ""))
+
+
+def pipeline_index(model: str, revision: str | None = None) -> Mapping[str, Any]:
+    """Return the index of a saved pipeline; no weights are fetched.
+
+    Raises:
         GeneratorError: there is no such model, or it has no readable ``model_index.json``.
     """
     name, revision = split_revision(model, revision)
@@ -111,7 +120,7 @@ def pipeline_class_name(model: str, revision: str | None = None) -> str:
             f"model {model!r} is not a pipeline: the folder has no {INDEX}: give one that save_pretrained "
             "wrote"
         )
-    return str(read_index(path, model).get("_class_name", ""))
+    return read_index(path, model)
 
 
 def read_index(path: Path, model: str) -> Mapping[str, Any]:

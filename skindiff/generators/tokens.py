@@ -1,4 +1,4 @@
-"""Learned words: their names, and their rows in the embedding matrix of a text encoder."""
+"""Learned words: their names, and their rows in the embedding matrices of text encoders."""
 
 import copy
 import hashlib
@@ -96,51 +96,65 @@ def initialiser_ids(tokenizer: CLIPTokenizer, initialiser: str, vectors: int) ->
     return [ids[vector % len(ids)] for vector in range(vectors)]
 
 
-def text_home(pipeline: Any) -> tuple[CLIPTokenizer, Any]:
-    """Return the tokenizer and the text encoder in which learned tokens live."""
-    tokenizer, encoder = (getattr(pipeline, name) for name in architecture_of(pipeline).token_home)
-    return tokenizer, encoder
+def text_homes(pipeline: Any) -> list[tuple[CLIPTokenizer, Any]]:
+    """Return each tokenizer and text encoder in which learned tokens live."""
+    homes = architecture_of(pipeline).token_homes
+    return [(getattr(pipeline, home.tokenizer), getattr(pipeline, home.text_encoder)) for home in homes]
 
 
-def set_tokenizer(pipeline: Any, tokenizer: CLIPTokenizer) -> None:
-    """Give a pipeline another tokenizer in the place where learned tokens live."""
-    setattr(pipeline, architecture_of(pipeline).token_home[0], tokenizer)
+def set_tokenizers(pipeline: Any, tokenizers: Sequence[CLIPTokenizer]) -> None:
+    """Give a pipeline other tokenizers in the places where learned tokens live."""
+    for home, tokenizer in zip(architecture_of(pipeline).token_homes, tokenizers, strict=True):
+        setattr(pipeline, home.tokenizer, tokenizer)
 
 
-def add_tokens(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
+Rows = list[dict[str, list[int]]]
+"""The ids of each condition's rows, for each place where learned tokens live."""
+
+
+def add_tokens(pipeline: Any, token_map: TokenMap) -> Rows:
     """Give ``pipeline`` the placeholders of ``token_map``, each row a copy of its initialiser's.
 
-    The pipeline gets a copy of its tokenizer, so that the old one stays as it was.
+    The pipeline gets copies of its tokenizers, so that the old ones stay as they were.
 
     Returns:
-        The ids of each condition's rows; over all conditions they are one contiguous range.
+        In each place the rows are one contiguous range over all conditions.
 
     Raises:
-        GeneratorError: a placeholder is in the vocabulary already, or the initialiser cannot be used.
+        GeneratorError: a placeholder is in a vocabulary already, the initialiser cannot be used, or the
+            architecture has no place for them.
     """
-    tokenizer, encoder = text_home(pipeline)
-    vocabulary = tokenizer.get_vocab()
+    homes = text_homes(pipeline)
     names = [name for condition in token_map.tokens for name in token_map.names(condition)]
-    taken = [name for name in names if name in vocabulary]
-    if taken:
+    if names and not homes:
         raise GeneratorError(
-            f"token {taken[0]} is in the vocabulary already: load a fresh pipeline, or unload the adapter "
-            "that brought it"
+            f"a {type(pipeline).__name__} takes no learned words, as diffusers has no loader for them: train "
+            "a LoRA"
         )
-    starts = initialiser_ids(tokenizer, token_map.initialiser, token_map.vectors)
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.add_tokens(names)
-    _grow_embeddings(encoder, len(tokenizer))
-    set_tokenizer(pipeline, tokenizer)
-    ids = {
-        condition: cast(list[int], tokenizer.convert_tokens_to_ids(token_map.names(condition)))
-        for condition in token_map.tokens
-    }
-    weight = encoder.get_input_embeddings().weight
-    with torch.no_grad():
-        for rows in ids.values():
-            weight[rows] = weight[starts]
-    return ids
+    starts = []
+    for tokenizer, _ in homes:
+        vocabulary = tokenizer.get_vocab()
+        if taken := [name for name in names if name in vocabulary]:
+            raise GeneratorError(
+                f"token {taken[0]} is in the vocabulary already: load a fresh pipeline, or unload the "
+                "adapter that brought it"
+            )
+        starts.append(initialiser_ids(tokenizer, token_map.initialiser, token_map.vectors))
+    set_tokenizers(pipeline, [copy.deepcopy(tokenizer) for tokenizer, _ in homes])
+    found: Rows = []
+    for (tokenizer, encoder), start in zip(text_homes(pipeline), starts, strict=True):
+        tokenizer.add_tokens(names)
+        _grow_embeddings(encoder, len(tokenizer))
+        ids = {
+            condition: cast(list[int], tokenizer.convert_tokens_to_ids(token_map.names(condition)))
+            for condition in token_map.tokens
+        }
+        weight = encoder.get_input_embeddings().weight
+        with torch.no_grad():
+            for rows in ids.values():
+                weight[rows] = weight[start]
+        found.append(ids)
+    return found
 
 
 def _grow_embeddings(encoder: Any, rows: int) -> None:
@@ -151,18 +165,23 @@ def _grow_embeddings(encoder: Any, rows: int) -> None:
     encoder.get_input_embeddings().requires_grad_(False)
 
 
-def token_ids(pipeline: Any, token_map: TokenMap) -> dict[str, list[int]]:
+def token_ids(pipeline: Any, token_map: TokenMap) -> Rows:
     """Return the ids of each condition's rows in a pipeline that has them.
 
     Raises:
         GeneratorError: the pipeline lacks one of the placeholders.
     """
-    vocabulary = text_home(pipeline)[0].get_added_vocab()
-    ids = {}
-    for condition in token_map.tokens:
-        names = token_map.names(condition)
-        missing = [name for name in names if name not in vocabulary]
-        if missing:
-            raise GeneratorError(f"token {missing[0]} is unknown to this pipeline: load its adapter first")
-        ids[condition] = [vocabulary[name] for name in names]
-    return ids
+    found: Rows = []
+    for tokenizer, _ in text_homes(pipeline):
+        vocabulary = tokenizer.get_added_vocab()
+        ids = {}
+        for condition in token_map.tokens:
+            names = token_map.names(condition)
+            missing = [name for name in names if name not in vocabulary]
+            if missing:
+                raise GeneratorError(
+                    f"token {missing[0]} is unknown to this pipeline: load its adapter first"
+                )
+            ids[condition] = [vocabulary[name] for name in names]
+        found.append(ids)
+    return found

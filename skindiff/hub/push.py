@@ -217,17 +217,13 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     conditions = list(adapter.tokens.tokens)
     learnt = [f"tokens for {', '.join(map(markdown, conditions))}"] if conditions else []
     learnt += ["a LoRA"] if adapter.has_lora else []
-    # Adapters of before 0.2.0 do not say it: there was one class.
-    base_class = str(adapter.config.get("base_class", "StableDiffusionPipeline"))
-    if not base_class.isidentifier():
-        raise HubError(f"base_class: {base_class!r} is no class of diffusers; train the adapter again")
     attribute = adapter.attribute
     subject = adapter.tokens.subject(conditions[0]) if conditions else "skin"
     prompt = prompt_for(subject, attribute.of_minority[0], attribute)
     lines = usage.adapter_usage(
         repo_id,
         base,
-        base_class,
+        adapter.architecture,
         list(adapter.tokens.tokens.values()),
         has_lora=adapter.has_lora,
         prompt=prompt,
@@ -235,7 +231,7 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     )
     return Card(
         title=repo_id.split("/")[1],
-        what="An adapter for Stable Diffusion that generates skin conditions: "
+        what=f"An adapter for {adapter.architecture.name} that generates skin conditions: "
         f"{' and '.join(learnt)}.{_named(attribute)}",
         usage=lines,
         results=eval_results(facts.report),
@@ -304,7 +300,8 @@ def adapter_files(own: Path, base_model: str | None) -> dict[str, Content]:
         own: the staged folder.
         base_model: as others call it.
     """
-    from skindiff.generators.adapter import LORA_FILE, embedding_files, read_adapter
+    from skindiff.generators.adapter import LORA_FILE, read_adapter
+    from skindiff.generators.learned_embeds import embedding_files
 
     adapter = read_adapter(own)
     words = {token.strip("<>") for token in adapter.tokens.tokens.values()}

@@ -1,21 +1,26 @@
 """The few lines of Python in each card; tests run them as they stand."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from skindiff.escaping import python_string
+
+if TYPE_CHECKING:
+    from skindiff.generators.text_to_image.architecture import Architecture
 
 
 def adapter_usage(
     repo_id: str,
     base_model: str,
-    base_class: str,
+    architecture: "Architecture",
     tokens: Sequence[str],
     *,
     has_lora: bool,
     prompt: str,
     terminal_snr: bool,
 ) -> str:
-    """Return how diffusers alone generates with an adapter on a base model of a class."""
+    """Return how diffusers alone generates with an adapter on a base model of an architecture."""
+    base_class = architecture.class_names[0]
     name, _, revision = base_model.partition("@")
     if name == "tiny-skin-sd":
         lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
@@ -36,14 +41,33 @@ def adapter_usage(
             "",
             f"pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, {settings})",
         ]
-    files = [f"learned_embeds/{token.strip('<>')}.safetensors" for token in tokens]
-    if files:
-        lines += [f"for name in [{', '.join(map(python_string, files))}]:"]
-        lines += [f'    pipeline.load_textual_inversion("{repo_id}", weight_name=name)']
+    lines += _words(repo_id, architecture, tokens) if tokens else []
     if has_lora:
         lines += [f'pipeline.load_lora_weights("{repo_id}", weight_name="pytorch_lora_weights.safetensors")']
     lines += [f'pipeline({python_string(prompt)}).images[0].save("drawn.png")']
     return "\n".join(lines)
+
+
+def _words(repo_id: str, architecture: "Architecture", tokens: Sequence[str]) -> list[str]:
+    """Return how diffusers loads learned words, into each text encoder that has learnt them."""
+    files = {token: f"learned_embeds/{token.strip('<>')}.safetensors" for token in tokens}
+    if all(home.key is None for home in architecture.token_homes):
+        return [
+            f"for name in [{', '.join(map(python_string, files.values()))}]:",
+            f'    pipeline.load_textual_inversion("{repo_id}", weight_name=name)',
+        ]
+    named = ", ".join(f"{python_string(token)}: {python_string(file)}" for token, file in files.items())
+    lines = [
+        "from huggingface_hub import hf_hub_download",
+        "from safetensors.torch import load_file",
+        "",
+        f"for token, name in {{{named}}}.items():",
+        f'    rows = load_file(hf_hub_download("{repo_id}", name))',
+    ]
+    for tokenizer, encoder, key in architecture.token_homes:
+        place = f"tokenizer=pipeline.{tokenizer}, text_encoder=pipeline.{encoder}"
+        lines += [f'    pipeline.load_textual_inversion(rows["{key}"], token=token, {place})']
+    return lines
 
 
 def text_to_image_usage(repo_id: str, class_name: str) -> str:

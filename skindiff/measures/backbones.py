@@ -28,6 +28,7 @@ from torch.nn import functional
 from skindiff.errors import ConfigError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.models import HUB_ERRORS, first_words, model_revision
+from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.measures import lite0
 from skindiff.seeding import derive_seed
@@ -248,14 +249,15 @@ class _BundledFeatures(nn.Module):
         self.pipeline = load_pipeline("bundled")
         self.seam = architecture_of(self.pipeline)
         self.networks = nn.ModuleList(self.seam.networks(self.pipeline))
-        self.register_buffer("prompt", self.seam.encode_prompts(self.pipeline, [""]))
+        ((self.told, states),) = self.seam.encode_prompts(self.pipeline, [""]).tensors.items()
+        self.register_buffer("prompt", states)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (b, features)."""
         moments = self.seam.encode_moments(self.pipeline, images)
         latents = self.seam.scale(self.pipeline, moments[0].to(images.device))
         levels = torch.full((len(images),), TIMESTEP, device=images.device)
-        prompts = self.prompt.expand(len(images), -1, -1)
+        prompts = Conditioning({self.told: self.prompt.expand(len(images), -1, -1)})
         found = self.seam.activations(self.pipeline, latents, levels, prompts)
         return torch.cat([part.mean((2, 3)) for part in found], dim=1)
 

@@ -21,6 +21,7 @@ from skindiff.corpora.crops import CropKind, as_square
 from skindiff.corpora.pixel_reader import as_srgb
 from skindiff.errors import SynthesisError
 from skindiff.generators.text_to_image.architecture import Mode
+from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.batches import Drawn, draw_in_batches, fixed_threads
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, Lab, transfer_colour, transfer_contrast
@@ -67,7 +68,7 @@ class Drawer:
         self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
         self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
-        self._embeddings: dict[str, torch.Tensor] = {}
+        self._embeddings: dict[str, Conditioning] = {}
         self._moments: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
         self._drawing: dict[tuple[str, str], Any] = {}
         self._announced: set[str] = set()
@@ -116,8 +117,8 @@ class Drawer:
         generators = [torch.Generator("cpu").manual_seed(row["seed"]) for row in batch]
         settings: dict[str, Any] = {
             **self._architecture.conditions(
-                torch.stack([self._embedding(row["prompt"]) for row in batch]),
-                torch.stack([self._embedding("") for _ in batch]),
+                Conditioning.joined([self._embedding(row["prompt"]) for row in batch]),
+                Conditioning.joined([self._embedding("") for _ in batch]),
             ),
             "guidance_scale": first["guidance_scale"],
             "num_inference_steps": first["steps"],
@@ -146,9 +147,9 @@ class Drawer:
             self._drawing[mode, scheduler] = self._architecture.drawing(self._pipeline, mode, made)
         return self._drawing[mode, scheduler]
 
-    def _embedding(self, prompt: str) -> torch.Tensor:
+    def _embedding(self, prompt: str) -> Conditioning:
         if prompt not in self._embeddings:
-            self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt])[0]
+            self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt])
         return self._embeddings[prompt]
 
     def _size(self, row: PlanRow) -> int:

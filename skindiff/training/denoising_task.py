@@ -15,6 +15,7 @@ from torch import nn
 
 from skindiff.corpora.buckets import BUCKET, row_sizes
 from skindiff.generators.fingerprints import weights_fingerprint
+from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
 from skindiff.training.latents import Moments, encode_buckets, encode_latents
@@ -66,7 +67,8 @@ class DenoisingTask:
         objective: noise schedule and weighting.
         moments: of the training rows, and of the validation rows where there are any.
         table: the prompts, for as many tables as there are moments.
-        prompts: (prompts, places) ids or (prompts, places, width) states, on the device.
+        prompts: of the table, before or after the text encoders, on the device.
+        images: what the network is told of the rows of each table, and of their mirror images.
         prompt_dropout: share of the training examples that see the empty prompt.
         validation_examples: pairs of image and timestep of the validation loss.
         device: of training.
@@ -78,7 +80,8 @@ class DenoisingTask:
     objective: DiffusionObjective
     moments: list[Moments]
     table: PromptTable
-    prompts: torch.Tensor
+    prompts: Conditioning
+    images: list[Conditioning]
     prompt_dropout: float
     validation_examples: int
     device: torch.device
@@ -86,7 +89,7 @@ class DenoisingTask:
 
     def loss(self, module: nn.Module, batch: MicroBatch) -> torch.Tensor:
         """Return the mean loss over a micro-batch."""
-        noised = noised_batch(
+        noised, variants = noised_batch(
             self.objective,
             self.moments[0],
             batch,
@@ -96,20 +99,28 @@ class DenoisingTask:
             dtype=self.dtype,
         )
         numbers = self.table.rows[0][batch.indices].masked_fill(noised.dropped, 0)
-        return denoising_loss(self._predict(module, noised.latents, noised.timesteps, numbers), noised)
+        told = self.images[0][batch.indices, variants]
+        return denoising_loss(self._predict(module, noised.latents, noised.timesteps, numbers, told), noised)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Return ``validation_loss`` on the last table: the held-out rows, or the training rows."""
+        prompts, images = self.table.rows[-1], self.images[-1]
         fixed = FixedNoiseLoss(
             self.objective,
             self.moments[-1],
-            self.table.rows[-1],
+            torch.arange(len(prompts)),
             examples=self.validation_examples,
             device=self.device,
             dtype=self.dtype,
             seed=self.seed,
         )
-        return {"validation_loss": fixed(lambda *inputs: self._predict(module, *inputs))}
+        return {
+            "validation_loss": fixed(
+                lambda latents, timesteps, rows: self._predict(
+                    module, latents, timesteps, prompts[rows], images[rows, 0]
+                )
+            )
+        }
 
     def fingerprint(self, pipeline: Any, settings: Mapping[str, Any]) -> str:
         """Return a digest of everything but the loop's settings that decides what is learnt.
@@ -125,22 +136,30 @@ class DenoisingTask:
             "latents": [moments.key for moments in self.moments],
             "prompts": self.table.prompts,
             "rows": [rows.tolist() for rows in self.table.rows],
-            "schedule": self.objective.alphas_cumprod.tolist(),
-            "prediction": self.objective.prediction_type,
+            **self.objective.facts,
             "weights": [
                 weights_fingerprint(module)
                 for module in architecture_of(pipeline).adaptable(pipeline).values()
             ],
         }
+        told = [{name: rows.tolist() for name, rows in images.tensors.items()} for images in self.images]
+        if any(told):
+            facts["images"] = told
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _predict(
-        self, module: nn.Module, latents: torch.Tensor, timesteps: torch.Tensor, numbers: torch.Tensor
+        self,
+        module: nn.Module,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        numbers: torch.Tensor,
+        images: Conditioning,
     ) -> torch.Tensor:
         # A batch holds few prompts: each is encoded (or sent) once, whatever the number of its images.
         unique, places = torch.unique(numbers, return_inverse=True)
         prompts = self.prompts[unique.to(self.device, non_blocking=True)]
-        return module(latents, timesteps, prompts, places.to(self.device, non_blocking=True))
+        places = places.to(self.device, non_blocking=True)
+        return module(latents, timesteps, prompts, places, images.to(self.device))
 
 
 def encode_tables(

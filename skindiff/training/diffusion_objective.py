@@ -75,6 +75,11 @@ class DiffusionObjective:
             ConfigError: the schedule ends in pure noise but the U-Net predicts the noise, which tells nothing
                 of the image there; or the parametrisation is unknown.
         """
+        if "beta_schedule" not in config:
+            raise ConfigError(
+                f"the model's scheduler ({config.get('_class_name', 'of no name')}) has no schedule of "
+                "betas, and only models with one are trained: take another model"
+            )
         scheduler = DDPMScheduler.from_config(config)
         prediction = scheduler.config.prediction_type
         if prediction not in ("epsilon", "v_prediction"):
@@ -98,6 +103,19 @@ class DiffusionObjective:
     def timesteps(self) -> int:
         """Number of training timesteps."""
         return len(self.alphas_cumprod)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it adds to the fingerprint of a training, beside the settings."""
+        return {"schedule": self.alphas_cumprod.tolist(), "prediction": self.prediction_type}
+
+    def draw_timestep(self, generator: torch.Generator) -> torch.Tensor:
+        """Sample the timestep of one example."""
+        return torch.randint(self.timesteps, (), generator=generator)
+
+    def spread_timesteps(self, places: torch.Tensor) -> torch.Tensor:
+        """Return timesteps that cover the schedule evenly, for places (b,) from 0 to 1."""
+        return (places * self.timesteps).long()
 
     def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
         """Sample the noise of one latent of ``shape`` (c, h, w), offset included."""
@@ -147,7 +165,7 @@ def noised_batch(
     prompt_dropout: float,
     device: torch.device,
     dtype: torch.dtype,
-) -> NoisedBatch:
+) -> tuple[NoisedBatch, torch.Tensor]:
     """Sample latents, timesteps and noise of a micro-batch, each example from its own random stream.
 
     Args:
@@ -158,6 +176,9 @@ def noised_batch(
         prompt_dropout: share of the examples whose prompt is left out.
         device: where the results go.
         dtype: precision of the noised latents; target and weights stay float32.
+
+    Returns:
+        The batch, and (b,) int64 on the CPU: 0 where the image is shown, 1 where its mirror image is.
     """
     found, rows = moments.of(batch.indices)
     count, shape = len(rows), found.shape
@@ -166,19 +187,20 @@ def noised_batch(
     dropped = torch.empty(count, dtype=torch.bool)
     for place, position in enumerate(batch.positions.tolist()):
         generator = torch_generator(*key, batch.step, position)
-        timesteps[place] = torch.randint(objective.timesteps, (), generator=generator)
+        timesteps[place] = objective.draw_timestep(generator)
         variants[place] = torch.randint(found.variants, (), generator=generator)
         dropped[place] = torch.rand((), generator=generator) < prompt_dropout
         torch.randn(shape, generator=generator, out=posterior[place])
         noise[place] = objective.draw_noise(shape, generator)
     latents = found.sample(rows, variants, posterior)
-    return NoisedBatch(
+    noised = NoisedBatch(
         latents=objective.add_noise(latents, noise, timesteps).to(device, dtype, non_blocking=True),
         timesteps=timesteps.to(device, non_blocking=True),
         target=objective.target(latents, noise, timesteps).to(device, non_blocking=True),
         weights=objective.weights(timesteps).to(device, non_blocking=True),
         dropped=dropped,
     )
+    return noised, variants
 
 
 def denoising_loss(prediction: torch.Tensor, batch: NoisedBatch) -> torch.Tensor:

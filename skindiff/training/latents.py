@@ -167,7 +167,7 @@ def encode_latents(
             variants = (pixels, pixels.flip(-1)) if flip else (pixels,)
             moments = [architecture.encode_moments(pipeline, variant) for variant in variants]
             means.append(architecture.scale(pipeline, torch.stack([mean for mean, _ in moments], dim=1)))
-            stds.append(architecture.scale(pipeline, torch.stack([std for _, std in moments], dim=1)))
+            stds.append(architecture.scale_spread(pipeline, torch.stack([std for _, std in moments], dim=1)))
             bar.update(len(images))
     tensors = {"mean": torch.cat(means), "std": torch.cat(stds)}
     if not all(tensor.isfinite().all() for tensor in tensors.values()):

@@ -41,6 +41,7 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
@@ -249,15 +250,17 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
     Raises:
         ConfigError: no layer of the network ends in one of the targets.
     """
-    for module in architecture_of(pipeline).networks(pipeline):
+    architecture = architecture_of(pipeline)
+    for module in architecture.networks(pipeline):
         module.requires_grad_(False)
-    first, *texts = architecture_of(pipeline).adaptable(pipeline).values()
-    networks: list[tuple[str, Any, list[str]]] = [("targets", first, config.targets)]
+    (first, denoiser), *texts = architecture.adaptable(pipeline).items()
+    networks: list[tuple[str, str, Any, list[str]]] = [("targets", first, denoiser, config.targets)]
     if config.train_text_encoder:
-        networks += [("text_encoder_targets", text, config.text_encoder_targets) for text in texts]
+        networks += [("text_encoder_targets", *text, config.text_encoder_targets) for text in texts]
+    unread = architecture.unread_layers(pipeline)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
-        for setting, network, targets in networks:
+        for setting, prefix, network, targets in networks:
             names = [name for name, _ in network.named_modules()]
             for target in targets:
                 if not any(name == target or name.endswith(f".{target}") for name in names):
@@ -270,6 +273,7 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                 lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank
                 lora_dropout=config.dropout,
                 target_modules=sorted(targets),
+                exclude_modules=unread.get(prefix),
                 init_lora_weights="gaussian",
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)
@@ -304,6 +308,7 @@ def _task(
             zero_terminal_snr=config.zero_terminal_snr,
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=prompts.to(accelerator.device),
         prompt_dropout=config.prompt_dropout,

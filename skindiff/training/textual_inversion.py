@@ -1,11 +1,11 @@
 """Textual inversion: one new word per condition, all learnt in one run, and nothing else changed.
 
 Gal et al. 2023 (arXiv 2208.01618). Only the new rows of the embedding matrix are parameters; the optimiser
-never sees the rest of it.
+never sees the rest of it. Where a model has several text encoders, each learns rows of its own.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from skindiff.corpora.crops import CropKind
 from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.generators.tokens import TokenMap, add_tokens, make_token_map, text_home
+from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
@@ -34,6 +34,7 @@ from skindiff.training.denoising_task import (
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.prompt_table import prompt_table
@@ -217,7 +218,7 @@ def train_textual_inversion(
     loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
-    for lesson in _lessons(config, list(ids.values())):
+    for lesson in _lessons(config, ids):
         place = folder if lesson.only is None else folder / f"{WORD}-{lesson.only}"
         with (
             _trainable_rows(pipeline, lesson.rows),
@@ -261,23 +262,27 @@ def train_textual_inversion(
 
 @dataclass(frozen=True)
 class _Lesson:
-    """Rows of the embedding matrix that are learnt together, and the class whose images alone are shown."""
+    """Rows of each embedding matrix that are learnt together, and the class whose images alone are shown."""
 
-    rows: range
+    rows: list[range]
     only: int | None = None
 
 
-def _lessons(config: TextualInversionConfig, ids: list[list[int]]) -> list[_Lesson]:
+def _lessons(config: TextualInversionConfig, ids: Rows) -> list[_Lesson]:
     """Return what is learnt, in order: every word by itself, or all together.
 
     Args:
         config: of the training.
-        ids: rows of the embedding matrix, by class; all of them follow one another.
+        ids: rows of each embedding matrix, by class; all of them follow one another.
     """
     if config.one_by_one:
-        return [_Lesson(range(min(own), max(own) + 1), code) for code, own in enumerate(ids)]
-    every = [row for own in ids for row in own]
-    return [_Lesson(range(min(every), max(every) + 1))]
+        words = zip(*(own.values() for own in ids), strict=True)
+        return [_Lesson([_spanned(rows) for rows in word], code) for code, word in enumerate(words)]
+    return [_Lesson([_spanned([row for rows in own.values() for row in rows]) for own in ids])]
+
+
+def _spanned(rows: list[int]) -> range:
+    return range(min(rows), max(rows) + 1)
 
 
 def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, lesson: _Lesson) -> Sampler:
@@ -326,6 +331,7 @@ def _task(
             pipeline.scheduler.config, noise_offset=config.noise_offset
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=architecture.tokenise(pipeline, table.prompts).to(accelerator.device),
         prompt_dropout=0.0,
@@ -356,14 +362,13 @@ def _grids(
 
 
 @contextmanager
-def _trainable_rows(pipeline: Any, learnt: range) -> Iterator[None]:
-    """Let some rows be parameters inside the context and plain rows again after it."""
-    encoder = text_home(pipeline)[1]
+def _trainable_rows(pipeline: Any, learnt: list[range]) -> Iterator[None]:
+    """Let some rows of each text encoder be parameters inside the context and plain rows again after it."""
     for module in architecture_of(pipeline).networks(pipeline):
         module.requires_grad_(False)
-    rows = TrainableRows(encoder.get_input_embeddings(), learnt)
-    encoder.set_input_embeddings(rows)
-    try:
+    with ExitStack() as stack:
+        for (_, encoder), own in zip(text_homes(pipeline), learnt, strict=True):
+            rows = TrainableRows(encoder.get_input_embeddings(), own)
+            encoder.set_input_embeddings(rows)
+            stack.callback(lambda encoder, rows: encoder.set_input_embeddings(rows.merge()), encoder, rows)
         yield
-    finally:
-        encoder.set_input_embeddings(rows.merge())

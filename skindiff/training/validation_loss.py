@@ -48,7 +48,7 @@ class FixedNoiseLoss:
         places = torch.from_numpy(
             numpy_generator("validation", self.seed, "times").permutation(self.examples)
         )
-        timesteps = ((places + 0.5) / self.examples * self.objective.timesteps).long()
+        timesteps = self.objective.spread_timesteps((places + 0.5) / self.examples)
         total = torch.zeros((), device=self.device)
         for same in self.moments.split(images):
             for part in same.split(self.batch_size):

@@ -10,6 +10,7 @@ from PIL import Image
 from skindiff.corpora.buckets import (
     BUCKET,
     BUCKETED,
+    FRAMED,
     SHAPES,
     SHOWN,
     STEP,
@@ -103,6 +104,7 @@ def test_longest_keeps_each_picture_in_its_shape_beside_its_square(tmp_path: Pat
     cached = resize_to_cache(rows, 64, tmp_path, crop=Crop("longest"))
     found = cached.dataset
     assert found[BUCKET] == ["3:2", "1:1", "3:4"]
+    assert found[FRAMED][0] == [400, 600, 0, 0, 400, 600]
     assert [image.size for image in found[BUCKETED]] == [(80, 56), (64, 64), (56, 72)]
     assert [image.size for image in found["image"]] == [(64, 64)] * 3
     assert found[0][SHOWN] == [0, 11 / 64, 1, 53 / 64]
@@ -122,9 +124,12 @@ def test_longest_keeps_each_picture_in_its_shape_beside_its_square(tmp_path: Pat
 def test_other_crops_have_no_buckets(tmp_path: Path, kind: CropKind, added: set[str]) -> None:
     rows = corpus((600, 400), (300, 300))
     found = resize_to_cache(rows, 32, tmp_path, crop=Crop(kind)).dataset
-    assert set(found.column_names) - set(rows.column_names) == added
+    assert set(found.column_names) - set(rows.column_names) == {FRAMED, *added}
     stored = Dataset.load_from_disk(str(next(tmp_path.iterdir())))
-    assert stored.column_names == rows.column_names
+    assert stored.column_names == [*rows.column_names, FRAMED]
+    assert stored[FRAMED][0] == (
+        [400, 600, 0, 100, 400, 500] if kind == "centre" else [400, 600, 0, 0, 400, 600]
+    )
     if kind == "pad":
         assert found[SHOWN] == [[0, 5 / 32, 1, 27 / 32], [0, 0, 1, 1]]
 

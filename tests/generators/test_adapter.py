@@ -1,8 +1,10 @@
 """What was learnt must draw the same in memory, through load_adapter and through plain diffusers."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,23 +17,43 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import (
     LORA_FILE,
     Adapter,
-    embedding_files,
     load_adapter,
     read_adapter,
     save_adapter,
     unload_adapter,
 )
+from skindiff.generators.learned_embeds import embedding_files
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-from tests.tiny import TINY_CLASSES, tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, TINY_CLASSES, tiny_corpus, tiny_pipeline
 
 PLAIN_PROMPT = "an image of eczema"
 
 
-def draw(pipeline: StableDiffusionPipeline, prompt: str) -> np.ndarray:
+Trained = tuple[Any, Adapter]
+
+
+def fresh_like(pipeline: Any) -> Any:
+    return TINY_BUILDERS[architecture_of(pipeline).name]()
+
+
+def load_words(pipeline: Any, adapter: Adapter) -> None:
+    """As plain diffusers does: the files themselves, or the rows of each of several text encoders."""
+    if not hasattr(pipeline, "text_encoder_2"):
+        pipeline.load_textual_inversion(embedding_files(adapter.folder))
+        return
+    for token in adapter.tokens.tokens.values():
+        rows = load_file(adapter.folder / "learned_embeds" / f"{token.strip('<>')}.safetensors")
+        assert set(rows) == {"clip_l", "clip_g"}
+        for key, end in (("clip_l", ""), ("clip_g", "_2")):
+            encoder, tokenizer = getattr(pipeline, f"text_encoder{end}"), getattr(pipeline, f"tokenizer{end}")
+            pipeline.load_textual_inversion(rows[key], token=token, text_encoder=encoder, tokenizer=tokenizer)
+
+
+def draw(pipeline: Any, prompt: str) -> np.ndarray:
     images = pipeline(
         prompt,
         num_inference_steps=3,
@@ -42,8 +64,10 @@ def draw(pipeline: StableDiffusionPipeline, prompt: str) -> np.ndarray:
     return np.asarray(images)
 
 
-def train_both(folder: Path, *, vectors: int, text_encoder: bool) -> tuple[StableDiffusionPipeline, Adapter]:
-    pipeline, dataset, accelerator = tiny_pipeline(), tiny_corpus(), Accelerator(cpu=True)
+def train_both(
+    folder: Path, *, vectors: int, text_encoder: bool, build: Callable[[], Any] = tiny_pipeline
+) -> Trained:
+    pipeline, dataset, accelerator = build(), tiny_corpus(), Accelerator(cpu=True)
     words = TextualInversionConfig(
         loop=LoopConfig(steps=2, batch_size=2, learning_rate=0.1), vectors=vectors, validation_examples=0
     )
@@ -59,36 +83,36 @@ def train_both(folder: Path, *, vectors: int, text_encoder: bool) -> tuple[Stabl
     return pipeline, train_lora(accelerator, pipeline, updates, dataset, folder / "lora", learnt=learnt)
 
 
-@pytest.fixture(scope="module", params=[(1, False), (2, True)], ids=["unet", "multi-vector-text-encoder"])
-def trained(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[StableDiffusionPipeline, Adapter]:
-    vectors, text_encoder = request.param
-    return train_both(tmp_path_factory.mktemp("trained"), vectors=vectors, text_encoder=text_encoder)
+CASES = [(tiny_pipeline, 1, False), *((build, 2, True) for build in TINY_BUILDERS.values())]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=["unet", *TINY_BUILDERS])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    build, vectors, text_encoder = request.param
+    folder = tmp_path_factory.mktemp("trained")
+    return train_both(folder, vectors=vectors, text_encoder=text_encoder, build=build)
 
 
 @pytest.fixture
-def prompt(trained: tuple[StableDiffusionPipeline, Adapter]) -> str:
+def prompt(trained: Trained) -> str:
     return prompt_for(trained[1].tokens.subject("squamous cell carcinoma"), "V")
 
 
-def test_loaded_draws_like_trained(trained: tuple[StableDiffusionPipeline, Adapter], prompt: str) -> None:
+def test_loaded_draws_like_trained(trained: Trained, prompt: str) -> None:
     memory, adapter = trained
-    pipeline = tiny_pipeline()
+    pipeline = fresh_like(trained[0])
     load_adapter(pipeline, adapter.folder)
     expected = draw(memory, prompt)
     np.testing.assert_array_equal(draw(pipeline, prompt), expected)
-    assert np.abs(draw(tiny_pipeline(), PLAIN_PROMPT) - draw(pipeline, PLAIN_PROMPT)).max() > 1e-3
+    assert np.abs(draw(fresh_like(memory), PLAIN_PROMPT) - draw(pipeline, PLAIN_PROMPT)).max() > 1e-3
 
 
 @pytest.mark.parametrize("words_first", [True, False])
-def test_plain_diffusers_draws_like_trained(
-    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str, words_first: bool
-) -> None:
+def test_plain_diffusers_draws_like_trained(trained: Trained, prompt: str, words_first: bool) -> None:
     memory, adapter = trained
-    pipeline = tiny_pipeline()
+    pipeline = fresh_like(trained[0])
     steps = [
-        lambda: pipeline.load_textual_inversion(embedding_files(adapter.folder)),
+        lambda: load_words(pipeline, adapter),
         lambda: pipeline.load_lora_weights(str(adapter.folder)),
     ]
     for step in steps if words_first else reversed(steps):
@@ -96,11 +120,9 @@ def test_plain_diffusers_draws_like_trained(
     np.testing.assert_array_equal(draw(pipeline, prompt), draw(memory, prompt))
 
 
-def test_fused_draws_like_trained_without_lora_layers(
-    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str
-) -> None:
+def test_fused_draws_like_trained_without_lora_layers(trained: Trained, prompt: str) -> None:
     memory, adapter = trained
-    pipeline = tiny_pipeline()
+    pipeline = fresh_like(trained[0])
     fused = load_adapter(pipeline, adapter.folder, fuse=True)
     assert not any("lora" in name for name, _ in pipeline.unet.named_modules())
     np.testing.assert_allclose(draw(pipeline, prompt), draw(memory, prompt), atol=1e-4)
@@ -108,17 +130,15 @@ def test_fused_draws_like_trained_without_lora_layers(
         unload_adapter(pipeline, fused)
 
 
-def test_unloading_puts_everything_back(
-    trained: tuple[StableDiffusionPipeline, Adapter], prompt: str
-) -> None:
+def test_unloading_puts_everything_back(trained: Trained, prompt: str) -> None:
     adapter = trained[1]
-    pipeline, untouched = tiny_pipeline(), tiny_pipeline()
+    pipeline, untouched = fresh_like(trained[0]), fresh_like(trained[0])
     for _ in range(2):
         loaded = load_adapter(pipeline, adapter.folder)
         unload_adapter(pipeline, loaded)
         assert len(pipeline.tokenizer) == len(untouched.tokenizer)
         np.testing.assert_array_equal(draw(pipeline, PLAIN_PROMPT), draw(untouched, PLAIN_PROMPT))
-        for name in ("unet", "text_encoder"):
+        for name in architecture_of(pipeline).adaptable(pipeline):
             state, expected = getattr(pipeline, name).state_dict(), getattr(untouched, name).state_dict()
             assert state.keys() == expected.keys()
             assert all(torch.equal(state[key], expected[key]) for key in expected)
@@ -127,9 +147,9 @@ def test_unloading_puts_everything_back(
 
 
 def test_a_second_adapter_is_refused_until_the_first_is_unloaded(
-    trained: tuple[StableDiffusionPipeline, Adapter],
+    trained: Trained,
 ) -> None:
-    pipeline = tiny_pipeline()
+    pipeline = fresh_like(trained[0])
     first = load_adapter(pipeline, trained[1].folder)
     with pytest.raises(GeneratorError, match="already"):
         load_adapter(pipeline, trained[1].folder)
@@ -137,7 +157,7 @@ def test_a_second_adapter_is_refused_until_the_first_is_unloaded(
     load_adapter(pipeline, trained[1].folder)
 
 
-def test_the_folder_says_how_it_was_made(trained: tuple[StableDiffusionPipeline, Adapter]) -> None:
+def test_the_folder_says_how_it_was_made(trained: Trained) -> None:
     adapter = trained[1]
     read = read_adapter(adapter.folder)
     assert read.tokens == adapter.tokens
@@ -153,15 +173,13 @@ def test_the_folder_says_how_it_was_made(trained: tuple[StableDiffusionPipeline,
     assert not list(adapter.folder.parent.glob(".stale-*"))
 
 
-def test_the_folder_names_no_path_of_this_machine(trained: tuple[StableDiffusionPipeline, Adapter]) -> None:
+def test_the_folder_names_no_path_of_this_machine(trained: Trained) -> None:
     folder = trained[1].folder
     for path in folder.rglob("*"):
         assert path.is_dir() or str(folder.parent).encode() not in path.read_bytes()
 
 
-def test_saving_again_gives_the_same_bytes(
-    trained: tuple[StableDiffusionPipeline, Adapter], tmp_path: Path
-) -> None:
+def test_saving_again_gives_the_same_bytes(trained: Trained, tmp_path: Path) -> None:
     pipeline, adapter = trained
     save_adapter(replace(adapter, folder=tmp_path / "copy"), pipeline)
     save_adapter(replace(adapter, folder=tmp_path / "copy"), pipeline)
@@ -199,19 +217,17 @@ def test_a_folder_that_is_no_adapter_is_one_clear_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(
-    trained: tuple[StableDiffusionPipeline, Adapter], tmp_path: Path
-) -> None:
+def test_an_adapter_of_another_model_is_refused_and_leaves_no_trace(trained: Trained, tmp_path: Path) -> None:
     pipeline, adapter = trained
     other = replace(adapter, folder=tmp_path / "other")
     save_adapter(other, pipeline)
     weights = load_file(other.folder / LORA_FILE)
     wrong = {key: torch.cat([tensor, tensor]) for key, tensor in weights.items()}
     save_file(wrong, other.folder / LORA_FILE)
-    fresh = tiny_pipeline()
+    fresh = fresh_like(pipeline)
     with pytest.raises(GeneratorError, match="does not fit"):
         load_adapter(fresh, other.folder)
-    np.testing.assert_array_equal(draw(fresh, PLAIN_PROMPT), draw(tiny_pipeline(), PLAIN_PROMPT))
+    np.testing.assert_array_equal(draw(fresh, PLAIN_PROMPT), draw(fresh_like(pipeline), PLAIN_PROMPT))
     for path in embedding_files(other.folder):
         save_file({key: tensor[:, :-1].contiguous() for key, tensor in load_file(path).items()}, path)
     with pytest.raises(GeneratorError, match="embeddings of shape"):

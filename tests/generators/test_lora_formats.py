@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -14,28 +14,33 @@ import skindiff
 from skindiff.cli import main
 from skindiff.commands.grid import GRID
 from skindiff.errors import ConfigError, GeneratorError
-from skindiff.generators.adapter import ADAPTER_NAME, Adapter, load_adapter
+from skindiff.generators.adapter import ADAPTER_NAME, load_adapter
 from skindiff.generators.lora_formats import LORA_FILE
 from skindiff.generators.resolve import find_generator, load_generator
-from tests.generators.test_adapter import PLAIN_PROMPT, draw, train_both
-from tests.tiny import save_tiny_pipeline, tiny_pipeline
+from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_of
+from tests.generators.test_adapter import PLAIN_PROMPT, Trained, draw, fresh_like, train_both
+from tests.tiny import TINY_BUILDERS, save_tiny_pipeline
 
-Trained = tuple[StableDiffusionPipeline, Adapter]
+
+@pytest.fixture(scope="module", params=TINY_BUILDERS)
+def architecture(request: pytest.FixtureRequest) -> Architecture:
+    return next(known for known in ARCHITECTURES if known.name == request.param)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, architecture: Architecture) -> Path:
     return tmp_path_factory.mktemp("lora")
 
 
 @pytest.fixture(scope="module")
-def trained(home: Path) -> Trained:
-    return train_both(home, vectors=2, text_encoder=True)
+def trained(home: Path, architecture: Architecture) -> Trained:
+    return train_both(home, vectors=2, text_encoder=True, build=TINY_BUILDERS[architecture.name])
 
 
 @pytest.fixture(scope="module")
-def base(home: Path) -> str:
-    return str(save_tiny_pipeline(home / "base"))
+def base(home: Path, architecture: Architecture) -> str:
+    return str(save_tiny_pipeline(home / "base", build=TINY_BUILDERS[architecture.name]))
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +54,11 @@ def kohya(exported: Path) -> Path:
     return exported / "loras" / "skin.safetensors"
 
 
-def layers(pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
+def layers(pipeline: Any) -> dict[str, torch.Tensor]:
     """Every update that a pipeline has: what it adds to the weights."""
     return {
         f"{part}.{name}": module.get_delta_weight(ADAPTER_NAME)
-        for part in ("unet", "text_encoder")
+        for part in architecture_of(pipeline).adaptable(pipeline)
         for name, module in getattr(pipeline, part).named_modules()
         if ADAPTER_NAME in getattr(module, "lora_A", {})
     }
@@ -63,32 +68,45 @@ def test_an_export_read_back_has_the_same_weights_and_strength(
     trained: Trained, exported: Path, base: str
 ) -> None:
     found = layers(skindiff.load(kohya(exported), base_model=base))
-    own = tiny_pipeline()
+    own = fresh_like(trained[0])
     load_adapter(own, trained[1].folder)
     expected = layers(own)
     assert found.keys() == expected.keys()
-    assert any(name.startswith("text_encoder") for name in found)
+    parts = {name.partition(".")[0] for name in found}
+    assert parts == set(architecture_of(own).adaptable(own))
     for name, delta in expected.items():
         torch.testing.assert_close(found[name], delta, rtol=0, atol=0)
         assert delta.abs().max() > 0
 
 
-def test_an_export_has_the_keys_that_the_programs_look_for(exported: Path) -> None:
+def test_an_export_has_the_keys_that_the_programs_look_for(
+    exported: Path, architecture: Architecture
+) -> None:
     weights = load_file(kohya(exported))
     prefixes = {name.partition(".")[0] for name in weights}
     assert {name.partition(".")[2] for name in weights} == {"lora_down.weight", "lora_up.weight", "alpha"}
     # The rank is 2, which a reader would take without it.
     assert all(weights[f"{prefix}.alpha"] == 5.0 for prefix in prefixes)
-    assert "lora_te_text_model_encoder_layers_0_self_attn_q_proj" in prefixes
+    texts = {
+        "Stable Diffusion 1.x and 2.x": {"lora_te"},
+        "Stable Diffusion XL": {"lora_te1", "lora_te2"},
+    }
+    for text in texts[architecture.name]:
+        assert f"{text}_text_model_encoder_layers_0_self_attn_q_proj" in prefixes
+    assert {name.partition("_text_")[0] for name in prefixes if "_te" in name} == texts[architecture.name]
     assert any(
         name.endswith("attn1_to_out_0") and name.startswith("lora_unet_down_blocks") for name in prefixes
     )
 
 
-def test_learned_words_are_exported_with_all_their_vectors(trained: Trained, exported: Path) -> None:
+def test_learned_words_are_exported_with_all_their_vectors(
+    trained: Trained, exported: Path, architecture: Architecture
+) -> None:
+    names = {"Stable Diffusion 1.x and 2.x": {"emb_params"}, "Stable Diffusion XL": {"clip_l", "clip_g"}}
     for token in trained[1].tokens.tokens.values():
-        (rows,) = load_file(exported / "embeddings" / f"{token.strip('<>')}.safetensors").values()
-        assert len(rows) == 2
+        found = load_file(exported / "embeddings" / f"{token.strip('<>')}.safetensors")
+        assert set(found) == names[architecture.name]
+        assert all(len(rows) == 2 for rows in found.values())
 
 
 def test_an_export_says_the_words_and_overwrites_nothing(
@@ -106,7 +124,7 @@ def test_an_export_says_the_words_and_overwrites_nothing(
 
 def test_a_folder_with_a_lora_alone_goes_on_a_base_model(trained: Trained, base: str, tmp_path: Path) -> None:
     shutil.copy(trained[1].folder / LORA_FILE, tmp_path)
-    own = tiny_pipeline()
+    own = fresh_like(trained[0])
     load_adapter(own, trained[1].folder)
     generator = load_generator(find_generator(str(tmp_path), base_model=base))
     np.testing.assert_array_equal(draw(generator.pipeline, PLAIN_PROMPT), draw(own, PLAIN_PROMPT))
@@ -115,8 +133,8 @@ def test_a_folder_with_a_lora_alone_goes_on_a_base_model(trained: Trained, base:
     assert np.abs(draw(generator.load_base(), PLAIN_PROMPT) - draw(own, PLAIN_PROMPT)).max() > 1e-3
 
 
-def test_a_lora_of_peft_keeps_its_strength(base: str, tmp_path: Path) -> None:
-    pipeline = tiny_pipeline()
+def test_a_lora_of_peft_keeps_its_strength(base: str, architecture: Architecture, tmp_path: Path) -> None:
+    pipeline = TINY_BUILDERS[architecture.name]()
     settings = LoraConfig(
         r=2, lora_alpha=6, use_rslora=True, target_modules=["to_q"], init_lora_weights=False
     )

@@ -12,8 +12,8 @@ from diffusers import StableDiffusionPipeline
 
 import skindiff
 from skindiff.errors import GeneratorError
-from skindiff.generators.adapter import embedding_files
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
+from skindiff.generators.learned_embeds import embedding_files
 from skindiff.generators.models import model_revision
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.resolve import find_generator, load_generator

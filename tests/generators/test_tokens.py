@@ -31,7 +31,7 @@ def test_placeholders_depend_on_the_name_alone_and_never_meet() -> None:
 
 def test_conditions_that_share_their_first_letters_stay_apart() -> None:
     pipeline = tiny_pipeline()
-    ids = add_tokens(pipeline, make_token_map(["psoriasis", "psoriatic arthritis"]))
+    (ids,) = add_tokens(pipeline, make_token_map(["psoriasis", "psoriatic arthritis"]))
     assert set(ids["psoriasis"]).isdisjoint(ids["psoriatic arthritis"])
 
 
@@ -41,20 +41,20 @@ def test_new_rows_start_from_the_initialiser_and_leave_the_others_alone(vectors:
     before = pipeline.text_encoder.get_input_embeddings().weight.clone()
     tokenizer = pipeline.tokenizer
     tokens = make_token_map(TINY_CLASSES, vectors, "skin")
-    ids = add_tokens(pipeline, tokens)
+    (ids,) = add_tokens(pipeline, tokens)
     weight = pipeline.text_encoder.get_input_embeddings().weight
     assert torch.equal(weight[: len(before)], before)
     (skin,) = tokenizer("skin", add_special_tokens=False).input_ids
     for rows in ids.values():
         assert len(rows) == vectors
         assert torch.equal(weight[rows], before[[skin] * vectors])
-    assert token_ids(pipeline, tokens) == ids
+    assert token_ids(pipeline, tokens) == [ids]
     assert len(tokenizer) == len(before), "whoever held the old tokenizer must keep it"
 
 
 def test_several_words_may_start_several_vectors() -> None:
     pipeline = tiny_pipeline()
-    ids = add_tokens(pipeline, make_token_map(["eczema"], 3, "skin lesion"))["eczema"]
+    ids = add_tokens(pipeline, make_token_map(["eczema"], 3, "skin lesion"))[0]["eczema"]
     weight = pipeline.text_encoder.get_input_embeddings().weight
     assert torch.equal(weight[ids[0]], weight[ids[2]])
     assert not torch.equal(weight[ids[0]], weight[ids[1]])
@@ -80,9 +80,10 @@ def test_a_placeholder_of_the_vocabulary_is_refused_and_nothing_is_changed() -> 
 def test_a_placeholder_becomes_exactly_its_own_ids(vectors: int) -> None:
     pipeline = tiny_pipeline()
     tokens = make_token_map(TINY_CLASSES, vectors)
-    ids = add_tokens(pipeline, tokens)
+    (ids,) = add_tokens(pipeline, tokens)
     for condition in TINY_CLASSES:
-        row = SEAM.tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")])[0].tolist()
+        (ids_of,) = SEAM.tokenise(pipeline, [prompt_for(tokens.subject(condition), "VI")]).tensors.values()
+        row = ids_of[0].tolist()
         assert [one for one in row if one >= min(ids[TINY_CLASSES[0]])] == ids[condition]
 
 
@@ -117,8 +118,9 @@ def test_prompts_are_encoded_as_diffusers_does_and_alone() -> None:
     tokens = make_token_map(TINY_CLASSES, 2)
     add_tokens(pipeline, tokens)
     prompts = [prompt_for(tokens.subject(name), tone) for name in TINY_CLASSES for tone in ("I", None)]
-    together = SEAM.encode_prompts(pipeline, [*prompts, "", *prompts])
+    together = SEAM.encode_prompts(pipeline, [*prompts, "", *prompts]).tensors["prompt_embeds"]
     for place, prompt in enumerate([*prompts, "", *prompts]):
         expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
         assert torch.equal(together[place], expected[0])
-        assert torch.equal(together[place], SEAM.encode_prompts(pipeline, [prompt])[0])
+        (alone,) = SEAM.encode_prompts(pipeline, [prompt]).tensors["prompt_embeds"]
+        assert torch.equal(together[place], alone)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 import yaml
@@ -15,13 +16,14 @@ from PIL import Image
 from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.commands import COMMANDS
 from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.hub import push
 from skindiff.hub.client import Pushed
 from skindiff.hub.origin import Origin, find_facts
 from tests.conftest import REPOSITORY
 from tests.generators.test_adapter import train_both
 from tests.hub.test_results import run_folder
-from tests.tiny import save_tiny_pipeline
+from tests.tiny import TINY_BUILDERS, save_tiny_pipeline
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.py"))
 RunCard = Callable[..., dict[str, Any]]
@@ -54,11 +56,13 @@ def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
     return run
 
 
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
 def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
-    tmp_path: Path, run_card: RunCard
+    tmp_path: Path, run_card: RunCard, monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
 ) -> None:
-    save_tiny_pipeline(tmp_path / "base")
-    train_both(tmp_path, vectors=1, text_encoder=False)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda folder, name: Path(folder) / name)
+    save_tiny_pipeline(tmp_path / "base", build=build)
+    train_both(tmp_path, vectors=1, text_encoder=False, build=build)
     settings = tmp_path / "lora" / "adapter" / "config.yaml"
     content = yaml.safe_load(settings.read_text())
     content["base_model"] = "base"
@@ -67,6 +71,8 @@ def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
     pipeline = run_card(push.push_adapter, "lora/adapter")["pipeline"]
     assert pipeline.scheduler.config.rescale_betas_zero_snr
     assert pipeline.get_active_adapters()
+    for home in architecture_of(pipeline).token_homes:
+        assert "<skindiff-eczema>" in getattr(pipeline, home.tokenizer).get_added_vocab()
     with Image.open("drawn.png") as drawn:
         assert drawn.size == (32, 32)
 

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from safetensors.torch import save_file
 
 from skindiff.classification.networks import Architecture, build_classifier, save_classifier
+from skindiff.errors import GeneratorError
 from skindiff.escaping import visible
 from skindiff.generators.tokens import placeholder_for
 from skindiff.hub import push, results
@@ -85,7 +86,7 @@ def test_an_adapter_of_hostile_words(tmp_path: Path, sent: dict[str, bytes]) -> 
 
 def test_a_class_that_is_code_is_refused(tmp_path: Path, sent: dict[str, bytes]) -> None:
     folder = adapter(tmp_path / "adapter", base_class="X\nimport os; os.system('id')")
-    with pytest.raises(push.HubError, match=r"base_class: .* is no class of diffusers"):
+    with pytest.raises(GeneratorError, match=r"base_class: .* is no class of base models"):
         push.push_adapter(folder, "me/x", licence="mit", origin=PHANTOM)
     assert not sent
 

@@ -1,4 +1,5 @@
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -6,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from diffusers import StableDiffusionImg2ImgPipeline
 
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.errors import SynthesisError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.draw import Drawer, redraw
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.schedulers import make_scheduler
 from skindiff.synthesis.tone import TonePrototypes
-from tests.tiny import TINY_SIZE, tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, TINY_SIZE, tiny_corpus, tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
     {name: torch.full((4,), place / 10) for place, name in enumerate(SKIN_TYPES)},
@@ -29,6 +30,10 @@ def _rows(sources: Dataset, **settings: Any) -> list[dict[str, Any]]:
     return make_plan(sources, config, seed=1, generator="tiny@0").to_list()
 
 
+BUILDS = pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+
+
+@BUILDS
 @pytest.mark.parametrize(("threads", "settings"), [
     (1, {}),
     (1, {"tone": "prototype_colour", "detail": 0.5}),
@@ -41,8 +46,10 @@ def _rows(sources: Dataset, **settings: Any) -> list[dict[str, Any]]:
     (1, {"mode": "txt2img", "steps": 3, "tone": "offset_noise", "scheduler": "ddim"}),
     (1, {"mode": "txt2img", "steps": 3, "scheduler": "pipeline", "image_size": 16}),
 ])  # fmt: skip
-def test_any_row_is_drawn_again_alone_bit_for_bit(threads: int, settings: dict[str, Any]) -> None:
-    sources, pipeline = tiny_corpus(5), tiny_pipeline()
+def test_any_row_is_drawn_again_alone_bit_for_bit(
+    build: Callable[[], Any], threads: int, settings: dict[str, Any]
+) -> None:
+    sources, pipeline = tiny_corpus(5), build()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -71,14 +78,15 @@ def test_batch_mates_and_the_order_of_rows_do_not_matter() -> None:
         assert np.array_equal(part.images[place], whole.images[number])
 
 
-def test_tone_none_draws_what_plain_diffusers_draws_from_the_same_seed() -> None:
-    sources, pipeline = tiny_corpus(2), tiny_pipeline()
+@BUILDS
+def test_tone_none_draws_what_plain_diffusers_draws_from_the_same_seed(build: Callable[[], Any]) -> None:
+    sources, pipeline = tiny_corpus(2), build()
     rows = _rows(sources, tone="none", strength=0.5, steps=6, batch_size=1)
 
     ours = redraw(rows[2], pipeline, sources)
 
     components = {**pipeline.components, "scheduler": make_scheduler("dpmsolver++", pipeline)}
-    plain = StableDiffusionImg2ImgPipeline(**components, requires_safety_checker=False)
+    plain: Any = architecture_of(pipeline).transfers(**components)
     plain.set_progress_bar_config(disable=True)
     theirs = plain(
         prompt=prompt_for("squamous cell carcinoma", rows[2]["skin_type"]),

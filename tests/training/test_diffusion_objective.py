@@ -32,7 +32,7 @@ def batch(rows: list[int], positions: list[int], step: int = 3) -> MicroBatch:
 
 
 def draw(objective: DiffusionObjective, one: MicroBatch, dropout: float = 0.5):
-    return noised_batch(
+    noised, _ = noised_batch(
         objective,
         moments(),
         one,
@@ -41,6 +41,7 @@ def draw(objective: DiffusionObjective, one: MicroBatch, dropout: float = 0.5):
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
+    return noised
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

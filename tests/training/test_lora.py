@@ -12,13 +12,14 @@ from PIL import Image
 
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import ADAPTER_NAME, load_adapter, unload_adapter
+from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training import loop as loop_module
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, add_lora, paper_lora, train_lora
 from skindiff.training.merged_lora import merged_updates
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-from tests.tiny import tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, tiny_corpus, tiny_pipeline
 
 
 def config(**settings) -> LoRAConfig:
@@ -42,24 +43,32 @@ def run(folder: Path, pipeline=None, dataset=None, **settings):
 def lora_weights(pipeline) -> dict[str, torch.Tensor]:
     return {
         f"{name}.{key}": parameter.detach()
-        for name in ("unet", "text_encoder")
-        for key, parameter in getattr(pipeline, name).named_parameters()
+        for name, network in architecture_of(pipeline).adaptable(pipeline).items()
+        for key, parameter in network.named_parameters()
         if "lora_" in key
     }
 
 
+BUILDS = pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+
+
+@BUILDS
 @pytest.mark.parametrize("text_encoder", [False, True])
-def test_every_update_and_nothing_else_changes(tmp_path: Path, text_encoder: bool) -> None:
-    fresh = tiny_pipeline()
+def test_every_update_and_nothing_else_changes(tmp_path: Path, text_encoder: bool, build) -> None:
+    fresh = build()
     add_lora(fresh, config(train_text_encoder=text_encoder))
-    pipeline, _ = run(tmp_path, train_text_encoder=text_encoder)
+    pipeline, _ = run(tmp_path, build(), train_text_encoder=text_encoder)
     before, after = lora_weights(fresh), lora_weights(pipeline)
     assert before.keys() == after.keys()
     assert any(key.startswith("text_encoder") for key in after) == text_encoder
     unchanged = [key for key in before if torch.equal(before[key], after[key])]
     assert not unchanged
-    for name in ("unet", "text_encoder", "vae"):
-        state, expected = getattr(pipeline, name).state_dict(), getattr(fresh, name).state_dict()
+    if text_encoder:
+        parts = {key.partition(".")[0] for key in after}
+        assert parts == set(architecture_of(pipeline).adaptable(pipeline))
+    networks = (architecture_of(pipeline).networks(one) for one in (pipeline, fresh))
+    for trained, other in zip(*networks, strict=True):
+        state, expected = trained.state_dict(), other.state_dict()
         frozen = [key for key in expected if "lora_" not in key]
         assert all(torch.equal(state[key], expected[key]) for key in frozen)
     assert not any(parameter.requires_grad for parameter in pipeline.unet.parameters())
@@ -87,7 +96,8 @@ def test_the_loss_on_fixed_noise_falls(tmp_path: Path) -> None:
     assert all(0 < row["grad_norm"] < float("inf") for row in adapter.log)
 
 
-def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@BUILDS
+def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build) -> None:
     settings = {
         "loop": {"checkpoint_every": 2, "ema_decay": 0.5},
         "dropout": 0.2,
@@ -95,7 +105,7 @@ def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.Monkey
         "noise_offset": 0.1,
         "train_text_encoder": True,
     }
-    whole, adapter = run(tmp_path / "whole", **settings)
+    whole, adapter = run(tmp_path / "whole", build(), **settings)
 
     save = loop_module.save_checkpoint
 
@@ -105,9 +115,9 @@ def test_a_killed_run_goes_on_bitwise(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(loop_module, "save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", **settings)
+        run(tmp_path / "killed", build(), **settings)
     monkeypatch.undo()
-    resumed, again = run(tmp_path / "killed", **settings)
+    resumed, again = run(tmp_path / "killed", build(), **settings)
     assert again.log == adapter.log
     after, expected = lora_weights(resumed), lora_weights(whole)
     assert all(torch.equal(after[key], expected[key]) for key in expected)
@@ -184,7 +194,9 @@ def test_merged_updates_are_pefts_function() -> None:
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.3)
     module = architecture_of(pipeline).denoiser(pipeline, live_text=False)
-    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([5, 900]), torch.randn(1, 6, 16), torch.tensor([0, 0]))
+    prompts = Conditioning({"prompt_embeds": torch.randn(1, 6, 16)})
+    places, told = torch.tensor([0, 0]), Conditioning({})
+    inputs = (torch.randn(2, 4, 8, 8), torch.tensor([5, 900]), prompts, places, told)
 
     def gradients() -> list[torch.Tensor]:
         module.zero_grad()

@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from skindiff.generators.adapter import LORA_FILE, Adapter, embedding_files, read_adapter
+from skindiff.generators.adapter import LORA_FILE, Adapter, read_adapter
+from skindiff.generators.learned_embeds import embedding_files
 from tests.conftest import REPOSITORY
 from tests.training.stages import run_stages
 from tests.training.test_loop_processes import TWO_PROCESSES

@@ -11,7 +11,7 @@ from PIL import Image
 from skindiff.errors import ConfigError, GeneratorError, TrainingError
 from skindiff.generators.adapter import load_adapter, unload_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.generators.tokens import token_ids
+from skindiff.generators.tokens import text_homes, token_ids
 from skindiff.training import loop as loop_module
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.textual_inversion import (
@@ -21,7 +21,7 @@ from skindiff.training.textual_inversion import (
     paper_textual_inversion,
     train_textual_inversion,
 )
-from tests.tiny import TINY_CLASSES, tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, TINY_CLASSES, tiny_corpus, tiny_pipeline
 
 
 def config(**settings) -> TextualInversionConfig:
@@ -31,33 +31,44 @@ def config(**settings) -> TextualInversionConfig:
     )
 
 
-def embeddings(pipeline) -> torch.Tensor:
-    return pipeline.text_encoder.get_input_embeddings().weight.detach()
+def embeddings(pipeline) -> list[torch.Tensor]:
+    return [encoder.get_input_embeddings().weight.detach() for _, encoder in text_homes(pipeline)]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory):
-    pipeline = tiny_pipeline()
+def same_embeddings(one, other) -> bool:
+    return all(map(torch.equal, embeddings(one), embeddings(other)))
+
+
+@pytest.fixture(scope="module", params=TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    pipeline = request.param()
     folder = tmp_path_factory.mktemp("words")
     return pipeline, train_textual_inversion(
         Accelerator(cpu=True), pipeline, config(vectors=2), tiny_corpus(), folder
     )
 
 
+def fresh_like(pipeline):
+    return TINY_BUILDERS[architecture_of(pipeline).name]()
+
+
 def test_every_new_row_and_nothing_else_changes(trained) -> None:
     pipeline, adapter = trained
-    untouched = tiny_pipeline()
-    old = embeddings(untouched)
-    assert torch.equal(embeddings(pipeline)[: len(old)], old)
-    (skin,) = untouched.tokenizer("skin", add_special_tokens=False).input_ids
-    for rows in token_ids(pipeline, adapter.tokens).values():
-        for row in rows:
-            assert not torch.equal(embeddings(pipeline)[row], old[skin])
+    untouched = fresh_like(pipeline)
+    ids = token_ids(pipeline, adapter.tokens)
+    for old, new, home, own in zip(
+        embeddings(untouched), embeddings(pipeline), text_homes(untouched), ids, strict=True
+    ):
+        assert torch.equal(new[: len(old)], old)
+        (skin,) = home[0]("skin", add_special_tokens=False).input_ids
+        for row in [row for rows in own.values() for row in rows]:
+            assert not torch.equal(new[row], old[skin])
     for name in ("unet", "vae"):
         state, expected = getattr(pipeline, name).state_dict(), getattr(untouched, name).state_dict()
         assert all(torch.equal(state[key], expected[key]) for key in expected)
-    assert not any(parameter.requires_grad for parameter in pipeline.text_encoder.parameters())
-    assert type(pipeline.text_encoder.get_input_embeddings()) is torch.nn.Embedding
+    for _, encoder in text_homes(pipeline):
+        assert not any(parameter.requires_grad for parameter in encoder.parameters())
+        assert type(encoder.get_input_embeddings()) is torch.nn.Embedding
 
 
 def test_the_optimiser_sees_the_new_rows_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,11 +95,12 @@ def test_steps_count_each_condition(trained) -> None:
 
 def test_loading_what_was_saved_gives_the_same_embeddings(trained) -> None:
     pipeline, adapter = trained
-    fresh = tiny_pipeline()
+    fresh = fresh_like(pipeline)
     load_adapter(fresh, adapter.folder)
     prompts = [f"An image of {adapter.tokens.subject(name)}" for name in TINY_CLASSES]
     encode = architecture_of(pipeline).encode_prompts
-    assert torch.equal(encode(fresh, prompts), encode(pipeline, prompts))
+    found, expected = encode(fresh, prompts).tensors, encode(pipeline, prompts).tensors
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_the_words_lower_the_loss_on_fixed_noise(tmp_path: Path) -> None:
@@ -104,25 +116,27 @@ def test_words_one_by_one_are_those_of_trainings_of_their_own(tmp_path: Path) ->
     accelerator, both = Accelerator(cpu=True), tiny_pipeline()
     adapter = train_textual_inversion(accelerator, both, settings, tiny_corpus(), tmp_path / "both")
     assert [row["step"] for row in adapter.log] == [1, 2, 3, 4, 5, 6]
-    rows = token_ids(both, adapter.tokens)
+    (rows,) = token_ids(both, adapter.tokens)
     alone = tiny_pipeline()
     pool = concatenate_datasets([tiny_corpus(), tiny_corpus(seed=1)])
     mixed = pool.select([row if row % 2 else 8 + row for row in range(8)])  # other images of the first class
     train_textual_inversion(accelerator, alone, settings, mixed, tmp_path / "alone")
     (one, two) = (rows[name] for name in TINY_CLASSES)
-    assert not torch.equal(embeddings(alone)[one], embeddings(both)[one])
-    assert torch.equal(embeddings(alone)[two], embeddings(both)[two])
+    assert not torch.equal(embeddings(alone)[0][one], embeddings(both)[0][one])
+    assert torch.equal(embeddings(alone)[0][two], embeddings(both)[0][two])
     (skin,) = both.tokenizer("skin", add_special_tokens=False).input_ids
-    assert not any(torch.equal(embeddings(both)[row], embeddings(both)[skin]) for row in [*one, *two])
+    (learnt,) = embeddings(both)
+    assert not any(torch.equal(learnt[row], learnt[skin]) for row in [*one, *two])
 
 
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_a_killed_run_goes_on_bitwise(
-    one_by_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_by_one: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build
 ) -> None:
     settings = config(loop={"checkpoint_every": 2}, one_by_one=one_by_one)
     accelerator, dataset = Accelerator(cpu=True), tiny_corpus()
-    whole = tiny_pipeline()
+    whole = build()
     log = train_textual_inversion(accelerator, whole, settings, dataset, tmp_path / "whole").log
 
     save = loop_module.save_checkpoint
@@ -132,14 +146,14 @@ def test_a_killed_run_goes_on_bitwise(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop_module, "save_checkpoint", killed)
-    first = tiny_pipeline()
+    first = build()
     with pytest.raises(KeyboardInterrupt):
         train_textual_inversion(accelerator, first, settings, dataset, tmp_path / "killed")
     assert type(first.text_encoder.get_input_embeddings()) is torch.nn.Embedding
     monkeypatch.undo()
-    resumed = tiny_pipeline()
+    resumed = build()
     assert train_textual_inversion(accelerator, resumed, settings, dataset, tmp_path / "killed").log == log
-    assert torch.equal(embeddings(resumed), embeddings(whole))
+    assert same_embeddings(resumed, whole)
 
 
 def test_another_corpus_does_not_resume_this_one(tmp_path: Path) -> None:
@@ -162,16 +176,16 @@ def test_accumulation_traces_the_same_loss(tmp_path: Path) -> None:
 
 
 def test_a_second_training_on_a_fresh_pipeline_starts_afresh(trained, tmp_path: Path) -> None:
-    again = tiny_pipeline()
+    again = fresh_like(trained[0])
     train_textual_inversion(Accelerator(cpu=True), again, config(vectors=2), tiny_corpus(), tmp_path)
-    assert torch.equal(embeddings(again), embeddings(trained[0]))
+    assert same_embeddings(again, trained[0])
 
 
 def test_training_can_be_undone(tmp_path: Path) -> None:
     pipeline = tiny_pipeline()
     adapter = train_textual_inversion(Accelerator(cpu=True), pipeline, config(), tiny_corpus(), tmp_path)
     unload_adapter(pipeline, adapter)
-    assert torch.equal(embeddings(pipeline), embeddings(tiny_pipeline()))
+    assert same_embeddings(pipeline, tiny_pipeline())
 
 
 def test_grids_are_drawn_while_training(tmp_path: Path) -> None:

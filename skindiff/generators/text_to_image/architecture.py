@@ -5,14 +5,27 @@ they are called, only the architecture's own file knows.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from skindiff.generators.text_to_image.conditioning import Conditioning
+
 Mode = Literal["txt2img", "img2img"]
+
+
+class TokenHome(NamedTuple):
+    """A tokenizer and the text encoder behind it, in which learned tokens live."""
+
+    tokenizer: str
+    text_encoder: str
+    """Attributes of the pipeline."""
+    key: str | None = None
+    """Of its rows in the file of a token; None is the token itself, which diffusers looks for where there is
+    one encoder."""
 
 
 class Architecture(ABC):
@@ -23,19 +36,25 @@ class Architecture(ABC):
         generates: the class of diffusers that generates from text, and that saved pipelines are loaded as.
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
-        token_home: attributes of the pipeline where learned tokens live: its tokenizer and text encoder.
+        kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
+        token_homes: where learned tokens live; empty where diffusers has no loader for them.
     """
 
     name: ClassVar[str]
     generates: ClassVar[type[DiffusionPipeline]]
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
-    token_home: ClassVar[tuple[str, str]]
+    kohya: ClassVar[Mapping[str, str]]
+    token_homes: ClassVar[tuple[TokenHome, ...]]
 
     @property
     def class_names(self) -> tuple[str, str]:
         """The classes that ``model_index.json`` of a model of this architecture can name."""
         return self.generates.__name__, self.transfers.__name__
+
+    def refuse_index(self, index: Mapping[str, Any], name: str) -> None:
+        """Raise a GeneratorError for a model that its index tells to be another kind; by default for none."""
+        return
 
     @abstractmethod
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
@@ -56,16 +75,21 @@ class Architecture(ABC):
 
     @abstractmethod
     def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
-        """Return what is trained: ``forward(latents, timesteps, prompts, places)`` predicts.
+        """Return what is trained: ``forward(latents, timesteps, prompts, places, images)`` predicts.
+
+        There latents are (b, channels, height, width) noised, timesteps (b,), ``prompts`` a few of them,
+        ``places`` (b,) which of these belongs to each latent, and ``images`` the rows of
+        :meth:`image_conditions` of the latents.
 
         Args:
             pipeline: whose networks are called.
-            live_text: the text encoder runs in each step, on token ids; otherwise prompts are its states.
+            live_text: the text encoders run in each step, on :meth:`tokenise`; otherwise prompts are
+                those of :meth:`encode_prompts`.
         """
 
     @abstractmethod
     def activations(
-        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: Conditioning
     ) -> list[torch.Tensor]:
         """Return what the inner blocks of the network that denoises make of latents, for use as features.
 
@@ -73,7 +97,7 @@ class Architecture(ABC):
             pipeline: whose network is called.
             latents: (b, channels, height, width) as the network sees them.
             timesteps: (b,).
-            prompts: states of :meth:`encode_prompts`, one for each latent.
+            prompts: of :meth:`encode_prompts`, one for each latent.
 
         Returns:
             From the middle to the last block, each (b, channels, height, width).
@@ -106,7 +130,11 @@ class Architecture(ABC):
 
     @abstractmethod
     def scale(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
-        """Return latents of the autoencoder as the network sees them."""
+        """Return latents of the autoencoder as the network sees them, by a factor and perhaps a shift."""
+
+    def scale_spread(self, pipeline: Any, std: torch.Tensor) -> torch.Tensor:
+        """Return standard deviations of latents as the network sees them: scaled, but never shifted."""
+        return self.scale(pipeline, std) - self.scale(pipeline, torch.zeros_like(std))
 
     @abstractmethod
     def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
@@ -122,43 +150,71 @@ class Architecture(ABC):
         """
 
     @abstractmethod
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> torch.Tensor:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
         """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
 
         Returns:
-            Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
+            Ids of every tokenizer, each (prompts, places of the tokenizer), int64, on the CPU.
 
         Raises:
             GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is
-                too long for the text encoder.
+                too long for a text encoder.
         """
 
     @abstractmethod
-    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> torch.Tensor:
+    def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
+        """Return what the text encoders make of :meth:`tokenise`, in their precision and on their device."""
+
+    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> Conditioning:
         """Encode each prompt alone, so that its embedding never depends on what it is batched with.
 
+        Prompts that occur more than once are encoded once.
+
         Returns:
-            States, (prompts, places, width), in the text encoder's precision and on its device.
+            What the network is told of each, (prompts, ...), in the text encoders' precision and on their
+            device, by the names that pipelines are called with.
 
         Raises:
             GeneratorError: see :meth:`tokenise`.
         """
+        prompts = list(prompts)
+        unique = list(dict.fromkeys(prompts))
+        ids = self.tokenise(pipeline, unique)
+        with torch.no_grad():
+            found = [self.encode_ids(pipeline, ids[place : place + 1]) for place in range(len(unique))]
+        return Conditioning.joined(found)[[unique.index(prompt) for prompt in prompts]]
 
-    @abstractmethod
-    def conditions(self, prompts: torch.Tensor, free: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, torch.Tensor]:
         """Return what a pipeline is called with in place of prompts.
 
         Args:
-            prompts: states of :meth:`encode_prompts`, one for each image.
+            prompts: of :meth:`encode_prompts`, one for each image.
             free: those of the empty prompt, which guidance is measured against.
         """
+        negative = {} if free is None else free.tensors
+        return {**prompts.tensors, **{f"negative_{name}": tensor for name, tensor in negative.items()}}
+
+    def image_conditions(self, framings: torch.Tensor) -> Conditioning:
+        """Return what the network is told of images in training beside their prompts; nothing by default.
+
+        Args:
+            framings: (..., 6) int64, of each image height and width in pixels of its upright original, top
+                and left of its crop in that original at the scale of the image, and its height and width.
+        """
+        return Conditioning({})
 
     def drawing(self, pipeline: Any, mode: Mode, scheduler: Any) -> Any:
         """Return a pipeline of the same networks that generates in a mode with a scheduler, without a bar."""
         kind: Any = self.transfers if mode == "img2img" else self.generates
-        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building)
+        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building(pipeline))
         drawing.set_progress_bar_config(disable=True)
         return drawing
 
-    _building: ClassVar[dict[str, Any]] = {}
-    """Further settings of the classes' constructors."""
+    def _building(self, pipeline: Any) -> dict[str, Any]:
+        """Return further settings of the classes' constructors."""
+        return {}
+
+    def unread_layers(self, pipeline: Any) -> dict[str, str]:
+        """Return layers of :meth:`adaptable` that no prediction depends on: regular expressions of their
+        names, by network; a LoRA there would learn nothing."""
+        return {}

@@ -1,7 +1,7 @@
-"""Prompts for a CLIP text encoder: exactly the ids that its pipeline makes, each prompt encoded alone."""
+"""Prompts for a CLIP text encoder: exactly the ids that its pipeline makes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,23 +54,6 @@ def _too_long(pipeline: Any, tokenizer: CLIPTokenizer, prompt: str) -> str:
     )
 
 
-def encode(pipeline: Any, tokenizer: CLIPTokenizer, encoder: Any, prompts: Iterable[str]) -> torch.Tensor:
-    """Encode each prompt alone; prompts that occur more than once are encoded once.
-
-    Returns:
-        Hidden states of shape (prompts, places, width), in the text encoder's precision and on its device.
-
-    Raises:
-        GeneratorError: see :func:`tokenise`.
-    """
-    prompts = list(prompts)
-    unique = list(dict.fromkeys(prompts))
-    rows = tokenise(pipeline, tokenizer, unique)
-    with torch.no_grad():
-        states = torch.cat([encoder(ids[None].to(encoder.device))[0] for ids in rows])
-    return states[[unique.index(prompt) for prompt in prompts]]
-
-
 def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -> None:
     added = tokenizer.get_added_vocab()
     for placeholder in dict.fromkeys(_PLACEHOLDER.findall(prompt)):
@@ -89,3 +72,8 @@ def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -
                 f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
                 "spaces around it and leave out its numbered parts"
             )
+
+
+def is_scale(value: object) -> bool:
+    """Return whether a value can be meant as the factor of an autoencoder's latents."""
+    return isinstance(value, (int, float)) and value > 0

@@ -6,11 +6,12 @@ import torch
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
-from skindiff.generators.models import DEFAULT_MODEL, pipeline_class_name, split_revision
+from skindiff.generators.models import DEFAULT_MODEL, pipeline_index, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.sdxl import StableDiffusionXL
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 
-ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(),)
+ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(), StableDiffusionXL())
 """Every architecture of base models; a new one is a file of this folder and a line here."""
 
 
@@ -39,13 +40,15 @@ def check_text_to_image(model: str, revision: str | None = None) -> Architecture
     Raises:
         GeneratorError: there is no such model, or it is of no architecture known here.
     """
-    name = pipeline_class_name(model, revision)
+    index = pipeline_index(model, revision)
+    name = str(index.get("_class_name", ""))
     architecture = architecture_named(name)
     if architecture is None:
         raise GeneratorError(
             f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and uses "
             f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
         )
+    architecture.refuse_index(index, f"model {model!r}")
     return architecture
 
 

@@ -1,7 +1,7 @@
 """Stable Diffusion 1.x and 2.x: a U-Net, one CLIP text encoder, an autoencoder that scales its latents."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
@@ -10,7 +10,10 @@ from torch import nn
 from skindiff.errors import GeneratorError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image import clip_text
-from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.architecture import Architecture, TokenHome
+from skindiff.generators.text_to_image.conditioning import Conditioning
+
+_IDS, _STATES = "input_ids", "prompt_embeds"
 
 
 class PromptedUNet(nn.Module):
@@ -21,23 +24,22 @@ class PromptedUNet(nn.Module):
         self.unet, self.text_encoder = unet, text_encoder
 
     def forward(
-        self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor, places: torch.Tensor
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        prompts: Conditioning,
+        places: torch.Tensor,
+        images: Conditioning,
     ) -> torch.Tensor:
-        """Predict noise or velocity.
-
-        Args:
-            latents: (b, c, h, w) noised.
-            timesteps: (b,).
-            prompts: (p, places) token ids, or (p, places, width) hidden states without a text encoder.
-            places: (b,) which of the prompts belongs to each latent.
-        """
-        states = prompts if self.text_encoder is None else self.text_encoder(prompts)[0]
-        prediction: torch.Tensor = self.unet(latents, timesteps, states[places].to(latents.dtype)).sample
+        """Predict noise or velocity (see the seam); of images this architecture is told nothing."""
+        found = prompts if self.text_encoder is None else _encoded(self.text_encoder, prompts)
+        states = found.tensors[_STATES][places].to(latents.dtype)
+        prediction: torch.Tensor = self.unet(latents, timesteps, states).sample
         return prediction
 
 
-def _is_scale(value: object) -> bool:
-    return isinstance(value, (int, float)) and value > 0
+def _encoded(text_encoder: nn.Module, ids: Conditioning) -> Conditioning:
+    return Conditioning({_STATES: text_encoder(ids.tensors[_IDS])[0]})
 
 
 class StableDiffusion(Architecture):
@@ -46,8 +48,9 @@ class StableDiffusion(Architecture):
     name = "Stable Diffusion 1.x and 2.x"
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
-    token_home = ("tokenizer", "text_encoder")
-    _building = {"requires_safety_checker": False}  # noqa: RUF012
+    token_homes: ClassVar[tuple[TokenHome, ...]] = (TokenHome("tokenizer", "text_encoder"),)
+    # Kohya's; diffusers writes lora_te1, which A1111 takes for SDXL alone.
+    kohya = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}  # noqa: RUF012
 
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
         """Refuse an autoencoder that shifts its latents, which Stable Diffusion never does.
@@ -64,7 +67,7 @@ class StableDiffusion(Architecture):
             "the U-Net's sample_size": isinstance(unet.sample_size, int),
             "the U-Net's in_channels": unet.in_channels == unet.out_channels == vae.latent_channels,
             "the U-Net's cross_attention_dim": unet.cross_attention_dim == encoder.hidden_size,
-            "the autoencoder's scaling_factor": _is_scale(vae.scaling_factor),
+            "the autoencoder's scaling_factor": clip_text.is_scale(vae.scaling_factor),
             "the tokenizer's model_max_length": 2 <= words.model_max_length <= most,
             "the tokenizer's vocabulary": 2 <= len(words) <= encoder.vocab_size,
         }
@@ -94,7 +97,7 @@ class StableDiffusion(Architecture):
         return PromptedUNet(pipeline.unet, pipeline.text_encoder if live_text else None)
 
     def activations(
-        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: torch.Tensor
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: Conditioning
     ) -> list[torch.Tensor]:
         """Return what the middle and the upward blocks of the U-Net give (see the seam)."""
         unet, found = pipeline.unet, []
@@ -103,11 +106,17 @@ class StableDiffusion(Architecture):
             for block in (unet.mid_block, *unet.up_blocks)
         ]
         try:
-            unet(latents.to(unet.dtype), timesteps, prompts.to(unet.dtype))
+            self.call_network(pipeline, latents.to(unet.dtype), timesteps, prompts)
         finally:
             for hook in hooks:
                 hook.remove()
         return found
+
+    def call_network(
+        self, pipeline: Any, latents: torch.Tensor, timesteps: torch.Tensor, prompts: Conditioning
+    ) -> None:
+        """Call the U-Net, for what its blocks make of latents."""
+        pipeline.unet(latents, timesteps, prompts.tensors[_STATES].to(latents.dtype))
 
     def image_size(self, pipeline: Any) -> int:
         """Return the side of the U-Net's grid in pixels."""
@@ -149,15 +158,13 @@ class StableDiffusion(Architecture):
             ).sample
         return images.float() / 2 + 0.5
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> torch.Tensor:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
         """Turn prompts into ids of the one tokenizer."""
-        return clip_text.tokenise(pipeline, pipeline.tokenizer, prompts)
+        return Conditioning({_IDS: clip_text.tokenise(pipeline, pipeline.tokenizer, prompts)})
 
-    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> torch.Tensor:
-        """Encode prompts by the one text encoder."""
-        return clip_text.encode(pipeline, pipeline.tokenizer, pipeline.text_encoder, prompts)
+    def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
+        """Return states of the one text encoder."""
+        return _encoded(pipeline.text_encoder, ids.to(pipeline.text_encoder.device))
 
-    def conditions(self, prompts: torch.Tensor, free: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return states of prompts and of the empty prompt."""
-        found = {"prompt_embeds": prompts}
-        return found if free is None else {**found, "negative_prompt_embeds": free}
+    def _building(self, pipeline: Any) -> dict[str, Any]:
+        return {"requires_safety_checker": False}

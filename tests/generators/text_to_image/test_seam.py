@@ -11,11 +11,10 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, architecture_of
 from skindiff.synthesis.schedulers import make_scheduler
-from tests.tiny import TINY_SIZE, tiny_pipeline
+from tests.tiny import TINY_BUILDERS as BUILDERS
+from tests.tiny import TINY_SIZE
 
-BUILDERS = {"Stable Diffusion 1.x and 2.x": tiny_pipeline}
-"""A tiny pipeline of each architecture."""
-PARTS = {"unet", "vae", "text_encoder", "tokenizer", "vae_scale_factor"}
+PARTS = {"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae_scale_factor"}
 KNOWING = ("training", "synthesis", "demo", "hub", "commands")
 
 
@@ -55,7 +54,8 @@ def test_the_contract(seam: Architecture) -> None:
     adaptable = list(seam.adaptable(pipeline).values())
     assert adaptable[0] is networks[0]
     assert all(network in networks for network in adaptable)
-    assert all(hasattr(pipeline, name) for name in (*seam.token_home, *seam.adaptable(pipeline)))
+    homes = [name for home in seam.token_homes for name in (home.tokenizer, home.text_encoder)]
+    assert all(hasattr(pipeline, name) for name in (*homes, *seam.adaptable(pipeline)))
 
     images = torch.rand(2, 3, TINY_SIZE, TINY_SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = seam.encode_moments(pipeline, images)
@@ -66,11 +66,13 @@ def test_the_contract(seam: Architecture) -> None:
 
     prompts = ["An image of skin", "", "An image of skin"]
     ids, states = seam.tokenise(pipeline, prompts), seam.encode_prompts(pipeline, prompts)
-    assert len(ids) == len(states) == 3
-    assert torch.equal(states[0], states[2])
+    for tensor in (*ids.tensors.values(), *states.tensors.values()):
+        assert len(tensor) == 3
+        assert torch.equal(tensor[0], tensor[2])
     places, times = torch.tensor([0, 1]), torch.tensor([3, 500])
-    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places)
-    frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places)
+    told = seam.image_conditions(torch.tensor([[40, 60, 0, 8, TINY_SIZE, TINY_SIZE]] * 2))
+    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places, told)
+    frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places, told)
     assert live.shape == latents.shape
     torch.testing.assert_close(live, frozen)
     inner = seam.activations(pipeline, latents, times, states[:2])
