@@ -6,8 +6,9 @@ import torch
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
-from skindiff.generators.models import DEFAULT_MODEL, pipeline_class_name, split_revision
+from skindiff.generators.models import DEFAULT_MODEL, model_file, pipeline_class_name, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.single_file import file_class_name, load_single_file
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 
 ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(),)
@@ -31,15 +32,19 @@ def architecture_named(class_name: str) -> Architecture | None:
     return next((known for known in ARCHITECTURES if class_name in known.class_names), None)
 
 
-def check_text_to_image(model: str, revision: str | None = None) -> Architecture:
-    """Return the architecture that a base model says in its index to be of.
+def check_text_to_image(model: str, revision: str | None = None, config: str | None = None) -> Architecture:
+    """Return the architecture that a base model says in its index to be of, or in one file by its weights.
 
-    Of a Hub model nothing but that index is fetched.
+    Of a Hub model nothing but that index is fetched, of a file its header alone is read.
 
     Raises:
-        GeneratorError: there is no such model, or it is of no architecture known here.
+        GeneratorError: there is no such model, it is of no architecture known here, or settings are given
+            (``config``) to one that has its own.
     """
-    name = pipeline_class_name(model, revision)
+    file = model_file(split_revision(model, revision)[0])
+    if file is None and config is not None:
+        raise GeneratorError(f"model {model!r} is no single file and has settings: leave {config!r} out")
+    name = file_class_name(file, config) if file else pipeline_class_name(model, revision)
     architecture = architecture_named(name)
     if architecture is None:
         raise GeneratorError(
@@ -53,6 +58,7 @@ def load_pipeline(
     model: str,
     *,
     revision: str | None = None,
+    config: str | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Any:
@@ -62,8 +68,10 @@ def load_pipeline(
     ``HF_HUB_OFFLINE=1`` is respected.
 
     Args:
-        model: what :func:`~skindiff.generators.models.model_folder` takes.
+        model: what :func:`~skindiff.generators.models.model_folder` takes, or a checkpoint in one file.
         revision: branch, tag or commit of a Hub model that names none itself; not for folders.
+        config: settings of a checkpoint in one file: a folder, or one of ours by its name
+            (:data:`~skindiff.generators.text_to_image.single_file.SETTINGS`); None takes what fits the file.
         dtype: precision of all modules.
         device: where the modules go.
 
@@ -74,9 +82,13 @@ def load_pipeline(
         GeneratorError: when there is no such model, it is of no architecture known here or not in
             safetensors, or its architecture does not fit one of its parts.
     """
-    architecture = check_text_to_image(model, revision)
+    architecture = check_text_to_image(model, revision, config)
     name, revision = split_revision(model, revision)
-    pipeline = load_checked(architecture.generates, name, revision, dtype=dtype, **architecture.loading)
+    kind, options = architecture.generates, {"dtype": dtype, **architecture.loading}
+    if file := model_file(name):
+        pipeline = load_single_file(kind, file, config, **options)
+    else:
+        pipeline = load_checked(kind, name, revision, **options)
     try:
         architecture.refuse_unfit(pipeline, f"model {model!r}")
     except (TypeError, ValueError, AttributeError) as error:
