@@ -1,9 +1,10 @@
 """The folder of a pipeline that others saved: its settings are checked before anything is built from them."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from huggingface_hub import model_info
@@ -11,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from skindiff.errors import GeneratorError, SkindiffError
-from skindiff.foreign import Malformed, read_json
+from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.generators.models import (
     HUB_ERRORS,
     INDEX,
@@ -230,8 +231,17 @@ def _build(network: Any, folder: Path) -> nn.Module:
         built: nn.Module = network._from_config(settings)
     else:
         found = network.load_config(str(folder), local_files_only=True)
+        if network.__module__.partition(".")[0] == "diffusers":
+            _refuse_unlike_hints(found, network)
         built = network.from_config(found)
     return built
+
+
+def _refuse_unlike_hints(settings: Mapping[str, Any], network: Any) -> None:
+    """Refuse a setting that is of a plain type and has another: diffusers would use it when it draws."""
+    for name, hint in get_type_hints(inspect.unwrap(network.__init__)).items():
+        if hint in (int, float, str, bool) and settings.get(name) is not None:
+            refuse_unlike(settings[name], hint, name)
 
 
 def _stored(folder: Path, variant: str | None) -> int:

@@ -78,6 +78,7 @@ BOTH: dict[str, tuple[Change, str]] = {
     "negative image": (setting("unet/config.json", sample_size=-8), "sample_size"),
     "no image": (setting("unet/config.json", sample_size=None), r"\w"),
     "huge kernels": (setting("unet/config.json", in_channels=10**6), "more weights than|sample_size"),
+    "a number is a list": (setting("unet/config.json", norm_eps=[1e-5]), "norm_eps is not a number"),
     "many timesteps": (setting(SCHEDULER, num_train_timesteps=10**12), "num_train_timesteps"),
     "negative timesteps": (setting(SCHEDULER, num_train_timesteps=-5), "num_train_timesteps"),
     "no timesteps": (setting(SCHEDULER, num_train_timesteps=0), "num_train_timesteps"),
