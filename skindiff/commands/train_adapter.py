@@ -25,9 +25,13 @@ class TrainAdapter(CorpusSettings):
     """Settings that both trainings share."""
 
     model: str = DEFAULT_MODEL
-    """Stable Diffusion to start from: a folder, a Hub id, or bundled for the pipeline in this package."""
+    """Stable Diffusion to start from: a folder, a .safetensors file that holds all of it, a Hub id, or
+    bundled for the pipeline in this package."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
+    model_config: str | None = None
+    """Settings of a model in one file: the folder of a saved pipeline, or sd15, sd21-base or sd21; null takes
+    what fits the file."""
 
 
 @dataclass
@@ -78,18 +82,17 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    words = config.words if isinstance(config, TrainLoRA) else None
-    base = (config.model, config.revision)
-    look_first(config, lambda _: check_text_to_image(*base), lambda _: _learnt(words))
-    learnt = _learnt(words)
+    own = config.words if isinstance(config, TrainLoRA) else None
+    base = (config.model, config.revision, config.model_config)
+    look_first(config, lambda _: check_text_to_image(*base), lambda _: _learnt(own))
+    learnt = _learnt(own)
+    place = Place(config.model, config.revision, learnt, config.model_config)
     study = open_study(config, ADAPTER)
     if isinstance(config, TrainLoRA):
-        place = Place(*base, learnt)
         train_lora(study.corpus, study.split, place, output_dir=study.run, **vars(config.lora))
     elif isinstance(config, TrainTextualInversion):
-        train_textual_inversion(
-            study.corpus, study.split, *base, study.run, **vars(config.textual_inversion)
-        )  # fmt: skip
+        learning = vars(config.textual_inversion)
+        train_textual_inversion(study.corpus, study.split, place, output_dir=study.run, **learning)
     folder = study.run.path / ADAPTER
     study.run.end()
     names = study.corpus.class_names

@@ -57,7 +57,17 @@ VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
 NUMBER_PICTURES = ("differences", "confusions", "skin-tone", "training", "fairness")
 """Beginnings of the names of a report's pictures that show numbers; any other may show photographs."""
 
-_MODELS = ("model", "base_model", "weights", "network", "architecture", "architectures", "generator")
+_MODELS = (
+    "model",
+    "base_model",
+    "config",
+    "model_config",
+    "weights",
+    "network",
+    "architecture",
+    "architectures",
+    "generator",
+)
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
