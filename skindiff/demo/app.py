@@ -214,9 +214,16 @@ def build_app(config: DemoConfig) -> DemoApp:
                 report_page(events)
         _take_address(app, events, tabs, filled)
         app.opening = Opening(
-            events, _phantom(*_EXAMPLES[-1][:2], len(_EXAMPLES) - 1), examples[-1].condition
+            events,
+            _phantom(*_EXAMPLES[-1][:2], len(_EXAMPLES) - 1),
+            examples[-1].condition,
+            examples[-1].skin_type,
         )
-        for page, shown in (("generate", app.opening.drawn), ("photograph", app.opening.transferred)):
+        for page, shown in (
+            ("generate", app.opening.drawn),
+            ("photograph", app.opening.transferred),
+            ("compare", app.opening.compared),
+        ):
             app.load(shown, None, filled[page][2], **{**QUIET, "queue": True}, concurrency_limit=20)
         gr.HTML(glossary())
         app.unload(events.goodbye)

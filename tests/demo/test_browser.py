@@ -138,15 +138,18 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
 
 
 def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page):
+    playwright.expect(button(page, "Vary the chosen image")).to_be_disabled()
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     button(page, "All six types from one seed").click()
     playwright.expect(images(page, "drawn").nth(5)).to_have_attribute("alt", re.compile("type VI .* seed 0"))
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
-    page.get_by_text("This visit").click()
-    playwright.expect(images(page, "visit")).to_have_count(2)
-    images(page, "visit").nth(1).click()
+    page.get_by_text("This visit").and_(page.locator(":visible")).click()
+    playwright.expect(images(page, "generate-visit")).to_have_count(2)
+    images(page, "generate-visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
+    button(page, "Vary the chosen image").click()
+    page.get_by_text("Choose an image first").wait_for()
     images(page, "drawn").nth(2).click()
     preview = page.locator("#drawn .preview")
     strip, image = preview.locator(".thumbnails"), preview.locator("img").first
@@ -155,8 +158,9 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("III (medium)")
     button(page, "Generate").click()
-    page.get_by_text("1 images in").wait_for()
+    page.get_by_text("1 image in").wait_for()
     playwright.expect(preview).to_have_count(0)
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
