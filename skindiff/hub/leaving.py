@@ -71,7 +71,8 @@ _MODELS = (
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
-        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
+        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "caption",
+        "channels",
         "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
         "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",
@@ -88,10 +89,11 @@ SETTINGS = frozenset(
 STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
-        "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter",
+        "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter", "captions",
     }
 )  # fmt: skip
-"""Settings that say where images lie and what their tables call them: whoever runs it again has their own."""
+"""Settings that say where images lie, what their tables call them and what captions are made of: whoever runs
+it again has their own."""
 
 
 _NO_NOTES = (

@@ -67,6 +67,8 @@ class SynthesisConfig:
     """What prompts name when the generator is asked for its tones (prototypes): a word it knows, rather than
     a condition learnt from one group alone, whose tone may stick to it. Several, with commas between them,
     take turns: prototype_contrast learns from marks of many colours."""
+    caption: str = ""
+    """Words that end every prompt, such as dermoscopy, trunk; for generators that learnt from captions."""
     detail: float = 0.0
     """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""
     batch_size: int = 16
@@ -105,6 +107,10 @@ class SynthesisConfig:
             refuse(
                 f"{path}steps: {self.steps} steps at strength {self.strength} leave none to run; raise "
                 f"steps to {_least_steps(self.strength)} or more, or raise strength"
+            )
+        if not self.caption.isprintable() or "<" in self.caption:
+            refuse(
+                f"{path}caption: {self.caption[:80]!r} is not words on one line; give such, or leave it empty"
             )
         if self.guidance_scale < 1:
             refuse(f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more")
@@ -324,7 +330,7 @@ def make_plan(
                 "source_id": source_id if from_image else None,
                 "source_skin_type": known_type,
                 "subject": subjects[label],
-                "prompt": prompt_for(subjects[label], target, attribute),
+                "prompt": prompt_for(subjects[label], target, attribute, config.caption),
                 "seed": derive_seed("synthesis", seed + number)
                 if same_noise
                 else derive_seed("synthesis", seed, source_id, turn),

@@ -195,7 +195,8 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     stage = study.stage(
         f"synthesis-{strategy.replace(' ', '-').replace('+', '-')}",
         says=f"generating by {strategy}",
-        config=asdict(config),
+        # What was kept before there were captions stays as it is.
+        config={name: value for name, value in asdict(config).items() if name != "caption" or value},
         generator=generator,
         rows=list(train["image_id"]),
         seed=seed,

@@ -1,12 +1,14 @@
 """An adapter as a stage of a run: the one way from settings and rows to learnt words or a LoRA."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.study import Study
+from skindiff.training.captions import refuse_unknown_columns
+from skindiff.training.denoising_task import recorded
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
@@ -33,12 +35,14 @@ def learn_adapter(
         TrainingError: a class without rows, or a loss that is not finite.
     """
     train, validation, run = study.train, study.validation, study.run
+    if isinstance(config, LoRAConfig):  # an error now, not after the model is loaded
+        refuse_unknown_columns(config.captions, train, "lora.captions")
     config = replace(config, loop=config.loop.in_split(study.seed))
     words, name = base.adapter, model_revision(base.model, base.revision, base.config)
     stage = study.stage(
         "lora" if isinstance(config, LoRAConfig) else "textual-inversion",
         says="LoRA" if isinstance(config, LoRAConfig) else "textual inversion",
-        config=asdict(config),
+        config=recorded(config),
         base=name,
         words=adapter_digest(words) if words else None,
         rows=list(train["image_id"]),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,6 +57,12 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
         )
 
 
+def recorded(config: Any) -> dict[str, Any]:
+    """Return the settings of a training for keys and records; without captions they are what they were before
+    there were any."""
+    return {name: value for name, value in asdict(config).items() if name != "captions" or value}
+
+
 @dataclass(frozen=True)
 class DenoisingTask:
     """Loss and validation loss of a denoiser (see the interface of architectures) on cached latents.
@@ -67,7 +73,7 @@ class DenoisingTask:
         objective: noise schedule and weighting.
         moments: of the training rows, and of the validation rows where there are any.
         table: the prompts, for as many tables as there are moments.
-        prompts: of the table, before or after the text encoders, on the device.
+        prompts: of the table, before or after the text encoders.
         images: what the network is told of the rows of each table, and of their mirror images.
         prompt_dropout: share of the training examples that see the empty prompt.
         validation_examples: pairs of image and timestep of the validation loss.
@@ -157,7 +163,7 @@ class DenoisingTask:
     ) -> torch.Tensor:
         # A batch holds few prompts: each is encoded (or sent) once, whatever the number of its images.
         unique, places = torch.unique(numbers, return_inverse=True)
-        prompts = self.prompts[unique.to(self.device, non_blocking=True)]
+        prompts = self.prompts[unique.to(self.prompts.device, non_blocking=True)].to(self.device)
         places = places.to(self.device, non_blocking=True)
         return module(latents, timesteps, prompts, places, images.to(self.device))
 

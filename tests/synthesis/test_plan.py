@@ -237,3 +237,12 @@ def test_same_noise_starts_every_source_and_target_alike_and_counts_on_from_the_
     (drawn,) = {tuple(drawn) for drawn in first.values()}
     (later,) = {tuple(drawn) for drawn in second.values()}
     assert drawn[1] == later[0] != drawn[0]
+
+
+def test_a_caption_ends_every_prompt_and_is_words_on_one_line() -> None:
+    config = SynthesisConfig(strategy="vanilla", caption="dermoscopy, trunk")
+    plan = make_plan(tiny_corpus(2), config, seed=0, generator="tiny@0")
+    assert all(prompt.endswith("-skinned individual, dermoscopy, trunk") for prompt in plan["prompt"])
+    for wrong in ("two\nlines", "<skindiff-word>"):
+        with pytest.raises(ConfigError, match=r"synthesis\.caption: .* is not words on one line"):
+            SynthesisConfig(caption=wrong).validate("synthesis.")

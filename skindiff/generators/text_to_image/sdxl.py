@@ -123,6 +123,7 @@ class StableDiffusionXL(StableDiffusion):
             most = encoder.max_position_embeddings
             fits[f"tokenizer {number}'s model_max_length"] = 2 <= words.model_max_length <= most
             fits[f"tokenizer {number}'s vocabulary"] = 2 <= len(words) <= encoder.vocab_size
+        fits["the tokenizers' model_max_length"] = len({words.model_max_length for words, _ in pairs}) == 1
         if wrong := [part for part, fit in fits.items() if not fit]:
             raise GeneratorError(f"{name}: {wrong[0]} does not fit the rest: get it again")
         for setting in ("shift_factor", "latents_mean", "latents_std"):
@@ -174,10 +175,10 @@ class StableDiffusionXL(StableDiffusion):
         with _upcast(pipeline.vae):
             return super().decode(pipeline, latents, scaled=scaled)
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of both tokenizers."""
         ids = {
-            name: clip_text.tokenise(pipeline, getattr(pipeline, home.tokenizer), prompts)
+            name: clip_text.tokenise(pipeline, getattr(pipeline, home.tokenizer), prompts, cut=cut)
             for name, home in zip(_IDS, self.token_homes, strict=True)
         }
         zeros = pipeline.config.force_zeros_for_empty_prompt
