@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import torch
 from huggingface_hub import model_info
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -18,6 +19,7 @@ from skindiff.generators.models import (
     INDEX,
     first_words,
     model_folder,
+    not_found,
     quiet_loading,
     read_index,
 )
@@ -64,6 +66,8 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
         refuse_broken(pipeline)
     except SkindiffError:
         raise
+    except (HfHubHTTPError, LocalTokenNotFoundError) as error:
+        raise not_found(model, revision, error) from error
     # A library that builds from strange settings can raise nearly anything.
     except Exception as error:
         raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error

@@ -9,7 +9,8 @@ from typing import Any
 
 import diffusers.utils.logging as diffusers_logging
 import transformers.utils.logging as transformers_logging
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import constants, get_token, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from skindiff.errors import GeneratorError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -163,6 +164,16 @@ def read_index(path: Path, model: str) -> Mapping[str, Any]:
 def not_found(repo_id: str, revision: str | None, error: Exception) -> GeneratorError:
     """Return an error of the Hub's client as one line with the way out."""
     model = f"{repo_id}@{revision}" if revision else repo_id
+    if isinstance(error, GatedRepoError):
+        return GeneratorError(
+            f"model {model!r} is gated: accept the terms of its owner on {constants.ENDPOINT}/{repo_id}, and "
+            "log in by `hf auth login` (or set HF_TOKEN) as who accepted them"
+        )
+    if isinstance(error, (RepositoryNotFoundError, LocalTokenNotFoundError)) and get_token() is None:
+        return GeneratorError(
+            f"model {model!r} is not on the Hub, or is private, and no token is there to ask with: check the "
+            "id, log in by `hf auth login` (or set HF_TOKEN), or give the folder of a downloaded copy"
+        )
     return GeneratorError(
         f"model {model!r} cannot be found ({first_words(error)}): check the id and the network, or give the "
         "folder of a downloaded copy"
