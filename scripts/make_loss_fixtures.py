@@ -90,7 +90,7 @@ def sampled(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         with tempfile.TemporaryDirectory() as folder:
             ours(case, Path(folder))
     finally:
-        DiffusionObjective.add_noise = add_noise
+        DiffusionObjective.add_noise = add_noise  # type: ignore[method-assign]
     return found[0]
 
 
