@@ -6,7 +6,7 @@ A plan is a table without images. Its rows say all that is needed to generate ea
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -17,6 +17,7 @@ from skindiff.corpora.buckets import SHAPE_COLUMNS, row_shapes
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
+from skindiff.recorded_settings import LATER
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
 from skindiff.synthesis.tone import PROTOTYPE_TONES
@@ -67,7 +68,7 @@ class SynthesisConfig:
     """What prompts name when the generator is asked for its tones (prototypes): a word it knows, rather than
     a condition learnt from one group alone, whose tone may stick to it. Several, with commas between them,
     take turns: prototype_contrast learns from marks of many colours."""
-    caption: str = ""
+    caption: str = field(default="", metadata=LATER)
     """Words that end every prompt, such as dermoscopy, trunk; for generators that learnt from captions."""
     detail: float = 0.0
     """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""

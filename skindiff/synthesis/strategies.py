@@ -6,7 +6,7 @@ stages of the run, so each is done once for a split.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
 from skindiff.generators.text_to_image.loading import check_text_to_image
+from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.rows import SynthesisSummary
@@ -195,8 +196,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     stage = study.stage(
         f"synthesis-{strategy.replace(' ', '-').replace('+', '-')}",
         says=f"generating by {strategy}",
-        # What was kept before there were captions stays as it is.
-        config={name: value for name, value in asdict(config).items() if name != "caption" or value},
+        config=recorded(config),
         generator=generator,
         rows=list(train["image_id"]),
         seed=seed,

@@ -6,9 +6,9 @@ from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, r
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 from skindiff.training.captions import refuse_unknown_columns
-from skindiff.training.denoising_task import recorded
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,12 +55,6 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
             f"{path}sample_every is {config.sample_every}: grids are made at validations, set it to a "
             f"multiple of {path}loop.validate_every={every} above 0"
         )
-
-
-def recorded(config: Any) -> dict[str, Any]:
-    """Return the settings of a training for keys and records; without captions they are what they were before
-    there were any."""
-    return {name: value for name, value in asdict(config).items() if name != "captions" or value}
 
 
 @dataclass(frozen=True)

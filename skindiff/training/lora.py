@@ -30,6 +30,7 @@ from skindiff.generators.adapter import (
 )
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, token_ids
+from skindiff.recorded_settings import LATER, recorded
 from skindiff.seeding import derive_seed
 from skindiff.training.captions import cut_captions, refuse_unknown_columns, validate_captions
 from skindiff.training.denoising_task import (
@@ -39,7 +40,6 @@ from skindiff.training.denoising_task import (
     check_common_settings,
     encode_tables,
     gradient_checkpointing,
-    recorded,
     training_size,
 )
 from skindiff.training.diffusion_objective import DiffusionObjective
@@ -79,7 +79,7 @@ class LoRAConfig:
     """Layers of the text encoder, by the end of their names."""
     mention_tone: bool = True
     """Name the tone of the skin, or what else corpus.attribute is, in the prompts where it is known."""
-    captions: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list, metadata=LATER)
     """What prompts say after class and tone, by columns of the corpus in braces, such as ["{site}", "{age}
     years old"]; a part with a cell that is not recorded is left out. Captions that are too long for a text
     encoder are cut there and counted."""

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from datasets import Dataset, Value
 
 from skindiff.errors import ConfigError
+from skindiff.generators.adapter import Adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.captions import captions, cut_captions
 from skindiff.training.loop_config import LoopConfig
@@ -31,7 +32,7 @@ def described() -> Dataset:
     return corpus(site=["trunk", None, "arm", "trunk"], age=["30", "45", None, "30"])
 
 
-def train(folder: Path, rows: Dataset, pipeline: Any = None, **settings: Any):
+def train(folder: Path, rows: Dataset, pipeline: Any = None, **settings: Any) -> Adapter:
     loop = LoopConfig(steps=1, batch_size=4)
     config = LoRAConfig(loop=loop, rank=2, validation_examples=0, **settings)
     return train_lora(Accelerator(cpu=True), pipeline or tiny_pipeline(), config, rows, folder)
