@@ -48,8 +48,8 @@ class SampleCommand(CorpusSettings):
     """Model that an adapter is put on, where its own record of it is no Hub id; the LoRA file of another
     program (kohya, ai-toolkit, diffusers, PEFT) needs it."""
     model_config: str | None = None
-    """Settings of a generator or base model in one file: the folder of a saved pipeline, or sd15, sd21-base
-    or sd21; null takes what fits the file."""
+    """Settings of a generator or base model in one file: the folder of a saved pipeline, or sd15,
+    sd21-base, sd21 or sdxl; null takes what fits the file."""
     mode: Literal["classes", "transfer"] = "classes"
     """classes: images of each class (and skin type, or what else the generator was trained to tell);
     transfer: images of the corpus as other values of corpus.attribute (img2img), by Stable Diffusion only."""
