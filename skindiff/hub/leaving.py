@@ -79,6 +79,7 @@ STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
         "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter",
+        "tones",
     }
 )  # fmt: skip
 """Settings that say where images lie and what their tables call them: whoever runs it again has their own."""
