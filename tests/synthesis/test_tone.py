@@ -168,7 +168,7 @@ def test_prototypes_that_somebody_names_are_judged(tmp_path: Path) -> None:
     path.write_bytes(known.to_bytes())
     assert read_prototypes(path).colours == known.colours
     save_file({"mean.V": torch.ones(4, 2)}, path)
-    with pytest.raises(SynthesisError, match=r"^tones: .* its tensors are none of tones\); give the"):
+    with pytest.raises(SynthesisError, match=r"^tones: .* \(its tensors are none of tones\); give the"):
         read_prototypes(path)
     path.write_text("no weights")
     with pytest.raises(SynthesisError, match="holds none"):
