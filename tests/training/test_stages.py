@@ -32,28 +32,34 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     return run_stages(Accelerator(cpu=True), tmp_path_factory.mktemp("whole"), batch_size=4)
 
 
-@pytest.mark.parametrize(("stage", "step"), [("textual_inversion", "3"), ("lora", "5")])
+@pytest.mark.parametrize(
+    ("stage", "step", "xl"), [("textual_inversion", "3", False), ("lora", "5", False), ("lora", "5", True)]
+)
 def test_killed_and_resumed_equals_uninterrupted(
-    whole: Adapter, tmp_path: Path, stage: str, step: str
+    whole: Adapter, tmp_path: Path, stage: str, step: str, xl: bool
 ) -> None:
-    assert launch(tmp_path, "--kill", stage, step) == -9
+    if xl:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, xl=True)
+    assert launch(tmp_path, "--kill", stage, step, *(["--xl"] if xl else [])) == -9
     assert not (tmp_path / "lora" / "adapter").exists()
-    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4)
+    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4, xl=xl)
     assert resumed.log == whole.log
     for path in sorted(whole.folder.rglob("*.*")):
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
 
 
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
-@pytest.mark.parametrize("shapes", [(), ("--buckets",)], ids=["squares", "buckets"])
-def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, shapes: tuple[str, ...]) -> None:
-    if shapes:
-        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, buckets=True)
-    assert launch(tmp_path, "--batch_size", "2", *shapes, launcher=TWO_PROCESSES) == 0
+@pytest.mark.parametrize("options", [(), ("buckets",), ("buckets", "xl")], ids=["squares", "buckets", "xl"])
+def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, options: tuple[str, ...]) -> None:
+    if options:
+        given = dict.fromkeys(options, True)
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, **given)
+    words = [f"--{name}" for name in options]
+    assert launch(tmp_path, "--batch_size", "2", *words, launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
     assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
-    for key in ("loss", "grad_norm"):
-        assert [row[key] for row in two.log] == pytest.approx([row[key] for row in whole.log], rel=1e-4)
+    for key, within in {"loss": 1e-4, "grad_norm": 1e-3}.items():
+        assert [row[key] for row in two.log] == pytest.approx([row[key] for row in whole.log], rel=within)
     files = [*embedding_files(whole.folder), str(whole.folder / LORA_FILE)]
     others = [*embedding_files(two.folder), str(two.folder / LORA_FILE)]
     for path, other in zip(files, others, strict=True):

@@ -4,6 +4,10 @@ Podell et al. 2023 (arXiv 2307.01952). The states of both encoders' last layer b
 pooled embedding is the second encoder's. The time ids say how large an image was and what was cut from it;
 images are generated as if nothing had been, which is what diffusers' pipelines do by themselves.
 
+Where the settings of the second encoder name 2 as the end of a text, as those of the base model do, the
+pooled embedding is taken at the largest id: at a learned word, where there is one. In training it is where
+diffusers has it.
+
 Where ``force_zeros_for_empty_prompt`` is set, as in the base model, the empty prompt is zeros: that is what
 guidance is measured against, so it is also what prompt dropout shows.
 """
