@@ -87,17 +87,19 @@ class Opening:
             return None
         both = [self.events.cache.generator(name) for name in (self._name, self._second)]
         condition, known = conditions_of_both(both)[0], values_of_both(both)
+        minority = both[0].generator.attribute.of_minority
+        value = next((one for one in minority if one in known), None)  # as the field has it
         settings = self._settings(
             "compare",
             second=self._second,
             condition=condition,
-            skin_type=known[-1] if known else ANY,
+            skin_type=value or ANY,
             images=2,
         )
         result = Result(settings, total=4)
         for name in (self._name, self._second):
             wanted = DrawRequest(
-                name, (condition,), tuple(known[-1:]), 2, settings["guidance"], self._steps, _SEED
+                name, (condition,), (value,) if value else (), 2, settings["guidance"], self._steps, _SEED
             )
             *_, last = draw(self.events.cache, wanted)
             result.pictures += last.pictures

@@ -166,7 +166,7 @@ def _mark(angle: float | None, name: str, *, above: bool | None) -> str:
     x = _place(angle)
     if above is None:
         return (
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="14" y2="52" stroke-width="2"/>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="30" y2="52" stroke-width="2"/>'
             f'<text x="{min(max(x, 24), 336):.1f}" y="10" text-anchor="middle">{name}</text>'
         )
     y = 27 if above else 63

@@ -32,7 +32,16 @@ HEADER = f"""
 
 HEAD = """<style>
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
-@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }
+*:focus-visible:not(.wrap-inner input),
+.wrap:has(> .wrap-inner):focus-within { outline: 3px solid #b0682f !important; outline-offset: 1px; }
+.dark *:focus-visible:not(.wrap-inner input),
+.dark .wrap:has(> .wrap-inner):focus-within { outline-color: #e0b088 !important; }
+.wrap-inner input:focus-visible { outline: none !important; }
+.wrap:has(> .wrap-inner):focus-within { border-color: transparent !important; box-shadow: none !important; }
+@media (max-width: 640px) {
+  .gradio-container .app { padding: 12px !important; }
+  footer .divider { display: none !important; }
+}
 </style>
 <script>
 new MutationObserver(() => {
@@ -41,8 +50,9 @@ new MutationObserver(() => {
 }).observe(document, {childList: true, subtree: true});
 </script>"""
 """What Gradio's own scope of a style sheet does not reach, the frame of the page, which has its width before
-anything is in it, and is narrow on a phone, so that no tab is hidden; and toasts as text, since
-Gradio reads as HTML what it says there of a file by its name."""
+anything is in it, and is narrow on a phone, so that no tab is hidden; visible focus, since that scope takes
+lists inside of a selector apart; and toasts as text, since Gradio reads as HTML what it says there of a file
+by its name."""
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from skindiff.corpora.attribute import SKIN_COLUMN, titled
 from skindiff.evaluation.fairness.rows import FairnessContent, Population
 from skindiff.evaluation.statistics.verdicts import series_name
-from skindiff.report.drawing import FAINT, INK, colour_of, drawing, series_colours
+from skindiff.report.drawing import FAINT, INK, colour_of, drawing, series_colours, wrapped
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ def _draw_panel(axes: Axes, bars: Bars, colours: Mapping[str, str]) -> None:
             100 * np.array([getattr(bar, part) for bar in by_group.values()])
             for part in ("height", "low", "high")
         )
-        axes.bar(middles, heights, 0.9 * width, color=colour_of(name, colours), alpha=0.75, label=name)
+        axes.bar(
+            middles, heights, 0.9 * width, color=colour_of(name, colours), alpha=0.75, label=wrapped(name)
+        )
         axes.vlines(middles, lows, highs, color=INK, linewidth=1.1)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_xlim(-0.55, len(groups) - 0.45)

@@ -28,6 +28,8 @@ _ACROSS = 7
 """Images that can stand side by side."""
 _DEEP = 74
 """Percent from which on a cell of a confusion matrix is dark, and its number white."""
+_LETTER = 0.1
+"""Inches of a letter of a title."""
 _WIDE = 9.4
 """Inches that a picture may be wide; a page then shows its letters at their size."""
 
@@ -97,11 +99,14 @@ def draw_confusions(groups: Mapping[str, Sequence[Cell]], path: Path) -> None:
     side = 0.42 * len(names) + 0.2
     columns = max(1, min(3, len(groups), int((_WIDE - labels) // side)))
     lines = -(-len(groups) // columns)
-    with drawing(columns * side + labels + 0.3, lines * (side + 0.35 + 0.55 * labels) + 0.4, path) as figure:
+    titles = [wrapped(title, max(8, int((side + 0.3) / _LETTER))) for title in groups]
+    above = 0.17 * (1 + max(title.count("\n") for title in titles))
+    height = lines * (side + 0.18 + above + 0.55 * labels) + 0.4
+    with drawing(columns * side + labels + 0.3, height, path) as figure:
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes in grid[len(groups) :]:
             axes.set_visible(False)
-        for axes, (title, cells) in zip(grid, groups.items(), strict=False):
+        for axes, title, cells in zip(grid, titles, groups.values(), strict=False):
             counts = confusion_counts(cells)
             percent = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
             axes.imshow(percent, cmap="BuGn", vmin=0, vmax=100)

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 
 from skindiff.evaluation.statistics.rows import Difference
-from skindiff.report.drawing import FAINT, LINES, drawing
+from skindiff.report.drawing import FAINT, LINES, drawing, wrapped
 from skindiff.report.tables import deciding_interval
 
 _STEP = 0.22
@@ -54,4 +54,4 @@ def draw_runs(
         axes.set_title(what)
         axes.set_xlabel("points more than the run's own real arm")
         marks = [Line2D([], [], color=colour, marker="o", linewidth=2) for colour in colours.values()]
-        axes.legend(marks, list(colours), loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(marks, list(map(wrapped, colours)), loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -127,6 +127,19 @@ def test_long_names_leave_the_axes_their_room(figures: Figures, tmp_path: Path, 
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # such as "axes sizes collapsed to zero"
         draw_curves({"LoRA": runs, "probe": {"seed 0": log, name: log}}, tmp_path / "training.png")
+        cells = make_cells({"real": 1.0}, images=28, split_seeds=(0,))
+        for names in (2, 7):
+            few = [
+                replace(
+                    cell,
+                    class_names=[f"c{one}" for one in range(names)],
+                    labels=cell.labels % 2,
+                    probabilities=np.eye(names)[cell.labels % 2],
+                )
+                for cell in cells
+            ]
+            draw_confusions({name: few, f"{name} b": few, "c": few}, tmp_path / f"{names}.png")
+            assert min(one.get_window_extent().width for one in figures[f"{names}.png"].axes) > 80
     for axes in figures["training.png"].axes:
         legend = axes.get_legend()
         assert legend is not None
