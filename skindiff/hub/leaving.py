@@ -62,7 +62,7 @@ _MODELS = ("model", "base_model", "weights", "network", "architecture", "archite
 SETTINGS = frozenset(
     {
         *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
-        "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
+        "classes", "column", "conditions", "crop", "dataset", "density", "families", "family", "further",
         "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",
         "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
@@ -71,6 +71,7 @@ SETTINGS = frozenset(
         "selected_on", "selection",
         "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
         "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
+        "weighting",
     }
 )  # fmt: skip
 """Settings whose words leave, but of a group that has any of :data:`STAY` in it (``corpus.table``, like

@@ -17,7 +17,8 @@ from skindiff.corpora.buckets import BUCKET, row_sizes
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
+from skindiff.training.diffusion_objective import Objective, denoising_loss, noised_batch
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.latents import Moments, encode_buckets, encode_latents
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
@@ -35,6 +36,7 @@ class CommonSettings(Protocol):
     image_size: int | None
     random_flip: bool
     noise_offset: float
+    flow: FlowConfig
     gradient_checkpointing: bool
     validation_examples: int
     sample_every: int
@@ -43,6 +45,7 @@ class CommonSettings(Protocol):
 def check_common_settings(config: CommonSettings, path: str) -> None:
     """Raise a ConfigError that names the first shared setting that cannot work."""
     config.loop.validate(f"{path}loop.")
+    config.flow.validate(f"{path}flow.")
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
         refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
@@ -72,12 +75,12 @@ class DenoisingTask:
         prompt_dropout: share of the training examples that see the empty prompt.
         validation_examples: pairs of image and timestep of the validation loss.
         device: of training.
-        dtype: precision of the U-Net's input.
+        dtype: precision of the network's input.
     """
 
     name: str
     seed: int
-    objective: DiffusionObjective
+    objective: Objective
     moments: list[Moments]
     table: PromptTable
     prompts: Conditioning

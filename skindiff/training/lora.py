@@ -40,11 +40,12 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
-from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
+from skindiff.training.objectives import objective_of
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
@@ -87,6 +88,8 @@ class LoRAConfig:
     """Standard deviation of the noise added to each latent channel's mean, which lets the tone move."""
     zero_terminal_snr: bool = False
     """End the noise schedule in pure noise; only for models that predict v_prediction."""
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    """Noise levels of models that learn by flow matching."""
     prompt_dropout: float = 0.0
     """Share of the examples that see the empty prompt, which guidance is measured against."""
     gradient_checkpointing: bool = False
@@ -301,10 +304,11 @@ def _task(
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=DiffusionObjective.from_scheduler(
-            pipeline.scheduler.config,
-            min_snr_gamma=config.min_snr_gamma,
+        objective=objective_of(
+            pipeline,
+            config.flow,
             noise_offset=config.noise_offset,
+            min_snr_gamma=config.min_snr_gamma,
             zero_terminal_snr=config.zero_terminal_snr,
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),

@@ -33,10 +33,11 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
-from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
+from skindiff.training.objectives import objective_of
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.wrong_settings import refuse
@@ -74,6 +75,8 @@ class TextualInversionConfig:
     """Show mirror images half of the time."""
     noise_offset: float = 0.0
     """Standard deviation of the noise added to each latent channel's mean."""
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    """Noise levels of models that learn by flow matching."""
     gradient_checkpointing: bool = False
     """Trade speed for memory in the U-Net."""
     validation_examples: int = 128
@@ -327,9 +330,7 @@ def _task(
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=DiffusionObjective.from_scheduler(
-            pipeline.scheduler.config, noise_offset=config.noise_offset
-        ),
+        objective=objective_of(pipeline, config.flow, noise_offset=config.noise_offset),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,

@@ -107,6 +107,14 @@ class Architecture(ABC):
     def image_size(self, pipeline: Any) -> int:
         """Return the height and width in pixels that the model was made for."""
 
+    def token_side(self, pipeline: Any) -> int:
+        """Return how many latent pixels the side of an image token has, where the network takes tokens."""
+        return 1
+
+    def takes_guidance(self, pipeline: Any) -> bool:
+        """Return whether the network is told a guidance, which it was distilled to follow."""
+        return False
+
     @abstractmethod
     def latent_shape(self, pipeline: Any, size: int) -> tuple[int, int, int]:
         """Return channels, height and width of the latent of an image of ``size`` pixels."""
