@@ -9,7 +9,7 @@ from PIL import Image
 from skindiff.corpora.phantom import render_phantom
 from skindiff.demo.app import DemoApp, launch_demo
 from skindiff.demo.config import DemoConfig
-from tests.tiny import save_tiny_pipeline
+from tests.tiny import save_tiny_pipeline, tiny_sdxl
 from tests.tiny_generators import tiny_ddpm
 
 SMALL_MB = 0.2
@@ -30,10 +30,10 @@ def write_run(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def generators(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Folders of two Stable Diffusion pipelines and one from-scratch generator."""
+    """Folders of a Stable Diffusion and a Stable Diffusion XL pipeline and of one from-scratch generator."""
     folder = tmp_path_factory.mktemp("generators")
     save_tiny_pipeline(folder / "tiny")
-    save_tiny_pipeline(folder / "other", seed=1)
+    save_tiny_pipeline(folder / "other", seed=1, build=tiny_sdxl)
     tiny_ddpm().save_pretrained(folder / "ddpm")
     return [str(folder / name) for name in ("tiny", "other", "ddpm")]
 

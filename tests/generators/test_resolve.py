@@ -137,7 +137,7 @@ def test_an_adapter_on_the_bundled_pipeline(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline", "ConditionalDDPMPipeline"]
+    "kind", ["PixArtSigmaPipeline", "StableDiffusionInpaintPipeline", "ConditionalDDPMPipeline"]
 )
 def test_a_base_of_another_architecture_is_refused_by_its_index(
     made: Made, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from skindiff.generators.adapter import LORA_FILE, load_adapter
 from skindiff.generators.prompts import prompt_for
 from tests.generators.test_adapter import train_both
 from tests.hub.server import Hub
-from tests.tiny import save_tiny_pipeline, tiny_pipeline
+from tests.tiny import save_tiny_pipeline, tiny_pipeline, tiny_sdxl
 
 PROMPT = prompt_for("<skindiff-squamous-cell-carcinoma>", "V")
 PUSH = """
@@ -30,6 +30,9 @@ PUSH = """
     command = "skindiff train lora --data_dir /home/alice/photos --token hf_abcdefghijklmnopqrstuv"
     learnt = Origin(["phantom"], base_model=f"me/base@{base.revision}", commands=[command])
     push_adapter("lora/adapter", "me/adapter", licence="apache-2.0", origin=learnt)
+    xl = push_pipeline("xl-base", "me/xl-base", licence="apache-2.0", origin=origin)
+    learnt_xl = Origin(["phantom"], base_model=f"me/xl-base@{xl.revision}")
+    push_adapter("xl/lora/adapter", "me/xl-adapter", licence="apache-2.0", origin=learnt_xl)
     for wrong in (Origin(), Origin(["fitzpatrick17k"])):
         try:
             push_adapter("lora/adapter", "me/refused", licence="apache-2.0", origin=wrong)
@@ -60,6 +63,8 @@ LOAD = """
         ours=drawn(ours, prompt, num_inference_steps=3, guidance_scale=3.0),
         resolved=drawn(skindiff.load("me/adapter"), prompt, num_inference_steps=3, guidance_scale=3.0),
         base=drawn(first, "an image of eczema", num_inference_steps=3),
+        xl_card=drawn(run_the_card("me/xl-adapter")["pipeline"], prompt, num_inference_steps=3),
+        xl=drawn(skindiff.load("me/xl-adapter"), prompt, num_inference_steps=3),
     )
 """
 
@@ -76,6 +81,8 @@ def build(folder: Path) -> None:
     save_tiny_pipeline(folder / "newer", seed=1)
     (folder / "base" / "notes.py").write_text("print('not pushed')")
     train_both(folder, vectors=1, text_encoder=False)
+    save_tiny_pipeline(folder / "xl-base", build=tiny_sdxl)
+    train_both(folder / "xl", vectors=2, text_encoder=True, build=tiny_sdxl)
 
 
 def check(hub: Hub, folder: Path, said: list[str]) -> None:
@@ -92,6 +99,13 @@ def check(hub: Hub, folder: Path, said: list[str]) -> None:
         np.testing.assert_array_equal(loaded[name], drawn(expected, PROMPT, **options))
     plain = drawn(tiny_pipeline(), "an image of eczema", num_inference_steps=3)
     np.testing.assert_array_equal(loaded["base"], plain)
+    expected_xl = tiny_sdxl()
+    load_adapter(expected_xl, folder / "xl" / "lora" / "adapter")
+    for name in ("xl_card", "xl"):
+        np.testing.assert_array_equal(loaded[name], drawn(expected_xl, PROMPT, num_inference_steps=3))
+    card = hub.files("model", "me/xl-adapter")["README.md"].decode()
+    assert "An adapter for Stable Diffusion XL that" in card
+    assert "import skindiff" not in card
     _check_what_was_pushed(hub, folder / "lora" / "adapter")
 
 

@@ -3,11 +3,16 @@
 from tests.hub.conftest import Client
 from tests.hub.server import Hub
 
-KINDS = ("StableDiffusionXLPipeline", "StableDiffusionInpaintPipeline")
+KINDS = ("PixArtSigmaPipeline", "StableDiffusionInpaintPipeline")
 PUSH = """
     import json
     from skindiff.hub.client import push_files
-    for name, kind in (("sdxl", "StableDiffusionXLPipeline"), ("inpaint", "StableDiffusionInpaintPipeline")):
+    kinds = {
+        "pixart": "PixArtSigmaPipeline",
+        "inpaint": "StableDiffusionInpaintPipeline",
+        "refiner": "StableDiffusionXLImg2ImgPipeline",
+    }
+    for name, kind in kinds.items():
         index = {"_class_name": kind, "unet": ["diffusers", "UNet2DConditionModel"]}
         files = {
             "model_index.json": json.dumps(index).encode(),
@@ -24,15 +29,16 @@ LOAD = """
     from skindiff.errors import GeneratorError
     from skindiff.generators.text_to_image.loading import load_pipeline
 
-    cache = GeneratorCache(DemoConfig(generators=["me/sdxl"]))
+    cache = GeneratorCache(DemoConfig(generators=["me/pixart"]))
     for load in (skindiff.load, load_pipeline, cache.generator):
-        for name in ("me/sdxl", "me/inpaint"):
+        for name in ("me/pixart", "me/inpaint"):
             try:
                 load(name)
             except GeneratorError as error:
                 print(error)
     for words in (["sample", "--generator"], ["train", "lora", "--model"]):
-        assert main([*words, "me/inpaint", "--threads", "1", "--output_dir", "run"]) == 2
+        for model in ("me/inpaint", "me/refiner"):
+            assert main([*words, model, "--threads", "1", "--output_dir", "run"]) == 2
 """
 
 
@@ -47,5 +53,6 @@ def test_another_architecture_is_refused_by_its_index_alone(hub: Hub, client: Cl
         assert f"is a {kind}, " in line
         assert "StableDiffusionPipeline" in line.partition(kind)[2]  # what skindiff does
     assert outcome.err.count("error: model 'me/inpaint' is a StableDiffusionInpaintPipeline") == 2
+    assert outcome.err.count("error: model 'me/refiner' is the refiner of Stable Diffusion XL") == 2
     assert hub.count("GET", "me/.*/resolve/.*/model_index.json") > 0
     assert not any(hub.count(method, "unet|storage") for method in ("GET", "HEAD"))
