@@ -1,5 +1,6 @@
 """The folder of a pipeline that others saved: its settings are checked before anything is built from them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -62,7 +63,8 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
             pipeline = kind.from_pretrained(str(folder), **options)
         refuse_broken_parts(pipeline.components)
         if scheduler := pipeline.components.get("scheduler"):
-            type(scheduler).from_config(scheduler.config).set_timesteps(2)  # words that it does not know
+            shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
+            type(scheduler).from_config(scheduler.config).set_timesteps(2, **shift)  # words it does not know
     except SkindiffError:
         raise
     # A library that builds from strange settings can raise nearly anything.
@@ -134,7 +136,8 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any], v
         network = _class_of(named, kind, part)
         if isinstance(network, type) and issubclass(network, nn.Module):
             own = variant if list((folder / part).glob(f"*.{variant}*.safetensors")) else None
-            with torch.device("meta"), parameters_at_most(_stored(folder / part, own), part):
+            stored = _stored(folder / part, own, tied=issubclass(network, PreTrainedModel))
+            with torch.device("meta"), parameters_at_most(stored, part):
                 _build(network, folder / part)
             if issubclass(network, PreTrainedModel):
                 _refuse_missing(network, folder / part, part, own)
@@ -195,7 +198,15 @@ def _build(network: Any, folder: Path) -> None:
         network.from_config(network.load_config(str(folder), local_files_only=True))
 
 
-def _stored(folder: Path, variant: str | None) -> int:
-    """Return how many weights a part has in a precision, which stands behind a second dot."""
+def _stored(folder: Path, variant: str | None, *, tied: bool) -> int:
+    """Return how many weights a part has in a precision, which stands behind a second dot.
+
+    Args:
+        folder: of the part.
+        variant: the precision; None for the plain one.
+        tied: count the largest twice, as embeddings are stored once and built twice before they are tied.
+    """
     files = [path for path in folder.glob("*.safetensors") if _precision(path.name) == (variant or "")]
-    return sum(read_header(path).numbers for path in files)
+    headers = [read_header(path) for path in files]
+    most = max((math.prod(shape) for header in headers for shape in header.shapes.values()), default=0)
+    return sum(header.numbers for header in headers) + (most if tied else 0)

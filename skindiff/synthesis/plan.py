@@ -17,6 +17,7 @@ from skindiff.corpora.buckets import SHAPE_COLUMNS, row_shapes
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.architecture import Architecture, SamplerName
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
 from skindiff.synthesis.tone import PROTOTYPE_TONES
@@ -26,7 +27,7 @@ Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
 Tone = Literal["none", "offset_noise", "prototype_colour", "prototype_contrast", "latent_mean", "colour"]
-SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
+SchedulerName = Literal["auto", SamplerName]
 
 SYNTHETIC_CORPUS = "synthetic"
 """What the ``corpus`` column of synthetic images says."""
@@ -50,11 +51,14 @@ class SynthesisConfig:
     strength: float = 0.3
     """How far img2img goes back into noise, above 0 and at most 1; more keeps less of the source."""
     guidance_scale: float = 2.0
-    """Classifier-free guidance; 1 turns it off and halves the work."""
+    """Classifier-free guidance; 1 turns it off and halves the work. FLUX.1 dev is told it instead, which it
+    was trained to follow; schnell takes none."""
     steps: int = 14
-    """Steps of the whole schedule; img2img runs int(steps * strength) of them."""
-    scheduler: SchedulerName = "dpmsolver++"
-    """Sampler; pipeline takes the one that the generator came with."""
+    """Steps of the whole schedule; img2img runs int(steps * strength) of them, and models of flow matching
+    one more where that is no whole number."""
+    scheduler: SchedulerName = "auto"
+    """Sampler; auto is dpmsolver++, or euler for models of flow matching, and pipeline what the generator
+    came with."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
     also in txt2img), the source's colours (prototype_colour: as the generator shows both types;
@@ -134,6 +138,20 @@ class SynthesisConfig:
         attribute.refuse_unknown(targets, f"{path}targets")
         moved = attribute.is_skin_tone or self.tone == "offset_noise"
         return replace(self, targets=targets, tone=self.tone if moved else "none")
+
+    def sampled_by(self, architecture: Architecture) -> "SynthesisConfig":
+        """Return these settings with the sampler that ``auto`` is for an architecture.
+
+        Raises:
+            ConfigError: the architecture cannot follow the sampler.
+        """
+        known = architecture.samplers
+        if self.scheduler not in ("auto", *known):
+            raise ConfigError(
+                f"synthesis.scheduler: {self.scheduler!r} cannot follow {architecture.name}; use one of "
+                f"auto, {', '.join(known)}"
+            )
+        return replace(self, scheduler=known[0]) if self.scheduler == "auto" else self
 
     def idle(self) -> dict[str, str]:
         """Return the settings that change nothing in this mode and by this move of the tone."""

@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch import nn
 
 from skindiff.corpora.buckets import BUCKET, row_sizes
+from skindiff.errors import ConfigError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
@@ -193,6 +194,7 @@ def encode_tables(
 def batches_of(
     dataset: Dataset,
     size: int,
+    step: int,
     global_batch: int,
     rows_of: Callable[[int], Sampler],
     pass_rows: int,
@@ -203,6 +205,7 @@ def batches_of(
     Args:
         dataset: the training rows.
         size: of :func:`training_size`.
+        step: what the sides of images are a multiple of.
         global_batch: rows of a step.
         rows_of: gives the method's sampler for batches of a number of rows.
         pass_rows: rows of the method's order that are grouped by shape together.
@@ -210,12 +213,23 @@ def batches_of(
     """
     if BUCKET not in dataset.column_names:
         return rows_of(global_batch)
-    return one_shape_batches(rows_of(pass_rows), row_sizes(dataset, size), global_batch, *key)
+    return one_shape_batches(rows_of(pass_rows), row_sizes(dataset, size, step), global_batch, *key)
 
 
 def training_size(pipeline: Any, config: CommonSettings) -> int:
-    """Return the height and width of the training images in pixels."""
-    return config.image_size or architecture_of(pipeline).image_size(pipeline)
+    """Return the height and width of the training images in pixels.
+
+    Raises:
+        ConfigError: the model takes no images of the size asked for.
+    """
+    architecture = architecture_of(pipeline)
+    size, step = config.image_size or architecture.image_size(pipeline), architecture.size_step(pipeline)
+    if size % step:
+        raise ConfigError(
+            f"image_size is {size}, and this {architecture.name} model takes multiples of {step} pixels: set "
+            f"it to {max(step, size // step * step)}"
+        )
+    return size
 
 
 @contextmanager

@@ -15,16 +15,16 @@ from typing import Any, Literal, get_args
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.training_utils import compute_density_for_timestep_sampling, compute_loss_weighting_for_sd3
 
+from skindiff.generators.text_to_image.flow_transformer import resolution_shift
 from skindiff.wrong_settings import refuse
 
 Density = Literal["logit_normal", "uniform", "mode"]
 Weighting = Literal["none", "sigma_sqrt", "cosmap"]
 
-_ENDS, _KIND = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift"), "time_shift_type"
-"""Settings of a scheduler that shifts by resolution: two numbers of tokens, shift at each, kind."""
+_SHIFT = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift", "time_shift_type")
+"""Settings of a scheduler that shifts by resolution."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class FlowObjective:
         return {
             "schedule": self._levels.tolist(),
             "prediction": "flow",
-            "shift": [self.scheduler.config[name] for name in (*_ENDS, _KIND)] if self._shifts else None,
+            "shift": [self.scheduler.config[name] for name in _SHIFT] if self._shifts else None,
         }
 
     def draw_timestep(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
@@ -116,8 +116,7 @@ class FlowObjective:
         # A sigmoid can round to 1, and the mode density begins there.
         sigmas = levels[(places * len(levels)).long().clamp(max=len(levels) - 1)]
         if self._shifts:
-            tokens = (shape[-2] // self.token_side) * (shape[-1] // self.token_side)
-            shift = calculate_shift(tokens, *(self.scheduler.config[name] for name in _ENDS))
+            shift = resolution_shift(self.scheduler, shape, self.token_side)
             sigmas = self.scheduler.time_shift(shift, 1.0, sigmas)
         return sigmas * self._length
 

@@ -1,4 +1,4 @@
-"""LoRA: low-rank updates of the U-Net's attention, trained on prompts that hold the learnt words.
+"""LoRA: low-rank updates of the denoising network's attention, trained on prompts that hold the learnt words.
 
 Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is frozen) the text encoder runs in
 a training step: latent moments and prompt embeddings are computed once.
@@ -69,9 +69,9 @@ class LoRAConfig:
     dropout: float = 0.0
     """Dropout on the input of each update."""
     targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
-    """Layers of the U-Net, by the end of their names."""
+    """Layers of the network that denoises (U-Net, transformer), by the end of their names."""
     train_text_encoder: bool = False
-    """Train the text encoder too; its prompts are then encoded in each step."""
+    """Train the CLIP text encoders too; prompts are then encoded in each step."""
     text_encoder_targets: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "out_proj"]
     )
@@ -93,7 +93,7 @@ class LoRAConfig:
     prompt_dropout: float = 0.0
     """Share of the examples that see the empty prompt, which guidance is measured against."""
     gradient_checkpointing: bool = False
-    """Trade speed for memory in the U-Net."""
+    """Trade speed for memory in the network that denoises."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -186,7 +186,9 @@ def train_lora(
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
     loop = config.loop
-    module = architecture_of(pipeline).denoiser(pipeline, live_text=config.train_text_encoder)
+    module = architecture_of(pipeline).denoiser(
+        pipeline, live_text=config.train_text_encoder, guidance=config.flow.guidance
+    )
     with (
         gradient_checkpointing(pipeline, config.gradient_checkpointing),
         _fast_pass(accelerator, module),
@@ -199,6 +201,7 @@ def train_lora(
             sampler=batches_of(
                 dataset,
                 training_size(pipeline, config),
+                architecture_of(pipeline).size_step(pipeline),
                 loop.global_batch(accelerator.num_processes),
                 lambda batch: shuffled_batches(len(dataset), batch, NAME, loop.seed),
                 len(dataset),
@@ -258,6 +261,11 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
         module.requires_grad_(False)
     (first, denoiser), *texts = architecture.adaptable(pipeline).items()
     networks: list[tuple[str, str, Any, list[str]]] = [("targets", first, denoiser, config.targets)]
+    if config.train_text_encoder and not texts:
+        raise ConfigError(
+            f"train_text_encoder is true, but diffusers loads no LoRA of {architecture.name}'s text encoder: "
+            "set it to false"
+        )
     if config.train_text_encoder:
         networks += [("text_encoder_targets", *text, config.text_encoder_targets) for text in texts]
     unread = architecture.unread_layers(pipeline)
@@ -299,7 +307,7 @@ def _task(
 ) -> DenoisingTask:
     table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
-    encode = architecture.tokenise if config.train_text_encoder else architecture.encode_prompts
+    encode = architecture.live_prompts if config.train_text_encoder else architecture.encode_prompts
     prompts = encode(pipeline, table.prompts)
     return DenoisingTask(
         name=NAME,

@@ -78,7 +78,7 @@ class TextualInversionConfig:
     flow: FlowConfig = field(default_factory=FlowConfig)
     """Noise levels of models that learn by flow matching."""
     gradient_checkpointing: bool = False
-    """Trade speed for memory in the U-Net."""
+    """Trade speed for memory in the network that denoises."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -230,9 +230,18 @@ def train_textual_inversion(
             found = train(
                 accelerator,
                 loop,
-                module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
+                module=architecture_of(pipeline).denoiser(
+                    pipeline, live_text=True, guidance=config.flow.guidance
+                ),
                 loss=task.loss,
-                sampler=_sampler(dataset, training_size(pipeline, config), global_batch, loop, lesson),
+                sampler=_sampler(
+                    dataset,
+                    training_size(pipeline, config),
+                    architecture_of(pipeline).size_step(pipeline),
+                    global_batch,
+                    loop,
+                    lesson,
+                ),
                 folder=place,
                 name=NAME,
                 validate=task.validate if config.validation_examples else None,
@@ -288,7 +297,9 @@ def _spanned(rows: list[int]) -> range:
     return range(min(rows), max(rows) + 1)
 
 
-def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, lesson: _Lesson) -> Sampler:
+def _sampler(
+    dataset: Dataset, size: int, step: int, global_batch: int, loop: LoopConfig, lesson: _Lesson
+) -> Sampler:
     """Return the batches of a lesson; of images of several shapes each pass shows the largest class once."""
     labels = np.asarray(dataset["label"])
     counts = np.bincount(labels)
@@ -296,6 +307,7 @@ def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, l
     return batches_of(
         dataset,
         size,
+        step,
         global_batch,
         lambda rows: balanced_batches(labels, rows, NAME, loop.seed, only=lesson.only),
         int(whole),
@@ -334,7 +346,7 @@ def _task(
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
-        prompts=architecture.tokenise(pipeline, table.prompts).to(accelerator.device),
+        prompts=architecture.live_prompts(pipeline, table.prompts).to(accelerator.device),
         prompt_dropout=0.0,
         validation_examples=config.validation_examples,
         device=accelerator.device,

@@ -28,7 +28,7 @@ from skindiff.generators.text_to_image.loading import architecture_of, load_pipe
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-from tests.tiny import TINY_BUILDERS, TINY_CLASSES, tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, TINY_CLASSES, TINY_SIZE, tiny_corpus, tiny_pipeline
 
 PLAIN_PROMPT = "an image of eczema"
 
@@ -42,14 +42,16 @@ def fresh_like(pipeline: Any) -> Any:
 
 def load_words(pipeline: Any, adapter: Adapter) -> None:
     """As plain diffusers does: the files themselves, or the rows of each of several text encoders."""
-    if not hasattr(pipeline, "text_encoder_2"):
+    homes = architecture_of(pipeline).token_homes
+    if len(homes) == 1:
         pipeline.load_textual_inversion(embedding_files(adapter.folder))
         return
     for token in adapter.tokens.tokens.values():
         rows = load_file(adapter.folder / "learned_embeds" / f"{token.strip('<>')}.safetensors")
-        assert set(rows) == {"clip_l", "clip_g"}
-        for key, end in (("clip_l", ""), ("clip_g", "_2")):
-            encoder, tokenizer = getattr(pipeline, f"text_encoder{end}"), getattr(pipeline, f"tokenizer{end}")
+        assert set(rows) == {home.key for home in homes} == {"clip_l", "clip_g"}
+        for home in homes:
+            key, encoder = str(home.key), getattr(pipeline, home.text_encoder)
+            tokenizer = getattr(pipeline, home.tokenizer)
             pipeline.load_textual_inversion(rows[key], token=token, text_encoder=encoder, tokenizer=tokenizer)
 
 
@@ -57,7 +59,9 @@ def draw(pipeline: Any, prompt: str) -> np.ndarray:
     images = pipeline(
         prompt,
         num_inference_steps=3,
-        guidance_scale=3.0,
+        height=TINY_SIZE,
+        width=TINY_SIZE,
+        **architecture_of(pipeline).guidance(3.0),
         generator=torch.Generator().manual_seed(0),
         output_type="np",
     ).images
@@ -124,7 +128,8 @@ def test_fused_draws_like_trained_without_lora_layers(trained: Trained, prompt: 
     memory, adapter = trained
     pipeline = fresh_like(trained[0])
     fused = load_adapter(pipeline, adapter.folder, fuse=True)
-    assert not any("lora" in name for name, _ in pipeline.unet.named_modules())
+    network = architecture_of(pipeline).network(pipeline)
+    assert not any("lora" in name for name, _ in network.named_modules())
     np.testing.assert_allclose(draw(pipeline, prompt), draw(memory, prompt), atol=1e-4)
     with pytest.raises(GeneratorError, match="fused"):
         unload_adapter(pipeline, fused)

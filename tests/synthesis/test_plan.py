@@ -53,7 +53,7 @@ def test_a_plan_has_the_schema_without_images_and_all_that_redraws_a_row() -> No
     )
     assert row["batch_position"] == 7
     assert [row[name] for name in ("generator", "mode", "strategy", "scheduler", "tone")] == [
-        "tiny@0", "img2img", "ti+lora", "dpmsolver++", "latent_mean",
+        "tiny@0", "img2img", "ti+lora", "auto", "latent_mean",
     ]  # fmt: skip
     assert row["threads"] >= 1
 
@@ -162,7 +162,7 @@ def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) ->
     ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
     ({"detail": 1.5}, "synthesis.detail: 1.5"),
     ({"image_size": 65}, "synthesis.image_size: 65"),
-    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of dpmsolver"),
+    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of auto, dpmsolver"),
 ])  # fmt: skip
 def test_settings_that_cannot_work_are_named_with_a_way_out(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -71,7 +71,8 @@ def test_every_update_and_nothing_else_changes(tmp_path: Path, text_encoder: boo
         state, expected = trained.state_dict(), other.state_dict()
         frozen = [key for key in expected if "lora_" not in key]
         assert all(torch.equal(state[key], expected[key]) for key in frozen)
-    assert not any(parameter.requires_grad for parameter in pipeline.unet.parameters())
+    network = architecture_of(pipeline).network(pipeline)
+    assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_a_step_runs_neither_autoencoder_nor_text_encoder(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from skindiff.generators.adapter import LORA_FILE, Adapter, read_adapter
 from skindiff.generators.learned_embeds import embedding_files
 from tests.conftest import REPOSITORY
-from tests.training.stages import run_stages
+from tests.training.stages import SD, run_stages
 from tests.training.test_loop_processes import TWO_PROCESSES
 
 
@@ -44,12 +44,25 @@ def test_killed_and_resumed_equals_uninterrupted(
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
 
 
+def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) -> None:
+    flux = {"batch_size": 4, "buckets": True, "model": "FLUX.1"}
+    whole = run_stages(Accelerator(cpu=True), tmp_path / "whole", **flux)  # type: ignore[arg-type]
+    own = tmp_path / "killed"
+    assert launch(own, "--kill", "lora", "5", "--buckets", "--model", "FLUX.1") == -9
+    resumed = run_stages(Accelerator(cpu=True), own, **flux)  # type: ignore[arg-type]
+    assert resumed.log == whole.log
+    assert (resumed.folder / LORA_FILE).read_bytes() == (whole.folder / LORA_FILE).read_bytes()
+
+
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
-@pytest.mark.parametrize("shapes", [(), ("--buckets",)], ids=["squares", "buckets"])
-def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, shapes: tuple[str, ...]) -> None:
-    if shapes:
-        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, buckets=True)
-    assert launch(tmp_path, "--batch_size", "2", *shapes, launcher=TWO_PROCESSES) == 0
+@pytest.mark.parametrize(
+    ("buckets", "model"), [(False, SD), (True, SD), (True, "FLUX.1")], ids=["squares", "buckets", "flow"]
+)
+def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, buckets: bool, model: str) -> None:
+    if buckets:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", 4, buckets=True, model=model)
+    options = ["--batch_size", "2", "--model", model, *(["--buckets"] if buckets else [])]
+    assert launch(tmp_path, *options, launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
     assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
     for key in ("loss", "grad_norm"):

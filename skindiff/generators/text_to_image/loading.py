@@ -8,10 +8,11 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
 from skindiff.generators.models import DEFAULT_MODEL, pipeline_index, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.flux import Flux
 from skindiff.generators.text_to_image.sdxl import StableDiffusionXL
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 
-ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(), StableDiffusionXL())
+ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(), StableDiffusionXL(), Flux())
 """Every architecture of base models; a new one is a file of this folder and a line here."""
 
 
