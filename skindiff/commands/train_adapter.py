@@ -1,4 +1,4 @@
-"""``skindiff train textual-inversion`` and ``lora``: an adapter of a Stable Diffusion pipeline."""
+"""``skindiff train textual-inversion`` and ``lora``: an adapter of a text-to-image pipeline."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class TrainAdapter(CorpusSettings):
     """Settings that both trainings share."""
 
     model: str = DEFAULT_MODEL
-    """Stable Diffusion to start from: a folder, a Hub id, or bundled for the pipeline in this package."""
+    """Base model to start from: a folder, a Hub id, or bundled for the pipeline in this package."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
 
@@ -77,7 +77,12 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
+    architecture = check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
+    if isinstance(config, TrainTextualInversion) and not architecture.token_homes:
+        raise ConfigError(
+            f"model: {config.model!r} is a model of {architecture.name}, for which diffusers has no loader "
+            "of learned words: train lora, or take another model"
+        )
     learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
     study = open_study(config, ADAPTER)
     if isinstance(config, TrainLoRA):

@@ -59,7 +59,16 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
                 folder = Path(fetched)
             variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
             _refuse_strange_parts(folder, kind, options, variant)
-            options |= {"use_safetensors": True, "local_files_only": True, "variant": variant}
+            index = read_index(folder / INDEX, str(folder))
+            # Which a pipeline may be saved without, such as T5 of Stable Diffusion 3.
+            absent = {part: None for part, named in index.items() if named == [None, None]}
+            options = {
+                **absent,
+                **options,
+                "use_safetensors": True,
+                "local_files_only": True,
+                "variant": variant,
+            }
             pipeline = kind.from_pretrained(str(folder), **options)
         refuse_broken_parts(pipeline.components)
         if scheduler := pipeline.components.get("scheduler"):
@@ -136,7 +145,7 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any], v
         network = _class_of(named, kind, part)
         if isinstance(network, type) and issubclass(network, nn.Module):
             own = variant if list((folder / part).glob(f"*.{variant}*.safetensors")) else None
-            stored = _stored(folder / part, own, tied=issubclass(network, PreTrainedModel))
+            stored = _stored(folder / part, own, tied=bool(getattr(network, "_tied_weights_keys", None)))
             with torch.device("meta"), parameters_at_most(stored, part):
                 _build(network, folder / part)
             if issubclass(network, PreTrainedModel):

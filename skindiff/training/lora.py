@@ -4,6 +4,7 @@ Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is froz
 a training step: latent moments and prompt embeddings are computed once.
 """
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -273,6 +274,8 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
         torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
         for setting, prefix, network, targets in networks:
             names = [name for name, _ in network.named_modules()]
+            ends = tuple(f".{target}" for target in targets)
+            taken = any(re.fullmatch(unread.get(prefix, ""), name) for name in names if name.endswith(ends))
             for target in targets:
                 if not any(name == target or name.endswith(f".{target}") for name in names):
                     raise ConfigError(
@@ -284,7 +287,7 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                 lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank
                 lora_dropout=config.dropout,
                 target_modules=sorted(targets),
-                exclude_modules=unread.get(prefix),
+                exclude_modules=unread[prefix] if taken else None,  # PEFT warns where there is none
                 init_lora_weights="gaussian",
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)

@@ -56,8 +56,12 @@ def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
     return run
 
 
+# Z-Image's card asks for no size, and then it generates 1024 pixels, however small it is.
+QUICK = {name: build for name, build in TINY_BUILDERS.items() if name != "Z-Image"}
+
+
 @pytest.mark.usefixtures("tiny_sizes")
-@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+@pytest.mark.parametrize("build", QUICK.values(), ids=QUICK)
 def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
     tmp_path: Path, run_card: RunCard, monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
 ) -> None:

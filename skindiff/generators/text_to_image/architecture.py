@@ -39,6 +39,7 @@ class Architecture(ABC):
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
         kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
+        reads_kohya: whether diffusers reads a LoRA in those keys.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.
         samplers: names of the samplers that can follow its models, the usual one first.
     """
@@ -48,6 +49,7 @@ class Architecture(ABC):
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
     kohya: ClassVar[Mapping[str, str]]
+    reads_kohya: ClassVar[bool] = True
     token_homes: ClassVar[tuple[TokenHome, ...]]
     samplers: ClassVar[tuple[SamplerName, ...]] = ("dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline")
 
@@ -210,7 +212,7 @@ class Architecture(ABC):
             found = [self.encode_ids(pipeline, ids[place : place + 1]) for place in range(len(unique))]
         return Conditioning.joined(found)[[unique.index(prompt) for prompt in prompts]]
 
-    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, torch.Tensor]:
+    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, Any]:
         """Return what a pipeline is called with in place of prompts.
 
         Args:

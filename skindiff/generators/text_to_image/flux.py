@@ -158,7 +158,7 @@ class Flux(FlowTransformer):
             }
         )
 
-    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, torch.Tensor]:
+    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, Any]:
         """Return what a pipeline is called with; the empty prompt has no part in distilled guidance."""
         return dict(prompts.tensors)
 

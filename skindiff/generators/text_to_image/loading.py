@@ -9,10 +9,18 @@ from skindiff.generators.foreign_folder import load_checked
 from skindiff.generators.models import DEFAULT_MODEL, pipeline_index, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.flux import Flux
+from skindiff.generators.text_to_image.sd3 import StableDiffusion3
 from skindiff.generators.text_to_image.sdxl import StableDiffusionXL
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
+from skindiff.generators.text_to_image.z_image import ZImage
 
-ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(), StableDiffusionXL(), Flux())
+ARCHITECTURES: tuple[Architecture, ...] = (
+    StableDiffusion(),
+    StableDiffusionXL(),
+    StableDiffusion3(),
+    Flux(),
+    ZImage(),
+)
 """Every architecture of base models; a new one is a file of this folder and a line here."""
 
 

@@ -102,7 +102,7 @@ def test_it_draws_what_plain_diffusers_draws(seam: Architecture, mode: str) -> N
     assert isinstance(drawing, seam.transfers if mode == "img2img" else seam.generates)
     image = {"image": torch.rand(1, 3, TINY_SIZE, TINY_SIZE), "strength": 0.5} if mode == "img2img" else {}
     size = {"height": TINY_SIZE, "width": TINY_SIZE} if mode == "txt2img" else seam.transfer_size(32, 32)
-    settings = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "np", **image, **size}
+    settings = {"num_inference_steps": 4, **seam.guidance(2.0), "output_type": "np", **image, **size}
     states = seam.encode_prompts(pipeline, ["An image of skin", ""])
     drawn = [
         drawing(**asked, generator=torch.Generator().manual_seed(1), **settings).images
