@@ -25,7 +25,7 @@ from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
-from skindiff.study import Study, all_studies, open_run, read_corpus
+from skindiff.study import Study, all_studies, look_first, open_run, read_corpus
 from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 
@@ -42,11 +42,11 @@ class FitzLoraConfig(TransferStudyConfig):
 
 def taught(study: Study, trainings: GeneratorConfig, learnt: str) -> Place:
     """Teach a base model what a strategy needs: nothing (vanilla), ti, lora or ti+lora."""
-    corpus, split, base, revision = study.corpus, study.split, trainings.model, trainings.revision
-    generator = Place(base, revision)
+    corpus, split = study.corpus, study.split
+    generator = Place(trainings.model, trainings.revision, config=trainings.config)
     if "ti" in learnt.split("+"):
         words = vars(trainings.textual_inversion)
-        generator = skindiff.train_textual_inversion(corpus, split, base, revision, study, **words)
+        generator = skindiff.train_textual_inversion(corpus, split, generator, None, study, **words)
     if "lora" in learnt:
         generator = skindiff.train_lora(corpus, split, generator, None, study, **vars(trainings.lora))
     return generator
@@ -66,7 +66,7 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
     found = []
     for name, trainings, drawing in config.generators():
         made_with = {
-            "base": model_revision(trainings.model, trainings.revision),  # wherever it lies
+            "base": model_revision(*trainings.base),  # wherever it lies
             "words": trainings.textual_inversion, "lora": trainings.lora, "drawing": drawing,
             **config.corpus.attribute.record(),
         }  # fmt: skip
@@ -78,8 +78,8 @@ def promised(config: FitzLoraConfig, study: Study) -> list[Promised]:
 
 def main(config: FitzLoraConfig) -> Path:
     """Run the study and return the path of its report."""
-    for _, trainings, _ in config.generators():
-        check_text_to_image(trainings.model, trainings.revision)  # before the corpus is read
+    bases = [trainings.base for _, trainings, _ in config.generators()]
+    look_first(config, *(lambda _, base=base: check_text_to_image(*base) for base in bases))
 
     # 1. The corpus, and its splits: training, validation and test images.
     run = open_run(config)

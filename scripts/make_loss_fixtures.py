@@ -76,14 +76,16 @@ def theirs(case: Case, source: str) -> dict[str, torch.Tensor]:
 
 def sampled(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the latents, noise and timesteps that our step takes, by taking it."""
-    found = []
+    found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     add_noise = DiffusionObjective.add_noise
 
-    def spy(self: DiffusionObjective, *given: torch.Tensor) -> torch.Tensor:
-        found.append(given)
-        return add_noise(self, *given)
+    def spy(
+        self: DiffusionObjective, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+    ) -> torch.Tensor:
+        found.append((latents, noise, timesteps))
+        return add_noise(self, latents, noise, timesteps)
 
-    DiffusionObjective.add_noise = spy  # type: ignore[assignment]
+    DiffusionObjective.add_noise = spy  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:
             ours(case, Path(folder))
@@ -123,7 +125,7 @@ def names_of(
     config, rows, texts = case.config, pictures(), captions()
     accelerator = Accelerator(cpu=True)
     clip = accelerator.clip_grad_norm_
-    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))  # type: ignore[method-assign]
+    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))
     weights = [
         weight
         for network in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None))

@@ -21,6 +21,7 @@ from skindiff.idle_settings import without_effect
 from skindiff.launch import start_accelerator
 from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
+from skindiff.wrong_settings import judge_all
 
 logger = get_logger(__name__)
 Parts = TypeVar("Parts")
@@ -100,6 +101,19 @@ class Study:
     def stage(self, name: str, says: str = "", **inputs: Any) -> Stage:
         """Return a stage of the run that depends on this corpus (:meth:`skindiff.runs.RunFolder.stage`)."""
         return self.run.stage(name, says, data=self.corpus.fingerprint, **inputs)
+
+
+def look_first(config: StudyConfig, *others: Callable[[str], object]) -> None:
+    """Look whether the corpus and what else a study begins with is there, and say in one answer what is not.
+
+    Args:
+        config: with the corpus.
+        others: further looks; each is called with the path of the settings and raises what is wrong.
+
+    Raises:
+        ConfigError: something is not there.
+    """
+    judge_all(lambda path: config.corpus.look(f"{path}corpus."), *others)
 
 
 def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFolder:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from skindiff.errors import ConfigError, SettingsError
+from skindiff.errors import ConfigError, SettingsError, SkindiffError
 from skindiff.foreign import Malformed
 from skindiff.foreign_yaml import parse_yaml
 
@@ -50,7 +50,9 @@ def judge(validate: Callable[[str], None], path: str = "") -> None:
     found = _FOUND.get()
     try:
         validate(path)
-    except ConfigError as error:
+    except SkindiffError as error:
+        if found is None:
+            raise
         refuse(str(error))
     except Exception:
         if not found:  # otherwise it may follow from what was refused

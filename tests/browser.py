@@ -7,7 +7,12 @@ try:
 except ImportError:  # the fixture ``browser`` of tests/conftest.py says so
     playwright = None  # type: ignore[assignment]
 
-__all__ = ["FLAGS", "chromium", "playwright"]
+__all__ = ["FLAGS", "PATIENCE", "chromium", "playwright"]
+
+PATIENCE = 120_000
+"""How long a step may take on a machine that has other things to do, in milliseconds."""
+if playwright is not None:
+    playwright.expect.set_options(timeout=PATIENCE)
 
 FLAGS = (
     "--no-sandbox",

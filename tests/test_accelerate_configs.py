@@ -68,6 +68,7 @@ def only(folder: Path, pattern: str) -> Path:
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_draws(runs: dict[str, Path]) -> None:
     one, two = (only(runs[name], "stages/synthesis-img2img-vanilla-*/data") for name in STARTED)
     assert one.parent.name == two.parent.name
@@ -79,6 +80,7 @@ def test_two_processes_draw_what_one_draws(runs: dict[str, Path]) -> None:
         assert (one / shard).read_bytes() == (two / shard).read_bytes(), shard
 
 
+@pytest.mark.slow
 def test_two_processes_follow_the_loss_of_one(runs: dict[str, Path]) -> None:
     # The log of the LoRA's adapter goes on from that of textual inversion.
     one, two = (read_adapter(only(runs[name], "stages/lora-*/adapter")).log for name in STARTED)
@@ -87,6 +89,7 @@ def test_two_processes_follow_the_loss_of_one(runs: dict[str, Path]) -> None:
     assert [row["loss"] for row in two] == pytest.approx([row["loss"] for row in one], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_plan_the_same_rows_for_what_they_learnt(runs: dict[str, Path]) -> None:
     one, two = (
         load_synthetic(only(runs[name], "stages/synthesis-img2img-ti-lora-*/data")).remove_columns(
@@ -97,6 +100,7 @@ def test_two_processes_plan_the_same_rows_for_what_they_learnt(runs: dict[str, P
     assert one.to_list() == two.to_list()
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(runs: dict[str, Path]) -> None:
     one, two = (load_cell(only(runs[name], "stages/cell-real-test_vit-*/dark.npz")) for name in STARTED)
     assert one.image_ids == two.image_ids

@@ -132,7 +132,9 @@ def test_pdoc_renders_all_of_it_without_a_warning(tmp_path: Path) -> None:
         timeout=500,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert not re.search(r"warn|error", done.stderr, re.IGNORECASE), done.stderr[-3000:]
+    said = [line for line in done.stderr.splitlines() if re.search(r"warn|error", line, re.IGNORECASE)]
+    # Before Python 3.12 a TypedDict does not tell which columns it inherits.
+    assert [line for line in said if "Cannot determine where" not in line] == []
     for module in MODULES:
         if module.rpartition(".")[2].startswith("_"):
             continue

@@ -12,6 +12,7 @@ from tests.test_scripts import load_script
 bench = load_script("bench_probe")
 
 
+@pytest.mark.slow
 def test_it_times_both_on_the_same_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawn = skindiff.load_corpus(
         "phantom", classes=["nodule", "ring"], repeat_share=0.0, images_per_class={"I": 8, "V": 8}

@@ -129,6 +129,7 @@ def test_an_installed_plugin_is_there_without_a_word_and_noted_where_it_is_used(
     assert not (home / "other" / PLUGINS_FILE).exists()
 
 
+@pytest.mark.slow
 def test_a_command_takes_a_plugin_and_passes_it_to_its_processes(home: Path) -> None:
     done = python(home, "-m", "skindiff.cli", "audit", "squares", "--data_dir", "squares", *PLUGIN)
     assert done.returncode == 0, done.stderr[-3000:]

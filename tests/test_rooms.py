@@ -11,8 +11,8 @@ import skindiff
 PACKAGE = Path(skindiff.__file__).parent
 GROUND = (
     "errors", "escaping", "seeding", "files", "foreign", "foreign_yaml", "foreign_tables", "weights",
-    "manifest", "run_lock", "progress", "plugins", "renamed", "idle_settings", "wrong_settings", "config",
-    "launch", "runs",
+    "manifest", "run_lock", "progress", "plugins", "renamed", "idle_settings", "recorded_settings",
+    "wrong_settings", "config", "launch", "runs",
 )  # fmt: skip
 """What every room stands on, in its own order."""
 DOORS = ("__init__", "commands.__main__")

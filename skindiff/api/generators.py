@@ -1,7 +1,7 @@
 """Generators, loaded or trained, from a notebook."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from skindiff.training.textual_inversion import TextualInversionConfig
 CLASSIFIER = "classifier"
 
 
-def load(source: str | Path, revision: str | None = None, base_model: str | None = None) -> Any:
+def load(
+    source: str | Path,
+    revision: str | None = None,
+    base_model: str | None = None,
+    model_config: str | None = None,
+) -> Any:
     """Load any generator, ready to generate, or a classifier: float32, on the CPU, in evaluation mode.
 
     A generator is the pipeline itself. What is known of it travels as ``pipeline.skindiff``: the learned
@@ -41,10 +46,13 @@ def load(source: str | Path, revision: str | None = None, base_model: str | None
 
     Args:
         source: ``bundled``; a folder of a pipeline, of an adapter, of a classifier, or of a run of
-            ``skindiff train``; or the Hub id of a pipeline or an adapter, with ``@revision`` or without.
+            ``skindiff train``; a whole Stable Diffusion in one ``.safetensors`` file; or the Hub id of a
+            pipeline or an adapter, with ``@revision`` or without.
         revision: branch, tag or commit of a Hub id; not for folders.
         base_model: what an adapter is put on, where its own record of it is no Hub id; the LoRA file of
             another program (kohya, ai-toolkit, diffusers, PEFT) needs it.
+        model_config: settings of a Stable Diffusion in one file: the folder of a saved pipeline, or sd15,
+            sd21-base or sd21; by default what fits the file.
 
     Returns:
         A pipeline of diffusers or of the family that its index names; of a classifier's folder a
@@ -58,7 +66,7 @@ def load(source: str | Path, revision: str | None = None, base_model: str | None
     for folder in (Path(source), Path(source) / CLASSIFIER):
         if (folder / DESCRIPTION_FILE).is_file():
             return load_classifier(folder)
-    place = find_generator(str(source), revision, base_model)
+    place = find_generator(str(source), revision, base_model, model_config)
     if base_model and not place.adapter:
         raise ConfigError(f"base_model: {str(source)!r} is no adapter and needs none; leave it out")
     return load_generator(place).pipeline
@@ -97,10 +105,11 @@ def generator_of(generator: Any) -> Generator:
 def train_textual_inversion(
     corpus: Corpus,
     split: Split | None = None,
-    base: str = DEFAULT_MODEL,
+    base: Any = DEFAULT_MODEL,
     revision: str | None = None,
     output_dir: Folder = None,
     resume: bool = False,
+    model_config: str | None = None,
     **settings: Any,
 ) -> Any:
     """Learn a new word for each class of a corpus, and return the base model with them.
@@ -111,18 +120,24 @@ def train_textual_inversion(
     Args:
         corpus: of :func:`skindiff.load_corpus`.
         split: whose training rows are learnt from; all of the corpus when left out.
-        base: Stable Diffusion to start from: a folder, a Hub id, or ``bundled``.
+        base: Stable Diffusion to start from: a folder, a ``.safetensors`` file, a Hub id, or ``bundled``.
         revision: branch, tag or commit of a Hub model.
         output_dir: folder of the run; by default a temporary one, deleted with the pipeline. Of a study the
             training becomes a stage, and what is returned is the place of the generator, not loaded yet.
         resume: go on with the training in ``output_dir``.
+        model_config: settings of a base in one file, as :func:`load` takes them.
         settings: of :class:`~skindiff.training.textual_inversion.TextualInversionConfig` and its loop.
 
     Raises:
         ConfigError, GeneratorError, TrainingError: a setting, the base or the training rows cannot be used.
     """
     config = configured(TextualInversionConfig(), settings)
-    return _adapter(config, corpus, split, Place(base, revision), output_dir, resume)
+    place = _base(base, revision, model_config)
+    if place.adapter is not None:
+        raise ConfigError(
+            f"base: {place.adapter} is an adapter, and words are learnt on a whole model; give that"
+        )
+    return _adapter(config, corpus, split, place, output_dir, resume)
 
 
 def train_lora(
@@ -132,6 +147,7 @@ def train_lora(
     revision: str | None = None,
     output_dir: Folder = None,
     resume: bool = False,
+    model_config: str | None = None,
     **settings: Any,
 ) -> Any:
     """Train low-rank updates on a corpus, and return the base model with them.
@@ -143,19 +159,21 @@ def train_lora(
     Args:
         corpus: of :func:`skindiff.load_corpus`.
         split: whose training rows are learnt from; all of the corpus when left out.
-        base: Stable Diffusion to start from: a folder, a Hub id, ``bundled``; or what
-            :func:`train_textual_inversion` returned, or the folder of its run, whose words the prompts hold.
+        base: Stable Diffusion to start from: a folder, a ``.safetensors`` file, a Hub id, ``bundled``; or
+            what :func:`train_textual_inversion` returned, or the folder of its run, whose words the prompts
+            hold.
         revision: branch, tag or commit of a Hub model.
         output_dir: folder of the run; by default a temporary one, deleted with the pipeline. Of a study the
             training becomes a stage, and what is returned is the place of the generator, not loaded yet.
         resume: go on with the training in ``output_dir``.
+        model_config: settings of a base in one file, as :func:`load` takes them.
         settings: of :class:`~skindiff.training.lora.LoRAConfig` and its loop.
 
     Raises:
         ConfigError, GeneratorError, TrainingError: a setting, the base or the training rows cannot be used.
     """
     config = configured(LoRAConfig(), settings)
-    place = find_generator(str(base), revision) if isinstance(base, str | Path) else place_of(base)
+    place = _base(base, revision, model_config)
     if place.adapter is not None and read_adapter(place.adapter).has_lora:
         raise ConfigError(f"base: {place.adapter} has a LoRA already; give the words of textual inversion")
     return _adapter(config, corpus, split, place, output_dir, resume)
@@ -167,7 +185,15 @@ class AdapterTraining:
 
     model: str
     revision: str | None
+    model_config: str | None
     training: TextualInversionConfig | LoRAConfig
+
+
+def _base(base: Any, revision: str | None, config: str | None) -> Place:
+    """Return where what an adapter is trained on lies: a word, a place, or a pipeline of :func:`load`."""
+    if isinstance(base, str | Path):
+        return find_generator(str(base), revision, config=config)
+    return place_of(base)
 
 
 def _adapter(
@@ -178,15 +204,16 @@ def _adapter(
     output_dir: Folder,
     resume: bool,
 ) -> Any:
-    check_text_to_image(base.model, base.revision)
-    with run_of_call(output_dir, resume, AdapterTraining(base.model, base.revision, config)) as (run, home):
+    check_text_to_image(base.model, base.revision, base.config)
+    training = AdapterTraining(base.model, base.revision, base.config, config)
+    with run_of_call(output_dir, resume, training) as (run, home):
         config.loop.shared_by(run.accelerator.num_processes)  # an error comes before anything is loaded
         seed = output_dir.seed if isinstance(output_dir, Study) else None
         study = study_of(run, corpus, split, seed)
-        adapter = learn_adapter(study, config, model=base.model, revision=base.revision, words=base.adapter)
+        adapter = learn_adapter(study, config, base)
         folder = _shown(output_dir, adapter.folder, run)
         record_rows(study, folder, base.adapter)
-        place = Place(base.model, base.revision, folder)
+        place = replace(base, adapter=folder)
         if isinstance(output_dir, Study):
             return place
         pipeline = load_generator(place).pipeline

@@ -8,7 +8,7 @@ where the fingerprint is that of the study at hand.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -26,6 +26,7 @@ from skindiff.errors import RunFolderError
 from skindiff.files import replacing
 from skindiff.foreign import Malformed
 from skindiff.foreign_tables import read_parquet
+from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 
 Recorded = Literal["take", "only", "ignore"]
@@ -42,7 +43,7 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
 
 
 def _plain(value: object) -> object:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    return recorded(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def record_of(study: Study, config: ExperimentConfig, job: Job) -> str:

@@ -26,6 +26,7 @@ def main(words: Sequence[str]) -> int:
     """Serve the demo until it is stopped, or write a Space."""
     given = parse_command(DemoCommand, words, "demo")
     config = DemoConfig(**{item.name: getattr(given, item.name) for item in fields(DemoConfig)})
+    say("loading PyTorch, diffusers and Gradio, which takes up to a minute the first time ...")
     try:
         from skindiff.demo.app import launch_demo
         from skindiff.demo.space import write_space

@@ -26,7 +26,7 @@ class PushCommand:
     repo_id: str = ""
     """Where it goes: owner/name."""
     licence: str = ""
-    """Its licence, as the Hub names it; one that the licence of the corpus forbids is refused."""
+    """Its licence, as the Hub names it; one that a corpus or the base model forbids is refused."""
     kind: Kind | None = None
     """What is pushed: adapter, pipeline, classifier, synthetic or run; null looks into the folder."""
     public: bool = False

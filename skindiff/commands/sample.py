@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from skindiff.api.same_data import CORPUS_FILE, SPLIT_FILE
@@ -13,10 +14,10 @@ from skindiff.commands.studies import CorpusSettings, prepare_study, same_data
 from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError
-from skindiff.generators.resolve import Generator, find_generator, load_generator
+from skindiff.generators.resolve import Generator, Place, class_name_of, find_generator, load_generator
 from skindiff.idle_settings import without_effect
 from skindiff.runs import RunFolder
-from skindiff.study import open_run
+from skindiff.study import look_first, open_run
 from skindiff.synthesis.asked import idle_of_attribute
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.plan import Mode, SynthesisConfig
@@ -38,13 +39,17 @@ class SampleCommand(CorpusSettings):
     output_dir: str = "runs/sample"
     """Folder of the run; one that holds a run is refused unless resume or overwrite is given."""
     generator: str = "bundled"
-    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; a LoRA of another program;
-    or the Hub id of a pipeline or an adapter, with @revision or without."""
+    """bundled; a folder of a pipeline, an adapter or a run of skindiff train; a .safetensors file of a whole
+    Stable Diffusion, or of another program's LoRA; or the Hub id of a pipeline or an adapter, with @revision
+    or without."""
     revision: str | None = None
     """Branch, tag or commit of a Hub id."""
     base_model: str | None = None
     """Model that an adapter is put on, where its own record of it is no Hub id; the LoRA file of another
     program (kohya, ai-toolkit, diffusers, PEFT) needs it."""
+    model_config: str | None = None
+    """Settings of a generator or base model in one file: the folder of a saved pipeline, or sd15, sd21-base
+    or sd21; null takes what fits the file."""
     mode: Literal["classes", "transfer"] = "classes"
     """classes: images of each class (and skin type, or what else the generator was trained to tell);
     transfer: images of the corpus as other values of corpus.attribute (img2img), by Stable Diffusion only."""
@@ -116,7 +121,7 @@ def _sample(words: list[str]) -> int:
     config = _settings(words)
     run = open_run(config, DATA, GRID, RECORD, CORPUS_FILE, SPLIT_FILE)
     with run.withdrawn_on_error():
-        place = find_generator(config.generator, config.revision, config.base_model)
+        place = _found(config)
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
         generator = load_generator(place, run.accelerator.device, fuse=True)
@@ -132,6 +137,14 @@ def _sample(words: list[str]) -> int:
     push = ["skindiff", "push", str(run.path), "OWNER/NAME", "--licence", "LICENCE"]
     suggest(*([evaluate] if home and config.part == "train" else []), push)
     return 0
+
+
+def _found(config: SampleCommand) -> Place:
+    """Return where the generator is; a transfer looks for its corpus too before anything is loaded."""
+    find = partial(find_generator, config.generator, config.revision, config.base_model, config.model_config)
+    if config.mode == "transfer":
+        look_first(config, lambda _: class_name_of(find()))
+    return find()
 
 
 def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) -> SyntheticDataset | None:

@@ -90,7 +90,8 @@ def _help(config_class: type[ConfigT], command: str, positional: Sequence[str], 
         parse_config(config_class, ["--help"], default=default, prog=f"skindiff {command}")
     usage = " ".join(["skindiff", command, *(name.upper() for name in positional)])
     say(f"usage: {usage} [--config FILE] [--SETTING VALUE ...]\n")
-    say(text.getvalue().partition("\n\n")[2].rstrip())
+    # The parser has a terminal step back over a space, where ``say`` spells the step out.
+    say(text.getvalue().partition("\n\n")[2].replace(" \b", "").rstrip())
     say("\nWithout --config these settings replace the defaults above:\n")
     say(default.read_text(encoding="utf-8").rstrip())
     for name, path in shipped_settings(default).items():

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,10 +11,19 @@ from skindiff.files import disk_is_full
 
 
 def say(text: str = "") -> None:
-    """Print a line, from the main process alone; control characters in names are spelled out."""
-    if os.environ.get("RANK", "0") == "0":
+    """Print a line, from the main process alone; control characters in names are spelled out.
+
+    Raises:
+        SystemExit: nobody reads on, as in ``skindiff demo --help | head``.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    try:
         sys.stdout.write(f"{visible(text)}\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is written at the end
+        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def complain(text: str) -> None:

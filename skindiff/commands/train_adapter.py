@@ -14,6 +14,7 @@ from skindiff.generators.adapter import TOKENS_FILE
 from skindiff.generators.models import DEFAULT_MODEL
 from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import check_text_to_image
+from skindiff.study import look_first
 from skindiff.training.adapters import ADAPTER
 from skindiff.training.lora import LoRAConfig
 from skindiff.training.textual_inversion import TextualInversionConfig
@@ -24,9 +25,13 @@ class TrainAdapter(CorpusSettings):
     """Settings that both trainings share."""
 
     model: str = DEFAULT_MODEL
-    """Base model to start from: a folder, a Hub id, or bundled for the pipeline in this package."""
+    """Base model to start from: a folder, a .safetensors file that holds all of it, a Hub id, or bundled for
+    the pipeline in this package."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
+    model_config: str | None = None
+    """Settings of a model in one file: the folder of a saved pipeline, or sd15, sd21-base or sd21; null takes
+    what fits the file."""
 
 
 @dataclass
@@ -77,22 +82,16 @@ def settings(method: str, words: Sequence[str]) -> TrainAdapter:
 def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
-    architecture = check_text_to_image(config.model, config.revision)  # an error now, not after the corpus
-    if isinstance(config, TrainTextualInversion) and not architecture.token_homes:
-        raise ConfigError(
-            f"model: {config.model!r} is a model of {architecture.name}, for which diffusers has no loader "
-            "of learned words: train lora, or take another model"
-        )
-    learnt = _learnt(config.words) if isinstance(config, TrainLoRA) and config.words else None
+    own = config.words if isinstance(config, TrainLoRA) else None
+    look_first(config, lambda _: _check_base(config), lambda _: _learnt(own))
+    learnt = _learnt(own)
+    place = Place(config.model, config.revision, learnt, config.model_config)
     study = open_study(config, ADAPTER)
     if isinstance(config, TrainLoRA):
-        base = Place(config.model, config.revision, learnt)
-        train_lora(study.corpus, study.split, base, output_dir=study.run, **vars(config.lora))
+        train_lora(study.corpus, study.split, place, output_dir=study.run, **vars(config.lora))
     elif isinstance(config, TrainTextualInversion):
-        train_textual_inversion(
-            study.corpus, study.split, config.model, config.revision, study.run,
-            **vars(config.textual_inversion),
-        )  # fmt: skip
+        learning = vars(config.textual_inversion)
+        train_textual_inversion(study.corpus, study.split, place, output_dir=study.run, **learning)
     folder = study.run.path / ADAPTER
     study.run.end()
     names = study.corpus.class_names
@@ -105,8 +104,20 @@ def main(method: str, words: Sequence[str]) -> int:
     return 0
 
 
-def _learnt(words: str) -> Path:
-    """Return the folder of an adapter, which a run holds under its name."""
+def _check_base(config: TrainAdapter) -> None:
+    """Raise an error for a base model of none of the architectures, or of one that learns no words."""
+    architecture = check_text_to_image(config.model, config.revision, config.model_config)
+    if isinstance(config, TrainTextualInversion) and not architecture.token_homes:
+        raise ConfigError(
+            f"model: {config.model!r} is a model of {architecture.name}, for which diffusers has no loader "
+            "of learned words: train lora, or take another model"
+        )
+
+
+def _learnt(words: str | None) -> Path | None:
+    """Return the folder of an adapter, which a run holds under its name; None of none."""
+    if words is None:
+        return None
     for path in (Path(words), Path(words) / ADAPTER):
         if (path / TOKENS_FILE).is_file():
             return path

@@ -21,12 +21,15 @@ from skindiff.corpora.phantom import PHANTOM
 from skindiff.corpora.rows import CorpusCounts
 from skindiff.corpora.table import CorpusEntry, LoadedCorpus
 from skindiff.corpora.table_corpus.loader import TABLE
+from skindiff.corpora.table_corpus.sources import HUB_ID
 from skindiff.errors import ConfigError, CorpusError
 from skindiff.plugins import note_registered
 from skindiff.wrong_settings import judge, refuse
 
 logger = logging.getLogger(__name__)
 AUDIT_FILE = "audit.csv"
+_PLACES = ("data_dir", "csv", "audit_csv")
+"""Settings of corpora that are paths."""
 
 CORPORA: dict[str, CorpusEntry] = {
     corpus.name: corpus
@@ -161,6 +164,20 @@ class CorpusConfig(_CommonSettings):
             hint = "name the folder that holds the images" if needed == "data_dir" else "give it"
             refuse(f"{path}{self.name}.{needed} is not given: {hint}")
         self.own.validate(f"{path}{self.name}.")
+
+    def look(self, path: str = "") -> None:
+        """Refuse a folder or table of the chosen corpus that is not there, before anything else is asked for.
+
+        Raises:
+            ConfigError: one is not, and the settings are not judged together.
+        """
+        for name in _PLACES:
+            place = getattr(self.own, name, None)
+            if isinstance(place, str) and not os.path.exists(place) and not self._on_hub(name, place):
+                refuse(f"{path}{self.name}.{name}: there is no {place}; give the path of one that is there")
+
+    def _on_hub(self, name: str, place: str) -> bool:
+        return self.name == TABLE.name and name == "data_dir" and HUB_ID.fullmatch(place) is not None
 
     def idle(self) -> dict[str, str]:
         """Return the settings of other corpora, which change nothing."""

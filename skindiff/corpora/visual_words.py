@@ -33,7 +33,8 @@ EXHAUSTIVE = 8_192
 """Images up to which every bag of words is compared with every other. Beyond, the vocabulary is four times as
 large and grows as the corpus does, and words of too many images propose nothing: the work for an image stays
 the same, but for finding its words. Of Fitzpatrick17k's 4,087 photographs, searched as if they were 10,000,
-this finds 800 of the 837 pairs that are accepted otherwise, 115 others, and all 21 verified ones."""
+this finds 800 of the 837 pairs that are accepted otherwise, 115 others, which show one patient each too, and
+all 21 verified ones (scripts/compare_audit_searches.py)."""
 
 MOST_IMAGES = 500
 """Images that a word may stand in to propose pairs, where there are more than EXHAUSTIVE."""

@@ -1,5 +1,6 @@
 """The demo as a Gradio app."""
 
+import atexit
 import logging
 import math
 import os
@@ -8,6 +9,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -164,11 +166,23 @@ def _check_types(block_fn: Any, inputs: list[Any]) -> None:
             raise refusal(f"{block.label}: {repr(value)[:60]} is not {kind}.")
 
 
+@cache
+def _process_folder() -> Path:
+    """Return the folder of this process, gone when it ends.
+
+    Gradio asks the environment for its folder at each request, and copies into it what lies outside: with a
+    folder for each app there, an earlier app would copy what it shows into that of a later one.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="skindiff-demo-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def build_app(config: DemoConfig) -> DemoApp:
     """Return the app, not yet served; :func:`launch_demo` serves it as it is meant to be.
 
-    ``GRADIO_TEMP_DIR`` is set to a new folder, which holds nothing but what the sessions of this app upload
-    and see.
+    ``GRADIO_TEMP_DIR`` is set to a folder of this process, in which each app has its own: that holds nothing
+    but what the sessions of this app upload and see.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -176,8 +190,8 @@ def build_app(config: DemoConfig) -> DemoApp:
     config.validate("demo.")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    folder = Path(tempfile.mkdtemp(prefix="skindiff-demo-")).resolve()
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_TEMP_DIR"] = str(_process_folder())
+    folder = Path(tempfile.mkdtemp(dir=_process_folder()))
     files, listeners = SessionFiles(folder), Listeners()
     events = DemoEvents(config, files)
     age = config.keep_minutes * 60
@@ -200,9 +214,16 @@ def build_app(config: DemoConfig) -> DemoApp:
                 report_page(events)
         _take_address(app, events, tabs, filled)
         app.opening = Opening(
-            events, _phantom(*_EXAMPLES[-1][:2], len(_EXAMPLES) - 1), examples[-1].condition
+            events,
+            _phantom(*_EXAMPLES[-1][:2], len(_EXAMPLES) - 1),
+            examples[-1].condition,
+            examples[-1].skin_type,
         )
-        for page, shown in (("generate", app.opening.drawn), ("photograph", app.opening.transferred)):
+        for page, shown in (
+            ("generate", app.opening.drawn),
+            ("photograph", app.opening.transferred),
+            ("compare", app.opening.compared),
+        ):
             app.load(shown, None, filled[page][2], **{**QUIET, "queue": True}, concurrency_limit=20)
         gr.HTML(glossary())
         app.unload(events.goodbye)
@@ -275,6 +296,7 @@ def _guarded(app: DemoApp, config: DemoConfig, logins: list[tuple[str, str]] | N
     )
     mounted: Any = served.routes[-1]
     app.app = app.server_app = mounted.app
+    app.app.uploaded_file_dir = str(app.folder)
     app._queue.set_server_app(app.app)
     for kind in (
         FnIndexInferError,

@@ -1,6 +1,6 @@
 """The function of the page that compares two generators."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -15,25 +15,27 @@ from skindiff.demo.captions import caption, degrees
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, draw
 from skindiff.demo.events import DemoEvents, Shown
-from skindiff.demo.generator_cache import Loaded
+from skindiff.demo.generator_cache import Loaded, short_names
 from skindiff.demo.photographs import Pixels
 from skindiff.demo.refusals import blaming, in_words, refusal
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import PageSettings, page_settings
 from skindiff.demo.transferring import enlarged
-from skindiff.demo.words import ALL, ANY, type_choice
+from skindiff.demo.words import ALL, ANY, explained, type_choice
 from skindiff.synthesis.asked import asked_column
 
 SAME_SEEDS = "Both generators use the same seeds; any difference comes from the generators."
 SECOND_NEEDED = (
     "A second generator is needed: type its folder or Hub id right there, under Second generator. "
-    "skindiff train lora makes one."
+    "skindiff train lora makes one. There is no example here, as the package comes with one generator."
 )
 SECOND_MISSING = (
     'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '
     "skindiff train lora makes one."
 )
 """What is said where both are the same: by whether another can be typed."""
+_TIMES = 5
+"""Differences are shown so many times as large: between two generators they are hardly seen otherwise."""
 
 
 class CompareEvents:
@@ -62,12 +64,10 @@ class CompareEvents:
         for which, name in (("first", first), ("second", second)):
             with blaming(which, name.strip()):
                 both.append(self.events.cache.generator(name))
-        offered = list(dict.fromkeys(name for loaded in both for name in loaded.conditions))
-        offered.sort(key=lambda name: (-sum(_takes(one, name) for one in both), bool(_untaught(both, name))))
+        offered = conditions_of_both(both)
         value: Any = gr.skip()
         if all(loaded.takes_words for loaded in both):
-            left, right = (loaded.generator.attribute.known for loaded in both)
-            known = [name for name in left if name in right]
+            known = values_of_both(both)
             kept = skin_type if skin_type in known or not known else known[-1]
             value = gr.update(choices=[(type_choice(name), name) for name in known], value=kept)
         return (
@@ -125,19 +125,41 @@ class CompareEvents:
             for line, done in self.events.watch(request, result, work):
                 sides[place] = result.pictures[len(sides[0]) if place else 0 :]
                 last = done and place == 1
-                rows = self._rows(request, (first, second), *sides)
-                table = compared(first, second, *sides) + self._again(settings, sides) if last else ""
+                rows, table = self._shown(request, settings, sides, whole=last)
                 yield rows, table, self.events.zip(request, result if last else None), line
 
-    def _again(self, settings: PageSettings, sides: Sequence[Sequence[Picture]]) -> str:
+    def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str]:
+        """Return a finished result as the page shows it, with the words of an example."""
+        half = len(result.pictures) // 2
+        sides = [result.pictures[:half], result.pictures[half:]]
+        rows, table = self._shown(request, result.settings, sides, whole=True)
+        button = gr.update(value=self.events.zip(request, result), interactive=True)
+        return rows, table, button, pieces.said(SAME_SEEDS, "An example:")
+
+    def _shown(
+        self,
+        request: gr.Request,
+        settings: PageSettings,
+        sides: Sequence[Sequence[Picture]],
+        *,
+        whole: bool,
+    ) -> tuple[Shown, str]:
+        """Return the rows of a result, and where it is whole its table with how both sides are made again."""
+        names = short_names([settings["generator"], settings["second"]])
+        table = compared(names, *sides) + self._again(settings, names, sides) if whole else ""
+        return self._rows(request, list(names), *sides), table
+
+    def _again(
+        self, settings: PageSettings, names: Mapping[str, str], sides: Sequence[Sequence[Picture]]
+    ) -> str:
         """Return how each side is made again."""
         found = []
-        for generator, pictures in zip((settings["generator"], settings["second"]), sides, strict=True):
+        for (short, generator), pictures in zip(names.items(), sides, strict=True):
             row = pictures[0].row
             value = None if "family" in row else [str(row[asked_column(row.keys())])]
             word, batch = self.events.findable(generator), int(row["batch_size"])
             how = draw_again(settings, word, [str(row["condition"])], value, batch)
-            found.append(pieces.again(how, self.events.address(settings), f"those of {generator}"))
+            found.append(pieces.again(how, self.events.address(settings), f"those of {short}"))
         return "".join(found)
 
     def _equal(self, first: str, second: str) -> bool:
@@ -157,7 +179,7 @@ class CompareEvents:
             )
 
     def _rows(
-        self, request: gr.Request, names: tuple[str, str], left: Sequence[Picture], right: Sequence[Picture]
+        self, request: gr.Request, names: Sequence[str], left: Sequence[Picture], right: Sequence[Picture]
     ) -> Shown:
         """Return left, right and difference of each seed; what is not there yet is left out."""
         shown: Shown = []
@@ -167,9 +189,27 @@ class CompareEvents:
                 other = right[place]
                 shown.append(self.events.one(request, other, f"{names[1]} · {caption(other)}"))
                 between = difference(one.pixels, other.pixels)
-                amount = f"difference · mean {np.mean(between):.0f} of 255"
-                shown.append(self.events.one(request, one, amount, between))
+                amount = f"difference, shown × {_TIMES} · mean {np.mean(between):.0f} of 255"
+                larger = np.minimum(between.astype(np.int16) * _TIMES, 255).astype(np.uint8)
+                shown.append(self.events.one(request, one, amount, larger))
         return shown if right else self.events.shown(request, list(left))
+
+
+def conditions_of_both(both: Sequence[Loaded]) -> list[str]:
+    """Return what two generators offer; what both take and were taught comes first."""
+    offered = list(dict.fromkeys(name for loaded in both for name in loaded.conditions))
+    return sorted(
+        offered,
+        key=lambda name: (-sum(_takes(one, name) for one in both), bool(_untaught(both, name))),
+    )
+
+
+def values_of_both(both: Sequence[Loaded]) -> list[str]:
+    """Return the skin types, or other values, that both of two generators tell; none where one tells none."""
+    if not all(loaded.takes_words for loaded in both):
+        return []
+    left, right = (loaded.generator.attribute.known for loaded in both)
+    return [name for name in left if name in right]
 
 
 def _takes(loaded: Loaded, condition: str) -> bool:
@@ -189,18 +229,26 @@ def difference(left: Pixels, right: Pixels) -> Pixels:
     return np.abs(one - other).astype(np.uint8)
 
 
-def compared(first: str, second: str, left: Sequence[Picture], right: Sequence[Picture]) -> str:
-    """Return mean tone of both and their mean difference, and what so few images cannot say."""
+def compared(names: Mapping[str, str], left: Sequence[Picture], right: Sequence[Picture]) -> str:
+    """Return mean tone of both and their mean difference, and what so few images cannot say.
+
+    Args:
+        names: short names of both, and what was typed or offered by that name.
+        left: images of the first.
+        right: of the second.
+    """
     rows = "".join(
-        f"<tr><th scope='row'>{escape(name)}</th><td>{degrees(_mean_ita(pictures))}</td></tr>"
-        for name, pictures in ((first, left), (second, right))
+        f'<tr><th scope="row" title="{escape(full)}">{escape(short)}</th>'
+        f"<td>{degrees(_mean_ita(pictures))}</td></tr>"
+        for (short, full), pictures in zip(names.items(), (left, right), strict=True)
     )
     between = [float(np.mean(difference(a.pixels, b.pixels))) for a, b in zip(left, right, strict=True)]
     return (
-        f'<table class="sd-table"><thead><tr><th>generator</th><th>mean ITA of {len(left)} images</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table><p class='sd-quiet'>Mean difference of a pair: "
-        f"{np.mean(between):.1f} of 255 levels. How near either comes to real images (FID, KID) needs "
-        "hundreds of images and a corpus: <code>skindiff evaluate</code> measures it.</p>"
+        '<table class="sd-table"><thead><tr><th scope="col">generator</th><th scope="col">mean ITA of '
+        f"{pieces.count_of(len(left))}</th></tr></thead><tbody>{rows}</tbody></table>{explained('ITA')}"
+        f'<p class="sd-quiet">Mean difference of a pair: {np.mean(between):.1f} of 255 levels. How near '
+        "either comes to real images (FID, KID) is in no record of a generator: it needs hundreds of images "
+        "and real ones, and <code>skindiff evaluate --fidelity.features.network lite0</code> measures it.</p>"
     )
 
 

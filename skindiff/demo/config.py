@@ -30,6 +30,9 @@ class DemoConfig:
     a run of skindiff train; or the Hub id of a pipeline or an adapter, with @revision or without."""
     adapter_base: str | None = None
     """Base model of the adapters; null takes the one that each adapter names."""
+    model_config: str | None = None
+    """Settings of generators and base models in one file: the folder of a saved pipeline, or sd15, sd21-base
+    or sd21; null takes what fits the file."""
     open_choice: bool = True
     """Let the visitor type any other folder or Hub id; only for a demo that none but this machine reaches."""
     conditions: list[str] = field(

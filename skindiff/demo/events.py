@@ -33,6 +33,8 @@ from skindiff.demo.settings import (
 from skindiff.demo.sheets import contact_sheet
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import ALL, ANY, type_choice
+from skindiff.generators.models import BUNDLED_NAMES
+from skindiff.synthesis.asked import asked_column
 
 Shown = list[tuple[str, str]]
 _REMEMBERED = 12
@@ -80,6 +82,11 @@ class DemoEvents:
             ),
             pieces.about(about(loaded)),
         )
+
+    @property
+    def opens_on_examples(self) -> bool:
+        """Whether the pages open on finished images: where the bundled generator is the first offered."""
+        return next(iter(self.cache.offered.values())) in BUNDLED_NAMES
 
     def about(self, generator: str) -> str:
         """Return what a generator is and knows."""
@@ -166,7 +173,7 @@ class DemoEvents:
 
         def finished(request: gr.Request) -> tuple[Any, Any]:
             result = self.visits.of(_session(request)).results[page]
-            label = f"Download {len(result.pictures)} images, provenance and settings (zip)"
+            label = DOWNLOAD.replace("images", pieces.count_of(len(result.pictures)))
             return gr.update(interactive=True, label=label), gr.update(interactive=False)
 
         return finished
@@ -181,7 +188,9 @@ class DemoEvents:
             count = len(result.pictures) if result else 0
             ended = cancelled or not words  # Gradio calls a cancelled request a failed one too
             if ended and count:
-                line = pieces.said(f"The {count} images generated so far are shown.", "Cancelled.")
+                line = pieces.said(
+                    f"What was generated so far is shown: {pieces.count_of(count)}.", "Cancelled."
+                )
             elif ended:
                 line = pieces.said("Nothing was generated yet.", "Cancelled.")
             else:
@@ -210,30 +219,51 @@ class DemoEvents:
         hidden = [name for name in names if not free and given[name] not in self.cache.offered]
         return [gr.skip() if name in hidden else given[name] for name in PAGES[page]]
 
-    def history(self, request: gr.Request) -> Shown:
-        """Return the results of this visit as a gallery, the last one among them."""
-        visit = self.visits.of(_session(request))
-        result = visit.results["generate"]
-        sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
-        visit.history.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
-        del visit.history[_REMEMBERED:]
-        return [(path, _remembered(settings)) for settings, path in visit.history]
+    def history(self, page: str) -> Callable[[gr.Request], Shown]:
+        """Return the event that gives the results of a page in this visit as a gallery, the last first."""
 
-    def revisit(self, chosen: gr.SelectData, request: gr.Request) -> list[Any]:
-        """Return the fields of an earlier result, and the line."""
-        history = self.visits.of(_session(request)).history
-        given: Any = history[min(int(chosen.index), len(history) - 1)][0]
-        line = pieces.said("The fields are as they were; Generate makes the same again.", "Ready:")
-        return [*(given[name] for name in PAGES["generate"]), line]
+        def remembered(request: gr.Request) -> Shown:
+            visit = self.visits.of(_session(request))
+            result, known = visit.results[page], visit.history.setdefault(page, [])
+            sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
+            known.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
+            del known[_REMEMBERED:]
+            return [(path, _remembered(settings)) for settings, path in known]
 
-    def vary(self, place: int, request: gr.Request) -> tuple[Any, Any, str]:
-        """Return count and seed that give one image of the result alone, and the line."""
+        return remembered
+
+    def revisit(self, page: str, words: str) -> Callable[[gr.SelectData, gr.Request], list[Any]]:
+        """Return the event that gives the fields of an earlier result of a page, and the line with words."""
+
+        def revisited(chosen: gr.SelectData, request: gr.Request) -> list[Any]:
+            known = self.visits.of(_session(request)).history[page]
+            given: Any = known[min(int(chosen.index), len(known) - 1)][0]
+            return [*(given[name] for name in PAGES[page]), pieces.said(words, "Ready:")]
+
+        return revisited
+
+    def choosable(self, request: gr.Request) -> tuple[None, Any]:
+        """Return that no image is chosen of a gallery that has changed, and whether there is one to vary."""
         result = self.visits.of(_session(request)).results.get("generate")
-        if result is None or not result.pictures:
-            return gr.skip(), gr.skip(), pieces.said("Nothing was generated yet.")
-        seed = picture_seed(result.pictures[min(int(place), len(result.pictures) - 1)])
+        return None, gr.update(interactive=bool(result and result.pictures))
+
+    def vary(self, place: int | None, request: gr.Request) -> tuple[Any, Any, Any, Any, str]:
+        """Return condition, skin type, count and seed that give one image of the result alone, and the
+        line."""
+        result = self.visits.of(_session(request)).results.get("generate")
+        if result is None or place is None or place >= len(result.pictures):
+            line = pieces.said("Click one of the images, then press this again.", "Choose an image first:")
+            return *[gr.skip()] * 4, line
+        picture = result.pictures[place]
+        seed, value = picture_seed(picture), picture.row.get(asked_column(picture.row.keys()))
         line = "Change the condition, skin type, guidance or steps, and press Generate: the noise stays."
-        return 1, seed.partition("-")[0], pieces.said(line, f"Seed {seed}:")
+        return (
+            picture.row["condition"],
+            value if value else gr.skip(),
+            1,
+            seed.partition("-")[0],
+            pieces.said(line, f"Seed {seed}:"),
+        )
 
     def goodbye(self, request: gr.Request) -> None:
         """Delete the files of a session that has ended."""
@@ -254,9 +284,8 @@ class DemoEvents:
                 note = note or (self.note(result) if progress.doing == "generating" else "")
                 line = pieces.status(progress, seconds, note)
                 if done:
-                    said = (
-                        f"{len(result.pictures)} images in {seconds:.1f} s, seed {result.settings['seed']}."
-                    )
+                    made = pieces.count_of(len(result.pictures))
+                    said = f"{made} in {seconds:.1f} s, seed {result.settings['seed']}."
                     line = pieces.said(said, "Done:", note)
                 yield line, done
 
@@ -265,8 +294,9 @@ class DemoEvents:
         settings = result.settings
         names = {settings["generator"]: "This generator"}
         if settings["page"] == "compare":
-            sides = (("first", settings["generator"]), ("second", settings["second"]))
-            names = {name: f"The {which} generator, {name}," for which, name in sides}
+            both = short_names([settings["generator"], settings["second"]])
+            sides = zip(("first", "second"), both.items(), strict=True)
+            names = {name: f"The {which} generator, {short}," for which, (short, name) in sides}
         asked = () if settings["condition"] == ALL else (settings["condition"],)
         notes = []
         for name, said in names.items():
@@ -341,7 +371,8 @@ class DemoEvents:
 
 
 def _remembered(settings: PageSettings) -> str:
-    condition, value = settings["condition"], settings["skin_type"]
+    condition = settings["condition"]
+    value = settings["target" if settings["page"] == "photograph" else "skin_type"]
     said = ("every condition" if condition == ALL else condition, "all types" if value == ALL else value)
     return " · ".join((*said, f"seed {settings['seed']}"))
 

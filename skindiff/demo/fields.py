@@ -56,14 +56,17 @@ def generator_field(
     return field, gr.HTML(pieces.about(words), padding=False)
 
 
-def condition_field(events: DemoEvents, page: str, *, one: bool = False) -> gr.Dropdown:
-    """Return the choice of a condition; where ``one``, without all of them."""
+def condition_field(
+    events: DemoEvents, page: str, *, one: bool = False, value: str | None = None
+) -> gr.Dropdown:
+    """Return the choice of a condition, at first the one that is offered first; where ``one``, without all of
+    them."""
     offered = events.config.conditions
     choices = [(name, name) for name in offered]
     every = [] if one else [("every condition, one beside the other", ALL)]
     return gr.Dropdown(
         [*every, *choices],
-        value=offered[0],
+        value=value or offered[0],
         label="Condition",
         allow_custom_value=True,
         info="or type your own words",
@@ -78,7 +81,12 @@ def attribute_of(events: DemoEvents) -> Attribute:
 
 
 def value_field(
-    events: DemoEvents, page: str, *, of_photograph: bool = False, every: bool = True
+    events: DemoEvents,
+    page: str,
+    *,
+    of_photograph: bool = False,
+    every: bool = True,
+    value: str | None = None,
 ) -> gr.Dropdown:
     """Return the choice of a skin type, or another value.
 
@@ -87,13 +95,14 @@ def value_field(
         page: its name.
         of_photograph: it is a photograph's, which may not be known.
         every: whether all of them can be chosen.
+        value: that it has at first.
     """
     attribute = attribute_of(events)
     known = [(type_choice(name), name) for name in attribute.known]
     first = [("not known", ANY)] if of_photograph else [(f"all {attribute.name}s", ALL)] if every else []
     return gr.Dropdown(
         [*first, *known],
-        value=ANY if of_photograph else attribute.of_minority[0],
+        value=value or (ANY if of_photograph else attribute.of_minority[0]),
         info="Fitzpatrick's scale, see below" if attribute.is_skin_tone else None,
         allow_custom_value=True,  # a file of settings may be for another generator; which refuses it in words
         label=attribute.name.capitalize() + (" in the photograph" if of_photograph else ""),
@@ -177,6 +186,23 @@ def gallery(label: str, name: str, columns: int = 6) -> gr.Gallery:
     )
 
 
+def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str) -> gr.Gallery:
+    """Add the results of a page in this visit, side by side, of which one gives its settings to the fields.
+
+    Args:
+        events: of the app.
+        page: its name.
+        fields: of the page.
+        line: says ``words`` when one was chosen.
+        words: what makes it again.
+    """
+    with gr.Accordion("This visit", open=False):
+        gr.HTML('<p class="sd-about">Choose one to have its settings in the fields.</p>', padding=False)
+        visit = gallery(f"Results of this visit: {page}", f"{page}-visit", columns=2)
+    visit.select(events.revisit(page, words), None, [*fields, line], **QUIET)
+    return visit
+
+
 def download_button() -> gr.DownloadButton:
     """Return the button for the zip, which sleeps until there is one."""
     return gr.DownloadButton(DOWNLOAD, interactive=False)
@@ -218,6 +244,7 @@ def run(
     function: Callable[..., Any],
     inputs: list[Any],
     outputs: list[Any],
+    visit: gr.Gallery,
     api_name: str,
 ) -> Any:
     """Let a button begin a request of a page, and the buttons follow it to its end.
@@ -230,6 +257,7 @@ def run(
         function: of the request.
         inputs: its fields.
         outputs: the gallery first; the button of the download and the line among them.
+        visit: the results of the page in this visit.
         api_name: of the function.
     """
     assert page in PAGES
@@ -247,6 +275,7 @@ def run(
         show_progress_on=[line],
     )
     event.success(events.finish(page), None, [download, cancel], **QUIET)
+    event.success(events.history(page), None, visit, **QUIET)
     event.success(None, None, None, js=_TAKE_ADDRESS, **QUIET)
     event.failure(events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     cancel.click(events.stop(page, cancelled=True), None, [line, download, cancel], cancels=[event], **QUIET)

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from skindiff.demo.reach import refuse_out_of_reach
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
+from skindiff.generators.models import model_file
 from skindiff.generators.resolve import Generator, artefact_folder, find_generator, load_generator
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 
@@ -44,7 +45,7 @@ class Loaded:
 
 
 def short_names(targets: Sequence[str]) -> dict[str, str]:
-    """Return folders and Hub ids by the name a visitor sees: a folder's last part, numbered where shared.
+    """Return folders, files and Hub ids by the name a visitor sees: its last part, numbered where shared.
 
     So the page does not show where folders are. Every training calls its product ``adapter`` or ``pipeline``;
     such a folder has the name of its run.
@@ -53,7 +54,7 @@ def short_names(targets: Sequence[str]) -> dict[str, str]:
     for target in targets:
         folder = Path(target).resolve()
         parts = (folder.parent, folder) if folder.name in ("adapter", "pipeline") else (folder,)
-        short = parts[0].name if folder.is_dir() else target
+        short = parts[0].name if folder.is_dir() else folder.stem if folder.is_file() else target
         name, number = short, 2
         while name in found:
             name, number = f"{short} ({number})", number + 1
@@ -158,6 +159,9 @@ class GeneratorCache:
 
     def _load(self, word: str) -> Loaded:
         refuse_out_of_reach(word)
-        found = load_generator(find_generator(word, base_model=self.config.adapter_base), fuse=True)
+        place = find_generator(word, base_model=self.config.adapter_base)
+        if model_file(place.model):
+            place = replace(place, config=place.config or self.config.model_config)
+        found = load_generator(place, fuse=True)
         base = found.load_base() if found.adapter else None
         return Loaded(found, found.class_names or list(self.config.conditions), base)

@@ -25,15 +25,17 @@ from skindiff.demo.fields import (
     run,
     undecoded,
     value_field,
+    visit_gallery,
 )
 from skindiff.demo.photograph_events import PhotographEvents, target_choices
-from skindiff.demo.words import ALL, swatches
+from skindiff.demo.words import ALL, explained, swatches
 
 TONES = (
     ("by the generator's own skin colours", "prototype_colour"),
     ("by the skin colours of photographs", "colour"),
     ("by the prompt alone", "none"),
 )
+_EMPTY = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -63,25 +65,23 @@ def draw_page(events: DemoEvents) -> Filled:
             count = count_field(
                 events, "generate", "Images of each condition and skin type", config.max_images, 6
             )
+            go, cancel = buttons("Generate")
             with gr.Accordion("Generation settings", open=False):
                 guidance, steps, seed = knobs(events, "generate")
                 place = gr.Row()
-            go, cancel = buttons("Generate")
             strip = gr.Button("All six types from one seed", size="sm")
             grid = gr.Button("Every condition on every type", size="sm")
         with gr.Column(scale=2, min_width=280):
             line = line_of("Choose a condition and a skin type, and press Generate.")
             shown = gallery("Synthetic images", "drawn")
+            gr.HTML(explained("ITA"), padding=False)
             download = download_button()
-            vary = gr.Button("Vary the chosen image", size="sm")
+            vary = gr.Button("Vary the chosen image", size="sm", interactive=False)
             again = gr.HTML(elem_id="again")
-            with gr.Accordion("This visit", open=False):
-                gr.HTML(
-                    '<p class="sd-about">Choose one to have its settings in the fields.</p>', padding=False
-                )
-                visit = gallery("Results of this visit", "visit", columns=3)
-    place_of = gr.State(0)
-    fields = [generator, condition, skin_type, count, guidance, steps, seed]
+            fields = [generator, condition, skin_type, count, guidance, steps, seed]
+            again_words = "The fields are as they were; Generate makes the same again."
+            visit = visit_gallery(events, "generate", fields, line, again_words)
+    place_of = gr.State(None)
     with place:
         load_button(events, "generate", fields, line)
     described = generator.input(
@@ -94,12 +94,11 @@ def draw_page(events: DemoEvents) -> Filled:
     )
     described.failure(events.stop("generate", cancelled=False), None, [line, download, cancel], **QUIET)
     outputs = [shown, download, line, again]
-    event = run(events, "generate", go, cancel, events.draw, fields, outputs, "draw")
-    event.success(events.history, None, visit, **QUIET)
+    event = run(events, "generate", go, cancel, events.draw, fields, outputs, visit, "draw")
     event.success(events.about, generator, about, **QUIET)
-    visit.select(events.revisit, None, [*fields, line], **QUIET)
     shown.select(_index, None, place_of, **QUIET)
-    vary.click(events.vary, place_of, [count, seed, line], **QUIET)
+    shown.change(events.choosable, None, [place_of, vary], **QUIET)
+    vary.click(events.vary, place_of, [condition, skin_type, count, seed, line], **QUIET)
     for button, values in ((strip, (None, ALL)), (grid, (ALL, ALL))):
         _preset(button, values, go, condition, skin_type, count)
     return fields, line, outputs
@@ -133,11 +132,14 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
     attribute = attribute_of(app_events)
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=280):
-            photograph = _upload(events)
+            # The first result is of the last example, and so is what stands in the fields.
+            opened = examples[-1:] if app_events.opens_on_examples else []
+            path, words, value = next(((one.path, one.condition, one.skin_type) for one in opened), _EMPTY)
+            photograph = _upload(events, path)
             gr.HTML('<p class="sd-about">Phantoms to try (computed, no patient):</p>', padding=False)
             with gr.Row(elem_classes="sd-examples"):
                 tried = [_example_button(events, example) for example in examples]
-            condition = condition_field(app_events, page, one=True)
+            condition = condition_field(app_events, page, one=True, value=words)
             target = gr.Dropdown(
                 target_choices(attribute.name, attribute.known), value=ALL, label="Transfer to",
                 elem_id=f"{page}-target",
@@ -146,9 +148,10 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 0.05, 1.0, 0.3, step=0.05, label="Strength", info="higher changes more",
                 elem_id=f"{page}-strength",
             )  # fmt: skip
+            go, cancel = buttons("Transfer")
             with gr.Accordion("Generation settings", open=False):
                 generator, about = generator_field(app_events, page)
-                skin_type = value_field(app_events, page, of_photograph=True)
+                skin_type = value_field(app_events, page, of_photograph=True, value=value)
                 tone = gr.Dropdown(
                     list(TONES),
                     value=TONES[0][1],
@@ -157,7 +160,6 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 )
                 guidance, steps, seed = knobs(app_events, page)
                 place = gr.Row()
-            go, cancel = buttons("Transfer")
             gr.Markdown(
                 "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
                 elem_classes="sd-quiet",
@@ -168,8 +170,10 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, choice = _before_and_after(app_events)
             download = download_button()
+            fields = [generator, condition, skin_type, target, strength, guidance, steps, seed, tone]
+            again_words = "The fields are as they were; Transfer makes the same again of the same photograph."
+            visit = visit_gallery(app_events, page, fields, line, again_words)
     pairs = gr.State([], time_to_live=app_events.config.keep_minutes * 60)
-    fields = [generator, condition, skin_type, target, strength, guidance, steps, seed, tone]
     with place:
         load_button(app_events, page, fields, line)
     described = generator.input(
@@ -189,23 +193,25 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
     )  # fmt: skip
     for chosen in (photograph.upload, photograph.clear, *(one.click for one in tried)):
         chosen(events.forget, None, [shown, strip, download, pairs, pair, slider], **QUIET)
-    outputs = [shown, strip, download, line, pairs]
-    event = run(app_events, page, go, cancel, events.transfer, [photograph, *fields], outputs, "transfer")
+    outputs = [shown, strip, download, line, pairs, choice]
+    inputs = [photograph, *fields]
+    event = run(app_events, page, go, cancel, events.transfer, inputs, outputs, visit, "transfer")
     event.success(app_events.about, generator, about, **QUIET)
     for trigger in (pairs.change, choice.change):
         trigger(events.pair, [choice, pairs], [pair, slider], **QUIET)
     return fields, line, outputs
 
 
-def _upload(events: PhotographEvents) -> gr.Image:
-    """Return the field for a photograph."""
+def _upload(events: PhotographEvents, first: str | None) -> gr.Image:
+    """Return the field for a photograph, with a first one in it or empty."""
     field: gr.Image = undecoded(
         gr.Image(
+            first,
             label="Photograph",
             sources=["upload", "clipboard"],
             type="filepath",
             image_mode=None,
-            height=250,
+            height=190,
             elem_id="photograph-photograph",
             buttons=[],
             placeholder=f"JPEG, PNG or WebP, up to {events.config.max_upload_mb:g} MB",
@@ -238,7 +244,7 @@ def _before_and_after(events: DemoEvents) -> tuple[gr.Group, gr.HTML, gr.Radio]:
         slider = gr.HTML(elem_id="slider")
         known = attribute_of(events).known
         choices = [(name, number) for number, name in enumerate(known)]
-        shown = gr.Radio(choices, value=len(known) - 1, label="After")
+        shown = gr.Radio(choices, value=len(known) - 1, label="After", elem_id="after")
     return pair, slider, shown
 
 
@@ -257,10 +263,10 @@ def compare_page(app_events: DemoEvents) -> Filled:
         skin_type = value_field(app_events, page, every=False)
         most = max(1, app_events.config.max_images // 2)
         count = count_field(app_events, page, "Images of each", most, 4)
+    go, cancel = buttons("Compare")
     with gr.Accordion("Generation settings", open=False):
         guidance, steps, seed = knobs(app_events, page)
         place = gr.Row()
-    go, cancel = buttons("Compare")
     few = len(names) < 2
     go.interactive = not few
     typed = app_events.config.open_choice
@@ -270,6 +276,8 @@ def compare_page(app_events: DemoEvents) -> Filled:
     table = gr.HTML()
     download = download_button()
     fields = [first, second, condition, skin_type, count, guidance, steps, seed]
+    again_words = "The fields are as they were; Compare makes the same again."
+    visit = visit_gallery(app_events, page, fields, line, again_words)
     with place:
         load_button(app_events, page, fields, line)
     chosen = [first, second]
@@ -285,7 +293,7 @@ def compare_page(app_events: DemoEvents) -> Filled:
         )
         described.failure(app_events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     outputs = [rows, table, download, line]
-    event = run(app_events, page, go, cancel, events.compare, fields, outputs, "compare")
+    event = run(app_events, page, go, cancel, events.compare, fields, outputs, visit, "compare")
     for generator, about in ((first, about_first), (second, about_second)):
         event.success(app_events.about, generator, about, **QUIET)
     return fields, line, outputs

@@ -21,9 +21,12 @@ from skindiff.demo.settings import page_settings
 from skindiff.demo.transferring import before, enlarged, original_part, skin_overlay, transfer
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.measures.skin.tone import image_ita
+from skindiff.synthesis.asked import asked_column
 
 STRENGTHS = (0.15, 0.3, 0.45, 0.6, 0.8)
 """Those that are shown side by side of one skin type."""
+_ONCE = " (one strength)"
+"""Behind a skin type, or another value: at the strength that stands in the field alone."""
 _NO_SKIN = "No skin was found in it, so its tone cannot be measured or moved well."
 _NOTHING = "Please upload a photograph first, or choose one of the phantoms."
 
@@ -100,10 +103,11 @@ class PhotographEvents:
         seed: str,
         tone: Any,
         request: gr.Request,
-    ) -> Iterator[tuple[Shown, str, str | None, str, Shown]]:
-        """Transfer a photograph to skin types: a gallery, measured ITA, a zip, a line, and pairs.
+    ) -> Iterator[tuple[Shown, str, str | None, str, Shown, Any]]:
+        """Transfer a photograph to skin types: a gallery, measured ITA, a zip, a line, pairs and the choice
+        of one.
 
-        ``target`` is one of them, at several strengths, or all.
+        ``target`` is one of them, at several strengths or at one, or all.
         """
         if photograph is None:
             raise refusal(_NOTHING)
@@ -119,8 +123,8 @@ class PhotographEvents:
             generator,
             condition,
             None if skin_type == ANY else skin_type,
-            () if target == ALL else (target,),
-            (float(strength),) if target == ALL else STRENGTHS,
+            () if target == ALL else (target.removesuffix(_ONCE),),
+            (float(strength),) if target == ALL or target.endswith(_ONCE) else STRENGTHS,
             float(guidance),
             int(steps),
             number,
@@ -130,19 +134,20 @@ class PhotographEvents:
         for line, done in self.events.watch(request, result, transfer(self.events.cache, wanted)):
             shown = self.events.shown(request, result.pictures)
             if not done:
-                yield shown, "", None, line, []
+                yield shown, "", None, line, [], gr.skip()
                 continue
             strip, pairs = self._finished(request, result, pixels)
-            yield shown, strip, self.events.zip(request, result), line, pairs
+            yield shown, strip, self.events.zip(request, result), line, pairs, _choice(result.pictures)
 
     def present(
         self, request: gr.Request, result: Result, pixels: Pixels
-    ) -> tuple[Shown, str, Any, str, Shown]:
+    ) -> tuple[Shown, str, Any, str, Shown, Any]:
         """Return a finished result as the page shows it, with the words of an example."""
         strip, pairs = self._finished(request, result, pixels)
         button = gr.update(value=self.events.zip(request, result), interactive=True)
         line = pieces.said("a phantom on every skin type. Choose a photograph of your own.", "An example:")
-        return self.events.shown(request, result.pictures), strip, button, line, pairs
+        shown = self.events.shown(request, result.pictures)
+        return shown, strip, button, line, pairs, _choice(result.pictures)
 
     def _finished(self, request: gr.Request, result: Result, pixels: Pixels) -> tuple[str, Shown]:
         """Return the strip and the pairs of a result, and let its zip have what stands beside its images."""
@@ -218,5 +223,13 @@ def target_choices(name: str, values: list[str]) -> list[tuple[str, str]]:
     """Return what a photograph can be transferred to."""
     return [
         (f"all {name}s, at one strength", ALL),
+        *((f"{type_choice(value)}, at one strength", f"{value}{_ONCE}") for value in values),
         *((f"{type_choice(value)}, at {len(STRENGTHS)} strengths", value) for value in values),
     ]
+
+
+def _choice(pictures: list[Picture]) -> Any:
+    """Return the choice of the image that is shown beside the photograph, by what the images differ in."""
+    values = [str(picture.row[asked_column(picture.row.keys())]) for picture in pictures]
+    names = values if len(set(values)) == len(values) else [f"{one.row['strength']:g}" for one in pictures]
+    return gr.update(choices=[(name, place) for place, name in enumerate(names)], value=len(names) - 1)

@@ -18,11 +18,19 @@ _STOPS = (0, 25, 45, 60, 80, 100)
 
 
 def report_frame(run: str, path: str) -> str:
-    """Return the page of a report in a frame that gives it no scripts and no origin."""
+    """Return the page of a report in a frame that gives it no scripts and no origin, and the way to it alone,
+    where it has no more of either."""
+    page = f"gradio_api/file={quote(path)}"
     return (
-        f'<iframe class="sd-report" sandbox title="Report of {escape(run)}" '
-        f'src="gradio_api/file={quote(path)}"></iframe>'
+        f'<p class="sd-quiet"><a class="sd-out" href="{page}" target="_blank" rel="noopener">'
+        "Open the report in a new tab</a></p>"
+        f'<iframe class="sd-report" sandbox title="Report of {escape(run)}" src="{page}"></iframe>'
     )
+
+
+def count_of(number: int, what: str = "image") -> str:
+    """Return a number of things in words: ``1 image``, ``6 images``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def status(progress: Progress, seconds: float = 0.0, note: str = "") -> str:

@@ -5,7 +5,7 @@ from huggingface_hub.utils import get_session
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE
-from skindiff.generators.models import INDEX, model_folder, split_revision
+from skindiff.generators.models import INDEX, model_file, model_folder, split_revision
 
 _SECONDS = 3.0
 
@@ -19,7 +19,8 @@ def refuse_out_of_reach(word: str) -> None:
         GeneratorError: it is out of reach.
     """
     model, revision = split_revision(word)
-    if constants.HF_HUB_OFFLINE or "/" not in model or model_folder(model) is not None:
+    here = model_file(model) or model_folder(model)
+    if constants.HF_HUB_OFFLINE or "/" not in model or here is not None:
         return
     if any(
         isinstance(try_to_load_from_cache(model, name, revision=revision), str)

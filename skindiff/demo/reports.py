@@ -10,7 +10,6 @@ from markdown_it import MarkdownIt
 from skindiff.errors import HubError, RunFolderError
 from skindiff.files import real_path
 from skindiff.hub.staging import read_own
-from skindiff.report.page import fill_page
 
 PAGE, REPORT = "report.html", "report.md"
 EXAMPLE = Path(str(files("skindiff").joinpath("assets", "phantom_study")))
@@ -41,6 +40,8 @@ def report_page(folder: Path) -> str:
 
 
 def _from_markdown(folder: Path, text: str) -> str:
+    from skindiff.report.page import fill_page  # with all networks and plots, and few runs need it
+
     title = _TITLE.match(text)
     page = MarkdownIt("commonmark", {"html": False}).enable("table").render(_TITLE.sub("", text))
     page = _IMAGE.sub(lambda found: f'<img loading="lazy" src="{_inlined(folder, found[1])}"', page)

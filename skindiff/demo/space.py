@@ -72,10 +72,14 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
     """
     folder, config = Path(folder), config or DemoConfig()
     config.validate("demo.")
-    if config.adapter_base and Path(config.adapter_base).is_dir():
+    if config.adapter_base and Path(config.adapter_base).exists():
         raise ConfigError(
-            f"adapter_base: {config.adapter_base} is a folder, which a Space does not have; give the id of a "
+            f"adapter_base: {config.adapter_base} is on this machine, and not in a Space; give the id of a "
             "model of the Hub"
+        )
+    if single := next((target for target in config.generators if Path(target).is_file()), None):
+        raise ConfigError(
+            f"generators: {single} is a file, and a Space gets folders; give one that save_pretrained wrote"
         )
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"folder: {folder} is not empty; give a new one for the Space")

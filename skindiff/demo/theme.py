@@ -30,15 +30,19 @@ HEADER = f"""
 </header>
 """
 
-HEAD = """<style>@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }</style>
+HEAD = """<style>
+.gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
+@media (max-width: 640px) { .gradio-container .app { padding: 12px !important; } }
+</style>
 <script>
 new MutationObserver(() => {
   for (const one of document.querySelectorAll("[data-testid=toast-text]"))
     if (one.children.length) one.textContent = one.textContent;
 }).observe(document, {childList: true, subtree: true});
 </script>"""
-"""What Gradio's own scope of a style sheet does not reach, the frame of the page, narrow on a phone, so that
-no tab is hidden; and toasts as text, since Gradio reads as HTML what it says there of a file by its name."""
+"""What Gradio's own scope of a style sheet does not reach, the frame of the page, which has its width before
+anything is in it, and is narrow on a phone, so that no tab is hidden; and toasts as text, since
+Gradio reads as HTML what it says there of a file by its name."""
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
@@ -77,6 +81,7 @@ def theme() -> gr.themes.Base:
         checkbox_label_background_fill_selected="*primary_700",
         checkbox_label_background_fill_selected_dark="*primary_700",
         checkbox_background_color_selected="*primary_700",
+        button_secondary_background_fill_hover_dark="*primary_600",
         slider_color="*primary_600",
         slider_color_dark="*primary_400",
     )

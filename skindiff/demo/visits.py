@@ -18,13 +18,13 @@ class Visit:
         results: of each page, finished or not.
         asked: whether it has asked for anything yet.
         failed: why its last request was refused.
-        history: finished results of the page that generates, the newest first: settings and contact sheet.
+        history: finished results of each page, the newest first: settings and contact sheet.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
     asked: bool = False
     failed: str = ""
-    history: list[tuple[PageSettings, str]] = field(default_factory=list)
+    history: dict[str, list[tuple[PageSettings, str]]] = field(default_factory=dict)
 
 
 class Visits:

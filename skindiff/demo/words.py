@@ -52,6 +52,11 @@ def swatches(*, named: bool = False) -> str:
     return f'<ul class="sd-swatches">{types}</ul>'
 
 
+def explained(term: str) -> str:
+    """Return the line of a term, to stand where the page uses it first."""
+    return f'<p class="sd-about"><b>{escape(term)}</b>: {escape(TERMS[term])}</p>'
+
+
 def glossary() -> str:
     """Return the skin types with their swatches and every term with its line, folded."""
     terms = "".join(f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in TERMS.items())

@@ -69,6 +69,7 @@ class _Config(TypedDict, total=False):
     lora: dict[str, Any] | None
     attribute: dict[str, Any] | None
     crop: CropKind
+    cut_captions: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)

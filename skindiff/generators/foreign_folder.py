@@ -1,23 +1,25 @@
 """The folder of a pipeline that others saved: its settings are checked before anything is built from them."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from huggingface_hub import model_info
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from torch import nn
 from transformers import PreTrainedModel
 
 from skindiff.errors import GeneratorError, SkindiffError
-from skindiff.foreign import Malformed, read_json
+from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.generators.models import (
     HUB_ERRORS,
     INDEX,
     first_words,
     model_folder,
+    not_found,
     quiet_loading,
     read_index,
 )
@@ -28,7 +30,7 @@ _MOST, _LONGEST = 10**7, 10**4
 million words."""
 _BOUNDS = {"num_train_timesteps": 10**5, "sample_size": 4096, "image_size": 4096}
 """Whole numbers from 1 up to these."""
-_TOKENIZERS = ("tokenizer", "feature_extractor")
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "feature_extractor")
 """Parts whose settings hold words and ids, and a length that stands for none."""
 
 
@@ -58,28 +60,34 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
                 fetched = kind.download(model, revision=revision, use_safetensors=True, variant=own, **unread)
                 folder = Path(fetched)
             variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
-            _refuse_strange_parts(folder, kind, options, variant)
+            _refuse_strange_folder(folder, kind, options, variant)
             index = read_index(folder / INDEX, str(folder))
             # Which a pipeline may be saved without, such as T5 of Stable Diffusion 3.
             absent = {part: None for part, named in index.items() if named == [None, None]}
-            options = {
-                **absent,
-                **options,
-                "use_safetensors": True,
-                "local_files_only": True,
-                "variant": variant,
-            }
+            options = absent | options
+            options |= {"use_safetensors": True, "local_files_only": True, "variant": variant}
             pipeline = kind.from_pretrained(str(folder), **options)
-        refuse_broken_parts(pipeline.components)
-        if scheduler := pipeline.components.get("scheduler"):
-            shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
-            type(scheduler).from_config(scheduler.config).set_timesteps(2, **shift)  # words it does not know
+        refuse_broken(pipeline)
     except SkindiffError:
         raise
+    except (HfHubHTTPError, LocalTokenNotFoundError) as error:
+        raise not_found(model, revision, error) from error
     # A library that builds from strange settings can raise nearly anything.
     except Exception as error:
         raise GeneratorError(f"model {model!r} cannot be loaded ({first_words(error)}): {way_out}") from error
     return pipeline
+
+
+def refuse_broken(pipeline: Any) -> None:
+    """Refuse weights that are missing or not finite, and a scheduler that cannot be drawn with.
+
+    Raises:
+        Malformed, ValueError: by part and tensor, or as the scheduler says it.
+    """
+    refuse_broken_parts(pipeline.components)
+    if scheduler := pipeline.components.get("scheduler"):
+        shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
+        type(scheduler).from_config(scheduler.config).set_timesteps(2, **shift)  # words it does not know
 
 
 def _names_on_hub(model: str, revision: str | None) -> list[str]:
@@ -128,13 +136,43 @@ def _variant(files: Iterable[str]) -> str | None:
     return next(iter(shared), None)
 
 
-def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any], variant: str | None) -> None:
-    """Refuse parts whose settings cannot be meant, or ask for more weights than there are."""
+def _refuse_strange_folder(folder: Path, kind: Any, options: Mapping[str, Any], variant: str | None) -> None:
+    """Refuse parts whose settings cannot be meant, or ask for other weights than there are."""
+
+    def own(part: str) -> str | None:
+        return variant if list((folder / part).glob(f"*.{variant}*.safetensors")) else None
+
+    stored = {path.name: _stored(path, own(path.name)) for path in folder.iterdir() if path.is_dir()}
+    for part, network in refuse_strange_parts(folder, kind, options, stored.__getitem__).items():
+        if isinstance(network, PreTrainedModel):
+            _refuse_missing(type(network), folder / part, part, own(part))
+
+
+def refuse_strange_parts(
+    folder: Path, kind: Any, options: Mapping[str, Any], stored: Callable[[str], int]
+) -> dict[str, nn.Module]:
+    """Refuse parts whose settings cannot be meant, or ask for more weights than there are.
+
+    Args:
+        folder: of the settings, with the index of a pipeline.
+        kind: class of the pipeline.
+        options: parts that are None in them are not looked at.
+        stored: says how many weights there are of a part.
+
+    Returns:
+        Every network as its settings ask for it, without weights.
+
+    Raises:
+        Malformed: by part and file.
+    """
+    found: dict[str, nn.Module] = {}
     for part, named in read_index(folder / INDEX, str(folder)).items():
-        is_part = isinstance(named, list) and len(named) == 2 and all(isinstance(one, str) for one in named)
-        # A list of two classes looks like a part.
-        if not is_part or options.get(part, part) is None or not (folder / part).is_dir():
+        # A list of classes looks like a part.
+        is_part = isinstance(named, list) and named[:1] != [None] and (folder / part).is_dir()
+        if not is_part or options.get(part, part) is None:
             continue
+        if len(named) != 2 or not all(isinstance(one, str) for one in named):
+            raise Malformed(f"{part} names no class in {INDEX}")
         for path in sorted((folder / part).glob("*.json")):
             try:
                 settings = read_json(path)
@@ -144,12 +182,11 @@ def _refuse_strange_parts(folder: Path, kind: Any, options: Mapping[str, Any], v
                 raise Malformed(f"{part}/{path.name}: {error}") from None
         network = _class_of(named, kind, part)
         if isinstance(network, type) and issubclass(network, nn.Module):
-            own = variant if list((folder / part).glob(f"*.{variant}*.safetensors")) else None
-            stored = _stored(folder / part, own, tied=bool(getattr(network, "_tied_weights_keys", None)))
-            with torch.device("meta"), parameters_at_most(stored, part):
-                _build(network, folder / part)
-            if issubclass(network, PreTrainedModel):
-                _refuse_missing(network, folder / part, part, own)
+            # Weights that are tied are stored once, and built once more before they are tied.
+            most = stored(part) * (2 if getattr(network, "_tied_weights_keys", None) else 1)
+            with torch.device("meta"), parameters_at_most(most, part):
+                found[part] = _build(network, folder / part)
+    return found
 
 
 def _refuse_missing(network: type[PreTrainedModel], folder: Path, part: str, variant: str | None) -> None:
@@ -198,24 +235,27 @@ def _modules_of(kind: Any) -> dict[str, str]:
     return {name: module for module in modules for name in (module, module.rpartition(".")[2])}
 
 
-def _build(network: Any, folder: Path) -> None:
-    """Build a network from its settings, as the libraries do, on the device that is set."""
+def _build(network: Any, folder: Path) -> nn.Module:
+    """Return a network built from its settings, as the libraries do, on the device that is set."""
     if issubclass(network, PreTrainedModel):
         settings = network.config_class.from_pretrained(str(folder), local_files_only=True)
-        network._from_config(settings)
+        built: nn.Module = network._from_config(settings)
     else:
-        network.from_config(network.load_config(str(folder), local_files_only=True))
+        found = network.load_config(str(folder), local_files_only=True)
+        if network.__module__.partition(".")[0] == "diffusers":
+            _refuse_unlike_hints(found, network)
+        built = network.from_config(found)
+    return built
 
 
-def _stored(folder: Path, variant: str | None, *, tied: bool) -> int:
-    """Return how many weights a part has in a precision, which stands behind a second dot.
+def _refuse_unlike_hints(settings: Mapping[str, Any], network: Any) -> None:
+    """Refuse a setting that is of a plain type and has another: diffusers would use it when it draws."""
+    for name, hint in get_type_hints(inspect.unwrap(network.__init__)).items():
+        if hint in (int, float, str, bool) and settings.get(name) is not None:
+            refuse_unlike(settings[name], hint, name)
 
-    Args:
-        folder: of the part.
-        variant: the precision; None for the plain one.
-        tied: count the largest twice, as embeddings are stored once and built twice before they are tied.
-    """
+
+def _stored(folder: Path, variant: str | None) -> int:
+    """Return how many weights a part has in a precision, which stands behind a second dot."""
     files = [path for path in folder.glob("*.safetensors") if _precision(path.name) == (variant or "")]
-    headers = [read_header(path) for path in files]
-    most = max((math.prod(shape) for header in headers for shape in header.shapes.values()), default=0)
-    return sum(header.numbers for header in headers) + (most if tied else 0)
+    return sum(read_header(path).numbers for path in files)

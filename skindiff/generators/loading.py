@@ -7,18 +7,20 @@ from diffusers import DiffusionPipeline
 from skindiff.errors import GeneratorError
 from skindiff.generators.families import FAMILIES, family_of_pipeline, imported
 from skindiff.generators.foreign_folder import load_checked
-from skindiff.generators.models import pipeline_class_name, split_revision
+from skindiff.generators.models import model_file, pipeline_class_name, split_revision
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, load_pipeline
 
 
-def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
+def load_by_class(model: str, revision: str | None = None, config: str | None = None) -> DiffusionPipeline:
     """Load a whole pipeline of any family, ready to generate: float32, on the CPU, in evaluation mode.
 
     Only safetensors weights are read, and no code comes with them. ``HF_HUB_OFFLINE=1`` is respected.
 
     Args:
-        model: a folder that ``save_pretrained`` wrote, a Hub id, or ``bundled``.
+        model: a folder that ``save_pretrained`` wrote, a checkpoint in one file, a Hub id, or ``bundled``.
         revision: branch, tag or commit of a Hub model; not for folders.
+        config: settings of a checkpoint in one file, see
+            :func:`~skindiff.generators.text_to_image.loading.load_pipeline`.
 
     Returns:
         A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` of the family that the
@@ -28,9 +30,11 @@ def load_by_class(model: str, revision: str | None = None) -> DiffusionPipeline:
         GeneratorError: there is no such model, it is of no family known here, or a file is missing or does
             not fit the rest.
     """
+    if config is not None or model_file(model):
+        return cast(DiffusionPipeline, load_pipeline(model, revision=revision, config=config))
     name = pipeline_class_name(model, revision)
     if architecture_named(name):
-        return load_pipeline(model, revision=revision)
+        return cast(DiffusionPipeline, load_pipeline(model, revision=revision))
     family = family_of_pipeline(name)
     if family is None:
         known = [known.pipeline.partition(":")[2] for known in FAMILIES.values()]

@@ -35,13 +35,11 @@ _OTHER_KINDS = {
 
 
 def lora_file(place: Path) -> Path | None:
-    """Return the LoRA file that a path is or a folder holds, None where it holds none.
+    """Return the LoRA file that a folder holds, None where it holds none.
 
     Raises:
         GeneratorError: a folder holds several, and nothing says which.
     """
-    if place.is_file():
-        return place if place.suffix == ".safetensors" and is_lora(place) else None
     named = next((place / name for name in (LORA_FILE, _PEFT_FILE) if (place / name).is_file()), None)
     if named:
         return named

@@ -9,7 +9,8 @@ from typing import Any
 
 import diffusers.utils.logging as diffusers_logging
 import transformers.utils.logging as transformers_logging
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import constants, get_token, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError, LocalTokenNotFoundError, RepositoryNotFoundError
 
 from skindiff.errors import GeneratorError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -21,6 +22,7 @@ BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
 
 INDEX = "model_index.json"
+_PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 HUB_ERRORS = (Exception,)
 """What the client of the Hub raises for a file that cannot be had: beside its own errors it lets through
 those of its network, of what the Hub answers, and of threads."""
@@ -63,24 +65,43 @@ def is_folder(word: str) -> bool:
         return False
 
 
-def is_file(word: str) -> bool:
-    """Return whether a word is the path of a file; one that can be no path is none."""
+def model_file(model: str) -> Path | None:
+    """Return the file of weights that ``model`` stands for, ``None`` where it is the path of no file.
+
+    Raises:
+        GeneratorError: the file is not in safetensors.
+    """
     try:
-        return Path(word).is_file()
-    except (OSError, ValueError):
-        return False
+        if not Path(model).is_file():
+            return None
+    except (OSError, ValueError):  # too long, or a NUL in it
+        return None
+    suffix = Path(model).suffix
+    if suffix in _PICKLED:
+        raise GeneratorError(
+            f"model {model!r} is a pickled file, which can run code as it is read: convert it to "
+            "safetensors where you trust it (safetensors.torch.save_file of its tensors)"
+        )
+    if suffix != ".safetensors":
+        raise GeneratorError(
+            f"model {model!r} is a file, and no weights in safetensors: give the folder of a pipeline, or a "
+            "file that ends in .safetensors"
+        )
+    return Path(model)
 
 
 def split_revision(model: str, revision: str | None = None) -> tuple[str, str | None]:
     """Return a model and its revision, which may be given apart or inside of a Hub id, ``id@revision``.
 
     Raises:
-        GeneratorError: it is no model, a folder with a revision, or two revisions are given.
+        GeneratorError: it is no model, a folder or file with a revision, or two revisions are given.
     """
-    if model_folder(model) is not None:
+    file = model_file(model)
+    if file is not None or model_folder(model) is not None:
         if revision is not None:
             raise GeneratorError(
-                f"revision {revision!r}: {model!r} is a folder, which has none: leave it out"
+                f"revision {revision!r}: {model!r} is a {'file' if file else 'folder'}, which has none: "
+                "leave it out"
             )
         return model, None
     name, _, own = model.partition("@")
@@ -143,6 +164,16 @@ def read_index(path: Path, model: str) -> Mapping[str, Any]:
 def not_found(repo_id: str, revision: str | None, error: Exception) -> GeneratorError:
     """Return an error of the Hub's client as one line with the way out."""
     model = f"{repo_id}@{revision}" if revision else repo_id
+    if isinstance(error, GatedRepoError):
+        return GeneratorError(
+            f"model {model!r} is gated: accept the terms of its owner on {constants.ENDPOINT}/{repo_id}, and "
+            "log in by `hf auth login` (or set HF_TOKEN) as who accepted them"
+        )
+    if isinstance(error, (RepositoryNotFoundError, LocalTokenNotFoundError)) and get_token() is None:
+        return GeneratorError(
+            f"model {model!r} is not on the Hub, or is private, and no token is there to ask with: check the "
+            "id, log in by `hf auth login` (or set HF_TOKEN), or give the folder of a downloaded copy"
+        )
     return GeneratorError(
         f"model {model!r} cannot be found ({first_words(error)}): check the id and the network, or give the "
         "folder of a downloaded copy"
@@ -156,24 +187,43 @@ def first_words(error: Exception) -> str:
     return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
 
 
-def model_revision(model: str, revision: str | None = None) -> str:
+def model_revision(model: str, revision: str | None = None, config: str | None = None) -> str:
     """Return the ``id@revision`` that provenance columns and cards carry.
 
     For a folder the id is its name and the revision the first 12 hex digits of the SHA-256 of its weight
-    files; for a Hub model the revision is the commit that the local cache holds, if it is known.
+    files; for a checkpoint in one file its stem and those of its SHA-256, and of the settings that were given
+    besides; for a Hub model the revision is the commit that the local cache holds, if it is known.
     """
     model, revision = split_revision(model, revision)
+    if file := model_file(model):
+        settings = f"-{_settings_digest(config)}" if config else ""
+        return f"{file.stem}@{_sha256(file).hex()[:12]}{settings}"
     folder = model_folder(model)
     if folder is not None:
         digest = hashlib.sha256()
         for path in sorted(path for path in folder.glob("*/*.safetensors") if path.is_file()):
             digest.update(path.relative_to(folder).as_posix().encode())
-            with path.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(_sha256(path))
         return f"{folder.resolve().name}@{digest.hexdigest()[:12]}"
     cached = try_to_load_from_cache(model, INDEX, revision=revision)
     commit = Path(cached).parent.name if isinstance(cached, str) else revision or "main"
     return f"{model}@{commit}"
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _settings_digest(config: str) -> str:
+    """Return the name of settings of ours, or the first 12 hex digits of the SHA-256 of those in a folder."""
+    if not is_folder(config):
+        return config
+    folder, digest = Path(config), hashlib.sha256()
+    for path in sorted(path for path in folder.glob("*/*.json") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(_sha256(path))
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.errors import ConfigError, GeneratorError
 
 
-def prompt_for(subject: str, value: str | None = None, attribute: Attribute = SKIN_TYPE) -> str:
+def prompt_for(
+    subject: str, value: str | None = None, attribute: Attribute = SKIN_TYPE, caption: str = ""
+) -> str:
     """Return the paper's prompt for a subject, with the value of the attribute when it is known.
 
     Args:
@@ -12,6 +14,7 @@ def prompt_for(subject: str, value: str | None = None, attribute: Attribute = SK
         value: of the attribute (a skin type: ``"I"`` to ``"VI"``), or ``None`` (not recorded), which leaves
             its phrase out.
         attribute: whose phrases are used.
+        caption: further words, which end the prompt.
 
     Returns:
         ``"An image of {subject} on the skin of {tone} individual"`` for a skin type, the subject and the
@@ -20,10 +23,11 @@ def prompt_for(subject: str, value: str | None = None, attribute: Attribute = SK
     Raises:
         GeneratorError: when ``value`` is no value of the attribute.
     """
+    end = f", {caption}" if caption else ""
     if value is None:
-        return f"An image of {subject}"
+        return f"An image of {subject}{end}"
     try:
-        return f"An image of {subject}{attribute.clause(value)}"
+        return f"An image of {subject}{attribute.clause(value)}{end}"
     except ConfigError:
         raise GeneratorError(
             f"{attribute.column} {value!r} has no prompt words: use one of "

@@ -1,6 +1,6 @@
 """Which generator a word stands for: bundled, a folder, an adapter, a run, or a model of the Hub."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,28 +17,25 @@ from skindiff.foreign_yaml import read_yaml
 from skindiff.generators.adapter import TOKENS_FILE, Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.loading import load_by_class
-from skindiff.generators.lora_formats import LORA_FILE, lora_file
+from skindiff.generators.lora_formats import LORA_FILE, is_lora, lora_file
 from skindiff.generators.models import (
     BUNDLED_MODEL,
     HUB_ERRORS,
     INDEX,
-    is_file,
     is_folder,
+    model_file,
     model_folder,
     model_revision,
     not_found,
+    pipeline_class_name,
     split_revision,
 )
 from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.generators.text_to_image.single_file import file_class_name
 from skindiff.manifest import refuse_damaged
 
 _ADAPTER_FILES = ("*.safetensors", "*.json", "*.yaml", "*.csv")
 """Only such files of an adapter are fetched: no code, nothing pickled."""
-_PICKLED = (".bin", ".ckpt", ".pt", ".pth")
-_CHECKPOINT = (
-    "make a folder of a single-file checkpoint once, by diffusers' StableDiffusionPipeline.from_single_file "
-    "with config=FOLDER, and save_pretrained"
-)
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,18 @@ class Place:
     """Where a generator is: a whole pipeline, or an adapter and the model that it is put on.
 
     Attributes:
-        model: the pipeline, or the adapter's base: ``bundled``, a folder or a Hub id.
+        model: the pipeline, or the adapter's base: ``bundled``, a folder, a Hub id, or a whole checkpoint in
+            one file.
         revision: of a Hub id; None is its newest.
         adapter: folder of the adapter, or the LoRA file of another program; None for a whole pipeline.
+        config: settings of a checkpoint in one file, see
+            :func:`~skindiff.generators.text_to_image.loading.load_pipeline`.
     """
 
     model: str
     revision: str | None = None
     adapter: Path | None = None
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Generator:
 
     def load_base(self) -> Any:
         """Return a fresh pipeline without the adapter."""
-        return load_pipeline(self.place.model, revision=self.place.revision, device=self.pipeline.device)
+        return _text_to_image(self.place, self.pipeline.device)
 
 
 def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
@@ -111,8 +112,9 @@ def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
     from the weights: ``unload_lora_weights`` of the pipeline takes its LoRA off again.
 
     Args:
-        source: ``bundled``; a folder of a pipeline, of an adapter, or of a run of ``skindiff train``; or the
-            Hub id of a pipeline or an adapter, ``owner/name`` or ``owner/name@revision``.
+        source: ``bundled``; a folder of a pipeline, of an adapter, or of a run of ``skindiff train``; a whole
+            checkpoint in one file; or the Hub id of a pipeline or an adapter, ``owner/name`` or
+            ``owner/name@revision``.
         revision: branch, tag or commit of a Hub id; not for folders.
 
     Returns:
@@ -127,7 +129,9 @@ def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
     return pipeline
 
 
-def find_generator(word: str, revision: str | None = None, base_model: str | None = None) -> Place:
+def find_generator(
+    word: str, revision: str | None = None, base_model: str | None = None, config: str | None = None
+) -> Place:
     """Return where the generator is that a word stands for; of a pipeline no weights are read or fetched.
 
     Args:
@@ -135,54 +139,36 @@ def find_generator(word: str, revision: str | None = None, base_model: str | Non
         revision: branch, tag or commit of a Hub id.
         base_model: what an adapter is put on; its own record of it when left out. Not for whole pipelines,
             which need none.
+        config: settings of the generator or the base model, where that is a checkpoint in one file.
 
     Raises:
         GeneratorError: there is no such generator, or an adapter does not say what it belongs on.
     """
     artefact = find_artefact(word, revision)
     if artefact is None:
-        return Place(*split_revision(at_home(word), revision))
-    if artefact.is_file():
-        return _on_base(artefact, base_model)
-    if not (artefact / TOKENS_FILE).is_file():
+        return Place(*split_revision(at_home(word), revision), config=config)
+    if artefact.is_file() and not is_lora(artefact):
+        return Place(str(artefact), config=config)
+    if artefact.is_dir() and not (artefact / TOKENS_FILE).is_file():
         model = at_home(word)
-        return Place(model if artefact == model_folder(model) else str(artefact))
-    return Place(*split_revision(base_model or _recorded_base(artefact)), adapter=artefact)
+        return Place(model if artefact == model_folder(model) else str(artefact), config=config)
+    if base_model is not None:
+        return Place(*split_revision(at_home(base_model)), artefact, config)
+    base = _recorded_base(artefact)
+    return replace(base, adapter=artefact, config=config or base.config)
 
 
 def find_artefact(word: str, revision: str | None = None) -> Path | None:
     """Return the folder or file that a word stands for; None is a whole pipeline of the Hub.
 
     Raises:
-        GeneratorError: there is no such generator.
+        GeneratorError: there is no such generator, or a file is not in safetensors.
     """
-    if is_file(at_home(word)):
-        return _lora_of(Path(at_home(word)))
     model, revision = split_revision(at_home(word), revision)
+    if file := model_file(model):
+        return file
     folder = model_folder(model)
     return _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
-
-
-def _on_base(file: Path, base_model: str | None) -> Place:
-    """Return where the LoRA of another program is; its file does not say reliably what it belongs on."""
-    if base_model is None:
-        raise GeneratorError(
-            f"base_model: {str(file)!r} is the LoRA of another program, which does not say on which model it "
-            "goes; give the model that it was trained on by --base_model (in Python base_model=, of the demo "
-            "--adapter_base)"
-        )
-    return Place(*split_revision(base_model), adapter=file)
-
-
-def _lora_of(file: Path) -> Path:
-    if file.suffix in _PICKLED:
-        raise GeneratorError(
-            f"model {str(file)!r} is a pickled file, which can run code as it is read: convert it to "
-            "safetensors where you trust it (safetensors.torch.save_file of its tensors)"
-        )
-    if file.suffix != ".safetensors" or (found := lora_file(file)) is None:
-        raise GeneratorError(f"model {str(file)!r} is no LoRA in safetensors: {_CHECKPOINT}")
-    return found
 
 
 def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bool = False) -> Generator:
@@ -196,22 +182,37 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
     Raises:
         GeneratorError: it cannot be loaded, or the parts do not fit.
     """
-    for folder in filter(None, (place.adapter, model_folder(place.model))):
-        refuse_damaged(folder)
+    for path in filter(None, (place.adapter, model_file(place.model) or model_folder(place.model))):
+        refuse_damaged(path)
     name = name_of(place)
     if place.adapter is None:
-        pipeline: Any = load_by_class(place.model, place.revision).to(device)
+        pipeline: Any = load_by_class(place.model, place.revision, place.config).to(device)
         if isinstance(pipeline, ClassConditionalPipeline):
             name = f"{pipeline.family}@{name.rpartition('@')[2]}"
         return _attached(Generator(pipeline, name, place))
-    pipeline = load_pipeline(place.model, revision=place.revision, device=device)
+    pipeline = _text_to_image(place, device)
     adapter = load_adapter(pipeline, place.adapter, fuse=fuse)
     return _attached(Generator(pipeline, name, place, adapter))
 
 
+def _text_to_image(place: Place, device: torch.device | str) -> Any:
+    return load_pipeline(place.model, revision=place.revision, config=place.config, device=device)
+
+
+def class_name_of(place: Place) -> str:
+    """Return the class of the pipeline of a place, without reading weights.
+
+    Raises:
+        GeneratorError: there is no such model, or it does not say its class.
+    """
+    if file := model_file(place.model):
+        return file_class_name(file, place.config)
+    return pipeline_class_name(place.model, place.revision)
+
+
 def name_of(place: Place) -> str:
     """Return the name of a text-to-image generator in provenance: ``id@revision``, and its adapter."""
-    base = model_revision(place.model, place.revision)
+    base = model_revision(place.model, place.revision, place.config)
     return f"{base}+adapter@{adapter_digest(place.adapter)}" if place.adapter else base
 
 
@@ -265,37 +266,47 @@ def _on_hub(repo_id: str, name: str, revision: str | None) -> Path | None:
         return None
 
 
-def _recorded_base(folder: Path) -> str:
+def _recorded_base(artefact: Path) -> Place:
     """Return the model that an adapter was trained on, with its revision.
 
-    Of a base that was a folder an adapter records the name and the weights; where it lies is said by the
-    settings of the run that the adapter is in.
+    Of a base that was a folder or file an adapter records the name and the weights; where it lies is said by
+    the settings of the run that the adapter is in.
 
     Raises:
-        GeneratorError: the record names a folder of the machine that trained it, or nothing.
+        GeneratorError: the record names a folder or file of the machine that trained it, or nothing.
     """
-    recorded = str(read_adapter(folder).config.get("base_model") or "")
+    if artefact.is_file():
+        raise GeneratorError(
+            f"base_model: {str(artefact)!r} is the LoRA of another program, which does not say on which "
+            "model it goes; give the model that it was trained on by --base_model (in Python base_model=, of "
+            "the demo --adapter_base)"
+        )
+    recorded = str(read_adapter(artefact).config.get("base_model") or "")
     model = recorded.partition("@")[0]
     if model == BUNDLED_MODEL:
-        return "bundled"
-    if "/" not in model:
-        if (around := _model_of_run(folder.parent / "config.yaml")) and model_revision(around) == recorded:
-            return around
-        raise GeneratorError(
-            f"base_model: the adapter {str(folder)!r} was trained on {model or 'a model without a name'}, "
-            "a folder that it cannot find; give it by --base_model (of the demo: --adapter_base), or load "
-            "that model and put the adapter on it by skindiff.generators.adapter.load_adapter"
-        )
-    return recorded
+        return Place("bundled")
+    if "/" in model:
+        return Place(*split_revision(recorded))
+    around = _model_of_run(artefact.parent / "config.yaml")
+    if around is not None and name_of(around) == recorded:
+        return around
+    raise GeneratorError(
+        f"base_model: the adapter {str(artefact)!r} was trained on {model or 'a model without a name'}, "
+        "a folder or file that it cannot find; give it by --base_model (of the demo: --adapter_base), or "
+        "load that model and put the adapter on it by skindiff.generators.adapter.load_adapter"
+    )
 
 
-def _model_of_run(settings: Path) -> str | None:
-    """Return the folder that the settings of a training name as its model, if it is there."""
+def _model_of_run(settings: Path) -> Place | None:
+    """Return the folder or file that the settings of a training name as its model, if it is there."""
     if not settings.is_file():
         return None
     try:
         content = read_yaml(settings)
     except Malformed as error:
         raise GeneratorError(f"base_model: {settings} cannot be read ({error}); give --base_model") from error
-    model = content.get("model") if isinstance(content, dict) else None
-    return model if isinstance(model, str) and is_folder(model) else None
+    said = content if isinstance(content, dict) else {}
+    model, config = said.get("model"), said.get("model_config")
+    if not isinstance(model, str) or not (is_folder(model) or model_file(model)):
+        return None
+    return Place(model, config=config if isinstance(config, str) else None)

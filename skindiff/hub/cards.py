@@ -194,7 +194,12 @@ def _data_text(facts: Facts) -> str:
         f"- {markdown(terms.title)}, licence `{terms.licence}`. Credit: {terms.credit}."
         for terms in facts.terms
     ]
-    return "\n".join([*lines, "", f"Licence of what is in this repository: `{facts.licence}`."])
+    lines += [
+        f"- {markdown(base.title)}, the base model, licence `{base.weights}`: {base.asks} ({base.source})."
+        for base in facts.bases
+    ]
+    own = ": terms of its owner's own, which keep all that the lines above ask" * (facts.licence == "other")
+    return "\n".join([*lines, "", f"Licence of what is in this repository: `{facts.licence}`{own}."])
 
 
 def _results_text(results: Sequence[EvalResult]) -> str:

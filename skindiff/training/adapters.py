@@ -1,12 +1,14 @@
 """An adapter as a stage of a run: the one way from settings and rows to learnt words or a LoRA."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 from skindiff.generators.adapter import Adapter, adapter_digest, load_adapter, read_adapter
 from skindiff.generators.models import model_revision
+from skindiff.generators.resolve import Place
 from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.recorded_settings import recorded
 from skindiff.study import Study
+from skindiff.training.captions import refuse_unknown_columns
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
@@ -16,10 +18,7 @@ ADAPTER = "adapter"
 def learn_adapter(
     study: Study,
     config: TextualInversionConfig | LoRAConfig,
-    *,
-    model: str,
-    revision: str | None,
-    words: Path | None = None,
+    base: Place,
 ) -> Adapter:
     """Train an adapter once and return it as it stands in the folder of its stage.
 
@@ -28,9 +27,7 @@ def learn_adapter(
             are none) give the validation loss; its seed is that of a training whose own seed is 0. The
             training is a stage of it, repeated where anything that decides the weights changes.
         config: of textual inversion or of LoRA.
-        model: what :func:`skindiff.generators.text_to_image.loading.load_pipeline` takes.
-        revision: branch, tag or commit of a Hub model.
-        words: adapter of textual inversion whose words a LoRA is trained with.
+        base: the base model, with the adapter of textual inversion whose words a LoRA is trained with.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -38,13 +35,15 @@ def learn_adapter(
         TrainingError: a class without rows, or a loss that is not finite.
     """
     train, validation, run = study.train, study.validation, study.run
+    if isinstance(config, LoRAConfig):  # an error now, not after the model is loaded
+        refuse_unknown_columns(config.captions, train, "lora.captions")
     config = replace(config, loop=config.loop.in_split(study.seed))
-    base = model_revision(model, revision)
+    words, name = base.adapter, model_revision(base.model, base.revision, base.config)
     stage = study.stage(
         "lora" if isinstance(config, LoRAConfig) else "textual-inversion",
         says="LoRA" if isinstance(config, LoRAConfig) else "textual inversion",
-        config=asdict(config),
-        base=base,
+        config=recorded(config),
+        base=name,
         words=adapter_digest(words) if words else None,
         rows=list(train["image_id"]),
         validation=list(validation["image_id"]) if validation else None,
@@ -52,18 +51,20 @@ def learn_adapter(
     )
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
-        pipeline = load_pipeline(model, revision=revision, device=accelerator.device)
+        pipeline = load_pipeline(
+            base.model, revision=base.revision, config=base.config, device=accelerator.device
+        )
         if isinstance(config, LoRAConfig):
             learnt = load_adapter(pipeline, words) if words else None
             train_lora(
                 accelerator, pipeline, config, train, stage.folder,
-                learnt=learnt, validation=validation, base_model=base, latent_cache=cache,
+                learnt=learnt, validation=validation, base_model=name, latent_cache=cache,
                 attribute=study.corpus.attribute, crop=study.corpus.crop,
             )  # fmt: skip
         else:
             train_textual_inversion(
                 accelerator, pipeline, config, train, stage.folder,
-                validation=validation, base_model=base, latent_cache=cache,
+                validation=validation, base_model=name, latent_cache=cache,
                 attribute=study.corpus.attribute, crop=study.corpus.crop,
             )  # fmt: skip
         stage.finish()

@@ -71,7 +71,7 @@ class DenoisingTask:
         objective: noise schedule and weighting.
         moments: of the training rows, and of the validation rows where there are any.
         table: the prompts, for as many tables as there are moments.
-        prompts: of the table, before or after the text encoders, on the device.
+        prompts: of the table, before or after the text encoders.
         images: what the network is told of the rows of each table, and of their mirror images.
         prompt_dropout: share of the training examples that see the empty prompt.
         validation_examples: pairs of image and timestep of the validation loss.
@@ -161,7 +161,7 @@ class DenoisingTask:
     ) -> torch.Tensor:
         # A batch holds few prompts: each is encoded (or sent) once, whatever the number of its images.
         unique, places = torch.unique(numbers, return_inverse=True)
-        prompts = self.prompts[unique.to(self.device, non_blocking=True)]
+        prompts = self.prompts[unique.to(self.prompts.device, non_blocking=True)].to(self.device)
         places = places.to(self.device, non_blocking=True)
         return module(latents, timesteps, prompts, places, images.to(self.device))
 

@@ -6,7 +6,7 @@ a training step: latent moments and prompt embeddings are computed once.
 
 import re
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ from skindiff.generators.adapter import (
 )
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import TokenMap, token_ids
+from skindiff.recorded_settings import LATER, recorded
 from skindiff.seeding import derive_seed
+from skindiff.training.captions import cut_captions, refuse_unknown_columns, validate_captions
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
@@ -79,6 +81,10 @@ class LoRAConfig:
     """Layers of the text encoder, by the end of their names."""
     mention_tone: bool = True
     """Name the tone of the skin, or what else corpus.attribute is, in the prompts where it is known."""
+    captions: list[str] = field(default_factory=list, metadata=LATER)
+    """What prompts say after class and tone, by columns of the corpus in braces, such as ["{site}", "{age}
+    years old"]; a part with a cell that is not recorded is left out. Captions that are too long for a text
+    encoder are cut there and counted."""
     image_size: int | None = None
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
@@ -89,7 +95,7 @@ class LoRAConfig:
     """Standard deviation of the noise added to each latent channel's mean, which lets the tone move."""
     zero_terminal_snr: bool = False
     """End the noise schedule in pure noise; only for models that predict v_prediction."""
-    flow: FlowConfig = field(default_factory=FlowConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)
     """Noise levels of models that learn by flow matching."""
     prompt_dropout: float = 0.0
     """Share of the examples that see the empty prompt, which guidance is measured against."""
@@ -112,6 +118,7 @@ class LoRAConfig:
                 refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         if not 0 <= self.min_snr_gamma < float("inf"):
             refuse(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+        validate_captions(self.captions, f"{path}captions")
         for name in ("targets", "text_encoder_targets"):
             if not getattr(self, name):
                 refuse(f"{path}{name} is empty: name at least one layer, such as to_q or q_proj")
@@ -174,6 +181,7 @@ def train_lora(
         TrainingError: a loss that is not finite.
     """
     config.validate()
+    refuse_unknown_columns(config.captions, dataset, "lora.captions")
     check_no_adapter(pipeline)
     tokens = _words(pipeline, dataset, learnt)
     before = learnt.before if learnt else pipeline_state(pipeline)
@@ -182,7 +190,8 @@ def train_lora(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
         latent_cache or folder,
     )  # fmt: skip
-    context = task.fingerprint(pipeline, asdict(config))
+    cut = cut_captions(pipeline, task.table.prompts, task.table.rows[0]) if config.captions else {}
+    context = task.fingerprint(pipeline, recorded(config))
     if config.zero_terminal_snr:
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
@@ -224,7 +233,8 @@ def train_lora(
         **(learnt.config if learnt else {}),
         "base_model": base_model,
         "base_class": base_class,
-        NAME: asdict(config),
+        NAME: recorded(config),
+        **({"cut_captions": cut} if config.captions else {}),
         **attribute.record(),
         **crop_record(crop),
     }
@@ -308,10 +318,13 @@ def _task(
     attribute: Attribute,
     cache: Path,
 ) -> DenoisingTask:
-    table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
+    named = attribute if config.mention_tone else None
+    table = prompt_table(tables, tokens, named, config.captions)
     architecture = architecture_of(pipeline)
     encode = architecture.live_prompts if config.train_text_encoder else architecture.encode_prompts
-    prompts = encode(pipeline, table.prompts)
+    prompts = encode(pipeline, table.prompts, cut=bool(config.captions))
+    # Of captions there can be as many as images.
+    place = torch.device("cpu") if config.captions else accelerator.device
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
@@ -325,7 +338,7 @@ def _task(
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
-        prompts=prompts.to(accelerator.device),
+        prompts=prompts.to(place),
         prompt_dropout=config.prompt_dropout,
         validation_examples=config.validation_examples,
         device=accelerator.device,

@@ -9,6 +9,7 @@ from datasets import Dataset
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.tokens import TokenMap
+from skindiff.training.captions import captions
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,16 @@ class PromptTable:
     rows: list[torch.Tensor]
 
 
-def prompt_table(tables: Sequence[Dataset], tokens: TokenMap, attribute: Attribute | None) -> PromptTable:
+def prompt_table(
+    tables: Sequence[Dataset], tokens: TokenMap, attribute: Attribute | None, parts: Sequence[str] = ()
+) -> PromptTable:
     """Number the prompts of ``tables``, which share their label names.
 
     Args:
         tables: tables of the schema; a null in the attribute's column leaves its phrase out of the prompt.
         tokens: the placeholders; a condition without one is called by its name.
         attribute: what prompts name where it is known, such as the tone of the skin; None names nothing.
+        parts: of the captions that follow (:mod:`~skindiff.training.captions`).
     """
     numbers: dict[str, int] = {"": 0}
     rows = []
@@ -38,8 +42,8 @@ def prompt_table(tables: Sequence[Dataset], tokens: TokenMap, attribute: Attribu
         names = table.features["label"].names
         values = list(table[attribute.column]) if attribute else [None] * len(table)
         prompts = [
-            prompt_for(tokens.subject(names[label]), value, attribute or SKIN_TYPE)
-            for label, value in zip(table["label"], values, strict=True)
+            prompt_for(tokens.subject(names[label]), value, attribute or SKIN_TYPE, caption)
+            for label, value, caption in zip(table["label"], values, captions(parts, table), strict=True)
         ]
         rows.append(torch.tensor([numbers.setdefault(prompt, len(numbers)) for prompt in prompts]))
     return PromptTable(list(numbers), rows)

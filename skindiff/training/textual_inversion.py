@@ -23,6 +23,7 @@ from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
+from skindiff.recorded_settings import LATER
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
@@ -75,7 +76,7 @@ class TextualInversionConfig:
     """Show mirror images half of the time."""
     noise_offset: float = 0.0
     """Standard deviation of the noise added to each latent channel's mean."""
-    flow: FlowConfig = field(default_factory=FlowConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)
     """Noise levels of models that learn by flow matching."""
     gradient_checkpointing: bool = False
     """Trade speed for memory in the network that denoises."""

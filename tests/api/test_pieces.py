@@ -177,6 +177,7 @@ for pair in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_two_calls_in_one_process_are_those_of_two_processes() -> None:
     def digests(*pairs: str) -> list[str]:
         command = [sys.executable, "-c", CALL, *pairs]

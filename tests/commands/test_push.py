@@ -70,7 +70,7 @@ def test_a_push_says_where_its_threshold_comes_from(
     monkeypatch.setattr(synthetic, "push_files", push_files)
     said = run_command(
         "push", transfer_run[0], "me/set", "--licence", "mit", "--override", "all of them are drawings",
-        "--origin.base_model", "a/b",
+        "--origin.base_model", "a/b", "--origin.base_licence", "mit",
     )  # fmt: skip
     images = len(synthetic.load_synthetic(transfer_run[0] / "data"))
     held_out = json.loads(sent["near_copies.json"])["held_out_groups"]

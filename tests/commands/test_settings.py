@@ -1,8 +1,11 @@
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from skindiff.commands.demo import DemoCommand
 from skindiff.commands.settings import DEFAULTS, parse_command
 from skindiff.commands.terminal import suggest, table
 from skindiff.commands.train import GROUPS, methods
@@ -76,3 +79,18 @@ def test_what_is_published_is_what_the_command_trains() -> None:
     published = paper_textual_inversion()
     published.loop.checkpoint_every = config.textual_inversion.loop.checkpoint_every
     assert config.textual_inversion == published
+
+
+def test_help_is_whole_words_and_ends_with_its_reader(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_command(DemoCommand, ["--help"], "demo")
+    assert "--print_config[=flags]" in capsys.readouterr().out
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        with pytest.raises(SystemExit) as ended:
+            parse_command(DemoCommand, ["--help"], "demo")
+    assert ended.value.code == 141  # as of any program whose reader has gone

@@ -4,7 +4,6 @@ import csv
 import html
 import io
 import json
-import os
 import re
 import shlex
 import time
@@ -23,6 +22,9 @@ from PIL import Image
 
 from skindiff.demo.app import DemoApp, launch_demo
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.downloads import Result
+from skindiff.demo.events import DemoEvents
+from skindiff.demo.files import SessionFiles
 from skindiff.demo.settings import page_settings, settings_bytes
 from skindiff.demo.words import ALL
 from skindiff.synthesis.writer import load_synthetic
@@ -179,11 +181,12 @@ def test_two_generators_on_the_same_seeds(client: Client):
     rows, table, download, _ = client.predict(
         "tiny", "other", "eczema", "II", 2, 2, 3, 5, api_name="/compare"
     )
-    assert [item["caption"].split(" · ")[0] for item in rows] == ["tiny", "other", "difference"] * 2
+    assert [item["caption"].split(" · ")[0] for item in rows][:2] == ["tiny", "other"]
     left, right, between = (image.astype(int) for image in pixels_of(rows)[:3])
-    assert (abs(left - right) == between).all()
+    assert (np.minimum(5 * abs(left - right), 255) == between).all()
+    assert "shown × 5" in rows[2]["caption"]
     assert between.any()
-    assert table.count("<th scope='row'>") == 2
+    assert re.findall('<th scope="row" title="(.*?)">(.*?)</th>', table) == [("tiny",) * 2, ("other",) * 2]
     with pytest.raises(AppError, match="second generator: 'tiny' is the first one too"):
         client.predict("tiny", "tiny", "eczema", "II", 2, 2, 3, 5, api_name="/compare")
     rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
@@ -203,6 +206,34 @@ def test_both_generators_are_judged_before_anything_is_drawn(generators: list[st
         client.predict(str(tmp_path), "tiny", "eczema", "II", 2, 2, 3, 5, api_name="/compare")
     client.close()
     app.close(verbose=False)
+
+
+def test_the_page_says_which_generator_was_never_taught_a_word(tmp_path: Path, generators: list[str]):
+    config = DemoConfig(generators=["bundled", generators[0]], port=None)
+    events = DemoEvents(config, SessionFiles(tmp_path))
+    typed = str(tmp_path / "runs" / "lora")
+    asked = {"condition": "red psoriasis", "generator": "bundled", "second": typed}
+    loaded = SimpleNamespace(place=SimpleNamespace(model="bundled"), adapter=None)
+    other = SimpleNamespace(place=SimpleNamespace(model="elsewhere"), adapter=None)
+    found = {"bundled": SimpleNamespace(generator=loaded), typed: SimpleNamespace(generator=other)}
+    events.cache = SimpleNamespace(generator=found.__getitem__)
+    never = "was never taught 'psoriasis': what it shows for it means nothing."
+    assert events.note(Result(page_settings("compare", **asked))) == f"The first generator, bundled, {never}"
+    turned = asked | {"generator": typed, "second": "bundled"}
+    assert (
+        events.note(Result(page_settings("compare", **turned))) == f"The second generator, bundled, {never}"
+    )
+    assert events.note(Result(page_settings("generate", **asked))) == f"This generator {never}"
+    assert events.note(Result(page_settings("compare", **asked | {"condition": "red patch"}))) == ""
+
+
+def test_a_photograph_goes_to_one_type_at_one_strength_and_to_several(client: Client, photograph: Path):
+    gallery, *_, choice = redrawn(client, photograph, target="V (one strength)", strength=0.45)
+    assert [item["caption"].split(" · ")[0] for item in gallery] == ["type V"]
+    assert "strength 0.45" in gallery[0]["caption"]
+    assert choice["choices"] == [["V", 0]]
+    gallery, *_, choice = redrawn(client, photograph, target="V", steps=7)
+    assert [name for name, _ in choice["choices"]] == ["0.15", "0.3", "0.45", "0.6", "0.8"]
 
 
 def test_generators_that_would_make_unequal_numbers_are_not_compared(client: Client):
@@ -285,8 +316,6 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
 ):
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
-    # Each demo sets it, and that of the other tests of this process is still to find its own files.
-    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ.get("GRADIO_TEMP_DIR", str(tmp_path)))
     app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
     visitor: Any = SimpleNamespace(session_hash="first", query_params={})
@@ -318,6 +347,18 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
         assert (np.array(made[number]["image"]) == image).all()
         by_python = np.array(known["made"].dataset[number]["image"]).astype(int)
         assert np.abs(by_python - image).max() <= 2
+
+
+def test_another_demo_of_the_process_takes_no_files(demo: DemoApp, client: Client, generators: list[str]):
+    other = launch_demo(DemoConfig(generators=generators[:1], port=None, threads=1), wait=False)
+    other.close(verbose=False)
+    begin = next(number for number, one in demo.fns.items() if getattr(one.fn, "__name__", "") == "begun")
+    asked = {"data": [], "fn_index": begin, "session_hash": client.session_hash}  # as the page does
+    httpx.post(f"{demo.local_url}gradio_api/run/predict", json=asked).raise_for_status()
+    gallery, download, *_ = drawn(client)  # the client fetches what it is given
+    assert Path(download).is_file()
+    assert len(pixels_of(gallery)) == 3
+    assert not other.folder.exists()
 
 
 def test_no_other_file_of_the_machine_is_served(demo: DemoApp, photograph: Path):

@@ -19,7 +19,7 @@ from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
 from tests.accessibility import SCHEMES, SCREENS, serious_problems
-from tests.browser import FLAGS, chromium, playwright
+from tests.browser import FLAGS, PATIENCE, chromium, playwright
 from tests.demo.conftest import phantom
 from tests.evaluation.made_up import make_cells
 from tests.report.test_write import small_report
@@ -34,8 +34,6 @@ HOSTILE = (
 """Names of classes that a folder may have."""
 DOWNLOAD = "Download images, provenance and settings (zip)"
 SEED = "#generate-seed :is(textarea, input)"
-PATIENCE = 120_000
-"""How long a step may take on a machine that has other things to do, in milliseconds."""
 LAPTOP = {"width": 1366, "height": 900}
 
 
@@ -90,22 +88,6 @@ def upload_until(page: playwright.Page, path: Path, said: playwright.Locator) ->
             return
 
 
-def saved(page: playwright.Page, name: str, path: Path) -> Path:
-    """Save what a button downloads; again where Chromium gave up, as it does on a busy machine."""
-    for attempt in range(3):
-        with page.expect_download() as download:
-            button(page, name).click()
-        try:
-            download.value.save_as(path)
-        except playwright.Error:
-            if attempt == 2:
-                raise
-            page.wait_for_timeout(1000)
-        else:
-            break
-    return path
-
-
 def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     assert "Not for clinical use" in page.locator(".sd-notice").inner_text()
     playwright.expect(button(page, DOWNLOAD)).to_be_disabled()
@@ -114,7 +96,9 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     page.get_by_text("6 images in").wait_for()
     playwright.expect(images(page, "drawn")).to_have_count(6)
     playwright.expect(page).to_have_url(re.compile(r"tab=generate&.*condition=red\+lesion.*seed=0"))
-    kept = saved(page, "Download 6 images, provenance and settings (zip)", tmp_path / "got.zip")
+    with page.expect_download() as download:
+        button(page, "Download 6 images, provenance and settings (zip)").click()
+    download.value.save_as(kept := tmp_path / "got.zip")
     names = zipfile.ZipFile(kept).namelist()
     assert {"provenance.csv", "settings.json", "contact-sheet.png"} <= set(names)
     assert sum(name.startswith("images/") for name in names) == 6
@@ -154,16 +138,18 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
 
 
 def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page):
+    playwright.expect(button(page, "Vary the chosen image")).to_be_disabled()
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     button(page, "All six types from one seed").click()
     playwright.expect(images(page, "drawn").nth(5)).to_have_attribute("alt", re.compile("type VI .* seed 0"))
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
-    page.get_by_text("This visit").click()
-    playwright.expect(images(page, "visit")).to_have_count(2)
-    page.wait_for_timeout(1000)  # the gallery listens a moment after it is drawn
-    images(page, "visit").nth(1).click()
+    page.get_by_text("This visit").and_(page.locator(":visible")).click()
+    playwright.expect(images(page, "generate-visit")).to_have_count(2)
+    images(page, "generate-visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
+    button(page, "Vary the chosen image").click()
+    page.get_by_text("Choose an image first").wait_for()
     images(page, "drawn").nth(2).click()
     preview = page.locator("#drawn .preview")
     strip, image = preview.locator(".thumbnails"), preview.locator("img").first
@@ -172,8 +158,9 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("III (medium)")
     button(page, "Generate").click()
-    page.get_by_text("1 images in").wait_for()
+    page.get_by_text("1 image in").wait_for()
     playwright.expect(preview).to_have_count(0)
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
@@ -409,7 +396,7 @@ def test_only_pages_of_allowed_names_have_the_demo_in_a_frame(
     page.goto(f"http://{name}:{foreign}/")
     page.set_content(f"<iframe src={demo.local_url}></iframe>", wait_until="load")
     inside = page.locator("iframe").content_frame.locator("gradio-app")
-    playwright.expect(inside).to_have_count(int(shown), timeout=PATIENCE)
+    playwright.expect(inside).to_have_count(int(shown))
 
 
 def test_a_name_that_turns_into_this_machine_gets_nothing(

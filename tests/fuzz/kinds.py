@@ -68,6 +68,7 @@ from tests.corpora.colour_profiles import cmyk, display_p3
 from tests.corpora.image_bytes import dicom, png, tiff
 from tests.fuzz.engine import SECRET, Attempt, Believed, Kind
 from tests.fuzz.strange import YAMLS, Copies, changed, flipped, json_text, no_file, torn, value, weights
+from tests.generators.text_to_image.checkpoints import save_checkpoint
 from tests.report.test_write import small_report
 from tests.tiny import save_tiny_pipeline, tiny_pipeline
 from tests.tiny_generators import tiny_ddpm
@@ -82,9 +83,12 @@ def _secret(folder: Path) -> Path:
 
 
 def models(folder: Path) -> Attempt:
-    """Whole pipelines: of Stable Diffusion, and of a family of our own."""
-    honest = {"sd": save_tiny_pipeline(folder / "sd"), "ddpm": folder / "ddpm"}
+    """Whole pipelines: of Stable Diffusion, as a folder and in one file, and of a family of our own."""
+    honest = {"sd": save_tiny_pipeline(folder / "sd"), "ddpm": folder / "ddpm", "single": folder / "single"}
     tiny_ddpm().save_pretrained(honest["ddpm"])
+    honest["single"].mkdir()
+    single, config = save_checkpoint(honest["single"])
+    save_file({name: part for name, part in load_file(single).items() if name != "alphas_cumprod"}, single)
     secret = _secret(folder / "secret")
     settings: dict[str, list[tuple[str, Any]]] = {
         "config.json": [
@@ -126,7 +130,7 @@ def models(folder: Path) -> Attempt:
     def attempt(rng: random.Random) -> None:
         name = rng.choice(list(honest))
         theirs = Copies(honest[name], folder / "theirs").fresh()
-        if rng.random() < 0.1:
+        if name != "single" and rng.random() < 0.1:
             by_name(rng, theirs)
         how = ""
         files = [path for path in sorted(theirs.rglob("*")) if path.is_file()]
@@ -139,9 +143,10 @@ def models(folder: Path) -> Attempt:
         else:
             found = json.loads(file.read_text())
             file.write_bytes(json_text(rng, found, settings.get(file.name, ())))
-        pipeline = skindiff.load(theirs)
+        in_file = {"model_config": str(theirs / config.name)} if name == "single" else {}
+        pipeline = skindiff.load(theirs / single.name if in_file else theirs, **in_file)
         _refuse_broken(pipeline.components, how)
-        if name == "sd":
+        if name != "ddpm":
             pipeline("red", num_inference_steps=1, generator=torch.Generator().manual_seed(0))
         if pipeline.scheduler.config.num_train_timesteps > 10**6:
             raise Believed("more timesteps than anybody has")

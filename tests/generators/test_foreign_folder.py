@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import skindiff
 from skindiff.errors import GeneratorError
+from tests.generators.text_to_image.checkpoints import tiny_whole
 from tests.tiny import save_tiny_pipeline
 from tests.tiny_generators import tiny_ddpm
 
@@ -78,6 +80,7 @@ BOTH: dict[str, tuple[Change, str]] = {
     "negative image": (setting("unet/config.json", sample_size=-8), "sample_size"),
     "no image": (setting("unet/config.json", sample_size=None), r"\w"),
     "huge kernels": (setting("unet/config.json", in_channels=10**6), "more weights than|sample_size"),
+    "a number is a list": (setting("unet/config.json", norm_eps=[1e-5]), "norm_eps is not a number"),
     "many timesteps": (setting(SCHEDULER, num_train_timesteps=10**12), "num_train_timesteps"),
     "negative timesteps": (setting(SCHEDULER, num_train_timesteps=-5), "num_train_timesteps"),
     "no timesteps": (setting(SCHEDULER, num_train_timesteps=0), "num_train_timesteps"),
@@ -214,3 +217,100 @@ def test_pickled_weights_are_refused_with_how_to_convert_them(made: Path, tmp_pa
     whole.unlink()
     with pytest.raises(GeneratorError, match=r"unet has pickled weights alone.*use_safetensors=False"):
         skindiff.load(folder)
+
+
+def without_safety_checker(folder: Path) -> None:
+    """Index and folder as people leave them who took the safety checker away."""
+    setting(INDEX, safety_checker=[None, None], feature_extractor=[None, None])(folder)
+
+
+def with_safety_checker(folder: Path) -> None:
+    """An index that names a safety checker whose folder was never downloaded."""
+    parts = {
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    }
+    setting(INDEX, requires_safety_checker=True, **parts)(folder)
+
+
+def two_files_of_words(folder: Path) -> None:
+    """A tokenizer as vocab.json and merges.txt, as all of before tokenizer.json."""
+    tokenizer, ends = folder / "tokenizer", {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>"}
+    model = json.loads((tokenizer / "tokenizer.json").read_text())["model"]
+    places = json.loads((tokenizer / "tokenizer_config.json").read_text())["model_max_length"]
+    shutil.rmtree(tokenizer)
+    tokenizer.mkdir()
+    merges = "".join(f"{' '.join(pair)}\n" for pair in model["merges"])
+    (tokenizer / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (tokenizer / "merges.txt").write_text(f"#version: 0.2\n{merges}")
+    special = {**ends, "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    (tokenizer / "special_tokens_map.json").write_text(json.dumps(special))
+    said = {**special, "model_max_length": places, "do_lower_case": True, "add_prefix_space": False}
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps({**said, "tokenizer_class": "CLIPTokenizer"}))
+
+
+def of_2022(folder: Path) -> None:
+    """Index, settings and names of weights as diffusers 0.2 and transformers 4.21 wrote them."""
+    old = {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.2.2",
+        "feature_extractor": ["transformers", "CLIPFeatureExtractor"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    (folder / INDEX).write_text(json.dumps(old))
+    two_files_of_words(folder)
+    for part, newer in (
+        ("unet", ("use_linear_projection", "upcast_attention")),
+        ("vae", ("scaling_factor",)),
+    ):
+        path = folder / part / "config.json"
+        kept = {name: value for name, value in json.loads(path.read_text()).items() if name not in newer}
+        path.write_text(json.dumps(kept))
+
+    def names(kept: dict[str, torch.Tensor]) -> None:
+        for name in list(kept):
+            kept[f"text_model.{name.removeprefix('text_model.')}"] = kept.pop(name)
+        kept["text_model.embeddings.position_ids"] = torch.arange(32)[None]
+
+    tensors(TEXT, names)(folder)
+
+
+def old_attention(folder: Path) -> None:
+    """Names of the autoencoder's attention of before diffusers 0.15."""
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+    def names(kept: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in kept if ".attentions." in name]:
+            new = name
+            for ours, theirs in old.items():
+                new = new.replace(ours, theirs)
+            kept[new] = kept.pop(name)
+        assert any("proj_attn" in name for name in kept)
+
+    tensors("vae/diffusion_pytorch_model.safetensors", names)(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [without_safety_checker, with_safety_checker, two_files_of_words, of_2022, old_attention],
+    ids=lambda change: change.__name__,
+)
+def test_folders_of_others_draw_the_same_images(change: Change, tmp_path: Path) -> None:
+    whole = tiny_whole()
+    whole.save_pretrained(tmp_path / "theirs")
+    change(tmp_path / "theirs")
+    drawn = [
+        pipeline(
+            "An image of eczema",
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+        ).images
+        for pipeline in (whole, skindiff.load(tmp_path / "theirs"))
+    ]
+    np.testing.assert_array_equal(drawn[0], drawn[1])

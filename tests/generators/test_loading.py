@@ -1,15 +1,20 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 import skindiff
 from skindiff.errors import GeneratorError
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
+from skindiff.generators.foreign_folder import load_checked
+from skindiff.generators.text_to_image.loading import check_text_to_image
 from tests.tiny import save_tiny_pipeline
 from tests.tiny_generators import tiny_ddpm
 
@@ -73,3 +78,39 @@ def test_a_missing_or_foreign_weight_file_is_named(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(GeneratorError, match=r"cannot be loaded .*check that it is complete"):
         skindiff.load(tmp_path)
+
+
+def refused_by_the_hub(kind: type[HfHubHTTPError], status: int) -> Callable[..., None]:
+    def fetch(*_: object, **__: object) -> None:
+        request = httpx.Request("HEAD", "https://hub/owner/model")
+        raise kind("Cannot access.\nVisit.", response=httpx.Response(status, request=request))
+
+    return fetch
+
+
+@pytest.mark.parametrize(
+    ("kind", "token", "says"),
+    [
+        (
+            GatedRepoError,
+            None,
+            r"'owner/model' is gated: accept the terms .*/owner/model, and log in by `hf auth",
+        ),
+        (GatedRepoError, "hf_x", "'owner/model' is gated: accept the terms"),
+        (RepositoryNotFoundError, None, "is not on the Hub, or is private, and no token is there"),
+        (RepositoryNotFoundError, "hf_x", r"'owner/model' cannot be found \(Cannot access\.\)"),
+    ],
+)
+def test_a_gated_model_and_a_missing_token_are_one_line(
+    kind: type[HfHubHTTPError], token: str | None, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = refused_by_the_hub(kind, 403)
+    monkeypatch.setattr("skindiff.generators.models.hf_hub_download", fetch)
+    monkeypatch.setattr("skindiff.generators.models.get_token", lambda: token)
+    with pytest.raises(GeneratorError, match=says) as error:
+        check_text_to_image("owner/model")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr("skindiff.generators.foreign_folder.model_info", fetch)
+    monkeypatch.setattr(StableDiffusionPipeline, "download", fetch)
+    with pytest.raises(GeneratorError, match=says):  # of the weights, where the index could be had
+        load_checked(StableDiffusionPipeline, "owner/model", None)

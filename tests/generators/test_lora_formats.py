@@ -206,8 +206,10 @@ def test_what_does_not_fit_is_one_line(
 
 def test_files_that_are_no_lora_say_what_to_do(exported: Path, base: str, tmp_path: Path) -> None:
     shutil.copy(Path(base) / "vae/diffusion_pytorch_model.safetensors", tmp_path / "whole.safetensors")
-    with pytest.raises(GeneratorError, match=r"is no LoRA in safetensors: .*from_single_file"):
+    with pytest.raises(ConfigError, match=r"'.*whole\.safetensors' is no adapter and needs none"):
         skindiff.load(tmp_path / "whole.safetensors", base_model=base)
+    with pytest.raises(GeneratorError, match=r"is no whole Stable Diffusion in one file: .*base_model"):
+        skindiff.load(tmp_path / "whole.safetensors")
     (tmp_path / "x.ckpt").write_bytes(b"")
     with pytest.raises(GeneratorError, match=r"is a pickled file.*convert it to safetensors"):
         skindiff.load(tmp_path / "x.ckpt")

@@ -28,7 +28,8 @@ PUSH = """
     newer = push_pipeline("newer", "me/base", licence="apache-2.0", origin=origin)
     assert newer.revision != base.revision
     command = "skindiff train lora --data_dir /home/alice/photos --token hf_abcdefghijklmnopqrstuv"
-    learnt = Origin(["phantom"], base_model=f"me/base@{base.revision}", commands=[command])
+    behind = {"base_model": f"me/base@{base.revision}", "base_licence": "mit"}
+    learnt = Origin(["phantom"], commands=[command], **behind)
     push_adapter("lora/adapter", "me/adapter", licence="apache-2.0", origin=learnt)
     xl = push_pipeline("xl-base", "me/xl-base", licence="apache-2.0", origin=origin)
     learnt_xl = Origin(["phantom"], base_model=f"me/xl-base@{xl.revision}")

@@ -29,8 +29,8 @@ PUSH = """
         except HubError as error:
             print(error)
 
-    own = Origin(["imagefolder"], corpus_licence="cc-by-nc-4.0", base_model="me/base")
-    made = Origin(["phantom"])
+    own = Origin(["imagefolder"], corpus_licence="cc-by-nc-4.0", base_model="me/base", base_licence="mit")
+    made = Origin(["phantom"], base_licence="mit")
     push_synthetic("phantom", "me/phantom-set", licence="cc-by-4.0", origin=made, override=WORDS)
     refused()
     refused(override="yes")

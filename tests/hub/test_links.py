@@ -35,7 +35,12 @@ def push(kind: str, folder: Path) -> None:
     elif kind == "pipeline":
         push_pipeline(folder, "me/x", licence="mit", origin=PHANTOM)
     elif kind == "adapter":
-        push_adapter(folder, "me/x", licence="mit", origin=Origin(["phantom"], base_model="me/base"))
+        push_adapter(
+            folder,
+            "me/x",
+            licence="mit",
+            origin=Origin(["phantom"], base_model="me/base", base_licence="mit"),
+        )
     elif kind == "classifier":
         push_classifier(folder, "me/x", licence="mit", origin=PHANTOM)
     else:

@@ -22,7 +22,7 @@ PUSH = f"""
     command = "skindiff train lora --data_dir '/home/{planted.MARK}/my {planted.MARK}/photos'"
     origin = Origin(
         ["imagefolder", "/home/{planted.MARK}/more"], corpus_licence="cc-by-4.0", commands=[command],
-        run="run", base_model="~/{planted.MARK} models/base@ab12",
+        run="run", base_model="~/{planted.MARK} models/base@ab12", base_licence="mit",
     )
     for kind in {KINDS}:
         options = {{"sources": None}} if kind == "synthetic" else {{}}

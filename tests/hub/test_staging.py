@@ -22,7 +22,7 @@ from skindiff.manifest import hashes_of
 from tests.hub import planted
 from tests.hub.test_results import run_folder
 
-PHANTOM = Origin(["phantom"], base_model="me/base")
+PHANTOM = Origin(["phantom"], base_model="me/base", base_licence="mit")
 
 
 @pytest.fixture

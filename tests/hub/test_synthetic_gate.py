@@ -52,7 +52,7 @@ def push(monkeypatch: pytest.MonkeyPatch, shards: Path) -> Any:
     monkeypatch.setattr(synthetic, "push_files", push_files)
 
     def push(**options: Any) -> tuple[dict[str, Any], str]:
-        origin = Origin(["imagefolder"], corpus_licence="cc-by-4.0", base_model="me/base")
+        origin = Origin(["imagefolder"], corpus_licence="cc-by-4.0", base_model="me/base", base_licence="mit")
         settings = {"licence": "cc-by-4.0", "origin": origin, "override": WORDS, **options}
         synthetic.push_synthetic(shards, "me/set", **settings)
         return json.loads(sent[REPORT_FILE]), sent["README.md"].decode()

@@ -145,6 +145,7 @@ def test_another_layout_of_timms_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         lite0.load_lite0()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_end_with_one_whole_file() -> None:
     started = [subprocess.Popen([sys.executable, "-c", LOAD], stderr=subprocess.PIPE) for _ in range(2)]
     assert [process.communicate()[1] for process in started] == [b"", b""]

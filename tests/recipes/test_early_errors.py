@@ -8,7 +8,7 @@ from PIL import Image
 
 from skindiff import cli
 from skindiff.config import parse_config
-from skindiff.errors import SplitError
+from skindiff.errors import ConfigError, SplitError
 from tests.conftest import REPOSITORY
 
 TOO_FEW = {
@@ -63,3 +63,38 @@ def test_a_command_says_at_once_that_a_class_has_too_few(
 
     assert status == 2
     assert "test_fraction: class 'eczema' has 2" in capsys.readouterr().err
+
+
+LOST = {
+    "recipe": ("fitz_lora", "--generator.model", "elsewhere/base"),
+    "training": ("train", "lora", "--model", "elsewhere/base"),
+    "transfer": ("sample", "--mode", "transfer", "--generator", "elsewhere/base"),
+}
+"""Beginnings of studies whose base model is nowhere."""
+
+
+@pytest.mark.parametrize("start", LOST)
+def test_a_folder_and_a_model_that_are_not_there_are_said_in_one_answer(
+    start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(model: str, *_: object, **__: object) -> None:
+        raise OSError(f"no network to ask for {model}")
+
+    monkeypatch.setattr("skindiff.generators.models.hf_hub_download", absent)
+    first, *words = LOST[start]
+    nowhere = str(tmp_path / "nowhere")
+    corpus = ["--corpus.name", "imagefolder", "--corpus.imagefolder.data_dir", nowhere]
+    output = ["--output_dir", str(tmp_path / "run")]
+    if start == "recipe":
+        recipe = importlib.import_module(f"recipes.{first}")
+        smoke = REPOSITORY / "recipes" / first / "smoke.yaml"
+        config = parse_config(recipe.FitzLoraConfig, [*words, *corpus, *output], default=smoke)
+        with pytest.raises(ConfigError) as refused:
+            recipe.main(config)
+        said = str(refused.value)
+    else:
+        assert cli.main([first, *words, *corpus, *output]) == 2
+        said = capsys.readouterr().err
+
+    assert f"corpus.imagefolder.data_dir: there is no {nowhere}" in said
+    assert "elsewhere/base" in said

@@ -57,6 +57,7 @@ def start(config: FitzLoraConfig, folder: Path, *command: str) -> subprocess.Pop
     )
 
 
+@pytest.mark.slow
 def test_killed_in_every_stage_it_ends_in_the_same_bytes(study: FitzLoraConfig, tmp_path: Path) -> None:
     config = replace(study, output_dir=str(tmp_path / "run"), resume=True)
     program = start(

@@ -61,8 +61,8 @@ def test_any_row_is_drawn_again_alone_bit_for_bit(
 ) -> None:
     sources, pipeline = tiny_corpus(5), build()
     seam = architecture_of(pipeline)
-    if settings.get("scheduler", "auto") not in ("auto", *seam.samplers):
-        settings = {**settings, "scheduler": "auto"}
+    if settings.get("scheduler") not in seam.samplers:
+        settings = {**settings, "scheduler": "dpmsolver++"}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

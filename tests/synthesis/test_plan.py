@@ -53,7 +53,7 @@ def test_a_plan_has_the_schema_without_images_and_all_that_redraws_a_row() -> No
     )
     assert row["batch_position"] == 7
     assert [row[name] for name in ("generator", "mode", "strategy", "scheduler", "tone")] == [
-        "tiny@0", "img2img", "ti+lora", "auto", "latent_mean",
+        "tiny@0", "img2img", "ti+lora", "dpmsolver++", "latent_mean",
     ]  # fmt: skip
     assert row["threads"] >= 1
 
@@ -162,7 +162,7 @@ def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) ->
     ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
     ({"detail": 1.5}, "synthesis.detail: 1.5"),
     ({"image_size": 65}, "synthesis.image_size: 65"),
-    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of auto, dpmsolver"),
+    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of dpmsolver"),
 ])  # fmt: skip
 def test_settings_that_cannot_work_are_named_with_a_way_out(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -237,3 +237,12 @@ def test_same_noise_starts_every_source_and_target_alike_and_counts_on_from_the_
     (drawn,) = {tuple(drawn) for drawn in first.values()}
     (later,) = {tuple(drawn) for drawn in second.values()}
     assert drawn[1] == later[0] != drawn[0]
+
+
+def test_a_caption_ends_every_prompt_and_is_words_on_one_line() -> None:
+    config = SynthesisConfig(strategy="vanilla", caption="dermoscopy, trunk")
+    plan = make_plan(tiny_corpus(2), config, seed=0, generator="tiny@0")
+    assert all(prompt.endswith("-skinned individual, dermoscopy, trunk") for prompt in plan["prompt"])
+    for wrong in ("two\nlines", "<skindiff-word>"):
+        with pytest.raises(ConfigError, match=r"synthesis\.caption: .* is not words on one line"):
+            SynthesisConfig(caption=wrong).validate("synthesis.")

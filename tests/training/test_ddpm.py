@@ -58,6 +58,7 @@ def test_every_weight_is_trained_and_the_classes_are_learnt(tmp_path: Path) -> N
     assert redness[:2].min() > 0 > redness[2:].max()
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
     assert _launch(tmp_path / "cut", "--kill_at_step", "3") == -9
     assert (tmp_path / "cut" / "checkpoint-2").is_dir()

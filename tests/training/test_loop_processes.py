@@ -44,7 +44,10 @@ def launch(folder: Path, config: LoopConfig, *options: str, launcher: tuple[str,
 
 @pytest.mark.parametrize(
     ("moment", "kept"),
-    [(("--kill_at_step", "6"), "checkpoint-4"), (("--kill_in_save", "8"), "checkpoint-4")],
+    [
+        pytest.param(("--kill_at_step", "6"), "checkpoint-4", marks=pytest.mark.slow),
+        (("--kill_in_save", "8"), "checkpoint-4"),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, moment, kept):
     accelerator = Accelerator(cpu=True)

@@ -32,13 +32,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     return run_stages(Accelerator(cpu=True), tmp_path_factory.mktemp("whole"), batch_size=4)
 
 
-@pytest.mark.parametrize(("stage", "step"), [("textual_inversion", "3"), ("lora", "5")])
+@pytest.mark.parametrize(
+    ("stage", "step", "model"),
+    [("textual_inversion", "3", SD), ("lora", "5", SD), ("lora", "5", "Stable Diffusion XL")],
+)
 def test_killed_and_resumed_equals_uninterrupted(
-    whole: Adapter, tmp_path: Path, stage: str, step: str
+    whole: Adapter, tmp_path: Path, stage: str, step: str, model: str
 ) -> None:
-    assert launch(tmp_path, "--kill", stage, step) == -9
+    if model != SD:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, model=model)
+    assert launch(tmp_path, "--kill", stage, step, "--model", model) == -9
     assert not (tmp_path / "lora" / "adapter").exists()
-    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4)
+    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4, model=model)
     assert resumed.log == whole.log
     for path in sorted(whole.folder.rglob("*.*")):
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
@@ -56,7 +61,9 @@ def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) ->
 
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
 @pytest.mark.parametrize(
-    ("buckets", "model"), [(False, SD), (True, SD), (True, "FLUX.1")], ids=["squares", "buckets", "flow"]
+    ("buckets", "model"),
+    [(False, SD), (True, SD), (True, "Stable Diffusion XL"), (True, "FLUX.1")],
+    ids=["squares", "buckets", "xl", "flow"],
 )
 def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, buckets: bool, model: str) -> None:
     if buckets:
@@ -65,8 +72,8 @@ def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, buckets: bool,
     assert launch(tmp_path, *options, launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
     assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
-    for key in ("loss", "grad_norm"):
-        assert [row[key] for row in two.log] == pytest.approx([row[key] for row in whole.log], rel=1e-4)
+    for key, within in {"loss": 1e-4, "grad_norm": 1e-3}.items():
+        assert [row[key] for row in two.log] == pytest.approx([row[key] for row in whole.log], rel=within)
     files = [*embedding_files(whole.folder), str(whole.folder / LORA_FILE)]
     others = [*embedding_files(two.folder), str(two.folder / LORA_FILE)]
     for path, other in zip(files, others, strict=True):

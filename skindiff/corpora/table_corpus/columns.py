@@ -9,8 +9,8 @@ from skindiff.wrong_settings import refuse
 
 NONE = "none"
 """Instead of the name of a column: it is known that there is none."""
-PARTS = ("split", "site", "date")
-"""Roles whose cells a corpus keeps as attributes, since protocols of splits are made of them."""
+KEPT = ("split", "site", "date", "caption")
+"""Roles whose cells a corpus keeps as attributes: protocols of splits and captions are made of them."""
 
 
 @dataclass
@@ -37,6 +37,8 @@ class ColumnsConfig:
     """Hospital, camera or country, for the protocol held_out."""
     date: str | None = None
     """Date as 2021, 2021-05 or 2021-05-31, for the protocol held_out."""
+    caption: str | None = None
+    """Words that say what is to be seen, for lora.captions; it is never looked for."""
     box: list[str] | None = None
     """Four columns: left, top, width and height of what is to be seen, in pixels."""
     mask: str | None = None
@@ -52,7 +54,7 @@ class ColumnsConfig:
             value = getattr(self, name)
             if value == NONE or value == [] or (isinstance(value, list) and len(set(value)) < len(value)):
                 refuse(f"{path}{name}: {value!r} names no column, or one twice; name the right one")
-        taken = {*REAL_COLUMNS, *SYNTHETIC_COLUMNS, *PARTS, "caption"}
+        taken = {*REAL_COLUMNS, *SYNTHETIC_COLUMNS, *KEPT}
         for name in self.attributes:
             if name in taken or not name.isidentifier():
                 refuse(

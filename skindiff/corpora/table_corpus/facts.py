@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skindiff.corpora.table import ListedImage, known_text, read_skin_type
-from skindiff.corpora.table_corpus.columns import NONE, PARTS, ColumnsConfig
+from skindiff.corpora.table_corpus.columns import KEPT, NONE, ColumnsConfig
 from skindiff.corpora.table_corpus.dialects import TextTable
 from skindiff.corpora.table_corpus.guess import PART_WORDS, is_called
 from skindiff.errors import CorpusError
@@ -66,7 +66,7 @@ def read_facts(
     labels, class_names, warnings = _sorted_out(stated, table.name, classes, _order(columns, order))
     groups, said = _groups(table, columns)
     warnings += said
-    roles = {name: column for name in PARTS if (column := _column(columns, name)) is not None}
+    roles = {name: column for name in KEPT if (column := _column(columns, name)) is not None}
     attributes = {
         name: [known_text(cell) for cell in table.column(column)]
         for name, column in {**roles, **columns.attributes}.items()

@@ -169,34 +169,43 @@ class Architecture(ABC):
         """
 
     @abstractmethod
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
+
+        Args:
+            pipeline: whose tokenizers are used.
+            prompts: any number.
+            cut: cut the end of prompts that are too long, for each encoder at its own limit.
 
         Returns:
             Ids of every tokenizer, each (prompts, places of the tokenizer), int64, on the CPU.
 
         Raises:
             GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is
-                too long for a text encoder.
+                too long for a text encoder and not to be cut.
         """
+
+    @abstractmethod
+    def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
+        """Return how many tokens of each prompt are too many, by text encoder."""
 
     @abstractmethod
     def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
         """Return what the text encoders make of :meth:`tokenise`, in their precision and on their device."""
 
-    def live_prompts(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def live_prompts(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Return what :meth:`encode_ids` takes where text encoders learn: ids of these, and of the others
-        what they make of them, once.
+        what they make of them, once; for ``cut`` see :meth:`tokenise`.
 
         Raises:
             GeneratorError: see :meth:`tokenise`.
         """
-        return self.tokenise(pipeline, prompts)
+        return self.tokenise(pipeline, prompts, cut=cut)
 
-    def encode_prompts(self, pipeline: Any, prompts: Iterable[str]) -> Conditioning:
+    def encode_prompts(self, pipeline: Any, prompts: Iterable[str], *, cut: bool = False) -> Conditioning:
         """Encode each prompt alone, so that its embedding never depends on what it is batched with.
 
-        Prompts that occur more than once are encoded once.
+        Prompts that occur more than once are encoded once; for ``cut`` see :meth:`tokenise`.
 
         Returns:
             What the network is told of each, (prompts, ...), in the text encoders' precision and on their
@@ -207,7 +216,7 @@ class Architecture(ABC):
         """
         prompts = list(prompts)
         unique = list(dict.fromkeys(prompts))
-        ids = self.tokenise(pipeline, unique)
+        ids = self.tokenise(pipeline, unique, cut=cut)
         with torch.no_grad():
             found = [self.encode_ids(pipeline, ids[place : place + 1]) for place in range(len(unique))]
         return Conditioning.joined(found)[[unique.index(prompt) for prompt in prompts]]

@@ -12,30 +12,38 @@ from skindiff.errors import GeneratorError
 _PLACEHOLDER = re.compile(r"<[^<>\s]+>")
 
 
-def tokenise(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> torch.Tensor:
+def tokenise(tokenizer: CLIPTokenizer, prompts: Sequence[str], *, cut: bool = False) -> torch.Tensor:
     """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
 
     Args:
         tokenizer: one of the pipeline's.
         prompts: any number.
+        cut: cut the end of prompts that are too long.
 
     Returns:
         Ids of shape (prompts, places of the tokenizer), int64, on the CPU.
 
     Raises:
         GeneratorError: a ``<placeholder>`` of a prompt is not exactly its own added ids, or a prompt is too
-            long for the text encoder.
+            long for the text encoder and not to be cut.
     """
     rows = []
     for prompt in prompts:
         expanded = _expanded(tokenizer, prompt)
-        ids = tokenizer(expanded, verbose=False).input_ids
-        if len(ids) > tokenizer.model_max_length:
+        most = tokenizer.model_max_length
+        ids = tokenizer(expanded, verbose=False, truncation=cut, max_length=most if cut else None).input_ids
+        if len(ids) > most:
             raise GeneratorError(_too_long(tokenizer, prompt))
         _check_placeholders(tokenizer, prompt, ids)
-        padded = tokenizer(expanded, padding="max_length", max_length=tokenizer.model_max_length)
+        padded = tokenizer(expanded, padding="max_length", truncation=cut, max_length=most)
         rows.append(torch.tensor(padded.input_ids))
     return torch.stack(rows)
+
+
+def surplus(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
+    """Return how many tokens of each prompt are too many."""
+    lengths = [len(tokenizer(_expanded(tokenizer, prompt), verbose=False).input_ids) for prompt in prompts]
+    return [max(0, length - tokenizer.model_max_length) for length in lengths]
 
 
 def _expanded(tokenizer: CLIPTokenizer, prompt: str) -> str:

@@ -22,6 +22,11 @@ class Conditioning:
         """Return some rows of every tensor, by whatever indexes a tensor."""
         return Conditioning({name: tensor[rows] for name, tensor in self.tensors.items()})
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(iter(self.tensors.values())).device
+
     def to(self, device: torch.device | str) -> "Conditioning":
         """Return it on a device."""
         return Conditioning({name: tensor.to(device) for name, tensor in self.tensors.items()})

@@ -134,18 +134,25 @@ class Flux(FlowTransformer):
         """Return the size that its pipeline generates, 1024 pixels."""
         return int(pipeline.default_sample_size * pipeline.vae_scale_factor)
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of both tokenizers."""
         return Conditioning(
             {
-                _IDS: clip_text.tokenise(pipeline.tokenizer, prompts),
-                _IDS_2: t5_text.tokenise(pipeline.tokenizer_2, prompts, _PLACES),
+                _IDS: clip_text.tokenise(pipeline.tokenizer, prompts, cut=cut),
+                _IDS_2: t5_text.tokenise(pipeline.tokenizer_2, prompts, _PLACES, cut=cut),
             }
         )
 
-    def live_prompts(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
+        """Return the tokens that are too many for CLIP and for T5."""
+        return {
+            "text_encoder": clip_text.surplus(pipeline.tokenizer, prompts),
+            "text_encoder_2": t5_text.surplus(pipeline.tokenizer_2, prompts, _PLACES),
+        }
+
+    def live_prompts(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Return ids of CLIP, and the states of T5, which is not trained."""
-        ids = self.tokenise(pipeline, prompts).tensors
+        ids = self.tokenise(pipeline, prompts, cut=cut).tensors
         states = [t5_text.encode(pipeline.text_encoder_2, row[None]) for row in ids[_IDS_2]]
         return Conditioning({_IDS: ids[_IDS], _STATES: torch.cat(states)})
 

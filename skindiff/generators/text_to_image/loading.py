@@ -6,11 +6,12 @@ import torch
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
-from skindiff.generators.models import DEFAULT_MODEL, pipeline_index, split_revision
+from skindiff.generators.models import DEFAULT_MODEL, model_file, pipeline_index, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.flux import Flux
 from skindiff.generators.text_to_image.sd3 import StableDiffusion3
 from skindiff.generators.text_to_image.sdxl import StableDiffusionXL
+from skindiff.generators.text_to_image.single_file import file_class_name, load_single_file
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 from skindiff.generators.text_to_image.z_image import ZImage
 
@@ -41,15 +42,19 @@ def architecture_named(class_name: str) -> Architecture | None:
     return next((known for known in ARCHITECTURES if class_name in known.class_names), None)
 
 
-def check_text_to_image(model: str, revision: str | None = None) -> Architecture:
-    """Return the architecture that a base model says in its index to be of.
+def check_text_to_image(model: str, revision: str | None = None, config: str | None = None) -> Architecture:
+    """Return the architecture that a base model says in its index to be of, or in one file by its weights.
 
-    Of a Hub model nothing but that index is fetched.
+    Of a Hub model nothing but that index is fetched, of a file its header alone is read.
 
     Raises:
-        GeneratorError: there is no such model, or it is of no architecture known here.
+        GeneratorError: there is no such model, it is of no architecture known here, or settings are given
+            (``config``) to one that has its own.
     """
-    index = pipeline_index(model, revision)
+    file = model_file(split_revision(model, revision)[0])
+    if file is None and config is not None:
+        raise GeneratorError(f"model {model!r} is no single file and has settings: leave {config!r} out")
+    index = {"_class_name": file_class_name(file, config)} if file else pipeline_index(model, revision)
     name = str(index.get("_class_name", ""))
     architecture = architecture_named(name)
     if architecture is None:
@@ -57,7 +62,8 @@ def check_text_to_image(model: str, revision: str | None = None) -> Architecture
             f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and uses "
             f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
         )
-    architecture.refuse_index(index, f"model {model!r}")
+    if file is None:
+        architecture.refuse_index(index, f"model {model!r}")
     return architecture
 
 
@@ -65,6 +71,7 @@ def load_pipeline(
     model: str,
     *,
     revision: str | None = None,
+    config: str | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Any:
@@ -74,8 +81,10 @@ def load_pipeline(
     ``HF_HUB_OFFLINE=1`` is respected.
 
     Args:
-        model: what :func:`~skindiff.generators.models.model_folder` takes.
+        model: what :func:`~skindiff.generators.models.model_folder` takes, or a checkpoint in one file.
         revision: branch, tag or commit of a Hub model that names none itself; not for folders.
+        config: settings of a checkpoint in one file: a folder, or one of ours by its name
+            (:data:`~skindiff.generators.text_to_image.single_file.SETTINGS`); None takes what fits the file.
         dtype: precision of all modules.
         device: where the modules go.
 
@@ -86,9 +95,13 @@ def load_pipeline(
         GeneratorError: when there is no such model, it is of no architecture known here or not in
             safetensors, or its architecture does not fit one of its parts.
     """
-    architecture = check_text_to_image(model, revision)
+    architecture = check_text_to_image(model, revision, config)
     name, revision = split_revision(model, revision)
-    pipeline = load_checked(architecture.generates, name, revision, dtype=dtype, **architecture.loading)
+    kind, options = architecture.generates, {"dtype": dtype, **architecture.loading}
+    if file := model_file(name):
+        pipeline = load_single_file(kind, file, config, **options)
+    else:
+        pipeline = load_checked(kind, name, revision, **options)
     try:
         architecture.refuse_unfit(pipeline, f"model {model!r}")
     except (TypeError, ValueError, AttributeError) as error:

@@ -134,19 +134,26 @@ class StableDiffusion3(FlowTransformer):
         mu = {"mu": resolution_shift(scheduler, shape, self.token_side(pipeline))} if shifts else {}
         scheduler.set_timesteps(steps, **mu)
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of the tokenizers that there are."""
         ids = {
-            name: clip_text.tokenise(getattr(pipeline, words), prompts)
+            name: clip_text.tokenise(getattr(pipeline, words), prompts, cut=cut)
             for name, (words, _) in zip(_IDS, _CLIPS, strict=True)
         }
         if pipeline.text_encoder_3 is not None:
-            ids[_IDS_3] = t5_text.tokenise(pipeline.tokenizer_3, prompts, _PLACES)
+            ids[_IDS_3] = t5_text.tokenise(pipeline.tokenizer_3, prompts, _PLACES, cut=cut)
         return Conditioning(ids)
 
-    def live_prompts(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
+        """Return the tokens that are too many for each text encoder that there is."""
+        found = {encoder: clip_text.surplus(getattr(pipeline, words), prompts) for words, encoder in _CLIPS}
+        if pipeline.text_encoder_3 is not None:
+            found["text_encoder_3"] = t5_text.surplus(pipeline.tokenizer_3, prompts, _PLACES)
+        return found
+
+    def live_prompts(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Return ids of both CLIPs, and the states of T5, which is not trained."""
-        ids = self.tokenise(pipeline, prompts)
+        ids = self.tokenise(pipeline, prompts, cut=cut)
         rows = [self._last(pipeline, ids[place : place + 1]) for place in range(len(prompts))]
         return Conditioning({**{name: ids.tensors[name] for name in _IDS}, _STATES_3: torch.cat(rows)})
 

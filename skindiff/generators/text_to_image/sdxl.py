@@ -4,6 +4,10 @@ Podell et al. 2023 (arXiv 2307.01952). The states of both encoders' last layer b
 pooled embedding is the second encoder's. The time ids say how large an image was and what was cut from it;
 images are generated as if nothing had been, which is what diffusers' pipelines do by themselves.
 
+Where the settings of the second encoder name 2 as the end of a text, as those of the base model do, the
+pooled embedding is taken at the largest id: at a learned word, where there is one. In training it is where
+diffusers has it.
+
 Where ``force_zeros_for_empty_prompt`` is set, as in the base model, the empty prompt is zeros: that is what
 guidance is measured against, so it is also what prompt dropout shows.
 """
@@ -124,6 +128,7 @@ class StableDiffusionXL(StableDiffusion):
             most = encoder.max_position_embeddings
             fits[f"tokenizer {number}'s model_max_length"] = 2 <= words.model_max_length <= most
             fits[f"tokenizer {number}'s vocabulary"] = 2 <= len(words) <= encoder.vocab_size
+        fits["the tokenizers' model_max_length"] = len({words.model_max_length for words, _ in pairs}) == 1
         if wrong := [part for part, fit in fits.items() if not fit]:
             raise GeneratorError(f"{name}: {wrong[0]} does not fit the rest: get it again")
         for setting in ("shift_factor", "latents_mean", "latents_std"):
@@ -175,10 +180,10 @@ class StableDiffusionXL(StableDiffusion):
         with _upcast(pipeline.vae):
             return super().decode(pipeline, latents, scaled=scaled)
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of both tokenizers."""
         ids = {
-            name: clip_text.tokenise(getattr(pipeline, home.tokenizer), prompts)
+            name: clip_text.tokenise(getattr(pipeline, home.tokenizer), prompts, cut=cut)
             for name, home in zip(_IDS, self.token_homes, strict=True)
         }
         zeros = pipeline.config.force_zeros_for_empty_prompt

@@ -127,9 +127,16 @@ class StableDiffusion(WithAutoencoder):
         side = size // pipeline.vae_scale_factor
         return int(pipeline.unet.config.in_channels), side, side
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of the one tokenizer."""
-        return Conditioning({_IDS: clip_text.tokenise(pipeline.tokenizer, prompts)})
+        return Conditioning({_IDS: clip_text.tokenise(pipeline.tokenizer, prompts, cut=cut)})
+
+    def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
+        """Return the tokens that are too many for each text encoder."""
+        return {
+            home.text_encoder: clip_text.surplus(getattr(pipeline, home.tokenizer), prompts)
+            for home in self.token_homes
+        }
 
     def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
         """Return states of the one text encoder."""

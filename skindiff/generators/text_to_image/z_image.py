@@ -17,7 +17,7 @@ from diffusers import ZImageImg2ImgPipeline, ZImagePipeline
 from diffusers.image_processor import VaeImageProcessor
 from torch import nn
 
-from skindiff.errors import GeneratorError
+from skindiff.generators.text_to_image import t5_text
 from skindiff.generators.text_to_image.architecture import Mode
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.flow_transformer import FlowTransformer
@@ -102,29 +102,38 @@ class ZImage(FlowTransformer):
         """Return the scale less 1, as the pipeline counts from 0."""
         return {"guidance_scale": scale - 1.0}
 
-    def tokenise(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
-        """Turn prompts in the chat template into ids, and say where they end."""
-        tokenizer, texts = pipeline.tokenizer, []
-        for prompt in prompts:
-            text = tokenizer.apply_chat_template(
+    def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
+        """Turn prompts in the chat template into ids, and say where they end.
+
+        Where the end is cut it is that of the template first, as the pipeline cuts it.
+        """
+        texts = self._chats(pipeline, prompts)
+        if not cut:
+            t5_text.refuse_long(pipeline.tokenizer, texts, _PLACES)
+        made = pipeline.tokenizer(
+            texts, padding="max_length", truncation=cut, max_length=_PLACES, return_tensors="pt"
+        )
+        return Conditioning({_IDS: made.input_ids, _MASK: made.attention_mask.bool()})
+
+    def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
+        """Return the tokens that are too many, with those of the template."""
+        texts = self._chats(pipeline, prompts)
+        return {"text_encoder": t5_text.surplus(pipeline.tokenizer, texts, _PLACES)}
+
+    def _chats(self, pipeline: Any, prompts: Sequence[str]) -> list[str]:
+        return [
+            pipeline.tokenizer.apply_chat_template(
                 [{"role": "user", "content": prompt}],
                 tokenize=False,
                 add_generation_prompt=True,
                 enable_thinking=True,
             )
-            count = len(tokenizer(text, verbose=False).input_ids)
-            if count > _PLACES:
-                raise GeneratorError(
-                    f"prompt {prompt!r} is too long: it is {count} tokens for the text encoder, which takes "
-                    f"{_PLACES}; shorten it"
-                )
-            texts.append(text)
-        made = tokenizer(texts, padding="max_length", max_length=_PLACES, return_tensors="pt")
-        return Conditioning({_IDS: made.input_ids, _MASK: made.attention_mask.bool()})
+            for prompt in prompts
+        ]
 
-    def live_prompts(self, pipeline: Any, prompts: Sequence[str]) -> Conditioning:
+    def live_prompts(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Return the states, as no text encoder learns."""
-        return self.encode_prompts(pipeline, prompts)
+        return self.encode_prompts(pipeline, prompts, cut=cut)
 
     def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
         """Return the states of the last layer but one, and which of them are of the prompt."""

@@ -63,6 +63,9 @@ def test_attributes_parts_sites_and_dates_follow_the_schema(tmp_path: Path) -> N
     loaded = load(folder, c_split="Teil", c_site="Haus", c_date="Datum", c_attributes={"sex": "Geschlecht"})
     assert loaded.dataset.column_names[6:] == ["split", "site", "date", "sex"]
     assert set(loaded.dataset["split"]) == {"train", "validation", "test"}
+    loaded = load(folder, c_caption="Haus")
+    assert loaded.dataset.column_names[6:] == ["caption"]
+    assert set(loaded.dataset["caption"]) == set(load(folder, c_site="Haus").dataset["site"])
     with pytest.raises(ConfigError, match="'label' cannot be the name of an attribute"):
         load(folder, c_attributes={"label": "Geschlecht"})
 

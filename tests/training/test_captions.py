@@ -1,0 +1,109 @@
+"""Captions by columns of a corpus, in prompts, keys and records, and what is cut of them."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator
+from datasets import Dataset, Value
+
+from skindiff.errors import ConfigError
+from skindiff.generators.adapter import Adapter
+from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.training.captions import captions, cut_captions
+from skindiff.training.loop_config import LoopConfig
+from skindiff.training.lora import LoRAConfig, train_lora
+from tests.tiny import TINY_BUILDERS, tiny_corpus, tiny_pipeline, tiny_sdxl
+
+PARTS = ["{site}", "{age} years old", "dermoscopy"]
+
+
+def corpus(**columns: list[str | None]) -> Dataset:
+    rows = tiny_corpus(4)
+    for name, cells in columns.items():
+        rows = rows.add_column(name, cells, feature=Value("string"))
+    return rows
+
+
+def described() -> Dataset:
+    return corpus(site=["trunk", None, "arm", "trunk"], age=["30", "45", None, "30"])
+
+
+def train(folder: Path, rows: Dataset, pipeline: Any = None, **settings: Any) -> Adapter:
+    loop = LoopConfig(steps=1, batch_size=4)
+    config = LoRAConfig(loop=loop, rank=2, validation_examples=0, **settings)
+    return train_lora(Accelerator(cpu=True), pipeline or tiny_pipeline(), config, rows, folder)
+
+
+def test_a_part_without_its_cell_is_left_out() -> None:
+    assert captions(PARTS, described()) == [
+        "trunk, 30 years old, dermoscopy",
+        "45 years old, dermoscopy",
+        "arm, dermoscopy",
+        "trunk, 30 years old, dermoscopy",
+    ]
+    assert captions([], described()) == [""] * 4
+
+
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+def test_captions_decide_the_training_and_are_recorded(tmp_path: Path, build: Any) -> None:
+    plain = train(tmp_path / "plain", described(), build())
+    told = train(tmp_path / "told", described(), build(), captions=["{site}"])
+    live = train(tmp_path / "live", described(), build(), captions=["{site}"], train_text_encoder=True)
+    assert told.log[0]["loss"] != plain.log[0]["loss"]
+    assert live.log[0]["loss"] == pytest.approx(told.log[0]["loss"], rel=1e-5)
+    assert "captions" not in plain.config["lora"]
+    assert "cut_captions" not in plain.config
+    kept = yaml.safe_load((told.folder / "config.yaml").read_text())
+    assert kept["lora"]["captions"] == ["{site}"]
+    assert kept["cut_captions"] == {}
+
+
+def test_long_captions_are_cut_at_each_encoders_own_limit_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = corpus(note=["red lesion " * 30, None, "red", "skin " * 20])
+    with pytest.raises(ConfigError, match="no column 'notes' of words"):
+        train(tmp_path / "unknown", rows, captions=["{notes}"])
+    with caplog.at_level(logging.WARNING):
+        adapter = train(tmp_path / "cut", rows, tiny_sdxl(), captions=["{note}"])
+    # "An image of eczema on the skin of a very light-skinned individual, " and 60 words are 77 tokens.
+    lost = {"images": 2, "most_tokens": 77 - 32}
+    assert adapter.config["cut_captions"] == {"text_encoder": lost, "text_encoder_2": lost}
+    for name in ("text_encoder", "text_encoder_2"):
+        assert f"of 2 of 4 images are longer than {name} takes, and lose up to 45" in caplog.text
+
+
+def test_what_is_cut_is_what_diffusers_cuts() -> None:
+    pipeline = tiny_pipeline()
+    prompt = "An image of eczema, " + "red skin " * 30
+    (found,) = architecture_of(pipeline).encode_prompts(pipeline, [prompt], cut=True).tensors.values()
+    expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
+    assert (found == expected).all()
+    assert cut_captions(pipeline, ["", prompt], torch.tensor([1, 1]))["text_encoder"]["images"] == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("", "no part of a caption"),
+        ("two\nlines", "no part of a caption"),
+        ("{site", "other braces"),
+        ("{site.name}", "other braces"),
+        ("{site!r}", "other braces"),
+        ("{}", "other braces"),
+        ("{site:>9}", "other braces"),
+    ],
+)
+def test_a_part_that_can_be_none_is_refused(part: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"lora.captions: .*{message}"):
+        LoRAConfig(captions=[part]).validate("lora.")
+
+
+@pytest.mark.parametrize("column", ["image_id", "group_id", "label"])
+def test_columns_that_tell_patients_are_none(tmp_path: Path, column: str) -> None:
+    with pytest.raises(ConfigError, match=f"no column '{column}' of words; it has site, age"):
+        train(tmp_path, described(), captions=[f"{{{column}}}"])
