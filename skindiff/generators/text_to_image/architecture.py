@@ -39,6 +39,7 @@ class Architecture(ABC):
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
         kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
+        single_file: whether its models are read from one file of weights too.
         reads_kohya: whether diffusers reads a LoRA in those keys.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.
         samplers: names of the samplers that can follow its models, the usual one first.
@@ -49,6 +50,7 @@ class Architecture(ABC):
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
     kohya: ClassVar[Mapping[str, str]]
+    single_file: ClassVar[bool] = False
     reads_kohya: ClassVar[bool] = True
     token_homes: ClassVar[tuple[TokenHome, ...]]
     samplers: ClassVar[tuple[SamplerName, ...]] = ("dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline")

@@ -62,6 +62,12 @@ def check_text_to_image(model: str, revision: str | None = None, config: str | N
             f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and uses "
             f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
         )
+    if file is not None and not architecture.single_file:
+        whole = " and ".join(known.name for known in ARCHITECTURES if known.single_file)
+        raise GeneratorError(
+            f"model {model!r} is a {name}, but skindiff reads single files of {whole} alone: give its "
+            "folder, as save_pretrained wrote it, or its Hub id"
+        )
     if file is None:
         architecture.refuse_index(index, f"model {model!r}")
     return architecture

@@ -47,6 +47,7 @@ class StableDiffusion(WithAutoencoder):
 
     name = "Stable Diffusion 1.x and 2.x"
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
+    single_file = True
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
     token_homes: ClassVar[tuple[TokenHome, ...]] = (TokenHome("tokenizer", "text_encoder"),)
     # Kohya's; diffusers writes lora_te1, which A1111 takes for SDXL alone.
