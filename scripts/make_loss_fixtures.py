@@ -10,33 +10,40 @@ of training then finds the same in ours.
 
 import argparse
 import ast
+import itertools
 import random
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
-from diffusers.training_utils import compute_snr
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers.training_utils import compute_loss_weighting_for_sd3, compute_snr
 from safetensors.torch import save_file
 from torch.nn import functional
 from torchvision import transforms
 from torchvision.transforms.functional import crop
 
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.batches import fixed_threads
-from skindiff.training.diffusion_objective import DiffusionObjective
-from skindiff.training.lora import NAME, add_lora
-from skindiff.training.samplers import shuffled_batches
+from skindiff.training.denoising_task import DenoisingTask
+from skindiff.training.diffusion_objective import Objective
+from skindiff.training.loop import MicroBatch
+from skindiff.training.lora import add_lora
 from tests.tiny import TINY_SIZE
 from tests.training.loss_cases import CASES, FIXTURES, Case, captions, lora_weights, ours, pictures
 
 COMMIT = "58eb52c0803ea9af3abec60841c2a093bdf1f951"
 """Of huggingface/diffusers, 23 August 2026."""
-FOLDER = "examples/text_to_image"
-_FUNCTIONS = ("encode_prompt", "tokenize_prompt", "tokenize_captions", "preprocess_train")
+FOLDER = "examples"
+_FUNCTIONS = (
+    "encode_prompt", "tokenize_prompt", "tokenize_captions", "preprocess_train", "_encode_prompt_with_t5",
+    "_encode_prompt_with_clip", "compute_text_embeddings", "get_sigmas",
+)  # fmt: skip
 _TRANSFORMS = ("interpolation", "train_resize", "train_crop", "train_flip", "train_transforms")
 
 
@@ -59,12 +66,12 @@ def main() -> None:
 
 def theirs(case: Case, source: str) -> dict[str, torch.Tensor]:
     """Return loss, norm of the gradient and weights of one step of a script."""
-    latents, noise, timesteps = sampled(case)
+    order, latents, noise, timesteps = sampled(case)
     pipeline = case.pipeline()
     add_lora(pipeline, case.config)
-    order = shuffled_batches(2, 2, NAME, 0)(0).tolist()
     norms: list[torch.Tensor] = []
-    names = names_of(case, pipeline, order, latents, noise, timesteps, norms)
+    flows = isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
+    names = (names_of_flow if flows else names_of)(case, pipeline, order, latents, noise, timesteps, norms)
     for code in lines_of(source):
         exec(code, names)
     return {
@@ -74,24 +81,37 @@ def theirs(case: Case, source: str) -> dict[str, torch.Tensor]:
     }
 
 
-def sampled(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the latents, noise and timesteps that our step takes, by taking it."""
-    found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    add_noise = DiffusionObjective.add_noise
+def sampled(case: Case) -> tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the rows, latents, noise and timesteps that our step takes, by taking it."""
+    found: list[Any] = []
+    loss = DenoisingTask.loss
 
-    def spy(
-        self: DiffusionObjective, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
-    ) -> torch.Tensor:
-        found.append((latents, noise, timesteps))
-        return add_noise(self, latents, noise, timesteps)
+    def spied(self: DenoisingTask, module: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
+        found.append(batch.indices.tolist())
+        return loss(replace(self, objective=Spy(self.objective, found)), module, batch)
 
-    DiffusionObjective.add_noise = spy  # type: ignore[method-assign]
+    DenoisingTask.loss = spied  # type: ignore[method-assign]
     try:
         with tempfile.TemporaryDirectory() as folder:
             ours(case, Path(folder))
     finally:
-        DiffusionObjective.add_noise = add_noise  # type: ignore[method-assign]
-    return found[0]
+        DenoisingTask.loss = loss  # type: ignore[method-assign]
+    return found[0], *found[1]
+
+
+class Spy:
+    """An objective that keeps what it adds noise to."""
+
+    def __init__(self, objective: Objective, found: list[Any]) -> None:
+        self.objective, self.found = objective, found
+
+    def add_noise(self, *given: torch.Tensor) -> torch.Tensor:
+        """Add it, and keep latents, noise and timesteps."""
+        self.found.append(given)
+        return self.objective.add_noise(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objective, name)
 
 
 def lines_of(source: str) -> list[Any]:
@@ -107,8 +127,9 @@ def lines_of(source: str) -> list[Any]:
             settings += [node] if node.targets[0].id in _TRANSFORMS else []
         elif isinstance(node, ast.With) and ast.unparse(node.items[0]).startswith("accelerator.accumulate"):
             step = node.body
-    made = ast.parse("batch = collated(preprocess_train(examples))").body
-    parts = [*functions, *settings, *made, *step]
+    images = any(isinstance(one, ast.FunctionDef) and one.name == "preprocess_train" for one in functions)
+    made = ast.parse("batch = collated(preprocess_train(examples))").body if images else []
+    parts = [*functions, *(settings if images else []), *made, *step]
     return [compile(ast.Module(parts, type_ignores=[]), "script", "exec")]
 
 
@@ -167,6 +188,85 @@ def names_of(
         "examples": {"image": [rows[row]["image"] for row in order], "text": [texts[row] for row in order]},
         "collated": collated, "torch": GivenNoise(noise, timesteps),
     }  # fmt: skip
+
+
+def names_of_flow(
+    case: Case,
+    pipeline: Any,
+    order: list[int],
+    latents: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    norms: list[torch.Tensor],
+) -> dict[str, Any]:
+    """Return what stands for the names that the lines of dreambooth scripts of flow matching use."""
+    config, texts = case.config, captions()
+    accelerator = Accelerator(cpu=True)
+    clip = accelerator.clip_grad_norm_
+    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))  # type: ignore[method-assign]
+    learnt = {
+        name: [weight for weight in network.parameters() if weight.requires_grad]
+        for name, network in architecture_of(pipeline).adaptable(pipeline).items()
+    }
+    loop, vae = config.loop, pipeline.vae.config
+    weights = [weight for own in learnt.values() for weight in own]
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+    places = torch.tensor([int((scheduler.timesteps == time).nonzero()) for time in timesteps])
+    encoded = SimpleNamespace(sample=lambda: latents / vae.scaling_factor + vae.shift_factor)
+    count = 3 if hasattr(pipeline, "text_encoder_3") else 2
+    ends = ["", "_2", "_3"][:count]
+    encoders = [getattr(pipeline, f"text_encoder{end}") or no_t5(pipeline) for end in ends]
+    most = [pipeline.tokenizer.model_max_length] * (count - 1) + [256 if count == 3 else 512]
+    words = [getattr(pipeline, f"tokenizer{end}") or pipeline.tokenizer for end in ends]
+    tokenizers = [of_length(*one) for one in zip(words, most, strict=True)]
+    numbers = ["one", "two", "three"][:count]
+    args = SimpleNamespace(
+        train_text_encoder=config.train_text_encoder,
+        cache_latents=False,
+        with_prior_preservation=False,
+        weighting_scheme=config.flow.weighting if config.flow.density == "uniform" else config.flow.density,
+        logit_mean=0.0,
+        logit_std=1.0,
+        mode_scale=1.29,
+        guidance_scale=config.flow.guidance,
+        precondition_outputs=False,
+        max_grad_norm=loop.max_grad_norm,
+        max_sequence_length=most[-1],
+    )
+    return {
+        **{f"text_encoder_{number}": one for number, one in zip(numbers, encoders, strict=True)},
+        **{f"tokenizer_{number}": one for number, one in zip(numbers, tokenizers, strict=True)},
+        "args": args, "accelerator": accelerator, "text_encoders": encoders, "tokenizers": tokenizers,
+        "optimizer": torch.optim.AdamW(weights, lr=loop.learning_rate, weight_decay=loop.weight_decay),
+        "lr_scheduler": SimpleNamespace(step=lambda: None), "weight_dtype": torch.float32,
+        "batch": {"prompts": [texts[row] for row in order], "pixel_values": torch.zeros(1)},
+        "train_dataset": SimpleNamespace(custom_instance_prompts=True), "itertools": itertools,
+        "vae": SimpleNamespace(dtype=torch.float32, encode=lambda _: SimpleNamespace(latent_dist=encoded)),
+        "vae_config_shift_factor": vae.shift_factor, "vae_config_scaling_factor": vae.scaling_factor,
+        "vae_config_block_out_channels": vae.block_out_channels, "FluxPipeline": FluxPipeline,
+        "noise_scheduler_copy": scheduler, "unwrap_model": lambda network: network,
+        "compute_density_for_timestep_sampling": lambda **_: (places + 0.5) / len(scheduler.timesteps),
+        "compute_loss_weighting_for_sd3": compute_loss_weighting_for_sd3, "transformer": pipeline.transformer,
+        "transformer_lora_parameters": learnt["transformer"],
+        "text_lora_parameters_one": learnt["text_encoder"],
+        "text_lora_parameters_two": learnt.get("text_encoder_2", []), "torch": GivenNoise(noise, timesteps),
+    }  # fmt: skip
+
+
+def of_length(tokenizer: Any, places: int) -> Any:
+    """Return a tokenizer of these places; the scripts have 77, for T5 of Stable Diffusion 3 as well."""
+    return lambda prompts, **given: tokenizer(prompts, **{**given, "max_length": places})
+
+
+def no_t5(pipeline: Any) -> Any:
+    """Return what stands for a T5 that is absent: zeros, as the pipeline has them."""
+    width = pipeline.transformer.config.joint_attention_dim
+
+    def encode(ids: torch.Tensor) -> tuple[torch.Tensor]:
+        return (torch.zeros(len(ids), 256, width),)
+
+    encode.dtype, encode.device = torch.float32, torch.device("cpu")  # type: ignore[attr-defined]
+    return encode
 
 
 def collated(examples: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,30 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
 
 from skindiff.corpora.buckets import (
     BUCKET,
@@ -101,16 +119,16 @@ def _tiny_unet(cross_attention_dim: int, **settings: Any) -> UNet2DConditionMode
     return network.eval().requires_grad_(False)
 
 
-def _tiny_vae() -> AutoencoderKL:
+def _tiny_vae(**settings: Any) -> AutoencoderKL:
     network: AutoencoderKL = AutoencoderKL(
         sample_size=TINY_SIZE,
         block_out_channels=(8, 8, 16),
         layers_per_block=1,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4,
         norm_num_groups=4,
         mid_block_add_attention=False,
+        **{"latent_channels": 4, **settings},
     )
     return network.eval().requires_grad_(False)
 
@@ -182,7 +200,135 @@ def tiny_sdxl(prediction_type: str = "epsilon", seed: int = 0) -> StableDiffusio
     return pipeline
 
 
-TINY_BUILDERS = {"Stable Diffusion 1.x and 2.x": tiny_pipeline, "Stable Diffusion XL": tiny_sdxl}
+def _tiny_t5(width: int = 16) -> tuple[T5Tokenizer, T5EncoderModel]:
+    """T5 whose words are those of the prompts and letters."""
+    pieces = [*(f"▁{word}" for word in sorted(set(_WORDS.split()))), *map(chr, range(33, 127))]
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -8.0)]
+    vocab = [*special, *((piece, -2.0 - 6.0 * (len(piece) < 2)) for piece in pieces)]
+    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=512)
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2, use_cache=False
+    )
+    return tokenizer, T5EncoderModel(config).eval().requires_grad_(False)
+
+
+def tiny_flux(seed: int = 0, *, guidance_embeds: bool = True, channels: int = 4) -> FluxPipeline:
+    """The same of FLUX.1, of dev's kind or of schnell's, for images of 32 pixels; 4 x 8 x 8 latents."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer_2, text_encoder_2 = _tiny_t5()
+        transformer = FluxTransformer2DModel(
+            in_channels=4 * channels,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            pooled_projection_dim=16,
+            guidance_embeds=guidance_embeds,
+            axes_dims_rope=(4, 4, 8),
+        )
+        pipeline = FluxPipeline(
+            FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=guidance_embeds),
+            _tiny_vae(latent_channels=channels, scaling_factor=0.3611, shift_factor=0.1159),
+            _tiny_text(CLIPTextModel, 16),
+            tiny_tokenizer(),
+            text_encoder_2,
+            tokenizer_2,
+            transformer.eval().requires_grad_(False),
+        )
+    # Which nothing in its folder says: real ones generate 1024 pixels.
+    pipeline.default_sample_size = 8
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def tiny_sd3(seed: int = 0, *, t5: bool = True) -> StableDiffusion3Pipeline:
+    """The same of Stable Diffusion 3.5, with two kinds of blocks and 16 channels, and T5 or none."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer_3, text_encoder_3 = _tiny_t5(40) if t5 else (None, None)
+        transformer = SD3Transformer2DModel(
+            sample_size=8,
+            patch_size=2,
+            in_channels=16,
+            out_channels=16,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=40,
+            caption_projection_dim=16,
+            pooled_projection_dim=16 + 16,
+            pos_embed_max_size=8,
+            dual_attention_layers=(0,),
+            qk_norm="rms_norm",
+        )
+        second = tiny_tokenizer()
+        second.pad_token = "!"
+        pipeline = StableDiffusion3Pipeline(
+            transformer.eval().requires_grad_(False),
+            FlowMatchEulerDiscreteScheduler(shift=3.0),
+            _tiny_vae(latent_channels=16, scaling_factor=1.5305, shift_factor=0.0609),
+            _tiny_text(CLIPTextModelWithProjection, 16),
+            tiny_tokenizer(),
+            _tiny_text(CLIPTextModelWithProjection, 24, hidden_act="gelu"),
+            second,
+            text_encoder_3,
+            tokenizer_3,
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def tiny_z_image(seed: int = 0) -> ZImagePipeline:
+    """The same of Z-Image, which generates 1024 pixels where it is not told otherwise."""
+    template = "{% for one in messages %}{{ one.content }}{% endfor %}-"
+    # Its merges end at no mark of a word's end, so that letters are enough.
+    letters = {letter: number for number, letter in enumerate([*map(chr, range(33, 127)), "Ġ", "Ċ"])}
+    tokenizer = Qwen2Tokenizer(vocab=letters, merges=[], chat_template=template, model_max_length=512)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text = Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=512,
+        )
+        transformer = ZImageTransformer2DModel(
+            in_channels=16,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=16,
+            axes_dims=[4, 4, 8],
+            axes_lens=[1024, 64, 64],
+        )
+        for token in (transformer.x_pad_token, transformer.cap_pad_token):
+            torch.nn.init.normal_(token, std=0.02)
+        pipeline = ZImagePipeline(
+            FlowMatchEulerDiscreteScheduler(shift=3.0),
+            _tiny_vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159),
+            Qwen3Model(text).eval().requires_grad_(False),
+            tokenizer,
+            transformer.eval().requires_grad_(False),
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+TINY_BUILDERS: dict[str, Callable[..., Any]] = {
+    "Stable Diffusion 1.x and 2.x": tiny_pipeline,
+    "Stable Diffusion XL": tiny_sdxl,
+    "Stable Diffusion 3": tiny_sd3,
+    "FLUX.1": tiny_flux,
+    "Z-Image": tiny_z_image,
+}
 """A tiny pipeline of each architecture."""
 
 

@@ -1,4 +1,4 @@
-"""``skindiff train textual-inversion`` and ``lora``: an adapter of a Stable Diffusion pipeline."""
+"""``skindiff train textual-inversion`` and ``lora``: an adapter of a text-to-image pipeline."""
 
 import json
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ class TrainAdapter(CorpusSettings):
     """Settings that both trainings share."""
 
     model: str = DEFAULT_MODEL
-    """Stable Diffusion to start from: a folder, a .safetensors file that holds all of it, a Hub id, or
-    bundled for the pipeline in this package."""
+    """Base model to start from: a folder, a .safetensors file that holds all of it, a Hub id, or bundled for
+    the pipeline in this package."""
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
     model_config: str | None = None
@@ -83,8 +83,7 @@ def main(method: str, words: Sequence[str]) -> int:
     """Train an adapter by textual inversion or LoRA."""
     config = settings(method, words)
     own = config.words if isinstance(config, TrainLoRA) else None
-    base = (config.model, config.revision, config.model_config)
-    look_first(config, lambda _: check_text_to_image(*base), lambda _: _learnt(own))
+    look_first(config, lambda _: _check_base(config), lambda _: _learnt(own))
     learnt = _learnt(own)
     place = Place(config.model, config.revision, learnt, config.model_config)
     study = open_study(config, ADAPTER)
@@ -103,6 +102,16 @@ def main(method: str, words: Sequence[str]) -> int:
     classes = [] if named else ["--classes", json.dumps(names)]
     suggest([*sample, *classes, "--output_dir", "runs/sample"], transfer)
     return 0
+
+
+def _check_base(config: TrainAdapter) -> None:
+    """Raise an error for a base model of none of the architectures, or of one that learns no words."""
+    architecture = check_text_to_image(config.model, config.revision, config.model_config)
+    if isinstance(config, TrainTextualInversion) and not architecture.token_homes:
+        raise ConfigError(
+            f"model: {config.model!r} is a model of {architecture.name}, for which diffusers has no loader "
+            "of learned words: train lora, or take another model"
+        )
 
 
 def _learnt(words: str | None) -> Path | None:

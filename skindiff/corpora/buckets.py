@@ -15,7 +15,7 @@ from PIL import ImageOps
 SHAPES = ("1:1", "5:4", "4:3", "3:2", "16:9", "2:1")
 """Those of cameras and telephones, lying; each may stand, too."""
 STEP = 8
-"""What the sides of an image in pixels are a multiple of: the pipelines of diffusers take no other."""
+"""What the sides of an image in pixels are a multiple of at least: pipelines of diffusers take no other."""
 BUCKET, BUCKETED, SHOWN = "bucket", "bucketed", "shown"
 """Columns: the name of an image's bucket; its picture in that shape; left, top, right and bottom of where its
 picture lies in its square, as shares of the side from 0 to 1, the rest of it being filled."""
@@ -48,13 +48,13 @@ def ratio_of(bucket: str) -> float:
     return width / height
 
 
-def bucket_size(bucket: str, size: int) -> tuple[int, int]:
+def bucket_size(bucket: str, size: int, step: int = STEP) -> tuple[int, int]:
     """Return width and height in pixels of the pictures of a bucket, where squares are ``size`` wide.
 
-    Both are the multiples of :data:`STEP` nearest to the bucket's ratio and the area of the square.
+    Both are the multiples of ``step`` nearest to the bucket's ratio and the area of the square.
     """
     stretch = math.sqrt(ratio_of(bucket))
-    width, height = (max(STEP, STEP * round(side / STEP)) for side in (size * stretch, size / stretch))
+    width, height = (max(step, step * round(side / step)) for side in (size * stretch, size / stretch))
     return width, height
 
 
@@ -74,11 +74,17 @@ def bucket_place(bucket: str, side: int) -> Part:
     return left, top, right, bottom
 
 
-def row_sizes(dataset: Dataset, size: int) -> list[tuple[int, int]]:
-    """Return width and height in pixels of each row's picture, where squares are ``size`` wide."""
+def row_sizes(dataset: Dataset, size: int, step: int = STEP) -> list[tuple[int, int]]:
+    """Return width and height in pixels of each row's picture, where squares are ``size`` wide.
+
+    Args:
+        dataset: of a corpus.
+        size: of squares.
+        step: what all other sides are a multiple of.
+    """
     if BUCKET not in dataset.column_names:
         return [(size, size)] * len(dataset)
-    return [bucket_size(bucket, size) for bucket in dataset[BUCKET]]
+    return [bucket_size(bucket, size, step) for bucket in dataset[BUCKET]]
 
 
 def row_shapes(dataset: Dataset, side: int | None) -> list[RowShape]:

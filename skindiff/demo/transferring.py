@@ -20,6 +20,7 @@ from skindiff.demo.generator_cache import GeneratorCache, Loaded
 from skindiff.demo.photographs import Pixels, cut_like, photograph_id
 from skindiff.errors import GeneratorError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.lesion_structure import Structure, band_pass, source_lesion
 from skindiff.measures.skin.tone import ita_degrees, measurable_skin
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, Lab
@@ -149,7 +150,7 @@ def _rows(
     for own in settings:
         template = make_plan(
             source,
-            own,
+            own.sampled_by(architecture_of(loaded.generator.pipeline)),
             seed=request.seed,
             generator=loaded.generator.name,
             attribute=attribute,

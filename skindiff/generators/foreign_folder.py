@@ -61,6 +61,10 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
                 folder = Path(fetched)
             variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
             _refuse_strange_folder(folder, kind, options, variant)
+            index = read_index(folder / INDEX, str(folder))
+            # Which a pipeline may be saved without, such as T5 of Stable Diffusion 3.
+            absent = {part: None for part, named in index.items() if named == [None, None]}
+            options = absent | options
             options |= {"use_safetensors": True, "local_files_only": True, "variant": variant}
             pipeline = kind.from_pretrained(str(folder), **options)
         refuse_broken(pipeline)
@@ -82,7 +86,8 @@ def refuse_broken(pipeline: Any) -> None:
     """
     refuse_broken_parts(pipeline.components)
     if scheduler := pipeline.components.get("scheduler"):
-        type(scheduler).from_config(scheduler.config).set_timesteps(2)  # words that it does not know
+        shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
+        type(scheduler).from_config(scheduler.config).set_timesteps(2, **shift)  # words it does not know
 
 
 def _names_on_hub(model: str, revision: str | None) -> list[str]:
@@ -177,7 +182,9 @@ def refuse_strange_parts(
                 raise Malformed(f"{part}/{path.name}: {error}") from None
         network = _class_of(named, kind, part)
         if isinstance(network, type) and issubclass(network, nn.Module):
-            with torch.device("meta"), parameters_at_most(stored(part), part):
+            # Weights that are tied are stored once, and built once more before they are tied.
+            most = stored(part) * (2 if getattr(network, "_tied_weights_keys", None) else 1)
+            with torch.device("meta"), parameters_at_most(most, part):
                 found[part] = _build(network, folder / part)
     return found
 

@@ -14,6 +14,7 @@ from peft.utils.other import get_pattern_key
 
 from skindiff.errors import GeneratorError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
+from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.weights import metadata_json, read_header, read_tensors
 
@@ -76,18 +77,22 @@ def load_lora_file(pipeline: Any, file: Path, adapter_name: str) -> None:
         Malformed: it is of another kind, half of an update is missing, or weights are not finite.
         ValueError: it does not fit the pipeline.
     """
-    tensors = read_tensors(file)
+    tensors, architecture = read_tensors(file), architecture_of(pipeline)
     _refuse_others(tensors)
     layers = {_cut(name, _DOWN) for name in tensors if name.endswith(_DOWN)}
     if layers != {_cut(name, _UP) for name in tensors if name.endswith(_UP)}:
         raise Malformed("half of an update is missing")
-    if all(name.startswith(_PEFT_PREFIX) for name in tensors):
-        own = _of_peft(tensors, file.parent / _PEFT_SETTINGS, architecture_of(pipeline).kohya)
-        pipeline.load_lora_weights(own, adapter_name=adapter_name)
+    of_peft = all(name.startswith(_PEFT_PREFIX) for name in tensors)
+    if of_peft:
+        tensors = _of_peft(tensors, file.parent / _PEFT_SETTINGS, architecture.kohya)
+    if not architecture.reads_kohya and any(name.endswith(".lora_down.weight") for name in tensors):
+        pipeline.load_lora_weights(_of_kohya(tensors, architecture, pipeline), adapter_name=adapter_name)
+    elif of_peft:
+        pipeline.load_lora_weights(tensors, adapter_name=adapter_name)
     else:  # by its path, since diffusers finds strengths in the metadata of the file alone
         options = {"weight_name": file.name, "local_files_only": True, "use_safetensors": True}
         pipeline.load_lora_weights(str(file.parent), adapter_name=adapter_name, **options)
-    networks = architecture_of(pipeline).adaptable(pipeline).values()
+    networks = architecture.adaptable(pipeline).values()
     put = sum(_layers_on(network, adapter_name) for network in networks)
     if put != len(layers):
         raise ValueError(f"{len(layers) - put} of its {len(layers)} layers are not in this model")
@@ -105,6 +110,29 @@ def _refuse_others(names: Iterable[str]) -> None:
     for name in names:
         if kind := next((kind for part, kind in _OTHER_KINDS.items() if part in name), None):
             raise Malformed(f"it is a {kind}, and of other programs' updates only LoRA is read")
+
+
+def _of_kohya(
+    tensors: Mapping[str, torch.Tensor], architecture: Architecture, pipeline: Any
+) -> dict[str, torch.Tensor]:
+    """Return a LoRA in kohya's keys in those of diffusers, with its strength in the weights."""
+    networks = architecture.adaptable(pipeline)
+    layers = {
+        prefix + layer.removeprefix("text_model.").replace(".", "_"): f"{network}.{layer}"
+        for network, prefix in architecture.kohya.items()
+        for layer, _ in networks[network].named_modules()
+    }
+    found = {}
+    for name, tensor in tensors.items():
+        layer = name.partition(".")[0]
+        if name.endswith(".alpha"):
+            continue
+        if layer not in layers:
+            raise ValueError(f"its layer {layer[:100]} is not in this model")
+        if half := name.endswith(".lora_up.weight"):
+            tensor = tensor * float(tensors.get(f"{layer}.alpha", tensor.shape[1])) / tensor.shape[1]
+        found[f"{layers[layer]}.lora_{'B' if half else 'A'}.weight"] = tensor
+    return found
 
 
 def _of_peft(

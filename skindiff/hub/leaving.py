@@ -73,7 +73,7 @@ SETTINGS = frozenset(
     {
         *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "caption",
         "channels",
-        "classes", "column", "conditions", "crop", "dataset", "families", "family", "further",
+        "classes", "column", "conditions", "crop", "dataset", "density", "families", "family", "further",
         "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",
         "initialiser", "lr_schedule", "majority", "majority_types", "metric", "minority", "minority_types",
@@ -82,6 +82,7 @@ SETTINGS = frozenset(
         "selected_on", "selection",
         "skin_types", "strategies", "strategy", "table", "target_draw", "targets", "test_group",
         "text_encoder_targets", "then", "tone", "tone_subject", "trackers", "trainable", "values",
+        "weighting",
     }
 )  # fmt: skip
 """Settings whose words leave, but of a group that has any of :data:`STAY` in it (``corpus.table``, like

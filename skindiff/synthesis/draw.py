@@ -64,7 +64,7 @@ class Drawer:
         prototypes: TonePrototypes | None = None,
     ) -> None:
         self._pipeline, self._architecture = pipeline, architecture_of(pipeline)
-        self._sources = sources
+        self._sources, self._step = sources, self._architecture.size_step(pipeline)
         self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
         self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
@@ -120,7 +120,7 @@ class Drawer:
                 Conditioning.joined([self._embedding(row["prompt"]) for row in batch]),
                 Conditioning.joined([self._embedding("") for _ in batch]),
             ),
-            "guidance_scale": first["guidance_scale"],
+            **self._architecture.guidance(first["guidance_scale"]),
             "num_inference_steps": first["steps"],
             "generator": generators,
             "output_type": "pt",
@@ -131,6 +131,7 @@ class Drawer:
                     self._source_latent(row, generator, drawing.scheduler)
                     for row, generator in zip(batch, generators, strict=True)
                 ]
+                settings |= self._architecture.transfer_size(*self._shape(first))
                 output = drawing(image=torch.stack(latents), strength=first["strength"], **settings)
                 if any(row["detail"] > 0 for row in batch):
                     return self._with_detail(output.images, batch), drawing.num_timesteps
@@ -154,11 +155,20 @@ class Drawer:
 
     def _size(self, row: PlanRow) -> int:
         size: int = row["image_size"] or self._architecture.image_size(self._pipeline)
+        if size % self._step:
+            raise SynthesisError(
+                f"image_size {size}: {self._architecture.name} takes multiples of {self._step} pixels; use "
+                f"{max(self._step, size // self._step * self._step)}"
+            )
         return size
 
     def _shape(self, row: PlanRow) -> tuple[int, int]:
         """Return width and height in pixels that a source is transferred at."""
-        return bucket_size(row["bucket"], self._size(row)) if BUCKET in row else (self._size(row),) * 2
+        return (
+            bucket_size(row["bucket"], self._size(row), self._step)
+            if BUCKET in row
+            else (self._size(row),) * 2
+        )
 
     def _source_latent(self, row: PlanRow, generator: torch.Generator, scheduler: Any) -> torch.Tensor:
         """Return the latent that img2img starts from (before its noise), (channels, height, width).
@@ -177,7 +187,9 @@ class Drawer:
             )
         if row["tone"] == "offset_noise":
             assert row["strength"] is not None
-            ratio = start_noise_ratio(scheduler, row["steps"], row["strength"])
+            ratio = start_noise_ratio(
+                self._pipeline, scheduler, row["steps"], row["strength"], tuple(latent.shape)
+            )
             latent = latent + ratio * noise_offset(row["seed"], len(latent), row["tone_strength"])
         return latent.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
 
@@ -240,13 +252,14 @@ class Drawer:
     def _start_noise(
         self, batch: list[PlanRow], generators: list[torch.Generator], size: int
     ) -> torch.Tensor:
-        """Return start noises with offsets, (batch, channels, height, width), for text-to-image."""
+        """Return start noises with offsets for text-to-image, as the pipeline takes them."""
         shape = self._architecture.latent_shape(self._pipeline, size)
         noise = torch.stack([torch.randn(shape, generator=each) for each in generators])
         for row, start in zip(batch, noise, strict=True):
             if row["tone"] == "offset_noise":
                 start += noise_offset(row["seed"], shape[0], row["tone_strength"])
-        return noise.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
+        packed = self._architecture.pack(self._pipeline, noise)
+        return packed.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
 
 
 def redraw(

@@ -3,6 +3,7 @@
 A plan is a table without images. Its rows say all that is needed to generate each image again, alone.
 """
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,17 +18,19 @@ from skindiff.corpora.buckets import SHAPE_COLUMNS, row_shapes
 from skindiff.corpora.schema import corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.architecture import Architecture, SamplerName
 from skindiff.recorded_settings import LATER
 from skindiff.seeding import derive_seed, numpy_generator
 from skindiff.synthesis.rows import PlanRow, PlanSettings
 from skindiff.synthesis.tone import PROTOTYPE_TONES
 from skindiff.wrong_settings import refuse
 
+logger = logging.getLogger(__name__)
+
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
 Tone = Literal["none", "offset_noise", "prototype_colour", "prototype_contrast", "latent_mean", "colour"]
-SchedulerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
 
 SYNTHETIC_CORPUS = "synthetic"
 """What the ``corpus`` column of synthetic images says."""
@@ -51,11 +54,14 @@ class SynthesisConfig:
     strength: float = 0.3
     """How far img2img goes back into noise, above 0 and at most 1; more keeps less of the source."""
     guidance_scale: float = 2.0
-    """Classifier-free guidance; 1 turns it off and halves the work."""
+    """Classifier-free guidance; 1 turns it off and halves the work. FLUX.1 dev is told it instead, which it
+    was trained to follow; schnell takes none."""
     steps: int = 14
-    """Steps of the whole schedule; img2img runs int(steps * strength) of them."""
-    scheduler: SchedulerName = "dpmsolver++"
-    """Sampler; pipeline takes the one that the generator came with."""
+    """Steps of the whole schedule; img2img runs int(steps * strength) of them, and models of flow matching
+    one more where that is no whole number."""
+    scheduler: SamplerName = "dpmsolver++"
+    """Sampler; pipeline takes the one that the generator came with. Models of flow matching take euler in the
+    place of dpmsolver++."""
     tone: Tone = "latent_mean"
     """How img2img moves the tone: by the prompt alone (none), random low-frequency start noise (offset_noise,
     also in txt2img), the source's colours (prototype_colour: as the generator shows both types;
@@ -89,7 +95,7 @@ class SynthesisConfig:
             ("strategy", Strategy),
             ("mode", Mode),
             ("target_draw", TargetDraw),
-            ("scheduler", SchedulerName),
+            ("scheduler", SamplerName),
             ("tone", Tone),
         ):
             if getattr(self, name) not in get_args(choices):
@@ -141,6 +147,23 @@ class SynthesisConfig:
         attribute.refuse_unknown(targets, f"{path}targets")
         moved = attribute.is_skin_tone or self.tone == "offset_noise"
         return replace(self, targets=targets, tone=self.tone if moved else "none")
+
+    def sampled_by(self, architecture: Architecture) -> "SynthesisConfig":
+        """Return these settings with the usual sampler of an architecture in the place of the default.
+
+        Raises:
+            ConfigError: the architecture cannot follow the sampler.
+        """
+        known = architecture.samplers
+        if self.scheduler in known:
+            return self
+        if self.scheduler != SynthesisConfig.scheduler:
+            raise ConfigError(
+                f"synthesis.scheduler: {self.scheduler!r} cannot follow {architecture.name}; use one of "
+                f"{', '.join(known)}"
+            )
+        logger.info("%s is sampled by %s", architecture.name, known[0])
+        return replace(self, scheduler=known[0])
 
     def idle(self) -> dict[str, str]:
         """Return the settings that change nothing in this mode and by this move of the tone."""

@@ -14,6 +14,7 @@ from skindiff.errors import ConfigError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.models import BUNDLED_NAMES
 from skindiff.generators.resolve import Generator
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
@@ -82,7 +83,7 @@ def plan_words(
     targets = attribute.known if config.targets is None else config.targets
     settings: dict[str, Any] = {"mode": "txt2img", "strategy": generator.strategy, "targets": targets}
     return make_plan(
-        _asked_for(classes, targets, attribute), replace(config, **settings), seed=seed,
+        _asked_for(classes, targets, attribute), _sampled(generator, replace(config, **settings)), seed=seed,
         generator=generator.name, tokens=generator.subjects, attribute=attribute, same_noise=same_noise,
     )  # fmt: skip
 
@@ -102,10 +103,14 @@ def draw_transfer(
     shards of a folder; by tone prototypes that are known already, where they are given."""
     settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
     plan = make_plan(
-        sources, replace(config, **settings), seed=seed, generator=generator.name,
+        sources, _sampled(generator, replace(config, **settings)), seed=seed, generator=generator.name,
         tokens=generator.subjects, attribute=attribute, same_noise=same_noise,
     )  # fmt: skip
     _write(accelerator, generator, plan, sources, folder, config, prototypes)
+
+
+def _sampled(generator: Generator, config: SynthesisConfig) -> SynthesisConfig:
+    return config.sampled_by(architecture_of(generator.pipeline))
 
 
 def _write(

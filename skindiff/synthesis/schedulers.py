@@ -1,5 +1,6 @@
 """The samplers of diffusion pipelines, made from the settings of a pipeline's own scheduler."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,10 +9,12 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
 )
 
 from skindiff.errors import SynthesisError
+from skindiff.generators.text_to_image.loading import architecture_of
 
 
 def make_scheduler(name: str, pipeline: Any) -> Any:
@@ -27,9 +30,15 @@ def make_scheduler(name: str, pipeline: Any) -> Any:
         pipeline: its scheduler is left as it is.
 
     Raises:
-        SynthesisError: ``pndm`` is asked for after training with zero terminal SNR, which it cannot follow.
+        SynthesisError: the pipeline's architecture cannot follow the sampler, or ``pndm`` is asked for after
+            training with zero terminal SNR, which it cannot follow.
     """
-    config = pipeline.scheduler.config
+    config, architecture = pipeline.scheduler.config, architecture_of(pipeline)
+    if name not in architecture.samplers:
+        raise SynthesisError(
+            f"scheduler: {name!r} cannot follow {architecture.name}; use one of "
+            f"{', '.join(architecture.samplers)}"
+        )
     if name == "pipeline":
         return type(pipeline.scheduler).from_config(config)
     if name == "dpmsolver++":
@@ -49,6 +58,8 @@ def make_scheduler(name: str, pipeline: Any) -> Any:
                 "dpmsolver++ or ddim"
             )
         return PNDMScheduler.from_config(config, skip_prk_steps=True)
+    if name == "euler" and isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
+        return FlowMatchEulerDiscreteScheduler.from_config(config)
     if name == "euler":
         return EulerDiscreteScheduler.from_config(config)
     return {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}[name].from_config(
@@ -56,12 +67,33 @@ def make_scheduler(name: str, pipeline: Any) -> Any:
     )
 
 
-def start_noise_ratio(scheduler: Any, steps: int, strength: float) -> float:
+def start_noise_ratio(
+    pipeline: Any, scheduler: Any, steps: int, strength: float, shape: Sequence[int]
+) -> float:
     """Return noise over signal (sigma / alpha) where img2img starts denoising.
 
     Adding ``x`` to the start noise there is adding this ratio times ``x`` to the clean latent.
+
+    Args:
+        pipeline: that generates.
+        scheduler: of :func:`make_scheduler`.
+        steps: of the whole schedule.
+        strength: of img2img.
+        shape: of latents, (channels, height, width).
+
+    Raises:
+        SynthesisError: flow matching starts from noise alone.
     """
-    scheduler.set_timesteps(steps)
+    architecture_of(pipeline).set_timesteps(pipeline, scheduler, steps, shape)
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        # As diffusers' img2img classes count: where SD rounds the steps that are run down, these round up.
+        sigma = float(scheduler.sigmas[int(max(steps - min(steps * strength, steps), 0))])
+        if sigma == 1.0:
+            raise SynthesisError(
+                f"strength {strength:g} starts from noise alone, to which tone offset_noise cannot be added "
+                "here: lower strength, or generate from text"
+            )
+        return sigma / (1.0 - sigma)
     first = (len(scheduler.timesteps) // scheduler.order) - min(int(steps * strength), steps)
     timestep = int(scheduler.timesteps[max(first, 0) * scheduler.order])
     kept = torch.clamp(scheduler.alphas_cumprod[timestep], min=2.0**-24)

@@ -204,7 +204,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     )
     folder = stage.folder / "data"
     if not stage.done:
-        check_text_to_image(place.model, place.revision, place.config)
+        config = config.sampled_by(check_text_to_image(place.model, place.revision, place.config))
         loaded = load_generator(place, device, fuse=True)
         tokens = adapter.subjects if adapter else {}
         write_synthetic(

@@ -129,7 +129,8 @@ def estimate_prototypes(
         draws: images per type; their mean and median set the tone, so a few dozen are enough.
     """
     architecture = architecture_of(pipeline)
-    drawing = architecture.drawing(pipeline, "txt2img", make_scheduler("dpmsolver++", pipeline))
+    drawing = architecture.drawing(pipeline, "txt2img", make_scheduler(architecture.samplers[0], pipeline))
+    size = size or architecture.image_size(pipeline)
     means: dict[str, torch.Tensor] = {}
     pictures: dict[str, NDArray[np.uint8]] = {}
     types = list(dict.fromkeys(skin_types))
@@ -143,12 +144,13 @@ def estimate_prototypes(
                 latents = drawing(
                     **architecture.conditions(embeddings[start : start + _BATCH]),
                     num_inference_steps=_STEPS,
-                    guidance_scale=1.0,
+                    **architecture.guidance(1.0),
                     height=size,
                     width=size,
                     generator=[torch_generator("tone-prototype", seed, number) for number in numbers],
                     output_type="latent",
                 ).images
+                latents = architecture.unpack(pipeline, latents, size)
                 batches.append(latents.float().mean(dim=(2, 3)).cpu())
                 shown.append(_decoded(pipeline, latents))
         means[skin_type] = torch.cat(batches).mean(dim=0).clone()

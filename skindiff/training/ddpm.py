@@ -257,7 +257,7 @@ class _Task:
         noise, chances = torch.empty_like(chosen), torch.empty(len(chosen), 3)
         for place, position in enumerate(batch.positions.tolist()):
             generator = torch_generator(NAME, self.config.loop.seed, batch.step, position)
-            timesteps[place] = objective.draw_timestep(generator)
+            timesteps[place] = objective.draw_timestep(chosen.shape[1:], generator)
             torch.rand(3, generator=generator, out=chances[place])
             torch.randn(chosen.shape[1:], generator=generator, out=noise[place])
         images = functional.pixel_unshuffle(self._mirrored(chosen, chances[:, 1:] < 0.5), self.patch)

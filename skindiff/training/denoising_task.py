@@ -14,10 +14,12 @@ from datasets import Dataset
 from torch import nn
 
 from skindiff.corpora.buckets import BUCKET, row_sizes
+from skindiff.errors import ConfigError
 from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
+from skindiff.training.diffusion_objective import Objective, denoising_loss, noised_batch
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.latents import Moments, encode_buckets, encode_latents
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
@@ -35,6 +37,7 @@ class CommonSettings(Protocol):
     image_size: int | None
     random_flip: bool
     noise_offset: float
+    flow: FlowConfig
     gradient_checkpointing: bool
     validation_examples: int
     sample_every: int
@@ -43,6 +46,7 @@ class CommonSettings(Protocol):
 def check_common_settings(config: CommonSettings, path: str) -> None:
     """Raise a ConfigError that names the first shared setting that cannot work."""
     config.loop.validate(f"{path}loop.")
+    config.flow.validate(f"{path}flow.")
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
         refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
@@ -72,12 +76,12 @@ class DenoisingTask:
         prompt_dropout: share of the training examples that see the empty prompt.
         validation_examples: pairs of image and timestep of the validation loss.
         device: of training.
-        dtype: precision of the U-Net's input.
+        dtype: precision of the network's input.
     """
 
     name: str
     seed: int
-    objective: DiffusionObjective
+    objective: Objective
     moments: list[Moments]
     table: PromptTable
     prompts: Conditioning
@@ -190,6 +194,7 @@ def encode_tables(
 def batches_of(
     dataset: Dataset,
     size: int,
+    step: int,
     global_batch: int,
     rows_of: Callable[[int], Sampler],
     pass_rows: int,
@@ -200,6 +205,7 @@ def batches_of(
     Args:
         dataset: the training rows.
         size: of :func:`training_size`.
+        step: what the sides of images are a multiple of.
         global_batch: rows of a step.
         rows_of: gives the method's sampler for batches of a number of rows.
         pass_rows: rows of the method's order that are grouped by shape together.
@@ -207,12 +213,23 @@ def batches_of(
     """
     if BUCKET not in dataset.column_names:
         return rows_of(global_batch)
-    return one_shape_batches(rows_of(pass_rows), row_sizes(dataset, size), global_batch, *key)
+    return one_shape_batches(rows_of(pass_rows), row_sizes(dataset, size, step), global_batch, *key)
 
 
 def training_size(pipeline: Any, config: CommonSettings) -> int:
-    """Return the height and width of the training images in pixels."""
-    return config.image_size or architecture_of(pipeline).image_size(pipeline)
+    """Return the height and width of the training images in pixels.
+
+    Raises:
+        ConfigError: the model takes no images of the size asked for.
+    """
+    architecture = architecture_of(pipeline)
+    size, step = config.image_size or architecture.image_size(pipeline), architecture.size_step(pipeline)
+    if size % step:
+        raise ConfigError(
+            f"image_size is {size}, and this {architecture.name} model takes multiples of {step} pixels: set "
+            f"it to {max(step, size // step * step)}"
+        )
+    return size
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """The denoising objective that textual inversion and LoRA share: noise, target and weight of each example.
 
+Here are those of noise and velocity; :mod:`~skindiff.training.flow_objective` has that of flow matching.
+
 Everything random about an example is sampled on the CPU from ``(name, seed, step, position in the global
 batch)``, so it depends neither on the number of processes nor on what was sampled before.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers import DDPMScheduler
@@ -20,12 +22,12 @@ from skindiff.training.loop import MicroBatch
 
 @dataclass(frozen=True)
 class NoisedBatch:
-    """Examples ready for the U-Net, on the device of training; b examples of shape (c, h, w).
+    """Examples ready for the network, on the device of training; b examples of shape (c, h, w).
 
     Attributes:
         latents: (b, c, h, w) noised latents.
-        timesteps: (b,) int64.
-        target: (b, c, h, w) what the U-Net should predict.
+        timesteps: (b,) as the objective has them.
+        target: (b, c, h, w) what the network should predict.
         weights: (b,) factor of each example's loss.
         dropped: (b,) bool on the CPU: whose prompt is left out.
     """
@@ -35,6 +37,36 @@ class NoisedBatch:
     target: torch.Tensor
     weights: torch.Tensor
     dropped: torch.Tensor
+
+
+class Objective(Protocol):
+    """What a network is trained to predict, at which timesteps.
+
+    Timesteps are what the pipeline's scheduler gives its network: int64 places in a schedule of betas, or
+    float32 noise levels times its length. Latents and noise are (b, c, h, w), timesteps and places (b,).
+    """
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it adds to the fingerprint of a training, beside the settings."""
+
+    def draw_timestep(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Sample the timestep of one example of ``shape`` (c, h, w)."""
+
+    def spread_timesteps(self, places: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Return timesteps that cover the schedule evenly, for places from 0 to 1 and latents of a shape."""
+
+    def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Sample the noise of one latent of ``shape`` (c, h, w)."""
+
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return latents noised to timesteps."""
+
+    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return what the network should predict."""
+
+    def weights(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return the weight of each timestep's loss."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +110,8 @@ class DiffusionObjective:
         if "beta_schedule" not in config:
             raise ConfigError(
                 f"the model's scheduler ({config.get('_class_name', 'of no name')}) has no schedule of "
-                "betas, and only models with one are trained: take another model"
+                "betas and is not the FlowMatchEulerDiscreteScheduler, and only models with one of these are "
+                "trained: take another model"
             )
         scheduler = DDPMScheduler.from_config(config)
         prediction = scheduler.config.prediction_type
@@ -109,12 +142,12 @@ class DiffusionObjective:
         """What it adds to the fingerprint of a training, beside the settings."""
         return {"schedule": self.alphas_cumprod.tolist(), "prediction": self.prediction_type}
 
-    def draw_timestep(self, generator: torch.Generator) -> torch.Tensor:
-        """Sample the timestep of one example."""
+    def draw_timestep(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Sample the timestep of one example, whatever its shape."""
         return torch.randint(self.timesteps, (), generator=generator)
 
-    def spread_timesteps(self, places: torch.Tensor) -> torch.Tensor:
-        """Return timesteps that cover the schedule evenly, for places (b,) from 0 to 1."""
+    def spread_timesteps(self, places: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Return timesteps that cover the schedule evenly, for places (b,) from 0 to 1 and any shape."""
         return (places * self.timesteps).long()
 
     def draw_noise(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
@@ -157,7 +190,7 @@ class DiffusionObjective:
 
 
 def noised_batch(
-    objective: DiffusionObjective,
+    objective: Objective,
     moments: Moments,
     batch: MicroBatch,
     *,
@@ -182,17 +215,17 @@ def noised_batch(
     """
     found, rows = moments.of(batch.indices)
     count, shape = len(rows), found.shape
-    timesteps, variants = torch.empty(2, count, dtype=torch.int64)
+    times, variants = [], torch.empty(count, dtype=torch.int64)
     posterior, noise = torch.empty(2, count, *shape)
     dropped = torch.empty(count, dtype=torch.bool)
     for place, position in enumerate(batch.positions.tolist()):
         generator = torch_generator(*key, batch.step, position)
-        timesteps[place] = objective.draw_timestep(generator)
+        times.append(objective.draw_timestep(shape, generator))
         variants[place] = torch.randint(found.variants, (), generator=generator)
         dropped[place] = torch.rand((), generator=generator) < prompt_dropout
         torch.randn(shape, generator=generator, out=posterior[place])
         noise[place] = objective.draw_noise(shape, generator)
-    latents = found.sample(rows, variants, posterior)
+    timesteps, latents = torch.stack(times), found.sample(rows, variants, posterior)
     noised = NoisedBatch(
         latents=objective.add_noise(latents, noise, timesteps).to(device, dtype, non_blocking=True),
         timesteps=timesteps.to(device, non_blocking=True),

@@ -110,7 +110,7 @@ def encode_buckets(
         size: height and width in pixels of the square, of which the others have about the area.
         settings: see :func:`encode_latents`.
     """
-    sizes = row_sizes(dataset, size)
+    sizes = row_sizes(dataset, size, architecture_of(pipeline).size_step(pipeline))
     known = sorted(set(sizes))
     shapes = torch.tensor([known.index(one) for one in sizes])
     places = torch.empty(len(sizes), dtype=torch.int64)

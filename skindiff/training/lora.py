@@ -1,9 +1,10 @@
-"""LoRA: low-rank updates of the U-Net's attention, trained on prompts that hold the learnt words.
+"""LoRA: low-rank updates of the denoising network's attention, trained on prompts that hold the learnt words.
 
 Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is frozen) the text encoder runs in
 a training step: latent moments and prompt embeddings are computed once.
 """
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,11 +43,12 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
-from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
+from skindiff.training.objectives import objective_of
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
@@ -70,9 +72,9 @@ class LoRAConfig:
     dropout: float = 0.0
     """Dropout on the input of each update."""
     targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
-    """Layers of the U-Net, by the end of their names."""
+    """Layers of the network that denoises (U-Net, transformer), by the end of their names."""
     train_text_encoder: bool = False
-    """Train the text encoder too; its prompts are then encoded in each step."""
+    """Train the CLIP text encoders too; prompts are then encoded in each step."""
     text_encoder_targets: list[str] = field(
         default_factory=lambda: ["q_proj", "k_proj", "v_proj", "out_proj"]
     )
@@ -93,10 +95,12 @@ class LoRAConfig:
     """Standard deviation of the noise added to each latent channel's mean, which lets the tone move."""
     zero_terminal_snr: bool = False
     """End the noise schedule in pure noise; only for models that predict v_prediction."""
+    flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)
+    """Noise levels of models that learn by flow matching."""
     prompt_dropout: float = 0.0
     """Share of the examples that see the empty prompt, which guidance is measured against."""
     gradient_checkpointing: bool = False
-    """Trade speed for memory in the U-Net."""
+    """Trade speed for memory in the network that denoises."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -192,7 +196,9 @@ def train_lora(
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
     loop = config.loop
-    module = architecture_of(pipeline).denoiser(pipeline, live_text=config.train_text_encoder)
+    module = architecture_of(pipeline).denoiser(
+        pipeline, live_text=config.train_text_encoder, guidance=config.flow.guidance
+    )
     with (
         gradient_checkpointing(pipeline, config.gradient_checkpointing),
         _fast_pass(accelerator, module),
@@ -205,6 +211,7 @@ def train_lora(
             sampler=batches_of(
                 dataset,
                 training_size(pipeline, config),
+                architecture_of(pipeline).size_step(pipeline),
                 loop.global_batch(accelerator.num_processes),
                 lambda batch: shuffled_batches(len(dataset), batch, NAME, loop.seed),
                 len(dataset),
@@ -265,6 +272,11 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
         module.requires_grad_(False)
     (first, denoiser), *texts = architecture.adaptable(pipeline).items()
     networks: list[tuple[str, str, Any, list[str]]] = [("targets", first, denoiser, config.targets)]
+    if config.train_text_encoder and not texts:
+        raise ConfigError(
+            f"train_text_encoder is true, but diffusers loads no LoRA of {architecture.name}'s text encoder: "
+            "set it to false"
+        )
     if config.train_text_encoder:
         networks += [("text_encoder_targets", *text, config.text_encoder_targets) for text in texts]
     unread = architecture.unread_layers(pipeline)
@@ -272,6 +284,8 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
         torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
         for setting, prefix, network, targets in networks:
             names = [name for name, _ in network.named_modules()]
+            ends = tuple(f".{target}" for target in targets)
+            taken = any(re.fullmatch(unread.get(prefix, ""), name) for name in names if name.endswith(ends))
             for target in targets:
                 if not any(name == target or name.endswith(f".{target}") for name in names):
                     raise ConfigError(
@@ -283,7 +297,7 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                 lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank
                 lora_dropout=config.dropout,
                 target_modules=sorted(targets),
-                exclude_modules=unread.get(prefix),
+                exclude_modules=unread[prefix] if taken else None,  # PEFT warns where there is none
                 init_lora_weights="gaussian",
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)
@@ -307,17 +321,18 @@ def _task(
     named = attribute if config.mention_tone else None
     table = prompt_table(tables, tokens, named, config.captions)
     architecture = architecture_of(pipeline)
-    encode = architecture.tokenise if config.train_text_encoder else architecture.encode_prompts
+    encode = architecture.live_prompts if config.train_text_encoder else architecture.encode_prompts
     prompts = encode(pipeline, table.prompts, cut=bool(config.captions))
     # Of captions there can be as many as images.
     place = torch.device("cpu") if config.captions else accelerator.device
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=DiffusionObjective.from_scheduler(
-            pipeline.scheduler.config,
-            min_snr_gamma=config.min_snr_gamma,
+        objective=objective_of(
+            pipeline,
+            config.flow,
             noise_offset=config.noise_offset,
+            min_snr_gamma=config.min_snr_gamma,
             zero_terminal_snr=config.zero_terminal_snr,
         ),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),

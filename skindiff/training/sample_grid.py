@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusers import DPMSolverMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.files import replacing
 from skindiff.generators.prompts import prompt_for
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.seeding import torch_generator
 
 _MOST_SUBJECTS = 8
@@ -51,12 +52,14 @@ def draw_grid(
         path: of the PNG file.
         size: height and width of each image in pixels.
         seed: of the first noise.
-        steps: DPM-Solver++ steps.
+        steps: of DPM-Solver++, or of Euler's method of flow matching.
         guidance_scale: weight of the prompt.
     """
     scheduler = pipeline.scheduler
     grid = Image.new("RGB", (size * len(prompts[0]), size * len(prompts)))
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+    if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+    guidance = architecture_of(pipeline).guidance(guidance_scale)
     try:
         for y, row in enumerate(prompts):
             for x, prompt in enumerate(row):
@@ -65,7 +68,7 @@ def draw_grid(
                     height=size,
                     width=size,
                     num_inference_steps=steps,
-                    guidance_scale=guidance_scale,
+                    **guidance,
                     generator=torch_generator("sample_grid", seed, x),
                 ).images[0]
                 grid.paste(image, (x * size, y * size))

@@ -23,6 +23,7 @@ from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
+from skindiff.recorded_settings import LATER
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
@@ -33,10 +34,11 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
-from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
+from skindiff.training.objectives import objective_of
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.wrong_settings import refuse
@@ -74,8 +76,10 @@ class TextualInversionConfig:
     """Show mirror images half of the time."""
     noise_offset: float = 0.0
     """Standard deviation of the noise added to each latent channel's mean."""
+    flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)
+    """Noise levels of models that learn by flow matching."""
     gradient_checkpointing: bool = False
-    """Trade speed for memory in the U-Net."""
+    """Trade speed for memory in the network that denoises."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -227,9 +231,18 @@ def train_textual_inversion(
             found = train(
                 accelerator,
                 loop,
-                module=architecture_of(pipeline).denoiser(pipeline, live_text=True),
+                module=architecture_of(pipeline).denoiser(
+                    pipeline, live_text=True, guidance=config.flow.guidance
+                ),
                 loss=task.loss,
-                sampler=_sampler(dataset, training_size(pipeline, config), global_batch, loop, lesson),
+                sampler=_sampler(
+                    dataset,
+                    training_size(pipeline, config),
+                    architecture_of(pipeline).size_step(pipeline),
+                    global_batch,
+                    loop,
+                    lesson,
+                ),
                 folder=place,
                 name=NAME,
                 validate=task.validate if config.validation_examples else None,
@@ -285,7 +298,9 @@ def _spanned(rows: list[int]) -> range:
     return range(min(rows), max(rows) + 1)
 
 
-def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, lesson: _Lesson) -> Sampler:
+def _sampler(
+    dataset: Dataset, size: int, step: int, global_batch: int, loop: LoopConfig, lesson: _Lesson
+) -> Sampler:
     """Return the batches of a lesson; of images of several shapes each pass shows the largest class once."""
     labels = np.asarray(dataset["label"])
     counts = np.bincount(labels)
@@ -293,6 +308,7 @@ def _sampler(dataset: Dataset, size: int, global_batch: int, loop: LoopConfig, l
     return batches_of(
         dataset,
         size,
+        step,
         global_batch,
         lambda rows: balanced_batches(labels, rows, NAME, loop.seed, only=lesson.only),
         int(whole),
@@ -327,13 +343,11 @@ def _task(
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=DiffusionObjective.from_scheduler(
-            pipeline.scheduler.config, noise_offset=config.noise_offset
-        ),
+        objective=objective_of(pipeline, config.flow, noise_offset=config.noise_offset),
         moments=encode_tables(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
-        prompts=architecture.tokenise(pipeline, table.prompts).to(accelerator.device),
+        prompts=architecture.live_prompts(pipeline, table.prompts).to(accelerator.device),
         prompt_dropout=0.0,
         validation_examples=config.validation_examples,
         device=accelerator.device,

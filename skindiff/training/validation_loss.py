@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from skindiff.seeding import numpy_generator, torch_generator
-from skindiff.training.diffusion_objective import DiffusionObjective
+from skindiff.training.diffusion_objective import Objective
 from skindiff.training.latents import Moments
 
 Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -25,13 +25,13 @@ class FixedNoiseLoss:
         moments: latents of the images; the posterior's mean is taken.
         prompt_rows: (rows,) number of each image's prompt.
         examples: how many pairs of image and timestep; the timesteps are spread evenly over the schedule.
-        device: where the U-Net is.
+        device: where the network is.
         dtype: precision of its input.
         seed: fixes which image meets which timestep and noise.
         batch_size: examples per forward pass.
     """
 
-    objective: DiffusionObjective
+    objective: Objective
     moments: Moments
     prompt_rows: torch.Tensor
     examples: int
@@ -48,15 +48,15 @@ class FixedNoiseLoss:
         places = torch.from_numpy(
             numpy_generator("validation", self.seed, "times").permutation(self.examples)
         )
-        timesteps = self.objective.spread_timesteps((places + 0.5) / self.examples)
+        spread = (places + 0.5) / self.examples
         total = torch.zeros((), device=self.device)
         for same in self.moments.split(images):
             for part in same.split(self.batch_size):
-                total += self._errors(predict, images[part], timesteps[part], part)
+                total += self._errors(predict, images[part], spread[part], part)
         return (total / self.examples).item()
 
     def _errors(
-        self, predict: Predict, images: torch.Tensor, timesteps: torch.Tensor, places: torch.Tensor
+        self, predict: Predict, images: torch.Tensor, spread: torch.Tensor, places: torch.Tensor
     ) -> torch.Tensor:
         moments, rows = self.moments.of(images)
         noise = torch.stack(
@@ -65,7 +65,7 @@ class FixedNoiseLoss:
                 for place in places.tolist()
             ]
         )
-        latents = moments.mean[rows, 0]
+        latents, timesteps = moments.mean[rows, 0], self.objective.spread_timesteps(spread, moments.shape)
         noised = self.objective.add_noise(latents, noise, timesteps).to(self.device, self.dtype)
         target = self.objective.target(latents, noise, timesteps).to(self.device)
         prediction = predict(noised, timesteps.to(self.device), self.prompt_rows[images])

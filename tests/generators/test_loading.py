@@ -51,8 +51,10 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         index.write_text(text)
         with pytest.raises(GeneratorError, match=r"model_index\.json cannot be read"):
             skindiff.load(tmp_path)
-    index.write_text(json.dumps({"_class_name": "FluxPipeline"}))
-    with pytest.raises(GeneratorError, match="is a FluxPipeline, which skindiff does not know; give one of"):
+    index.write_text(json.dumps({"_class_name": "FluxFillPipeline"}))
+    with pytest.raises(
+        GeneratorError, match="is a FluxFillPipeline, which skindiff does not know; give one of"
+    ):
         skindiff.load(tmp_path)
     with pytest.raises(GeneratorError, match="is a folder, which has none"):
         skindiff.load(tmp_path, revision="main")

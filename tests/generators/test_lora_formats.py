@@ -22,6 +22,8 @@ from skindiff.generators.text_to_image.loading import ARCHITECTURES, architectur
 from tests.generators.test_adapter import PLAIN_PROMPT, Trained, draw, fresh_like, train_both
 from tests.tiny import TINY_BUILDERS, save_tiny_pipeline
 
+pytestmark = pytest.mark.usefixtures("tiny_sizes")
+
 
 @pytest.fixture(scope="module", params=TINY_BUILDERS)
 def architecture(request: pytest.FixtureRequest) -> Architecture:
@@ -75,7 +77,8 @@ def test_an_export_read_back_has_the_same_weights_and_strength(
     parts = {name.partition(".")[0] for name in found}
     assert parts == set(architecture_of(own).adaptable(own))
     for name, delta in expected.items():
-        torch.testing.assert_close(found[name], delta, rtol=0, atol=0)
+        # Some are read with their strength put into the weights.
+        torch.testing.assert_close(found[name], delta, rtol=1e-4, atol=1e-6)
         assert delta.abs().max() > 0
 
 
@@ -87,25 +90,30 @@ def test_an_export_has_the_keys_that_the_programs_look_for(
     assert {name.partition(".")[2] for name in weights} == {"lora_down.weight", "lora_up.weight", "alpha"}
     # The rank is 2, which a reader would take without it.
     assert all(weights[f"{prefix}.alpha"] == 5.0 for prefix in prefixes)
-    texts = {
-        "Stable Diffusion 1.x and 2.x": {"lora_te"},
-        "Stable Diffusion XL": {"lora_te1", "lora_te2"},
-    }
-    for text in texts[architecture.name]:
+    unet = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0"
+    texts, layer = {
+        "Stable Diffusion 1.x and 2.x": ({"lora_te"}, unet),
+        "Stable Diffusion XL": ({"lora_te1", "lora_te2"}, unet),
+        "Stable Diffusion 3": (
+            {"lora_te1", "lora_te2"},
+            "lora_transformer_transformer_blocks_0_attn_to_out_0",
+        ),
+        "Z-Image": (set(), "lora_unet_layers_0_attention_to_out_0"),
+        "FLUX.1": ({"lora_te1"}, "lora_transformer_transformer_blocks_0_attn_to_out_0"),
+    }[architecture.name]
+    for text in texts:
         assert f"{text}_text_model_encoder_layers_0_self_attn_q_proj" in prefixes
-    assert {name.partition("_text_")[0] for name in prefixes if "_te" in name} == texts[architecture.name]
-    assert any(
-        name.endswith("attn1_to_out_0") and name.startswith("lora_unet_down_blocks") for name in prefixes
-    )
+    assert {name.partition("_text_")[0] for name in prefixes if "_text_model" in name} == texts
+    assert layer in prefixes
 
 
 def test_learned_words_are_exported_with_all_their_vectors(
     trained: Trained, exported: Path, architecture: Architecture
 ) -> None:
-    names = {"Stable Diffusion 1.x and 2.x": {"emb_params"}, "Stable Diffusion XL": {"clip_l", "clip_g"}}
+    names = {home.key or "emb_params" for home in architecture.token_homes}
     for token in trained[1].tokens.tokens.values():
         found = load_file(exported / "embeddings" / f"{token.strip('<>')}.safetensors")
-        assert set(found) == names[architecture.name]
+        assert set(found) == names
         assert all(len(rows) == 2 for rows in found.values())
 
 
@@ -114,7 +122,8 @@ def test_an_export_says_the_words_and_overwrites_nothing(
 ) -> None:
     words = ["export", str(trained[1].folder), "--output_dir", str(tmp_path / "out")]
     assert main(words) == 0
-    assert "in prompts squamous cell carcinoma is skindiff-squamous-cell-carcinoma" in capsys.readouterr().out
+    said = "in prompts squamous cell carcinoma is skindiff-squamous-cell-carcinoma" in capsys.readouterr().out
+    assert said == bool(trained[1].tokens.tokens)
     assert main(words) == 2
     assert "is there; give another one, or --overwrite true" in capsys.readouterr().err
     assert main([*words, "--overwrite", "true"]) == 0
@@ -127,7 +136,9 @@ def test_a_folder_with_a_lora_alone_goes_on_a_base_model(trained: Trained, base:
     own = fresh_like(trained[0])
     load_adapter(own, trained[1].folder)
     generator = load_generator(find_generator(str(tmp_path), base_model=base))
-    np.testing.assert_array_equal(draw(generator.pipeline, PLAIN_PROMPT), draw(own, PLAIN_PROMPT))
+    drawn = draw(generator.pipeline, PLAIN_PROMPT)
+    # Weights in memory and weights of a file may be aligned unlike.
+    np.testing.assert_allclose(drawn, draw(own, PLAIN_PROMPT), atol=1e-5)
     assert generator.strategy == "lora"
     assert "+adapter@" in generator.name
     assert np.abs(draw(generator.load_base(), PLAIN_PROMPT) - draw(own, PLAIN_PROMPT)).max() > 1e-3
@@ -138,7 +149,8 @@ def test_a_lora_of_peft_keeps_its_strength(base: str, architecture: Architecture
     settings = LoraConfig(
         r=2, lora_alpha=6, use_rslora=True, target_modules=["to_q"], init_lora_weights=False
     )
-    wrapped = get_peft_model(pipeline.unet, settings)
+    ((part, network), *_) = architecture.adaptable(pipeline).items()
+    wrapped = get_peft_model(network, settings)
     expected = {
         name: module.get_delta_weight("default")
         for name, module in wrapped.base_model.model.named_modules()
@@ -146,9 +158,9 @@ def test_a_lora_of_peft_keeps_its_strength(base: str, architecture: Architecture
     }
     wrapped.save_pretrained(tmp_path)
     found = layers(skindiff.load(tmp_path, base_model=base))
-    assert found.keys() == {f"unet.{name}" for name in expected}
+    assert found.keys() == {f"{part}.{name}" for name in expected}
     for name, delta in expected.items():
-        torch.testing.assert_close(found[f"unet.{name}"], delta)
+        torch.testing.assert_close(found[f"{part}.{name}"], delta)
     (tmp_path / "adapter_config.json").unlink()
     with pytest.raises(GeneratorError, match="so that its strength is not known"):
         skindiff.load(tmp_path, base_model=base)
@@ -170,8 +182,8 @@ def as_dora(weights: dict[str, torch.Tensor]) -> None:
 
 
 def of_another_model(weights: dict[str, torch.Tensor]) -> None:
-    for name in [name for name in weights if "down_blocks_0" in name]:
-        weights[name.replace("down_blocks_0", "down_blocks_7")] = weights.pop(name)
+    for name in [name for name in weights if "s_0_att" in name]:
+        weights[name.replace("s_0_att", "s_7_att")] = weights.pop(name)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +191,7 @@ def of_another_model(weights: dict[str, torch.Tensor]) -> None:
     [
         (without_half, "half of an update is missing"),
         (as_dora, "it is a DoRA, and of other programs' updates only LoRA is read"),
-        (of_another_model, "layers are not in this model"),
+        (of_another_model, "is not in this model|are not in this model|not found in the base model"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
@@ -193,7 +205,7 @@ def test_what_does_not_fit_is_one_line(
 
 
 def test_files_that_are_no_lora_say_what_to_do(exported: Path, base: str, tmp_path: Path) -> None:
-    shutil.copy(Path(base) / "unet/diffusion_pytorch_model.safetensors", tmp_path / "whole.safetensors")
+    shutil.copy(Path(base) / "vae/diffusion_pytorch_model.safetensors", tmp_path / "whole.safetensors")
     with pytest.raises(ConfigError, match=r"'.*whole\.safetensors' is no adapter and needs none"):
         skindiff.load(tmp_path / "whole.safetensors", base_model=base)
     with pytest.raises(GeneratorError, match=r"is no whole Stable Diffusion in one file: .*base_model"):
@@ -217,6 +229,8 @@ def test_a_lora_draws_by_command(exported: Path, base: str, tmp_path: Path) -> N
         "1",
         "--synthesis.steps",
         "2",
+        "--synthesis.image_size",
+        "32",
         "--output_dir",
         str(tmp_path / "run"),
     ]

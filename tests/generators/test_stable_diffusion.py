@@ -76,8 +76,8 @@ def test_a_hub_model_that_is_not_cached_is_one_clear_line() -> None:
 def test_a_folder_that_is_no_pipeline_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(GeneratorError, match=r"model_index\.json"):
         load_pipeline(str(tmp_path))
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
-    with pytest.raises(GeneratorError, match="FluxPipeline"):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxFillPipeline"}))
+    with pytest.raises(GeneratorError, match="FluxFillPipeline"):
         load_pipeline(str(tmp_path))
     with pytest.raises(GeneratorError, match="revision 'main'"):
         load_pipeline(str(saved), revision="main")

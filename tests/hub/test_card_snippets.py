@@ -56,7 +56,12 @@ def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
     return run
 
 
-@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+# Z-Image's card asks for no size, and then it generates 1024 pixels, however small it is.
+QUICK = {name: build for name, build in TINY_BUILDERS.items() if name != "Z-Image"}
+
+
+@pytest.mark.usefixtures("tiny_sizes")
+@pytest.mark.parametrize("build", QUICK.values(), ids=QUICK)
 def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
     tmp_path: Path, run_card: RunCard, monkeypatch: pytest.MonkeyPatch, build: Callable[..., Any]
 ) -> None:
@@ -66,10 +71,11 @@ def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
     settings = tmp_path / "lora" / "adapter" / "config.yaml"
     content = yaml.safe_load(settings.read_text())
     content["base_model"] = "base"
-    content["lora"]["zero_terminal_snr"] = True
+    betas = "beta_schedule" in build().scheduler.config
+    content["lora"]["zero_terminal_snr"] = betas
     settings.write_text(yaml.safe_dump(content))
     pipeline = run_card(push.push_adapter, "lora/adapter", base_licence="mit")["pipeline"]
-    assert pipeline.scheduler.config.rescale_betas_zero_snr
+    assert bool(pipeline.scheduler.config.get("rescale_betas_zero_snr")) == betas
     assert pipeline.get_active_adapters()
     for home in architecture_of(pipeline).token_homes:
         assert "<skindiff-eczema>" in getattr(pipeline, home.tokenizer).get_added_vocab()

@@ -18,7 +18,7 @@ from skindiff.synthesis.tone import (
     read_prototypes,
     subjects_of,
 )
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_flux, tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
     {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])},
@@ -102,10 +102,11 @@ def test_a_generator_that_gives_nan_has_no_prototypes() -> None:
 
 
 def test_an_offset_of_the_start_noise_is_a_shift_of_the_clean_latent() -> None:
-    scheduler = make_scheduler("dpmsolver++", tiny_pipeline())
+    pipeline = tiny_pipeline()
+    scheduler = make_scheduler("dpmsolver++", pipeline)
     latent, noise = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8)
     offset = noise_offset(5, 4, 0.7)[None]
-    ratio = start_noise_ratio(scheduler, 20, 0.5)
+    ratio = start_noise_ratio(pipeline, scheduler, 20, 0.5, (4, 8, 8))
     start = scheduler.timesteps[10:11]
 
     torch.testing.assert_close(
@@ -114,6 +115,33 @@ def test_an_offset_of_the_start_noise_is_a_shift_of_the_clean_latent() -> None:
     )
     assert torch.equal(noise_offset(5, 4, 0.7), noise_offset(5, 4, 0.7))
     assert noise_offset(5, 4, 0.7).std() > 0
+
+
+def test_so_it_is_in_flow_matching_where_the_schedule_is_shifted() -> None:
+    pipeline = tiny_flux()
+    scheduler = make_scheduler("euler", pipeline)
+    latent, noise = torch.randn(1, 4, 8, 12), torch.randn(1, 4, 8, 12)
+    offset = noise_offset(5, 4, 0.7)[None]
+    ratio = start_noise_ratio(pipeline, scheduler, 14, 0.3, (4, 8, 12))
+    # As FluxImg2ImgPipeline has it: 14 * 0.3 is 4.2, and five steps are run.
+    start = scheduler.timesteps[9:10]
+    torch.testing.assert_close(
+        scheduler.scale_noise(latent + ratio * offset, start, noise),
+        scheduler.scale_noise(latent, start, noise + offset),
+    )
+    with pytest.raises(SynthesisError, match="strength 1 starts from noise alone"):
+        start_noise_ratio(pipeline, scheduler, 14, 1.0, (4, 8, 12))
+
+
+def test_prototypes_of_packed_latents_have_a_mean_for_each_channel_of_the_autoencoder() -> None:
+    found = estimate_prototypes(tiny_flux(), ["I", "VI"], ["eczema"], draws=2)
+    assert found.means["I"].shape == (4,)
+    assert not torch.equal(found.means["I"], found.means["VI"])
+
+
+def test_a_sampler_that_an_architecture_cannot_follow_is_refused() -> None:
+    with pytest.raises(SynthesisError, match=r"'ddim' cannot follow FLUX.1; use one of euler, pipeline"):
+        make_scheduler("ddim", tiny_flux())
 
 
 @pytest.mark.parametrize("name", ["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"])
@@ -155,7 +183,7 @@ def test_pndm_is_refused_for_zero_terminal_snr() -> None:
 
 def test_few_trailing_steps_start_where_strength_says() -> None:
     scheduler = make_scheduler("dpmsolver++", tiny_pipeline())
-    ratio = start_noise_ratio(scheduler, 10, 0.3)
+    ratio = start_noise_ratio(tiny_pipeline(), scheduler, 10, 0.3, (4, 8, 8))
 
     assert int(scheduler.timesteps[7]) == 299
     kept = scheduler.alphas_cumprod[299]

@@ -2,7 +2,8 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from skindiff.corpora.cache import resize_to_cache
+from skindiff.corpora.crops import Crop
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
-from tests.tiny import TINY_CLASSES, TINY_SIZE, tiny_pipeline, tiny_sdxl
+from tests.tiny import TINY_CLASSES, TINY_SIZE, tiny_flux, tiny_pipeline, tiny_sd3, tiny_sdxl
 
 FIXTURES = Path(__file__).parent / "fixtures" / "diffusers_losses.safetensors"
 SIZES = ((96, 64), (64, 80))
@@ -30,8 +33,10 @@ class Case:
 
     build: Callable[..., Any]
     script: str
-    prediction_type: str = "epsilon"
+    prediction_type: str | None = "epsilon"
     settings: dict[str, Any] = field(default_factory=dict)
+    wide: bool = False
+    """Of pictures of 3:2 in their own shape, not of squares."""
 
     @property
     def config(self) -> LoRAConfig:
@@ -40,16 +45,30 @@ class Case:
         return LoRAConfig(loop=loop, **settings)
 
     def pipeline(self) -> Any:
-        return seeded(self.build(self.prediction_type))
+        return seeded(self.build(self.prediction_type) if self.prediction_type else self.build())
 
 
-_SD, _SDXL = "train_text_to_image_lora.py", "train_text_to_image_lora_sdxl.py"
+_SD, _SDXL = (f"text_to_image/train_text_to_image_lora{kind}.py" for kind in ("", "_sdxl"))
+_FLUX, _SD3 = (f"dreambooth/train_dreambooth_lora_{kind}.py" for kind in ("flux", "sd3"))
+_PLAIN = FlowConfig(resolution_shift=False)
+"""The levels of FLUX.1 dev as its script has them."""
 CASES = {
     "sd": Case(tiny_pipeline, _SD),
     "sd velocity min-snr": Case(tiny_pipeline, _SD, "v_prediction", {"min_snr_gamma": 5.0}),
     "sdxl": Case(tiny_sdxl, _SDXL),
     "sdxl text encoders": Case(tiny_sdxl, _SDXL, settings={"train_text_encoder": True}),
     "sdxl velocity min-snr": Case(tiny_sdxl, _SDXL, "v_prediction", {"min_snr_gamma": 5.0}),
+    "flux dev": Case(tiny_flux, _FLUX, None, {"flow": replace(_PLAIN, guidance=3.5)}, wide=True),
+    "flux schnell": Case(partial(tiny_flux, guidance_embeds=False), _FLUX, None, wide=True),
+    "flux text encoder": Case(tiny_flux, _FLUX, None, {"flow": _PLAIN, "train_text_encoder": True}),
+    "sd3": Case(tiny_sd3, _SD3, None, wide=True),
+    "sd3 text encoders": Case(tiny_sd3, _SD3, None, {"train_text_encoder": True}),
+    "sd3 uniform, inverse square": Case(
+        tiny_sd3, _SD3, None, {"flow": FlowConfig("uniform", weighting="sigma_sqrt")}
+    ),
+    "sd3 uniform, cosmap": Case(
+        partial(tiny_sd3, t5=False), _SD3, None, {"flow": FlowConfig("uniform", weighting="cosmap")}
+    ),
 }
 
 
@@ -65,12 +84,12 @@ def seeded(pipeline: Any) -> Any:
     return pipeline
 
 
-def pictures() -> Dataset:
-    """Two pictures that are no squares, of two classes and skin types."""
+def pictures(wide: bool = False) -> Dataset:
+    """Two pictures that are no squares, of two classes and skin types; those that are wide of one shape."""
     generator = torch.Generator().manual_seed(0)
     images = [
-        Image.fromarray(torch.randint(0, 256, (tall, wide, 3), generator=generator).byte().numpy())
-        for wide, tall in SIZES
+        Image.fromarray(torch.randint(0, 256, (tall, across, 3), generator=generator).byte().numpy())
+        for across, tall in (SIZES[:1] * 2 if wide else SIZES)
     ]
     label = ClassLabel(names=list(TINY_CLASSES))
     words = {name: Value("string") for name in ("skin_type", "image_id")}
@@ -91,7 +110,8 @@ def captions() -> list[str]:
 def ours(case: Case, folder: Path) -> dict[str, torch.Tensor]:
     """Loss, norm of the gradient, and the LoRA's weights after the step."""
     pipeline = case.pipeline()
-    rows = resize_to_cache(pictures(), TINY_SIZE, folder / "cache").dataset
+    crop = Crop("longest") if case.wide else Crop()
+    rows = resize_to_cache(pictures(case.wide), TINY_SIZE, folder / "cache", crop=crop).dataset
     (log,) = train_lora(Accelerator(cpu=True), pipeline, case.config, rows, folder).log
     scores = {name: torch.tensor(log[name], dtype=torch.float64) for name in ("loss", "grad_norm")}
     return {**scores, **lora_weights(pipeline)}

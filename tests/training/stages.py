@@ -1,14 +1,13 @@
 """Textual inversion, then LoRA, of the tiny pipeline: a program to be killed, or run in two processes.
 
-``python -m tests.training.stages FOLDER [--batch_size N] [--kill STAGE STEP] [--buckets] [--xl]``, alone or
-under ``accelerate launch``, leaves both stages' folders in FOLDER.
+``python -m tests.training.stages FOLDER [--batch_size N] [--kill STAGE STEP] [--buckets] [--model NAME]``,
+alone or under ``accelerate launch``, leaves both stages' folders in FOLDER.
 """
 
 import argparse
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -20,16 +19,16 @@ from skindiff.training.loop import MicroBatch
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-from tests.tiny import bucketed_corpus, tiny_corpus, tiny_pipeline, tiny_sdxl
+from tests.tiny import TINY_BUILDERS, bucketed_corpus, tiny_corpus
 
+SD = "Stable Diffusion 1.x and 2.x"
 BUCKETS = ("1:1", "3:2", "3:2", "2:3", "3:2", "1:1", "3:2", "3:2", "2:3", "3:2")
 
 
 def run_stages(
-    accelerator: Accelerator, folder: Path, batch_size: int, buckets: bool = False, xl: bool = False
+    accelerator: Accelerator, folder: Path, batch_size: int, buckets: bool = False, model: str = SD
 ) -> Adapter:
-    pipeline: Any = tiny_sdxl() if xl else tiny_pipeline()
-    dataset = bucketed_corpus(*BUCKETS) if buckets else tiny_corpus()
+    pipeline, dataset = TINY_BUILDERS[model](), bucketed_corpus(*BUCKETS) if buckets else tiny_corpus()
     loop = LoopConfig(steps=3, batch_size=batch_size, learning_rate=0.05, checkpoint_every=2)
     words = TextualInversionConfig(loop=loop, validation_examples=8)
     learnt = train_textual_inversion(accelerator, pipeline, words, dataset, folder / "words")
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--kill", nargs=2, default=("", "0"))
     parser.add_argument("--buckets", action="store_true")
-    parser.add_argument("--xl", action="store_true")
+    parser.add_argument("--model", default=SD)
     args = parser.parse_args()
     torch.set_num_threads(1)
     stage, step = args.kill[0], int(args.kill[1])
@@ -63,7 +62,7 @@ def main() -> None:
 
     DenoisingTask.loss = killing_loss
     accelerator = Accelerator(cpu=True)
-    run_stages(accelerator, args.folder, args.batch_size, args.buckets, args.xl)
+    run_stages(accelerator, args.folder, args.batch_size, args.buckets, args.model)
     accelerator.end_training()
 
 

@@ -34,7 +34,7 @@ def described() -> Dataset:
 
 def train(folder: Path, rows: Dataset, pipeline: Any = None, **settings: Any) -> Adapter:
     loop = LoopConfig(steps=1, batch_size=4)
-    config = LoRAConfig(loop=loop, rank=2, validation_examples=0, **settings)
+    config = LoRAConfig(loop=loop, rank=2, validation_examples=0, image_size=32, **settings)
     return train_lora(Accelerator(cpu=True), pipeline or tiny_pipeline(), config, rows, folder)
 
 

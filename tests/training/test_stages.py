@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from skindiff.generators.adapter import LORA_FILE, Adapter, read_adapter
 from skindiff.generators.learned_embeds import embedding_files
 from tests.conftest import REPOSITORY
-from tests.training.stages import run_stages
+from tests.training.stages import SD, run_stages
 from tests.training.test_loop_processes import TWO_PROCESSES
 
 
@@ -33,29 +33,43 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 
 
 @pytest.mark.parametrize(
-    ("stage", "step", "xl"), [("textual_inversion", "3", False), ("lora", "5", False), ("lora", "5", True)]
+    ("stage", "step", "model"),
+    [("textual_inversion", "3", SD), ("lora", "5", SD), ("lora", "5", "Stable Diffusion XL")],
 )
 def test_killed_and_resumed_equals_uninterrupted(
-    whole: Adapter, tmp_path: Path, stage: str, step: str, xl: bool
+    whole: Adapter, tmp_path: Path, stage: str, step: str, model: str
 ) -> None:
-    if xl:
-        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, xl=True)
-    assert launch(tmp_path, "--kill", stage, step, *(["--xl"] if xl else [])) == -9
+    if model != SD:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, model=model)
+    assert launch(tmp_path, "--kill", stage, step, "--model", model) == -9
     assert not (tmp_path / "lora" / "adapter").exists()
-    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4, xl=xl)
+    resumed = run_stages(Accelerator(cpu=True), tmp_path, batch_size=4, model=model)
     assert resumed.log == whole.log
     for path in sorted(whole.folder.rglob("*.*")):
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
 
 
+def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) -> None:
+    flux = {"batch_size": 4, "buckets": True, "model": "FLUX.1"}
+    whole = run_stages(Accelerator(cpu=True), tmp_path / "whole", **flux)  # type: ignore[arg-type]
+    own = tmp_path / "killed"
+    assert launch(own, "--kill", "lora", "5", "--buckets", "--model", "FLUX.1") == -9
+    resumed = run_stages(Accelerator(cpu=True), own, **flux)  # type: ignore[arg-type]
+    assert resumed.log == whole.log
+    assert (resumed.folder / LORA_FILE).read_bytes() == (whole.folder / LORA_FILE).read_bytes()
+
+
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
-@pytest.mark.parametrize("options", [(), ("buckets",), ("buckets", "xl")], ids=["squares", "buckets", "xl"])
-def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, options: tuple[str, ...]) -> None:
-    if options:
-        given = dict.fromkeys(options, True)
-        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", batch_size=4, **given)
-    words = [f"--{name}" for name in options]
-    assert launch(tmp_path, "--batch_size", "2", *words, launcher=TWO_PROCESSES) == 0
+@pytest.mark.parametrize(
+    ("buckets", "model"),
+    [(False, SD), (True, SD), (True, "Stable Diffusion XL"), (True, "FLUX.1")],
+    ids=["squares", "buckets", "xl", "flow"],
+)
+def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, buckets: bool, model: str) -> None:
+    if buckets:
+        whole = run_stages(Accelerator(cpu=True), tmp_path / "one", 4, buckets=True, model=model)
+    options = ["--batch_size", "2", "--model", model, *(["--buckets"] if buckets else [])]
+    assert launch(tmp_path, *options, launcher=TWO_PROCESSES) == 0
     two = read_adapter(tmp_path / "lora" / "adapter")
     assert [row["step"] for row in two.log] == [row["step"] for row in whole.log]
     for key, within in {"loss": 1e-4, "grad_norm": 1e-3}.items():

@@ -12,9 +12,11 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import nn
 
+from skindiff.corpora.buckets import STEP
 from skindiff.generators.text_to_image.conditioning import Conditioning
 
 Mode = Literal["txt2img", "img2img"]
+SamplerName = Literal["dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline"]
 
 
 class TokenHome(NamedTuple):
@@ -37,7 +39,10 @@ class Architecture(ABC):
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
         kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
+        single_file: whether its models are read from one file of weights too.
+        reads_kohya: whether diffusers reads a LoRA in those keys.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.
+        samplers: names of the samplers that can follow its models, the usual one first.
     """
 
     name: ClassVar[str]
@@ -45,7 +50,10 @@ class Architecture(ABC):
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
     kohya: ClassVar[Mapping[str, str]]
+    single_file: ClassVar[bool] = False
+    reads_kohya: ClassVar[bool] = True
     token_homes: ClassVar[tuple[TokenHome, ...]]
+    samplers: ClassVar[tuple[SamplerName, ...]] = ("dpmsolver++", "ddim", "pndm", "ddpm", "euler", "pipeline")
 
     @property
     def class_names(self) -> tuple[str, str]:
@@ -74,7 +82,7 @@ class Architecture(ABC):
         denoises first."""
 
     @abstractmethod
-    def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
+    def denoiser(self, pipeline: Any, *, live_text: bool, guidance: float = 1.0) -> nn.Module:
         """Return what is trained: ``forward(latents, timesteps, prompts, places, images)`` predicts.
 
         There latents are (b, channels, height, width) noised, timesteps (b,), ``prompts`` a few of them,
@@ -83,8 +91,9 @@ class Architecture(ABC):
 
         Args:
             pipeline: whose networks are called.
-            live_text: the text encoders run in each step, on :meth:`tokenise`; otherwise prompts are
+            live_text: text encoders run in each step, on :meth:`live_prompts`; otherwise prompts are
                 those of :meth:`encode_prompts`.
+            guidance: that the network is told, where it takes one (:meth:`takes_guidance`).
         """
 
     @abstractmethod
@@ -106,6 +115,18 @@ class Architecture(ABC):
     @abstractmethod
     def image_size(self, pipeline: Any) -> int:
         """Return the height and width in pixels that the model was made for."""
+
+    def token_side(self, pipeline: Any) -> int:
+        """Return how many latent pixels the side of an image token has, where the network takes tokens."""
+        return 1
+
+    def takes_guidance(self, pipeline: Any) -> bool:
+        """Return whether the network is told a guidance, which it was distilled to follow."""
+        return False
+
+    def size_step(self, pipeline: Any) -> int:
+        """Return what the sides of images in pixels are a multiple of."""
+        return int(max(STEP, pipeline.vae_scale_factor * self.token_side(pipeline)))
 
     @abstractmethod
     def latent_shape(self, pipeline: Any, size: int) -> tuple[int, int, int]:
@@ -174,6 +195,15 @@ class Architecture(ABC):
     def encode_ids(self, pipeline: Any, ids: Conditioning) -> Conditioning:
         """Return what the text encoders make of :meth:`tokenise`, in their precision and on their device."""
 
+    def live_prompts(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
+        """Return what :meth:`encode_ids` takes where text encoders learn: ids of these, and of the others
+        what they make of them, once; for ``cut`` see :meth:`tokenise`.
+
+        Raises:
+            GeneratorError: see :meth:`tokenise`.
+        """
+        return self.tokenise(pipeline, prompts, cut=cut)
+
     def encode_prompts(self, pipeline: Any, prompts: Iterable[str], *, cut: bool = False) -> Conditioning:
         """Encode each prompt alone, so that its embedding never depends on what it is batched with.
 
@@ -193,7 +223,7 @@ class Architecture(ABC):
             found = [self.encode_ids(pipeline, ids[place : place + 1]) for place in range(len(unique))]
         return Conditioning.joined(found)[[unique.index(prompt) for prompt in prompts]]
 
-    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, torch.Tensor]:
+    def conditions(self, prompts: Conditioning, free: Conditioning | None = None) -> dict[str, Any]:
         """Return what a pipeline is called with in place of prompts.
 
         Args:
@@ -202,6 +232,26 @@ class Architecture(ABC):
         """
         negative = {} if free is None else free.tensors
         return {**prompts.tensors, **{f"negative_{name}": tensor for name, tensor in negative.items()}}
+
+    def guidance(self, scale: float) -> dict[str, float]:
+        """Return what a pipeline is called with for a guidance scale, at which 1 is none."""
+        return {"guidance_scale": scale}
+
+    def transfer_size(self, width: int, height: int) -> dict[str, int]:
+        """Return what :attr:`transfers` is told of the size in pixels, where it does not follow the image."""
+        return {}
+
+    def set_timesteps(self, pipeline: Any, scheduler: Any, steps: int, shape: Sequence[int]) -> None:
+        """Set a scheduler as pipelines do for latents of ``shape`` (channels, height, width)."""
+        scheduler.set_timesteps(steps)
+
+    def pack(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
+        """Return start noise (b, channels, height, width) as :attr:`generates` takes ``latents``."""
+        return latents
+
+    def unpack(self, pipeline: Any, latents: torch.Tensor, size: int) -> torch.Tensor:
+        """Return latents that a pipeline gave of images of ``size`` pixels, (b, channels, height, width)."""
+        return latents
 
     def image_conditions(self, framings: torch.Tensor) -> Conditioning:
         """Return what the network is told of images in training beside their prompts; nothing by default.

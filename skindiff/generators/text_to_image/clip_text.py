@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+from diffusers.loaders import TextualInversionLoaderMixin
 from transformers import CLIPTokenizer
 
 from skindiff.errors import GeneratorError
@@ -12,13 +12,10 @@ from skindiff.errors import GeneratorError
 _PLACEHOLDER = re.compile(r"<[^<>\s]+>")
 
 
-def tokenise(
-    pipeline: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str], *, cut: bool = False
-) -> torch.Tensor:
+def tokenise(tokenizer: CLIPTokenizer, prompts: Sequence[str], *, cut: bool = False) -> torch.Tensor:
     """Turn prompts into ids as the pipeline does, but refuse what it would quietly get wrong.
 
     Args:
-        pipeline: which expands a placeholder to the names of its rows.
         tokenizer: one of the pipeline's.
         prompts: any number.
         cut: cut the end of prompts that are too long.
@@ -32,30 +29,36 @@ def tokenise(
     """
     rows = []
     for prompt in prompts:
-        expanded = pipeline.maybe_convert_prompt(prompt, tokenizer)
+        expanded = _expanded(tokenizer, prompt)
         most = tokenizer.model_max_length
         ids = tokenizer(expanded, verbose=False, truncation=cut, max_length=most if cut else None).input_ids
         if len(ids) > most:
-            raise GeneratorError(_too_long(pipeline, tokenizer, prompt))
+            raise GeneratorError(_too_long(tokenizer, prompt))
         _check_placeholders(tokenizer, prompt, ids)
         padded = tokenizer(expanded, padding="max_length", truncation=cut, max_length=most)
         rows.append(torch.tensor(padded.input_ids))
     return torch.stack(rows)
 
 
-def surplus(pipeline: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
+def surplus(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> list[int]:
     """Return how many tokens of each prompt are too many."""
-    expanded = (pipeline.maybe_convert_prompt(prompt, tokenizer) for prompt in prompts)
-    lengths = [len(tokenizer(prompt, verbose=False).input_ids) for prompt in expanded]
+    lengths = [len(tokenizer(_expanded(tokenizer, prompt), verbose=False).input_ids) for prompt in prompts]
     return [max(0, length - tokenizer.model_max_length) for length in lengths]
 
 
-def _too_long(pipeline: Any, tokenizer: CLIPTokenizer, prompt: str) -> str:
+def _expanded(tokenizer: CLIPTokenizer, prompt: str) -> str:
+    """Return a prompt with the names of all rows of its placeholders, for any pipeline."""
+    # Some img2img classes lack the mixin, and would show the first row of a word alone.
+    expanded: str = TextualInversionLoaderMixin().maybe_convert_prompt(prompt, tokenizer)
+    return expanded
+
+
+def _too_long(tokenizer: CLIPTokenizer, prompt: str) -> str:
     """Return what is said of a prompt that does not fit, in words, which is what can be left out."""
     words, most = prompt.split(), tokenizer.model_max_length
     fit = 0
     for count in range(1, len(words)):
-        expanded = pipeline.maybe_convert_prompt(" ".join(words[:count]), tokenizer)
+        expanded = _expanded(tokenizer, " ".join(words[:count]))
         if len(tokenizer(expanded, verbose=False).input_ids) > most:
             break
         fit = count
@@ -83,8 +86,3 @@ def _check_placeholders(tokenizer: CLIPTokenizer, prompt: str, ids: list[int]) -
                 f"prompt {prompt!r}: {placeholder} does not become exactly its own {len(own)} ids: put "
                 "spaces around it and leave out its numbered parts"
             )
-
-
-def is_scale(value: object) -> bool:
-    """Return whether a value can be meant as the factor of an autoencoder's latents."""
-    return isinstance(value, (int, float)) and value > 0

@@ -8,11 +8,20 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
 from skindiff.generators.models import DEFAULT_MODEL, model_file, pipeline_index, split_revision
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.flux import Flux
+from skindiff.generators.text_to_image.sd3 import StableDiffusion3
 from skindiff.generators.text_to_image.sdxl import StableDiffusionXL
 from skindiff.generators.text_to_image.single_file import file_class_name, load_single_file
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
+from skindiff.generators.text_to_image.z_image import ZImage
 
-ARCHITECTURES: tuple[Architecture, ...] = (StableDiffusion(), StableDiffusionXL())
+ARCHITECTURES: tuple[Architecture, ...] = (
+    StableDiffusion(),
+    StableDiffusionXL(),
+    StableDiffusion3(),
+    Flux(),
+    ZImage(),
+)
 """Every architecture of base models; a new one is a file of this folder and a line here."""
 
 
@@ -52,6 +61,12 @@ def check_text_to_image(model: str, revision: str | None = None, config: str | N
         raise GeneratorError(
             f"model {model!r} is a {name or 'pipeline without a class name'}, but skindiff trains and uses "
             f"with {_known()}: give one of those, such as {DEFAULT_MODEL}, or bundled"
+        )
+    if file is not None and not architecture.single_file:
+        whole = " and ".join(known.name for known in ARCHITECTURES if known.single_file)
+        raise GeneratorError(
+            f"model {model!r} is a {name}, but skindiff reads single files of {whole} alone: give its "
+            "folder, as save_pretrained wrote it, or its Hub id"
         )
     if file is None:
         architecture.refuse_index(index, f"model {model!r}")

@@ -24,6 +24,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from skindiff.errors import GeneratorError
 from skindiff.generators.text_to_image import clip_text
 from skindiff.generators.text_to_image.architecture import TokenHome
+from skindiff.generators.text_to_image.autoencoder import is_scale
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.stable_diffusion import StableDiffusion
 
@@ -130,7 +131,7 @@ class StableDiffusionXL(StableDiffusion):
             "the U-Net's addition_embed_type": unet.addition_embed_type == "text_time",
             "the U-Net's projection_class_embeddings_input_dim": unet.projection_class_embeddings_input_dim
             == told,
-            "the autoencoder's scaling_factor": clip_text.is_scale(vae.scaling_factor),
+            "the autoencoder's scaling_factor": is_scale(vae.scaling_factor),
             "force_zeros_for_empty_prompt": isinstance(pipeline.config.force_zeros_for_empty_prompt, bool),
         }
         for number, (words, encoder) in enumerate(pairs, 1):
@@ -161,7 +162,7 @@ class StableDiffusionXL(StableDiffusion):
         last = pipeline.text_encoder.config.num_hidden_layers - 1
         return {"text_encoder": rf"(.*\.)?layers\.{last}\..*"}
 
-    def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
+    def denoiser(self, pipeline: Any, *, live_text: bool, guidance: float = 1.0) -> nn.Module:
         """Return a :class:`PromptedUNetXL`."""
         encoders = (pipeline.text_encoder, pipeline.text_encoder_2) if live_text else (None, None)
         return PromptedUNetXL(pipeline.unet, *encoders)
@@ -193,7 +194,7 @@ class StableDiffusionXL(StableDiffusion):
     def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of both tokenizers."""
         ids = {
-            name: clip_text.tokenise(pipeline, getattr(pipeline, home.tokenizer), prompts, cut=cut)
+            name: clip_text.tokenise(getattr(pipeline, home.tokenizer), prompts, cut=cut)
             for name, home in zip(_IDS, self.token_homes, strict=True)
         }
         zeros = pipeline.config.force_zeros_for_empty_prompt

@@ -8,9 +8,9 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from torch import nn
 
 from skindiff.errors import GeneratorError
-from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image import clip_text
-from skindiff.generators.text_to_image.architecture import Architecture, TokenHome
+from skindiff.generators.text_to_image.architecture import TokenHome
+from skindiff.generators.text_to_image.autoencoder import WithAutoencoder, is_scale
 from skindiff.generators.text_to_image.conditioning import Conditioning
 
 _IDS, _STATES = "input_ids", "prompt_embeds"
@@ -42,11 +42,12 @@ def _encoded(text_encoder: nn.Module, ids: Conditioning) -> Conditioning:
     return Conditioning({_STATES: text_encoder(ids.tensors[_IDS])[0]})
 
 
-class StableDiffusion(Architecture):
+class StableDiffusion(WithAutoencoder):
     """Stable Diffusion 1.x and 2.x; the safety checker, which takes diseased skin for nudity, is left out."""
 
     name = "Stable Diffusion 1.x and 2.x"
     generates, transfers = StableDiffusionPipeline, StableDiffusionImg2ImgPipeline
+    single_file = True
     loading = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}  # noqa: RUF012
     token_homes: ClassVar[tuple[TokenHome, ...]] = (TokenHome("tokenizer", "text_encoder"),)
     # Kohya's; diffusers writes lora_te1, which A1111 takes for SDXL alone.
@@ -67,7 +68,7 @@ class StableDiffusion(Architecture):
             "the U-Net's sample_size": isinstance(unet.sample_size, int),
             "the U-Net's in_channels": unet.in_channels == unet.out_channels == vae.latent_channels,
             "the U-Net's cross_attention_dim": unet.cross_attention_dim == encoder.hidden_size,
-            "the autoencoder's scaling_factor": clip_text.is_scale(vae.scaling_factor),
+            "the autoencoder's scaling_factor": is_scale(vae.scaling_factor),
             "the tokenizer's model_max_length": 2 <= words.model_max_length <= most,
             "the tokenizer's vocabulary": 2 <= len(words) <= encoder.vocab_size,
         }
@@ -92,7 +93,7 @@ class StableDiffusion(Architecture):
         """Return the U-Net and the text encoder."""
         return {"unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
 
-    def denoiser(self, pipeline: Any, *, live_text: bool) -> nn.Module:
+    def denoiser(self, pipeline: Any, *, live_text: bool, guidance: float = 1.0) -> nn.Module:
         """Return a :class:`PromptedUNet`."""
         return PromptedUNet(pipeline.unet, pipeline.text_encoder if live_text else None)
 
@@ -127,45 +128,14 @@ class StableDiffusion(Architecture):
         side = size // pipeline.vae_scale_factor
         return int(pipeline.unet.config.in_channels), side, side
 
-    def latent_facts(self, pipeline: Any) -> dict[str, Any]:
-        """Return precision, scale and weights of the autoencoder."""
-        vae = pipeline.vae
-        return {
-            "dtype": str(vae.dtype),
-            "scaling_factor": vae.config.scaling_factor,
-            "vae": weights_fingerprint(vae),
-        }
-
-    def encode_moments(self, pipeline: Any, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode images (see :mod:`~skindiff.generators.text_to_image.architecture`)."""
-        vae = pipeline.vae
-        with torch.no_grad():
-            posterior = vae.encode(images.to(vae.device, vae.dtype)).latent_dist
-        return posterior.mean.float().cpu(), posterior.std.float().cpu()
-
-    def scale(self, pipeline: Any, latents: torch.Tensor) -> torch.Tensor:
-        """Return latents times the scaling factor."""
-        factor: float = pipeline.vae.config.scaling_factor
-        return latents * factor
-
-    def decode(self, pipeline: Any, latents: torch.Tensor, *, scaled: bool = True) -> torch.Tensor:
-        """Decode latents (see :mod:`~skindiff.generators.text_to_image.architecture`)."""
-        vae = pipeline.vae
-        latents = latents.to(vae.device, vae.dtype)
-        with torch.no_grad():
-            images: torch.Tensor = vae.decode(
-                latents / vae.config.scaling_factor if scaled else latents
-            ).sample
-        return images.float() / 2 + 0.5
-
     def tokenise(self, pipeline: Any, prompts: Sequence[str], *, cut: bool = False) -> Conditioning:
         """Turn prompts into ids of the one tokenizer."""
-        return Conditioning({_IDS: clip_text.tokenise(pipeline, pipeline.tokenizer, prompts, cut=cut)})
+        return Conditioning({_IDS: clip_text.tokenise(pipeline.tokenizer, prompts, cut=cut)})
 
     def surplus(self, pipeline: Any, prompts: Sequence[str]) -> dict[str, list[int]]:
         """Return the tokens that are too many for each text encoder."""
         return {
-            home.text_encoder: clip_text.surplus(pipeline, getattr(pipeline, home.tokenizer), prompts)
+            home.text_encoder: clip_text.surplus(getattr(pipeline, home.tokenizer), prompts)
             for home in self.token_homes
         }
 

@@ -84,7 +84,7 @@ def test_the_refiner_is_refused_by_its_index(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("StableDiffusionXLInpaintPipeline", "StableDiffusionXLPipeline of Stable Diffusion XL"),
-        ("FluxPipeline", "StableDiffusionPipeline of Stable Diffusion 1.x and 2.x"),
+        ("FluxKontextPipeline", "StableDiffusionPipeline of Stable Diffusion 1.x and 2.x"),
         ("PixArtSigmaPipeline", "give one of those"),
     ],
 )

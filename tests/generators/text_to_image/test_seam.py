@@ -14,7 +14,16 @@ from skindiff.synthesis.schedulers import make_scheduler
 from tests.tiny import TINY_BUILDERS as BUILDERS
 from tests.tiny import TINY_SIZE
 
-PARTS = {"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae_scale_factor"}
+PARTS = {
+    "unet",
+    "transformer",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "vae_scale_factor",
+}
 KNOWING = ("training", "synthesis", "demo", "hub", "commands")
 
 
@@ -39,7 +48,7 @@ def test_every_architecture_is_found_by_its_classes_and_tested_here() -> None:
     assert len(set(names)) == len(names)
     for known in ARCHITECTURES:
         assert all(architecture_named(name) is known for name in known.class_names)
-    assert architecture_named("FluxPipeline") is None
+    assert architecture_named("FluxFillPipeline") is None
     with pytest.raises(GeneratorError, match="a object is none of the StableDiffusionPipeline of"):
         architecture_of(object())
 
@@ -71,7 +80,9 @@ def test_the_contract(seam: Architecture) -> None:
         assert torch.equal(tensor[0], tensor[2])
     places, times = torch.tensor([0, 1]), torch.tensor([3, 500])
     told = seam.image_conditions(torch.tensor([[40, 60, 0, 8, TINY_SIZE, TINY_SIZE]] * 2))
-    live = seam.denoiser(pipeline, live_text=True)(latents, times, ids, places, told)
+    live = seam.denoiser(pipeline, live_text=True)(
+        latents, times, seam.live_prompts(pipeline, prompts), places, told
+    )
     frozen = seam.denoiser(pipeline, live_text=False)(latents, times, states, places, told)
     assert live.shape == latents.shape
     torch.testing.assert_close(live, frozen)
@@ -87,11 +98,11 @@ def test_the_contract(seam: Architecture) -> None:
 @pytest.mark.parametrize("mode", ["txt2img", "img2img"])
 def test_it_draws_what_plain_diffusers_draws(seam: Architecture, mode: str) -> None:
     pipeline = BUILDERS[seam.name]()
-    drawing = seam.drawing(pipeline, mode, make_scheduler("ddim", pipeline))  # type: ignore[arg-type]
+    drawing = seam.drawing(pipeline, mode, make_scheduler(seam.samplers[-1], pipeline))  # type: ignore[arg-type]
     assert isinstance(drawing, seam.transfers if mode == "img2img" else seam.generates)
     image = {"image": torch.rand(1, 3, TINY_SIZE, TINY_SIZE), "strength": 0.5} if mode == "img2img" else {}
-    size = {} if image else {"height": TINY_SIZE, "width": TINY_SIZE}
-    settings = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "np", **image, **size}
+    size = {"height": TINY_SIZE, "width": TINY_SIZE} if mode == "txt2img" else seam.transfer_size(32, 32)
+    settings = {"num_inference_steps": 4, **seam.guidance(2.0), "output_type": "np", **image, **size}
     states = seam.encode_prompts(pipeline, ["An image of skin", ""])
     drawn = [
         drawing(**asked, generator=torch.Generator().manual_seed(1), **settings).images
