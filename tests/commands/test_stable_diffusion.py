@@ -8,6 +8,7 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
+from skindiff import cli
 from skindiff.generators.adapter import read_adapter
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import Run
@@ -150,3 +151,8 @@ _LOOP = [
     *("--classifier.loop.steps", "2", "--classifier.loop.batch_size", "4"),
     *("--classifier.loop.warmup_steps", "0", "--classifier.loop.validate_every", "1"),
 ]
+
+
+def test_tones_are_refused_where_none_are_moved(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sample", "--generator", "bundled", "--tones", "tones.safetensors"]) == 2
+    assert "tones: mode classes moves no tones; leave the setting out" in capsys.readouterr().err

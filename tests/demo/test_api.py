@@ -328,16 +328,28 @@ def test_settings_of_strangers_are_refused(client: Client, tmp_path: Path):
 
 
 def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
-    tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch, generators: list[str]
 ):
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
-    app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
+    app = launch_demo(DemoConfig(["bundled", generators[0]], port=None, threads=1), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
     visitor: Any = SimpleNamespace(session_hash="first", query_params={})
     opened, download, line, _ = app.opening.drawn(visitor)  # the page opens on finished images
     assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
     assert download["interactive"]
     assert "An example:" in line
+    rows, table, download, line = app.opening.compared(visitor)  # where a second generator is offered
+    assert len(rows) % 3 == 0
+    assert len(rows) > 0
+    assert "<table" in table
+    assert download["interactive"]
+    assert "An example:" in line
+    for page in ("generate", "compare"):
+        (remembered,) = app.opening.events.history(page)(visitor)
+        assert Path(remembered[0]).is_file()
+        fields = app.opening.events.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
+        assert fields[0] == "bundled"
+        assert "as they were" in fields[-1]
     seed = 9223372036854775801  # a browser's number would round it
     first = client.predict("bundled", "red patch", "II", 2, 2, 3, str(seed), api_name="/draw")
     archive = zipfile.ZipFile(first[1])
