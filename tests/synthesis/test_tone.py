@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from skindiff.synthesis.tone import (
     read_prototypes,
     subjects_of,
 )
-from tests.tiny import tiny_flux, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, tiny_flux, tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
     {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])},
@@ -62,8 +63,11 @@ def test_only_rows_that_are_moved_by_the_generators_tones_need_prototypes() -> N
     assert prototype_types(rows[1:]) == []
 
 
-def test_prototypes_are_the_generators_own_and_survive_a_file(tmp_path: Path) -> None:
-    pipeline = tiny_pipeline()
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+def test_prototypes_are_the_generators_own_and_survive_a_file(
+    tmp_path: Path, build: Callable[[], Any]
+) -> None:
+    pipeline = build()
     prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], draws=3)
     again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], draws=3)
     path = tmp_path / "prototypes.safetensors"
