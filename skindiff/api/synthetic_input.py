@@ -68,8 +68,10 @@ def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: b
             generator.
     """
     if isinstance(one, SyntheticDataset) and one.folder.is_relative_to(study.run.path):
-        known = one.drawn
-        taught = refuse_taught(known.dataset, study, known.folder / RECORD, allow_taught=allow_taught)
+        taught = refuse_taught(one.drawn.dataset, study, one.drawn.folder / RECORD, allow_taught=allow_taught)
+        with study.accelerator.main_process_first():  # synthesis.output_size may be another
+            fitting = _fitting(one.drawn.dataset, study.corpus, study.run.path)
+        known = replace(one.drawn, dataset=fitting)
         return Judged(known, recorded=True, taught=taught, pipeline=one.trained)
     with study.run.withdrawn_on_error():  # before any classifier is trained
         known = keep_synthetic(study, one.folder if isinstance(one, SyntheticDataset) else one)

@@ -32,7 +32,8 @@ def test_the_settings_run_small_with_an_arm_for_each_base(tmp_path: Path, model:
         tmp_path / "run",
         xl,
         generator=trainings,
-        synthesis=replace(given.synthesis, steps=4, images_per_source=1),
+        # Of another size than the corpus, as in paper.yaml.
+        synthesis=replace(given.synthesis, steps=4, images_per_source=1, output_size=16),
         further_generators={"sd": FurtherGenerator(model=str(model))},
     )
     asked = replace(config.experiment, arms=["real", "real+syn"])
