@@ -288,7 +288,7 @@ FITZPATRICK = ["--corpus.name", "fitzpatrick17k", "--corpus.fitzpatrick17k.data_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([*FITZPATRICK, "{absent}"], ["data_dir: {absent} is not a folder; give the one that holds"]),
+        ([*FITZPATRICK, "{absent}"], ["data_dir: there is no {absent}; give the path of one that is there"]),
         (
             [*FITZPATRICK, "{corpus}", "--corpus.fitzpatrick17k.csv", "{table}"],
             ["no column 'label'", "rename"],
