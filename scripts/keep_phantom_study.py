@@ -21,7 +21,7 @@ from skindiff.report.read import read_report
 
 COLOURS = 96
 LARGEST_BYTES = 2_000_000
-_PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
+_PICTURE = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
 
 
 def main(run: str) -> None:

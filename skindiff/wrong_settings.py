@@ -45,7 +45,7 @@ def refuse(problem: str) -> None:
     found.append(problem)
 
 
-def judge(validate: Callable[[str], None], path: str = "") -> None:
+def judge(validate: Callable[[str], object], path: str = "") -> None:
     """Validate a part of the settings; while all are judged, what it raises does not keep others from it."""
     found = _FOUND.get()
     try:
@@ -59,7 +59,7 @@ def judge(validate: Callable[[str], None], path: str = "") -> None:
             raise
 
 
-def problems_of(*judgements: Callable[[str], None]) -> list[str]:
+def problems_of(*judgements: Callable[[str], object]) -> list[str]:
     """Judge all settings, and return of each that cannot work the first thing that is wrong with it."""
     found: list[str] = []
     token = _FOUND.set(found)
@@ -74,7 +74,7 @@ def problems_of(*judgements: Callable[[str], None]) -> list[str]:
     return list(first.values())
 
 
-def judge_all(*judgements: Callable[[str], None]) -> None:
+def judge_all(*judgements: Callable[[str], object]) -> None:
     """Judge all settings, and say of each that cannot work the first thing that is wrong with it.
 
     Raises:

@@ -52,7 +52,7 @@ def load(
         base_model: what an adapter is put on, where its own record of it is no Hub id; the LoRA file of
             another program (kohya, ai-toolkit, diffusers, PEFT) needs it.
         model_config: settings of a Stable Diffusion in one file: the folder of a saved pipeline, or sd15,
-            sd21-base or sd21; by default what fits the file.
+            sd21-base, sd21 or sdxl; by default what fits the file.
 
     Returns:
         A pipeline of diffusers or of the family that its index names; of a classifier's folder a

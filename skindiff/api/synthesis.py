@@ -36,6 +36,7 @@ from skindiff.synthesis.requests import (
     needs_sources,
 )
 from skindiff.synthesis.strategies import Synthetic, draw_transfers
+from skindiff.synthesis.tone import read_prototypes
 from skindiff.synthesis.writer import load_prototypes, load_summary, load_synthetic
 from skindiff.training.from_scratch import LOG_FILE
 from skindiff.training.products import RECORD, trained_on
@@ -211,6 +212,7 @@ def transfer(
     output_dir: Folder = None,
     resume: bool = False,
     same_noise: bool = False,
+    tones: str | Path | None = None,
     **settings: Any,
 ) -> SyntheticDataset:
     """Transfer the training images of a corpus to other skin types, or other values of its attribute
@@ -232,6 +234,8 @@ def transfer(
             synthesis becomes a stage.
         resume: go on with the run in ``output_dir``.
         same_noise: start every image and target from the same noises, as the demo does.
+        tones: ``tone_prototypes.safetensors`` of an earlier transfer by this generator, whose tones are moved
+            to again; they are measured by default. Not for a study, nor for generators without words.
         settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` (0 to 1; higher
             departs more from the source), ``guidance_scale``, ``steps`` and ``tone``.
 
@@ -245,6 +249,7 @@ def transfer(
     config = replace(config, targets=list(targets)) if targets else config
     if isinstance(output_dir, Study):
         _refuse_same_noise(same_noise, "a study")
+        _refuse_tones(tones, "a study")
         study = study_of(output_dir.run, corpus, split or output_dir.split, seed)
         place = place_of(generator)
         drawn = draw_transfers(study, place, configured(config, settings))
@@ -254,13 +259,17 @@ def transfer(
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no {corpus.attribute.name}; leave it out")
         _refuse_same_noise(same_noise, known.name)
+        _refuse_tones(tones, known.name)
         settings = {"budget": "real", "redraws": "real", **settings}
         return generate(known.pipeline, None, None, 1, seed, corpus, split, output_dir, resume, **settings)
     _refuse_followed(settings, "mode", "strategy")
     rows, config = _rows(corpus, split), configured(config, settings)
     with run_of_call(output_dir, resume, config) as (run, home):
         folder = run.path / DATA
-        draw_transfer(run.accelerator, known, rows, config, folder, seed, corpus.attribute, same_noise)
+        draw_transfer(
+            run.accelerator, known, rows, config, folder, seed, corpus.attribute, same_noise,
+            None if tones is None else read_prototypes(Path(tones)),
+        )  # fmt: skip
         return _drawn(known, run, home, rows)
 
 
@@ -273,6 +282,11 @@ def _budget(classes: Sequence[str], images: int, settings: Mapping[str, Any]) ->
 def _refuse_same_noise(same_noise: bool, name: str) -> None:
     if same_noise:
         raise ConfigError(f"same_noise: {name} gives each image a noise of its own; leave it out")
+
+
+def _refuse_tones(tones: str | Path | None, name: str) -> None:
+    if tones is not None:
+        raise ConfigError(f"tones: {name} measures its own, or has none; leave it out")
 
 
 def _refuse_followed(settings: Mapping[str, Any], *names: str) -> None:

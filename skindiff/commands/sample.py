@@ -48,8 +48,8 @@ class SampleCommand(CorpusSettings):
     """Model that an adapter is put on, where its own record of it is no Hub id; the LoRA file of another
     program (kohya, ai-toolkit, diffusers, PEFT) needs it."""
     model_config: str | None = None
-    """Settings of a generator or base model in one file: the folder of a saved pipeline, or sd15, sd21-base
-    or sd21; null takes what fits the file."""
+    """Settings of a generator or base model in one file: the folder of a saved pipeline, or sd15,
+    sd21-base, sd21 or sdxl; null takes what fits the file."""
     mode: Literal["classes", "transfer"] = "classes"
     """classes: images of each class (and skin type, or what else the generator was trained to tell);
     transfer: images of the corpus as other values of corpus.attribute (img2img), by Stable Diffusion only."""
@@ -70,6 +70,9 @@ class SampleCommand(CorpusSettings):
     same_noise: bool = False
     """Start all classes, groups and sources from the same noises, as the demo does, so that images differ by
     what is asked alone; image n of seed s is then the first of seed s + n. Not for from-scratch ones."""
+    tones: str | None = None
+    """File of the tones that mode transfer moves skin to, tone_prototypes.safetensors of an earlier transfer
+    by this generator or of a zip of the demo; null measures them."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     """How Stable Diffusion generates; its strategy and mode follow the generator and mode above."""
     class_synthesis: ClassSynthesisConfig = field(default_factory=ClassSynthesisConfig)
@@ -88,6 +91,8 @@ class SampleCommand(CorpusSettings):
             refuse(f"{path}images: {self.images} is below 1; give a whole number from 1")
         if self.classes is not None and (not self.classes or len(set(self.classes)) < len(self.classes)):
             refuse(f"{path}classes: {self.classes} must name at least one, and each once")
+        if self.mode == "classes" and self.tones is not None:
+            refuse(f"{path}tones: mode classes moves no tones; leave the setting out")
         if self.mode == "transfer" and self.classes is not None:
             refuse(f"{path}classes: mode transfer uses the corpus' own; leave the setting out")
 
@@ -161,7 +166,7 @@ def _transferred(config: SampleCommand, generator: Generator, run: RunFolder) ->
     settings = _without(config.synthesis, "targets", "images_per_source")
     return transfer(
         generator.pipeline, _part(config, run), None, targets, images, config.seed, run,
-        same_noise=config.same_noise, **settings,
+        same_noise=config.same_noise, tones=config.tones, **settings,
     )  # fmt: skip
 
 

@@ -2,12 +2,20 @@
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from skindiff.demo.settings import PageSettings
+from skindiff.demo.words import ANY
+from skindiff.synthesis.tone import PROTOTYPE_TONES
 
-ORIGINAL, TONES = "original.png", "tone_prototypes.safetensors"
+ORIGINAL, TONES = "photograph/original.png", "tone_prototypes.safetensors"
 """In a transfer's zip: the photograph, and the generator's own tones that it was moved to."""
+_TABLE, _CORPUS = "photograph/photograph.jsonl", "corpus.yaml"
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,46 @@ def draw_again(
     return Again(shlex.join(words), python)
 
 
-def transfer_again(generator: str) -> Again:
-    """Return how the images of a transfer are generated again, each from its row, where its zip was unpacked.
+def as_corpus(settings: PageSettings, image_size: int, crop: str) -> dict[str, bytes]:
+    """Return the files by which the photograph of a transfer's zip is a corpus of one image.
 
-    It is Python alone: the commands transfer parts of a corpus, and one photograph has none.
+    Args:
+        settings: of the page; of the photograph they know what it shows and its type.
+        image_size: side of the generator's images in pixels.
+        crop: by which it sees photographs.
     """
+    value = settings["skin_type"]
+    row = {"file": Path(ORIGINAL).name, "condition": settings["condition"]}
+    row |= {} if value == ANY else {"skin_type": value}
+    columns = {"file": "file", "label": "condition", "patient": "none"}
+    columns |= {} if value == ANY else {"skin_type": "skin_type"}
+    place = {"data_dir": str(Path(_TABLE).parent), "metadata": Path(_TABLE).name, "columns": columns}
+    corpus = {"name": "table", "image_size": image_size, "crop": crop, "table": place}
+    return {
+        _TABLE: (json.dumps(row, ensure_ascii=False) + "\n").encode(),
+        _CORPUS: yaml.safe_dump(corpus, sort_keys=False).encode(),
+    }
+
+
+def transfer_again(
+    settings: PageSettings,
+    generator: str,
+    values: Sequence[str],
+    strengths: Sequence[float],
+    drawn: Mapping[str, Any],
+) -> Again:
+    """Return how the images of a transfer are generated again where its zip was unpacked: each by a command,
+    and all from their rows in Python.
+
+    Args:
+        settings: with the seed that was used.
+        generator: word that finds it.
+        values: skin types that it was transferred to; none where it was something else, which no command
+            does with one photograph.
+        strengths: of each of them.
+        drawn: columns of a row that no setting of the page says.
+    """
+    command = _transfer_command(settings, generator, values, strengths, drawn) if values else ""
     python = (
         "from pathlib import Path\n\n"
         "import pyarrow.parquet as pq\n"
@@ -86,4 +129,36 @@ def transfer_again(generator: str) -> Again:
         f"generator = skindiff.load({generator!r})\n"
         "made = [redraw(row, generator, sources, tones) for row in rows]  # PIL images\n"
     )
-    return Again("", python)
+    return Again(command, python)
+
+
+def _transfer_command(
+    settings: PageSettings,
+    generator: str,
+    values: Sequence[str],
+    strengths: Sequence[float],
+    drawn: Mapping[str, Any],
+) -> str:
+    words = ["skindiff", "sample", "--generator", generator, "--mode", "transfer", "--part", "all"]
+    words += [
+        "--corpus",
+        _CORPUS,
+        "--split.protocol",
+        "everything",
+        "--images",
+        "1",
+        "--seed",
+        settings["seed"],
+        "--same_noise",
+        "true",
+    ]
+    words += ["--tones", TONES] if drawn["tone"] in PROTOTYPE_TONES else []
+    own = {"guidance_scale": settings["guidance"], "steps": settings["steps"], "batch_size": 1}
+    own |= {name: drawn[name] for name in ("tone", "tone_subject", "detail")}
+    for name, value in own.items():
+        words += [f"--synthesis.{name}", f"{value:g}" if isinstance(value, int | float) else str(value)]
+    line = f'{shlex.join(words)} --groups "[$type]" --synthesis.strength $strength'
+    each = (
+        f"for type in {' '.join(values)}; do for strength in {' '.join(f'{one:g}' for one in strengths)}; do"
+    )
+    return f'{each}\n{line} --output_dir "runs/again/$type-$strength"\ndone; done'

@@ -31,8 +31,8 @@ class DemoConfig:
     adapter_base: str | None = None
     """Base model of the adapters; null takes the one that each adapter names."""
     model_config: str | None = None
-    """Settings of generators and base models in one file: the folder of a saved pipeline, or sd15, sd21-base
-    or sd21; null takes what fits the file."""
+    """Settings of generators and base models in one file: the folder of a saved pipeline, or sd15,
+    sd21-base, sd21 or sdxl; null takes what fits the file."""
     open_choice: bool = True
     """Let the visitor type any other folder or Hub id; only for a demo that none but this machine reaches."""
     conditions: list[str] = field(

@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
+from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.demo import pieces
-from skindiff.demo.again import ORIGINAL, TONES, transfer_again
+from skindiff.demo.again import ORIGINAL, TONES, as_corpus, transfer_again
 from skindiff.demo.asked import TransferRequest
 from skindiff.demo.captions import caption, degrees, image_name
 from skindiff.demo.config import MEGABYTE
@@ -156,11 +157,16 @@ class PhotographEvents:
         size, crop = image_size(loaded), loaded.generator.crop
         start = before(pixels, size, crop)
         result.beside = _beside(pixels, start, result.pictures)
-        generator = result.settings["generator"]
-        result.files = {TONES: self.events.cache.generator(generator).prototypes.to_bytes()}
+        settings, rows = result.settings, [picture.row for picture in result.pictures]
+        told = loaded.generator.attribute.is_skin_tone
+        corpus = as_corpus(settings, size, crop) if told else {}
+        result.files = {TONES: loaded.prototypes.to_bytes(), **corpus}
         pairs = self._pairs(request, original_part(pixels, crop), start, result.pictures)
         strip = pieces.ita_strip(start, result.pictures, crop) + self._skin(request, result)
-        how, address = transfer_again(self.events.findable(generator)), self.events.address(result.settings)
+        values = list(dict.fromkeys(str(row[SKIN_COLUMN]) for row in rows)) if told else []
+        strengths = list(dict.fromkeys(float(row["strength"]) for row in rows))
+        word, address = self.events.findable(settings["generator"]), self.events.address(settings)
+        how = transfer_again(settings, word, values, strengths, rows[0])
         return strip + pieces.again(how, address, first="Unpack the zip. In its folder:"), pairs
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, str]:

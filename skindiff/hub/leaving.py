@@ -91,6 +91,7 @@ STAY = frozenset(
     {
         "data_dir", "csv", "audit_csv", "metadata", "cache_dir", "output_dir", "image_column",
         "label_column", "synthetic", "columns", "joined", "folders", "encoding", "delimiter", "captions",
+        "tones",
     }
 )  # fmt: skip
 """Settings that say where images lie, what their tables call them and what captions are made of: whoever runs

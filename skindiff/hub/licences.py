@@ -288,8 +288,20 @@ def refuse_forbidden(
                 f"licence: {licence!r} is forbidden by {terms.title}, which is {terms.licence}: {reason}"
             )
     if base and (asked := base.asked(made)) and (reason := _objection(licence, asked)):
-        raise HubError(f"licence: {licence!r} is forbidden by the base model {base.title}: {reason}")
+        why, way_out = reason.partition("; use ")[0], _way_out([asked, *(terms.licence for terms in corpora)])
+        raise HubError(f"licence: {licence!r} is forbidden by the base model {base.title}: {why}; {way_out}")
     return licence
+
+
+def _way_out(asked: Sequence[str]) -> str:
+    """Return which licences keep several together."""
+    fitting = [one for one in sorted(KNOWN) if not any(_objection(one, licence) for licence in asked)]
+    if not fitting:
+        return (
+            "no licence keeps its terms and those of the corpus: share images, or train on another base model"
+        )
+    own = [one for one in asked if one in fitting] or fitting
+    return f"use {' or '.join(dict.fromkeys([own[0], *(['other'] if _OWN in fitting else [])]))}"
 
 
 def _objection(licence: str, corpus: str) -> str:

@@ -1,5 +1,6 @@
 """How every picture of a report is drawn: its style, its colours, and its version for dark pages."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,12 @@ def drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
         if (path.parent / DARK).is_dir():
             _darken(figure)
             figure.savefig(path.parent / DARK / path.name, format="png", metadata={"Software": None})
+
+
+def wrapped(name: str, width: int = 30) -> str:
+    """Return a name on lines of at most ``width`` characters: beside axes a longer one would leave them no
+    room."""
+    return "\n".join(textwrap.wrap(name, width)) or name
 
 
 def bare(axes: Axes) -> None:

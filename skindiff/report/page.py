@@ -1,6 +1,7 @@
 """``report.html``: the sections of ``report.md`` as one page that needs no other file and no network."""
 
 import base64
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from PIL import Image
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.rows import Difference, Verdict
-from skindiff.evaluation.statistics.verdicts import NO_VERDICT, points
+from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, NO_VERDICT, points
 from skindiff.report.badges import badges
 from skindiff.report.content import ReportContent, Surroundings
 from skindiff.report.cost import timing_rows
@@ -200,13 +201,22 @@ def _figure(path: Path, caption: str) -> str:
 
 
 def _data(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """Return a picture as an address, without loss in half of the bytes that its PNG has."""
+    stream = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.save(stream, "WEBP", lossless=True, exact=True)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+_MEANS = {CANNOT_TELL: "judged, and both more and less are possible", NO_VERDICT: "not judged; it says why"}
+"""What tells verdicts apart that sound alike."""
 
 
 def _tally(verdicts: Sequence[Verdict]) -> str:
     """Return how many differences have which verdict."""
-    words = Counter(one["verdict"] for one in verdicts)
-    return ", ".join(f"{count} {word}" for word, count in words.items())
+    counts = Counter(one["verdict"] for one in verdicts)
+    meant = {word: f" ({_MEANS[word]})" if word in _MEANS else "" for word in counts}
+    return "; ".join(f"{count} {word}{meant[word]}" for word, count in counts.items())
 
 
 def _cards(content: ReportContent) -> list[dict[str, Any]]:

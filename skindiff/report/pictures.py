@@ -17,7 +17,7 @@ from skindiff.evaluation.statistics.rows import SERIES, Difference, PopulationCo
 from skindiff.evaluation.statistics.verdicts import series_name
 from skindiff.measures.skin.tone import ToneShift
 from skindiff.report.confusions import confusion_counts
-from skindiff.report.drawing import FAINT, LINES, bare, colour_of, drawing, series_colours
+from skindiff.report.drawing import FAINT, LINES, bare, colour_of, drawing, series_colours, wrapped
 from skindiff.report.tables import deciding_interval
 from skindiff.seeding import numpy_generator
 
@@ -159,20 +159,31 @@ def draw_curves(
         panels.append((f"{title}: loss", runs, ("validation_loss", "loss")))
         if any(score in row for log in runs.values() for row in log):
             panels.append((f"{title}: validation balanced accuracy", runs, (score,)))
-    with drawing(_WIDE, 2.4 * len(panels) + 0.3, path) as figure:
-        grid = figure.subplots(len(panels), squeeze=False).ravel()
+    heights = [max(2.4, _LEGEND_LINE * _legend_lines(runs) + 0.9) for _, runs, _ in panels]
+    with drawing(_WIDE, sum(heights) + 0.3, path) as figure:
+        grid = figure.subplots(len(panels), squeeze=False, height_ratios=heights).ravel()
         for axes, (title, runs, keys) in zip(grid, panels, strict=True):
             for number, (label, log) in enumerate(runs.items()):
                 colour = colour_of(label, colours) or LINES[number % len(LINES)]
                 for key in keys:
-                    _draw_log(axes, log, key, colour, label if key == keys[-1] else None)
+                    _draw_log(axes, log, key, colour, wrapped(label) if key == keys[-1] else None)
             axes.set_title(title)
             axes.set_xlabel("optimiser step")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            if 1 < len(runs) <= 2 * len(LINES):
+            if _legend_lines(runs):
                 axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         note = "losses: pale at each step, full smoothed, dashed or dots on validation images"
         figure.supxlabel(note, fontsize=9, color=FAINT)
+
+
+_LEGEND_LINE = 0.19
+"""Height of a line of a legend in inches."""
+
+
+def _legend_lines(runs: Mapping[str, Log]) -> int:
+    """Return how many lines a legend beside a panel has; none where one would say nothing, or too much."""
+    named = 1 < len(runs) <= 2 * len(LINES)
+    return sum(wrapped(label).count("\n") + 1 for label in runs) if named else 0
 
 
 def draw_tone(tones: Mapping[str, ToneShift], path: Path) -> None:
@@ -226,6 +237,10 @@ def _draw_spread(axes: Axes, tone: ToneShift) -> None:
     axes.legend()
 
 
+_FOREST_NAME = 48
+"""Characters of a line beside a panel of differences."""
+
+
 def draw_forest(
     rows: Sequence[SummaryRow], metrics: Sequence[str], path: Path, colours: Mapping[str, str]
 ) -> None:
@@ -238,9 +253,10 @@ def draw_forest(
         colours: of :func:`~skindiff.report.drawing.series_colours`.
     """
     lines = [row for row in rows if row["metric"] == metrics[0] and row["role"] is not None]
-    names = [f"{_forest_name(row, rows)} - {row['reference']}" for row in lines]
+    names = [wrapped(f"{_forest_name(row, rows)} - {row['reference']}", _FOREST_NAME) for row in lines]
+    height = sum(0.2 + 0.14 * (name.count("\n") + 1) for name in names)
     asked = {(*_contrast(row), row["metric"]) for row in rows if row["role"] == "primary"}
-    with drawing(3.1 * len(metrics) + 1.8, 0.34 * len(lines) + 1.3, path) as figure:
+    with drawing(3.1 * len(metrics) + 1.8, height + 1.3, path) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
         for panel, metric in zip(panels, metrics, strict=True):
             panel.axvline(0, color="#4c5663", linewidth=1)

@@ -25,7 +25,7 @@ from skindiff.report.tables import (
     split_table,
     tone_table,
 )
-from skindiff.report.words import strategy_words
+from skindiff.report.words import contrast_words, strategy_words
 
 Pictured = Sequence[tuple[str, str]]
 Pictures = Mapping[str, Pictured]
@@ -55,7 +55,9 @@ _TERMS = (
     "An arm is a training set: `real` images, synthetic images alone (`syn`), both (`real+syn`), controls "
     "with as many images: repeats (`real+duplicates`), or copies recoloured without a generator "
     "(`real+colour`). `probe:` is a linear classifier on the features of a frozen network; other names are "
-    "networks that are fine-tuned. Where every image is repeated as often, a probe stays what it was."
+    "networks that are fine-tuned. Where every image is repeated as often, a probe stays what it was. "
+    "*Can't tell* is a verdict: the interval that decides has both more and less in it. *No verdict* is "
+    "none: the comparison was not judged, for the reason that stands beside it."
 )
 CLOSING = "Every number, the settings, versions and timings: `report.json`. To run it again: `config.yaml`."
 
@@ -147,11 +149,32 @@ def answer(content: ReportContent) -> str:
     word = words.get(first["verdict"], "This study cannot say")
     why = f" ({prose(reason)})" if (reason := first.get("why")) else ""
     arm, reference = code(first["arm"]), code(first["reference"])
-    return (
+    found = (
         f"{asked_of} **{word}**{why}: `{arm}`{by} against `{reference}` has "
         f"{difference(row)} points of {METRICS[first['metric']]} on {row['images']} test images."
         f"{prose(_on_others(content, first))}"
     )
+    return paragraphs(found, _meant(first))
+
+
+_MEASURED = {
+    "accuracy": "the share of test images that are told right",
+    "balanced_accuracy": "the mean over the classes of how many of each are told right",
+    "auroc": "how often an image of a class is ranked above one of another; 50 is chance",
+}
+"""Scores that an answer is mostly about, in a reader's words."""
+
+
+def _meant(verdict: Verdict) -> str:
+    """Return what the words of an answer mean, before any section explains more."""
+    compared, metric = contrast_words(verdict), verdict["metric"]
+    parts = [
+        f"The classifiers were trained on {compared}" if compared else "",
+        f"{METRICS[metric]} is {_MEASURED[metric]}" if metric in _MEASURED else "",
+        "the brackets are the 95% interval that decides",
+    ]
+    said = "; ".join(filter(None, parts))
+    return f"{said[0].upper()}{said[1:]}. More in *{READING}*, at the end."
 
 
 def _on_others(content: ReportContent, first: Verdict) -> str:

@@ -18,6 +18,7 @@ from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
 from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.tone import TonePrototypes
 from skindiff.synthesis.writer import write_rows, write_synthetic
 
 DATA = "data"
@@ -96,15 +97,16 @@ def draw_transfer(
     seed: int,
     attribute: Attribute = SKIN_TYPE,
     same_noise: bool = False,
+    prototypes: TonePrototypes | None = None,
 ) -> None:
     """Transfer images to ``config.targets``, values of their attribute, or to its minority (img2img), into
-    shards of a folder."""
+    shards of a folder; by tone prototypes that are known already, where they are given."""
     settings: dict[str, Any] = {"mode": "img2img", "strategy": generator.strategy}
     plan = make_plan(
         sources, _sampled(generator, replace(config, **settings)), seed=seed, generator=generator.name,
         tokens=generator.subjects, attribute=attribute, same_noise=same_noise,
     )  # fmt: skip
-    _write(accelerator, generator, plan, sources, folder, config)
+    _write(accelerator, generator, plan, sources, folder, config, prototypes)
 
 
 def _sampled(generator: Generator, config: SynthesisConfig) -> SynthesisConfig:
@@ -118,6 +120,7 @@ def _write(
     sources: Dataset | None,
     folder: Path,
     config: SynthesisConfig,
+    prototypes: TonePrototypes | None = None,
 ) -> None:
     write_synthetic(
         accelerator,
@@ -127,6 +130,7 @@ def _write(
         folder,
         rows_per_shard=config.rows_per_shard,
         load_base=generator.load_base if generator.adapter else None,
+        prototypes=prototypes,
     )
 
 

@@ -51,8 +51,8 @@ class GeneratorConfig:
     revision: str | None = None
     """Branch, tag or commit of a Hub model; null is its newest. What was used is recorded."""
     config: str | None = None
-    """Settings of a model in one file: the folder of a saved pipeline, or sd15, sd21-base or sd21; null takes
-    what fits the file."""
+    """Settings of a model in one file: the folder of a saved pipeline, or sd15, sd21-base, sd21 or sdxl; null
+    takes what fits the file."""
     textual_inversion: TextualInversionConfig = field(default_factory=TextualInversionConfig)
     """How the tokens are learnt."""
     lora: LoRAConfig = field(default_factory=LoRAConfig)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 
 from skindiff.errors import SynthesisError
+from skindiff.foreign import Malformed
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.progress import progress
@@ -38,6 +39,7 @@ from skindiff.seeding import torch_generator
 from skindiff.synthesis.colour_transfer import Lab, measure_contrast, measure_references
 from skindiff.synthesis.rows import PlanRow
 from skindiff.synthesis.schedulers import make_scheduler
+from skindiff.weights import read_tensors
 
 PROTOTYPE_TONES = ("prototype_colour", "prototype_contrast", "latent_mean")
 """Settings that need prototypes."""
@@ -81,6 +83,27 @@ class TonePrototypes:
                 f"tone {tone!r}: there is no prototype of skin type {min(map(str, missing))}: estimate it "
                 "with estimate_prototypes"
             )
+
+
+def read_prototypes(path: Path) -> TonePrototypes:
+    """Read tone prototypes that somebody names.
+
+    Raises:
+        SynthesisError: the file holds none.
+    """
+    try:
+        tensors = read_tensors(path)
+        shapes = {"mean": 1, "colour": 1, "contrast": 2}
+        for name, tensor in tensors.items():
+            kind, dot, _ = name.partition(".")
+            if not dot or tensor.ndim != shapes.get(kind) or (kind == "colour" and len(tensor) != 3):
+                raise Malformed("its tensors are none of tones")
+    except Malformed as error:
+        raise SynthesisError(
+            f"tones: {path} holds none ({error}); give the tone_prototypes.safetensors of a transfer, or "
+            "leave the setting out"
+        ) from error
+    return TonePrototypes.load(path)
 
 
 def estimate_prototypes(

@@ -76,6 +76,7 @@ def write_synthetic(
     *,
     rows_per_shard: int = 256,
     load_base: Callable[[], Any] | None = None,
+    prototypes: TonePrototypes | None = None,
 ) -> SynthesisSummary:
     """Generate a plan of Stable Diffusion into Parquet shards; see :func:`write_rows`.
 
@@ -89,6 +90,7 @@ def write_synthetic(
         load_base: gives the generator as it was before it learnt the conditions, which the tone prototypes
             are asked of (called at most once, on the main process): an adapter learnt from light skin alone
             generates dark skin too light. ``pipeline`` itself is asked when left out.
+        prototypes: those to generate with, so that nothing is asked.
 
     Returns:
         The summary.
@@ -103,7 +105,7 @@ def write_synthetic(
         folder,
         lambda: Drawer(pipeline, sources, load_prototypes(folder)),
         rows_per_shard=rows_per_shard,
-        prepare=lambda rows: _prepare_prototypes(folder, rows, load_base or (lambda: pipeline)),
+        prepare=lambda rows: _prepare_prototypes(folder, rows, load_base or (lambda: pipeline), prototypes),
     )
 
 
@@ -257,15 +259,17 @@ def _fingerprint(rows: Sequence[PlannedRow]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_prototypes(folder: Path, rows: Sequence[PlanRow], load: Callable[[], Any]) -> None:
-    """Estimate the tone prototypes of the whole plan once, before the first shard."""
+def _prepare_prototypes(
+    folder: Path, rows: Sequence[PlanRow], load: Callable[[], Any], given: TonePrototypes | None
+) -> None:
+    """Estimate the tone prototypes of the whole plan once, or take those given, before the first shard."""
     types = prototype_types(rows)
     path = folder / PROTOTYPES_FILE
     if not types or path.is_file():
         return
     named = sorted({row["tone_subject"] for row in rows})
     subjects = [subject for several in named for subject in subjects_of(several)]
-    prototypes = estimate_prototypes(load(), types, subjects, size=rows[0]["image_size"])
+    prototypes = given or estimate_prototypes(load(), types, subjects, size=rows[0]["image_size"])
     _write_file(path, prototypes.to_bytes())
 
 

@@ -132,7 +132,7 @@ def test_it_writes_a_text_and_a_page(content: dict[str, Any], tmp_path: Path, ru
         assert words in page
     change = estimate(content, "real+syn", "balanced_accuracy", "delta", "delta_ci_low", "delta_ci_high")
     assert f"| real+syn | {change}, helps | {change}, helps |" in text
-    assert "data:image/png;base64," in page
+    assert "data:image/webp;base64," in page
     assert "http" not in page
     assert str(tmp_path) not in text + page
     before = page

@@ -16,6 +16,7 @@ from skindiff.generators.adapter import read_adapter
 from skindiff.generators.lora_formats import LORA_FILE
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import find_generator
+from skindiff.synthesis.strategies import FurtherGenerator, GeneratorConfig
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import CORPUS, Run, run_command, tiny_loop
 from tests.generators.text_to_image.checkpoints import save_checkpoint, tiny_whole
@@ -102,3 +103,11 @@ def test_the_recipe_teaches_and_transfers_by_it(trained: Trained, tmp_path: Path
     assert all(one.startswith(f"{name}+adapter@") for one in rows["generator"])
     (promised,) = fitz_lora.promised(settings, study)
     assert promised.made_with["base"] == name
+
+
+def test_a_further_generator_of_a_study_has_settings_of_its_own() -> None:
+    first = GeneratorConfig(model="a.safetensors", config="sd21")
+    assert FurtherGenerator().beside(first).base == ("a.safetensors", None, "sd21")
+    assert FurtherGenerator(model="b").beside(first).base == ("b", None, None)
+    with pytest.raises(ConfigError, match="config: 'sd15' belongs to no model; give model too"):
+        FurtherGenerator(config="sd15").validate()

@@ -272,13 +272,20 @@ def test_several_strengths_of_one_type_side_by_side(client: Client, photograph: 
         "0.15", "0.3", "0.45", "0.6", "0.8",
     ]  # fmt: skip
     names = zipfile.ZipFile(download).namelist()
-    assert {"original.png", "generated-from-32px.png", "contact-sheet.png"} <= set(names)
+    assert {"photograph/original.png", "corpus.yaml", "generated-from-32px.png", "contact-sheet.png"} <= set(
+        names
+    )
     assert sum(name.startswith("skin/") for name in names) == 6
     assert "images/001-eczema-type-v-strength-015-seed-0.png" in names
 
 
 def test_a_transfer_is_made_again_from_its_zip(
-    demo: DemoApp, client: Client, photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: DemoApp,
+    client: Client,
+    photograph: Path,
+    tmp_path: Path,
+    run_command: Run,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     _, strip, download, *_ = redrawn(client, photograph, skin_type="II")
     archive = zipfile.ZipFile(download)
@@ -290,6 +297,14 @@ def test_a_transfer_is_made_again_from_its_zip(
     names = [name for name in archive.namelist() if name.startswith("images/")]
     for name, image in zip(names, known["made"], strict=True):
         assert (np.array(image) == np.array(Image.open(name))).all()
+    shown = html.unescape(re.search('sd-command">(.*?)</pre>', strip, re.DOTALL)[1])
+    assert shown.startswith("for type in I II III IV V VI; do for strength in 0.5; do\n")
+    line = shown.splitlines()[1].replace("FOLDER/tiny", demo.cache.offered["tiny"])
+    run_command(*shlex.split(line.replace("$type", "VI").replace("$strength", "0.5"))[1:], "--threads", "1")
+    made = load_synthetic(tmp_path / "zip" / "runs" / "again" / "VI-0.5" / "data")
+    by_command = np.array(made[0]["image"]).astype(int)
+    # The page had it in a batch with others.
+    assert np.abs(by_command - np.array(Image.open(names[5]))).max() <= 2
 
 
 def test_settings_of_strangers_are_refused(client: Client, tmp_path: Path):

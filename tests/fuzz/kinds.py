@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import httpx2 as httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -69,6 +68,7 @@ from tests.corpora.image_bytes import dicom, png, tiff
 from tests.fuzz.engine import SECRET, Attempt, Believed, Kind
 from tests.fuzz.strange import YAMLS, Copies, changed, flipped, json_text, no_file, torn, value, weights
 from tests.generators.text_to_image.checkpoints import save_checkpoint
+from tests.hub_http import httpx
 from tests.report.test_write import small_report
 from tests.tiny import save_tiny_pipeline, tiny_pipeline
 from tests.tiny_generators import tiny_ddpm

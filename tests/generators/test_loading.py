@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -15,6 +14,7 @@ from skindiff.errors import GeneratorError
 from skindiff.generators.ddpm import ConditionalDDPMPipeline
 from skindiff.generators.foreign_folder import load_checked
 from skindiff.generators.text_to_image.loading import check_text_to_image
+from tests.hub_http import httpx
 from tests.tiny import save_tiny_pipeline
 from tests.tiny_generators import tiny_ddpm
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
 import pytest
 
 from skindiff.errors import ConfigError, GeneratorError, SkindiffError
 from skindiff.generators.resolve import find_generator
 from skindiff.hub.timm_format import read_classifier
+from tests.hub_http import httpx
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,12 @@ def test_terms_of_ones_own_keep_those_of_corpus_and_base_together() -> None:
             refuse_forbidden(licence, [ham], sd)
     with pytest.raises(HubError, match="shared alike"):  # which nobody may add to
         refuse_forbidden("other", [corpus_terms("fitzpatrick17k")], sd)
+    with pytest.raises(
+        HubError, match="among the terms of what is made from it; no licence keeps its terms and"
+    ):
+        refuse_forbidden("cc-by-nc-sa-3.0", [corpus_terms("fitzpatrick17k")], sd)
+    with pytest.raises(HubError, match=r"among the terms of what is made from it; use other$"):
+        refuse_forbidden("cc-by-nc-4.0", [ham], sd)
     assert (
         refuse_forbidden("cc-by-nc-sa-3.0", [corpus_terms("fitzpatrick17k")], sd, "images")
         == "cc-by-nc-sa-3.0"

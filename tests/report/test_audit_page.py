@@ -39,4 +39,4 @@ def test_thumbnails_are_there_when_they_are_asked_for(rows: list[AuditRow], tmp_
     for name in ("a.png", "b.png", "c.png", "d.png", "e.png"):
         paths[name] = tmp_path / name
         Image.new("RGB", (40, 30), "pink").save(paths[name])
-    assert render_audit(rows, paths).count('<img src="data:image/png;base64,') == 3
+    assert render_audit(rows, paths).count('<img src="data:image/webp;base64,') == 3

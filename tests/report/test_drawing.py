@@ -1,5 +1,6 @@
 """The pictures as they are drawn: colours, letters, legends, and the versions for dark pages."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_legends_lie_beside_curves_and_steps_are_whole(figures: Figures, tmp_pat
     assert not legend.get_window_extent().overlaps(axes.get_window_extent())
     low, high = axes.get_xlim()
     assert all(tick == round(tick) for tick in axes.get_xticks() if low <= tick <= high)
+
+
+@pytest.mark.parametrize("name", ["a name of many words " * 4, "a_name_of_one_word" * 5])
+def test_long_names_leave_the_axes_their_room(figures: Figures, tmp_path: Path, name: str) -> None:
+    log = [{"step": step, "loss": 1.0} for step in (1, 2, 3)]
+    runs = {f"{name}{number}": log for number in range(12)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as "axes sizes collapsed to zero"
+        draw_curves({"LoRA": runs, "probe": {"seed 0": log, name: log}}, tmp_path / "training.png")
+    for axes in figures["training.png"].axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        assert axes.get_window_extent().width > 300
+        assert legend.get_window_extent().height < axes.get_window_extent().height + 90
 
 
 def test_confusions_are_shown_at_the_size_of_their_letters(figures: Figures, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+from safetensors.torch import save_file
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.adapter import use_zero_terminal_snr
@@ -14,6 +15,7 @@ from skindiff.synthesis.tone import (
     latent_shift,
     noise_offset,
     prototype_types,
+    read_prototypes,
     subjects_of,
 )
 from tests.tiny import tiny_flux, tiny_pipeline
@@ -186,3 +188,16 @@ def test_few_trailing_steps_start_where_strength_says() -> None:
     assert int(scheduler.timesteps[7]) == 299
     kept = scheduler.alphas_cumprod[299]
     assert ratio == pytest.approx(float(((1 - kept) / kept) ** 0.5))
+
+
+def test_prototypes_that_somebody_names_are_judged(tmp_path: Path) -> None:
+    known = TonePrototypes({"V": torch.ones(4)}, {"V": (40.0, 12.0, 16.0)})
+    path = tmp_path / "tones.safetensors"
+    path.write_bytes(known.to_bytes())
+    assert read_prototypes(path).colours == known.colours
+    save_file({"mean.V": torch.ones(4, 2)}, path)
+    with pytest.raises(SynthesisError, match=r"^tones: .* \(its tensors are none of tones\); give the"):
+        read_prototypes(path)
+    path.write_text("no weights")
+    with pytest.raises(SynthesisError, match="holds none"):
+        read_prototypes(path)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.text_to_image import clip_text
@@ -110,6 +111,14 @@ class StableDiffusionXL(StableDiffusion):
 
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
         """Refuse sizes of networks that differ, another U-Net, and an autoencoder that shifts its latents."""
+        kinds: dict[str, type] = {
+            "text_encoder": CLIPTextModel,
+            "text_encoder_2": CLIPTextModelWithProjection,
+        }
+        kinds |= dict.fromkeys(("tokenizer", "tokenizer_2"), CLIPTokenizer)
+        for part, kind in kinds.items():
+            if not isinstance(getattr(pipeline, part), kind):
+                raise GeneratorError(f"{name}: its {part} is no {kind.__name__}: get it again")
         unet, vae = pipeline.unet.config, pipeline.vae.config
         pairs = [(getattr(pipeline, one.tokenizer), getattr(pipeline, one.text_encoder).config)
                  for one in self.token_homes]  # fmt: skip
@@ -123,11 +132,13 @@ class StableDiffusionXL(StableDiffusion):
             "the U-Net's projection_class_embeddings_input_dim": unet.projection_class_embeddings_input_dim
             == told,
             "the autoencoder's scaling_factor": is_scale(vae.scaling_factor),
+            "force_zeros_for_empty_prompt": isinstance(pipeline.config.force_zeros_for_empty_prompt, bool),
         }
         for number, (words, encoder) in enumerate(pairs, 1):
             most = encoder.max_position_embeddings
             fits[f"tokenizer {number}'s model_max_length"] = 2 <= words.model_max_length <= most
             fits[f"tokenizer {number}'s vocabulary"] = 2 <= len(words) <= encoder.vocab_size
+            fits[f"text encoder {number}'s num_hidden_layers"] = encoder.num_hidden_layers >= 1
         fits["the tokenizers' model_max_length"] = len({words.model_max_length for words, _ in pairs}) == 1
         if wrong := [part for part, fit in fits.items() if not fit]:
             raise GeneratorError(f"{name}: {wrong[0]} does not fit the rest: get it again")

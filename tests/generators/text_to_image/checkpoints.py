@@ -1,11 +1,12 @@
 """A tiny Stable Diffusion in one file, under the names that its first authors gave the weights."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from tests.tiny import tiny_pipeline
@@ -17,6 +18,7 @@ _RESNET = {
 }  # fmt: skip
 _ENDS = {
     "time_embedding.linear_1.": "time_embed.0.", "time_embedding.linear_2.": "time_embed.2.",
+    "add_embedding.linear_1.": "label_emb.0.0.", "add_embedding.linear_2.": "label_emb.0.2.",
     "conv_in.": "input_blocks.0.0.", "conv_norm_out.": "out.0.", "conv_out.": "out.2.",
 }  # fmt: skip
 _VAE = {
@@ -33,9 +35,9 @@ _OPEN_CLIP = {
 }  # fmt: skip
 
 
-def tiny_whole(**settings: Any) -> StableDiffusionPipeline:
+def tiny_whole(build: Callable[..., Any] = tiny_pipeline, **settings: Any) -> Any:
     """The tiny pipeline with attention in the middle of its autoencoder, as in those of checkpoints."""
-    pipeline = tiny_pipeline(**settings)
+    pipeline = build(**settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         vae = AutoencoderKL.from_config({**pipeline.vae.config, "mid_block_add_attention": True})
@@ -43,8 +45,8 @@ def tiny_whole(**settings: Any) -> StableDiffusionPipeline:
     return pipeline
 
 
-def checkpoint_of(pipeline: StableDiffusionPipeline, open_clip: bool = False) -> Weights:
-    """Return all weights as a checkpoint of Stable Diffusion 1 names them, or one of 2 (``open_clip``)."""
+def checkpoint_of(pipeline: Any, open_clip: bool = False) -> Weights:
+    """Return all weights as a checkpoint of Stable Diffusion 1 names them, of 2 (``open_clip``), or of XL."""
     per_block = pipeline.unet.config.layers_per_block + 1
     blocks = len(pipeline.vae.config.block_out_channels)
     found = {
@@ -55,23 +57,23 @@ def checkpoint_of(pipeline: StableDiffusionPipeline, open_clip: bool = False) ->
         own = _vae_name(name, blocks)
         flat = ".attn_1." in own and weight.ndim == 2  # convolutions of one pixel, before they were linear
         found[f"first_stage_model.{own}"] = weight[..., None, None] if flat else weight
-    text = {
-        name.removeprefix("text_model."): weight
-        for name, weight in pipeline.text_encoder.state_dict().items()
-    }
+    second = getattr(pipeline, "text_encoder_2", None)
+    first = "cond_stage_model." if second is None else "conditioner.embedders.0."
+    text = _words(pipeline.text_encoder)
     if open_clip:
-        found |= _open_clip(text)
+        width = len(text["embeddings.position_embedding.weight"][0])
+        found |= _open_clip(f"{first}model.", {**text, "text_projection.weight": torch.zeros(width, width)})
     else:
-        found |= {f"cond_stage_model.transformer.text_model.{name}": weight for name, weight in text.items()}
         places = torch.arange(pipeline.text_encoder.config.max_position_embeddings)[None]
-        found["cond_stage_model.transformer.text_model.embeddings.position_ids"] = places
+        whole = {**text, "embeddings.position_ids": places}
+        found |= {f"{first}transformer.text_model.{name}": weight for name, weight in whole.items()}
+    if second is not None:
+        found |= _open_clip("conditioner.embedders.1.model.", _words(second))
     found["alphas_cumprod"] = pipeline.scheduler.alphas_cumprod  # such files have more than the networks
     return {name: weight.clone().contiguous() for name, weight in found.items()}
 
 
-def save_checkpoint(
-    folder: Path, pipeline: StableDiffusionPipeline | None = None, open_clip: bool = False
-) -> tuple[Path, Path]:
+def save_checkpoint(folder: Path, pipeline: Any = None, open_clip: bool = False) -> tuple[Path, Path]:
     """Write a tiny checkpoint and, beside it, the folder of its settings without weights; return both."""
     pipeline, file, config = pipeline or tiny_whole(), folder / "mine.safetensors", folder / "settings"
     pipeline.save_pretrained(config)
@@ -109,7 +111,11 @@ def _vae_name(name: str, blocks: int) -> str:
     return re.sub(r"up_blocks\.(\d+)", lambda found: f"up.{blocks - 1 - int(found[1])}", name)
 
 
-def _open_clip(text: Weights) -> Weights:
+def _words(encoder: Any) -> Weights:
+    return {name.removeprefix("text_model."): weight for name, weight in encoder.state_dict().items()}
+
+
+def _open_clip(prefix: str, text: Weights) -> Weights:
     found: Weights = {}
     for name, weight in text.items():
         if re.search(r"\.[kv]_proj\.", name):
@@ -120,6 +126,7 @@ def _open_clip(text: Weights) -> Weights:
         if ".q_proj." in name:  # three matrices in one
             parts = [text[name.replace("q_proj", f"{one}_proj")] for one in "qkv"]
             own, weight = own.replace("q_proj.", "in_proj_"), torch.cat(parts)
-        found[f"cond_stage_model.model.{own}"] = weight
-    width = found["cond_stage_model.model.positional_embedding"].shape[1]
-    return found | {"cond_stage_model.model.text_projection": torch.zeros(width, width)}
+        if name == "text_projection.weight":
+            own, weight = "text_projection", weight.T
+        found[f"{prefix}{own}"] = weight
+    return found

@@ -104,12 +104,37 @@ def test_what_is_not_supported_is_one_line_that_names_what_is(tmp_path: Path, na
         ("unet", "cross_attention_dim", 16, "cross_attention_dim does not fit"),
         ("vae", "latents_mean", [0.1] * 4, "has a latents_mean, which Stable Diffusion XL does not apply"),
         ("vae", "shift_factor", 0.1, "has a shift_factor"),
+        ("", "force_zeros_for_empty_prompt", "yes", "force_zeros_for_empty_prompt does not fit"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(part: str, setting: str, value: Any, words: str) -> None:
     pipeline = tiny_sdxl()
-    getattr(pipeline, part).register_to_config(**{setting: value})
+    (getattr(pipeline, part) if part else pipeline).register_to_config(**{setting: value})
     with pytest.raises(GeneratorError, match=words):
+        SEAM.refuse_unfit(pipeline, "model 'x'")
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ("text_encoder_2", [None, None]),
+        ("text_encoder_2", ["transformers", "CLIPTextModel"]),
+        ("tokenizer_2", [None, None]),
+    ],
+)
+def test_a_part_of_another_class_is_refused(tmp_path: Path, part: str, kind: list[str | None]) -> None:
+    folder = save_tiny_pipeline(tmp_path / "xl", build=tiny_sdxl)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, part: kind}))
+    with pytest.raises(GeneratorError, match=f"its {part} is no CLIP.*: get it again") as error:
+        load_pipeline(str(folder))
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_encoder_without_layers_is_refused() -> None:
+    pipeline = tiny_sdxl()
+    pipeline.text_encoder.config.num_hidden_layers = 0
+    with pytest.raises(GeneratorError, match="text encoder 1's num_hidden_layers does not fit"):
         SEAM.refuse_unfit(pipeline, "model 'x'")
 
 

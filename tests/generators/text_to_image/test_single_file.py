@@ -24,6 +24,7 @@ from skindiff.generators.text_to_image.clip_tokenizer import clip_tokenizer
 from skindiff.generators.text_to_image.loading import check_text_to_image, load_pipeline
 from skindiff.generators.text_to_image.single_file import SETTINGS, settings_folder
 from tests.generators.text_to_image.checkpoints import checkpoint_of, save_checkpoint, tiny_whole
+from tests.tiny import tiny_sdxl
 
 Made = tuple[Path, Path]
 OURS = Path(skindiff.__file__).parent / "assets" / "single_file"
@@ -75,6 +76,17 @@ def test_it_draws_what_the_pipeline_draws_that_it_was_made_of(
         assert all(
             torch.equal(expected[name], weight) for name, weight in getattr(found, part).state_dict().items()
         )
+    np.testing.assert_array_equal(draw(found), draw(whole))
+
+
+def test_stable_diffusion_xl_draws_what_its_pipeline_draws(tmp_path: Path) -> None:
+    whole = tiny_whole(tiny_sdxl)
+    file, config = save_checkpoint(tmp_path, whole)
+    found = skindiff.load(file, model_config=str(config))
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        state, expected = getattr(found, part).state_dict(), getattr(whole, part).state_dict()
+        assert state.keys() == expected.keys()
+        assert all(torch.equal(expected[name], weight) for name, weight in state.items())
     np.testing.assert_array_equal(draw(found), draw(whole))
 
 
@@ -173,6 +185,7 @@ def test_sdxl_is_known_by_its_weights(tmp_path: Path) -> None:
     )
     assert single_file.file_class_name(file, None) == "StableDiffusionXLPipeline"
     assert settings_folder(file, None) == OURS / "sdxl"
+    assert check_text_to_image(str(file)).name == "Stable Diffusion XL"
 
 
 def test_stable_diffusion_2_takes_the_kind_that_is_said(tmp_path: Path) -> None:
