@@ -203,7 +203,7 @@ def names_of_flow(
     config, texts = case.config, captions()
     accelerator = Accelerator(cpu=True)
     clip = accelerator.clip_grad_norm_
-    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))  # type: ignore[method-assign]
+    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))
     learnt = {
         name: [weight for weight in network.parameters() if weight.requires_grad]
         for name, network in architecture_of(pipeline).adaptable(pipeline).items()

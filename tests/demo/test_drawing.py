@@ -26,6 +26,7 @@ from skindiff.errors import ConfigError, GeneratorError, SynthesisError
 from skindiff.synthesis.class_draw import redraw_class
 from skindiff.synthesis.draw import redraw
 from tests.demo.conftest import phantom
+from tests.tiny import save_tiny_pipeline, tiny_flux
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,21 @@ def test_settings_that_cannot_work(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"line 1 is not NAME:PASSWORD") as caught:
         DemoConfig(login_file=str(logins)).logins()
     assert "ann" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("tiny_sizes")
+def test_a_model_of_flow_matching_draws_and_transfers(tmp_path: Path):
+    folder = save_tiny_pipeline(tmp_path / "flux", build=tiny_flux)
+    cache = GeneratorCache(
+        DemoConfig(generators=[str(folder)], batch_size=2, tone_draws=2, tone_subject="skin")
+    )
+    (picture,) = drawn(cache, DrawRequest("flux", ("eczema",), ("V",), count=1, steps=2))
+    pipeline = cache.generator("flux").generator.pipeline
+    assert picture.row["scheduler"] == "euler"
+    assert (np.array(redraw(picture.row, pipeline)) == picture.pixels).all()
+    request = TransferRequest(
+        phantom("II"), generator="flux", condition="eczema", steps=4, strengths=(0.5,), targets=("II", "V")
+    )
+    pictures = list(transfer(cache, request))[-1].pictures
+    assert {one.row["skin_type"] for one in pictures} == {"II", "V"}
+    assert {one.row["scheduler"] for one in pictures} == {"euler"}
