@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.adapter import use_zero_terminal_snr
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
 from skindiff.synthesis.tone import (
     TonePrototypes,
@@ -18,7 +20,7 @@ from skindiff.synthesis.tone import (
     read_prototypes,
     subjects_of,
 )
-from tests.tiny import tiny_flux, tiny_pipeline
+from tests.tiny import TINY_BUILDERS, tiny_flux, tiny_pipeline
 
 PROTOTYPES = TonePrototypes(
     {"I": torch.tensor([0.0, 1.0, 0.0, 0.0]), "VI": torch.tensor([1.0, 1.0, -2.0, 0.5])},
@@ -62,14 +64,18 @@ def test_only_rows_that_are_moved_by_the_generators_tones_need_prototypes() -> N
     assert prototype_types(rows[1:]) == []
 
 
-def test_prototypes_are_the_generators_own_and_survive_a_file(tmp_path: Path) -> None:
-    pipeline = tiny_pipeline()
-    prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], draws=3)
-    again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], draws=3)
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+def test_prototypes_are_the_generators_own_and_survive_a_file(
+    tmp_path: Path, build: Callable[[], Any]
+) -> None:
+    pipeline = build()
+    prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], size=32, draws=3)
+    again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], size=32, draws=3)
     path = tmp_path / "prototypes.safetensors"
     path.write_bytes(prototypes.to_bytes())
 
-    assert prototypes.means["I"].shape == (4,)
+    channels = architecture_of(pipeline).latent_shape(pipeline, 32)[0]
+    assert prototypes.means["I"].shape == (channels,)
     assert not torch.equal(prototypes.means["I"], prototypes.means["VI"])
     for other in (again, TonePrototypes.load(path)):
         assert all(torch.equal(other.means[name], prototypes.means[name]) for name in ("I", "VI"))

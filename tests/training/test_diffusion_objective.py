@@ -1,6 +1,6 @@
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 
 from skindiff.errors import ConfigError
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
@@ -164,3 +164,10 @@ def test_the_validation_loss_is_fixed_and_independent_of_the_batch_size() -> Non
     ]
     assert losses[0] == losses[1] == pytest.approx(losses[2], rel=1e-5)
     assert sorted(seen[0].tolist()) == [25 + 50 * place for place in range(20)]
+
+
+@pytest.mark.parametrize("kind", [EDMEulerScheduler, FlowMatchEulerDiscreteScheduler])
+def test_a_schedule_without_betas_is_refused_by_the_name_of_its_scheduler(kind: type) -> None:
+    config = {**kind().config, "_class_name": kind.__name__}
+    with pytest.raises(ConfigError, match=rf"scheduler \({kind.__name__}\) has no schedule of betas"):
+        DiffusionObjective.from_scheduler(config)
