@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from skindiff.errors import SynthesisError
 from skindiff.generators.adapter import use_zero_terminal_snr
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.schedulers import make_scheduler, start_noise_ratio
 from skindiff.synthesis.tone import (
     TonePrototypes,
@@ -68,12 +69,13 @@ def test_prototypes_are_the_generators_own_and_survive_a_file(
     tmp_path: Path, build: Callable[[], Any]
 ) -> None:
     pipeline = build()
-    prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], draws=3)
-    again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], draws=3)
+    prototypes = estimate_prototypes(pipeline, ["I", "VI"], ["eczema"], size=32, draws=3)
+    again = estimate_prototypes(pipeline, ["VI", "I"], ["eczema"], size=32, draws=3)
     path = tmp_path / "prototypes.safetensors"
     path.write_bytes(prototypes.to_bytes())
 
-    assert prototypes.means["I"].shape == (4,)
+    channels = architecture_of(pipeline).latent_shape(pipeline, 32)[0]
+    assert prototypes.means["I"].shape == (channels,)
     assert not torch.equal(prototypes.means["I"], prototypes.means["VI"])
     for other in (again, TonePrototypes.load(path)):
         assert all(torch.equal(other.means[name], prototypes.means[name]) for name in ("I", "VI"))
