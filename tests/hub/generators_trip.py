@@ -32,7 +32,7 @@ PUSH = """
     learnt = Origin(["phantom"], commands=[command], **behind)
     push_adapter("lora/adapter", "me/adapter", licence="apache-2.0", origin=learnt)
     xl = push_pipeline("xl-base", "me/xl-base", licence="apache-2.0", origin=origin)
-    learnt_xl = Origin(["phantom"], base_model=f"me/xl-base@{xl.revision}")
+    learnt_xl = Origin(["phantom"], base_model=f"me/xl-base@{xl.revision}", base_licence="mit")
     push_adapter("xl/lora/adapter", "me/xl-adapter", licence="apache-2.0", origin=learnt_xl)
     for wrong in (Origin(), Origin(["fitzpatrick17k"])):
         try:

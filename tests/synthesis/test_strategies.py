@@ -79,7 +79,8 @@ class _Generator:
 
 def generator(folder: Path, model: Path, **changes: Any) -> _Generator:
     words = TextualInversionConfig(loop=LOOP, steps_per_condition=False, validation_examples=0)
-    config = GeneratorConfig(str(model), None, words, LoRAConfig(loop=LOOP, rank=2, validation_examples=0))
+    lora = LoRAConfig(loop=LOOP, rank=2, validation_examples=0)
+    config = GeneratorConfig(str(model), textual_inversion=words, lora=lora)
     study = make_study(folder, tiny_corpus(6), Split(5, [0, 1, 2, 3], [4, 5], {}, {}, 0))
     return _Generator(replace(study, **changes), config)
 
