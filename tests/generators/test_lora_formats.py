@@ -76,9 +76,10 @@ def test_an_export_read_back_has_the_same_weights_and_strength(
     assert found.keys() == expected.keys()
     parts = {name.partition(".")[0] for name in found}
     assert parts == set(architecture_of(own).adaptable(own))
+    # diffusers puts the strength of the flow models' layers into their weights as it reads them.
+    rtol, atol = (0, 0) if "unet" in parts else (1e-4, 1e-6)
     for name, delta in expected.items():
-        # Some are read with their strength put into the weights.
-        torch.testing.assert_close(found[name], delta, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[name], delta, rtol=rtol, atol=atol)
         assert delta.abs().max() > 0
 
 
