@@ -16,6 +16,7 @@ from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import short_names
 from skindiff.errors import ConfigError, RunFolderError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
+from skindiff.generators.models import BUNDLED_NAMES
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import model_name
 from skindiff.hub.client import Content
@@ -51,6 +52,10 @@ Generate skin conditions on any skin type, transfer a photograph to all six, and
 For research and teaching. **Not for clinical use:** nothing here is a diagnosis, and no image here shows how
 a disease looks on a person. The metadata of uploads is removed, no other visitor sees them, and they are
 deleted when the page is closed.
+"""
+_OTHERS = """
+The code is under Apache-2.0. Generators and reports have the licences of the corpora and base models that
+they were made from: name one in the head of this file that all of them allow.
 """
 
 
@@ -103,7 +108,9 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
     settings = pformat(asdict(config), indent=4, width=100, sort_dicts=False).replace("\n", "\n    ")
     (folder / "app.py").write_text(_APP.replace("{settings}", settings), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(f"---\n{_metadata(title)}---\n{_README}", encoding="utf-8")
+    ours = set(config.generators) <= set(BUNDLED_NAMES) and not config.runs
+    card = f"---\n{_metadata(title, ours=ours)}---\n{_README}{'' if ours else _OTHERS}"
+    (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / ".gitattributes").write_text(
         "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.png filter=lfs diff=lfs merge=lfs -text\n",
         encoding="utf-8",
@@ -111,7 +118,8 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
     return folder
 
 
-def _metadata(title: str) -> str:
+def _metadata(title: str, *, ours: bool) -> str:
+    """Return the head of the card; a licence stands there only where all of the Space is ``ours``."""
     fields = {
         "title": title,
         "emoji": "🎨",
@@ -121,7 +129,7 @@ def _metadata(title: str) -> str:
         "sdk_version": version("gradio"),
         "app_file": "app.py",
         "pinned": False,
-        "license": "apache-2.0",
+        **({"license": "apache-2.0"} if ours else {}),
         "short_description": "Skin conditions on any skin type; not clinical",
         "tags": ["dermatology", "synthetic-data", "stable-diffusion", "not-for-clinical-use"],
     }

@@ -111,6 +111,8 @@ def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     head = yaml.safe_load((place / "README.md").read_text().split("---")[1])
     assert (head["sdk"], head["app_file"]) == ("gradio", "app.py")
     assert "Not for clinical use" in (place / "README.md").read_text()
+    assert "license" not in head  # that of the generators is not known here
+    assert "that all of them allow" in (place / "README.md").read_text()
     wanted = (place / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("diffusers") for line in wanted)
     assert not any(line.startswith(("gradio", "skindiff", "pytest")) for line in wanted)
@@ -130,6 +132,8 @@ def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     assert not any(path.is_symlink() or path.name == "__pycache__" for path in place.rglob("*"))
     with pytest.raises(RunFolderError, match="not empty"):
         write_space(place)
+    own = write_space(tmp_path / "own")
+    assert yaml.safe_load((own / "README.md").read_text().split("---")[1])["license"] == "apache-2.0"
 
 
 def test_a_demo_without_runs_opens_on_a_study_of_computed_images(tmp_path: Path):
