@@ -59,6 +59,19 @@ DESELECTED = {
 }
 
 
+KIN = ("Stable Diffusion 3", "Z-Image")
+"""Architectures that are built as FLUX.1 is: ``-m slow`` asserts of these what is asserted of each one, and
+tests/generators/text_to_image/test_seam.py looks at all."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is asserted of an architecture once more, of its kin."""
+    for item in items:
+        if any(name in item.name for name in KIN):
+            item.add_marker(pytest.mark.slow)
+
+
 def _absent(reason: str, requirement: str = REAL_DATA) -> None:
     if os.environ.get(requirement) == "1":
         pytest.fail(f"{requirement}=1, but {reason}")

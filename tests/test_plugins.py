@@ -96,6 +96,7 @@ class Study:
     def validate(self, path: str = "") -> None: ...
 
 
+@pytest.mark.slow
 def test_a_run_names_its_plugin_and_goes_on_with_it_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

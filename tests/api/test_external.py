@@ -138,6 +138,7 @@ def test_the_own_cells_do_not_know_of_other_corpora(
     assert "On other corpora" not in (without.folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_study_that_is_done_is_asked_later(
     kept: bool, scene: Scene, first: EvaluationReport, without: EvaluationReport, gone: EvaluationReport

@@ -1,5 +1,7 @@
 """A model that skindiff cannot work with is refused by its index, before its weights come."""
 
+import pytest
+
 from tests.hub.conftest import Client
 from tests.hub.server import Hub
 
@@ -42,6 +44,7 @@ LOAD = """
 """
 
 
+@pytest.mark.slow
 def test_another_architecture_is_refused_by_its_index_alone(hub: Hub, client: Client) -> None:
     client.succeed(PUSH)
     hub.requests.clear()

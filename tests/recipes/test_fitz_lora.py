@@ -130,6 +130,7 @@ def test_fidelity_is_scored_by_class_and_skin_type(copied: FitzLoraConfig, count
     assert "## Fidelity" in (Path(copied.output_dir) / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_further_generators_have_trainings_budgets_and_lines_of_their_own(
     copied: FitzLoraConfig, counts: Counts
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import yaml
 
 from recipes.fitz_lora import FitzLoraConfig, main
@@ -12,6 +13,7 @@ from tests.recipes.tiny_study import SMOKE, tiny_study
 from tests.tiny import save_tiny_pipeline, tiny_flux
 
 
+@pytest.mark.slow
 def test_the_settings_run_small(tmp_path: Path) -> None:
     given = parse_config(FitzLoraConfig, ["--config", str(SMOKE.with_name("flux.yaml"))], default=SMOKE)
     assert given.generator.model == "black-forest-labs/FLUX.1-dev"

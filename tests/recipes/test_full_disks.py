@@ -69,6 +69,7 @@ def fill(share: float, whole: Path, tmp_path: Path) -> None:
         assert_equal_runs(str(whole), config.output_dir, (".npz", ".csv"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_then_nothing_is_lost(whole: Path, tmp_path: Path) -> None:
     fill(IN_CI, whole, tmp_path)
 

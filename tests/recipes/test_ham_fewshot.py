@@ -140,6 +140,7 @@ def test_the_published_gain_is_taken_apart(study: HamFewShotConfig, tmp_path: Pa
     assert stage_names(tmp_path / "run").count("generator-dcgan") == 2
 
 
+@pytest.mark.slow
 def test_fidelity_is_added_to_a_finished_run(study: HamFewShotConfig) -> None:
     pytest.importorskip("torch_fidelity")
     before = stage_times(study.output_dir)

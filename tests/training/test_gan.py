@@ -162,7 +162,8 @@ def test_classes_are_learnt(accelerator, tmp_path):
     assert light - dark > 0.2
 
 
-@pytest.mark.parametrize("moment", [pytest.param("step", marks=pytest.mark.slow), "save"])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["step", "save"])
 def test_killed_and_resumed_equals_uninterrupted(accelerator, tmp_path, moment):
     command = [sys.executable, "-m", "tests.training.test_gan", str(tmp_path / "cut"), moment]
     finished = subprocess.run(

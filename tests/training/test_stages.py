@@ -34,7 +34,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 
 @pytest.mark.parametrize(
     ("stage", "step", "model"),
-    [("textual_inversion", "3", SD), ("lora", "5", SD), ("lora", "5", "Stable Diffusion XL")],
+    [
+        ("textual_inversion", "3", SD),
+        ("lora", "5", SD),
+        pytest.param("lora", "5", "Stable Diffusion XL", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_resumed_equals_uninterrupted(
     whole: Adapter, tmp_path: Path, stage: str, step: str, model: str
@@ -49,6 +53,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         assert path.read_bytes() == (resumed.folder / path.relative_to(whole.folder)).read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) -> None:
     flux = {"batch_size": 4, "buckets": True, "model": "FLUX.1"}
     whole = run_stages(Accelerator(cpu=True), tmp_path / "whole", **flux)  # type: ignore[arg-type]
