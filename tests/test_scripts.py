@@ -159,8 +159,7 @@ class TestBench:
             "from tqdm import tqdm\n"
             f"for step in tqdm(range({bench.ENDLESS})): time.sleep(0.02)\n"
         )
-        config = bench.Bench(diffusers_repository="")
-        trainee = bench.Trainee("sleeper", [sys.executable, "-c", steps], config, tmp_path)
+        trainee = bench.Trainee("sleeper", [sys.executable, "-c", steps], 1, tmp_path)
         try:
             for _ in range(2):
                 wall, cpu = trainee.work(20)
@@ -175,7 +174,7 @@ class TestBench:
 
     def test_tells_why_a_process_stopped(self, bench: ModuleType, tmp_path: Path) -> None:
         command = [sys.executable, "-c", "raise SystemExit('no such model')"]
-        trainee = bench.Trainee("script", command, bench.Bench(diffusers_repository=""), tmp_path)
+        trainee = bench.Trainee("script", command, 1, tmp_path)
         with pytest.raises(SkindiffError, match="script stopped before it was timed: no such model"):
             trainee.work(1)
         trainee.stop()
