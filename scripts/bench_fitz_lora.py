@@ -153,7 +153,7 @@ def their_command(role: str, config: Bench, folder: Path, size: int) -> list[str
             "learnable_property": "object",
             "save_steps": ENDLESS,
         }
-    words = [sys.executable, str(script)]
+    words = [str(script)]
     for name, value in settings.items():
         words += [f"--{name}"] if value is None else [f"--{name}", str(value)]
     return words
@@ -169,7 +169,7 @@ def our_command(role: str, config: Bench, folder: Path) -> list[str]:
         "folder": folder,
     }
     words = [f"--{name}={value}" for name, value in settings.items()]
-    return [sys.executable, str(Path(__file__).resolve()), *words]
+    return [str(Path(__file__).resolve()), *words]
 
 
 def loop_of(config: Bench, steps: int) -> LoopConfig:

@@ -1,10 +1,19 @@
-"""Trainings that take turns: one is suspended while the other works, and each is timed by its progress bar."""
+"""Trainings that take turns: one is suspended while the other works, and each is timed by its steps.
 
+    python scripts/bench_turns.py PEAK SCRIPT --and --its words
+
+runs a training script so that it prints a line after every optimiser step, and leaves its peak memory in a
+file.
+"""
+
+import itertools
 import os
 import queue
-import re
+import runpy
+import signal
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,27 +22,36 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from skindiff.errors import ConfigError, SkindiffError
 
 START_SECONDS = 900
 ENDLESS = 1_000_000
 """Steps that the trainings are told to take; they are stopped when enough are timed."""
+STEP = "optimiser step "
 
 
 class Trainee:
     """A training in a process of its own, which works only while it is asked to."""
 
-    def __init__(self, name: str, command: list[str], threads: int, folder: Path) -> None:
-        self.name = name
+    def __init__(self, name: str, words: list[str], threads: int, folder: Path) -> None:
+        """Start a script.
+
+        Args:
+            name: of what it trains.
+            words: its path and what follows it on the command line.
+            threads: CPU threads.
+            folder: where it runs.
+        """
+        self.name, self._peak = name, folder / f"peak of {name}"
         environment = os.environ | {
             "OMP_NUM_THREADS": str(threads),
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_CACHE": str(folder / "cache"),
-            # So that the bars write each step, and at once.
-            "TQDM_MININTERVAL": "0",
-            "PYTHONUNBUFFERED": "1",
         }
+        command = [sys.executable, str(Path(__file__).resolve()), str(self._peak), *words]
         self.process = psutil.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, cwd=folder
         )
@@ -42,19 +60,14 @@ class Trainee:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        """Note wall clock and CPU seconds at each step of the progress bar."""
-        rest = b""
-        while chunk := os.read(self.process.stdout.fileno(), 65536):
-            *lines, rest = re.split(rb"[\r\n]", rest + chunk)
-            for line in lines:
-                if step := re.search(rb"\b(\d+)/%d \[" % ENDLESS, line):
-                    self.ticks.put((int(step[1]), time.perf_counter(), self._cpu_seconds()))
-                elif line.strip():
-                    self.last_words = line.decode(errors="replace").strip()
-            # What is left when a bar ends a line without \r is its newest state.
-            if step := re.search(rb"\b(\d+)/%d \[.*\]" % ENDLESS, rest):
-                self.ticks.put((int(step[1]), time.perf_counter(), self._cpu_seconds()))
-                rest = b""
+        """Note wall clock and CPU seconds at each step."""
+        for line in self.process.stdout:
+            said = line.decode(errors="replace").rpartition("\r")[2].strip()
+            _, found, step = said.rpartition(STEP)  # it may follow a progress bar that did not end its line
+            if found:
+                self.ticks.put((int(step), time.perf_counter(), self._cpu_seconds()))
+            elif said:
+                self.last_words = said
         self.ticks.put(None)
 
     def _cpu_seconds(self) -> float:
@@ -84,10 +97,26 @@ class Trainee:
             self.process.suspend()
         return (last - first) / (ended - began), (last - first) / max(cpu_ended - cpu_began, 1e-9)
 
+    def end(self) -> float:
+        """Ask the process to end, and return the peak memory in GiB that it leaves behind."""
+        self.process.resume()
+        self.process.terminate()
+        self.process.wait(timeout=120)
+        return float(self._peak.read_text(encoding="ascii"))
+
     def stop(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
+        """End the process, if it has not."""
+        if self.process.is_running():
+            self.process.kill()
+            self.process.wait()
+
+
+def peak_gib() -> float:
+    """Return the most memory that this process has held: of the GPU where it uses one, or resident."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated()) / 2**30
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def compare(rates: list[tuple[Any, ...]]) -> dict[str, Any]:
@@ -121,3 +150,20 @@ def commit_of(repository: str) -> str:
             "checkout made by git clone"
         )
     return done.stdout.strip()
+
+
+def main(peak: str, *words: str) -> None:
+    """Run a script that tells its steps, until it ends or is told to."""
+    count = itertools.count(1)
+    register_optimizer_step_post_hook(lambda *_: print(f"{STEP}{next(count)}", flush=True))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    sys.argv = list(words)
+    sys.path.insert(0, str(Path(words[0]).parent))
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    finally:
+        Path(peak).write_text(str(peak_gib()), encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

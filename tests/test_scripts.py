@@ -36,6 +36,11 @@ def bench() -> ModuleType:
     return load_script("bench_fitz_lora")
 
 
+@pytest.fixture(scope="module")
+def full_size() -> ModuleType:
+    return load_script("bench_full_size")
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, bench: ModuleType) -> Path:
     """A git checkout that has the two scripts by name."""
@@ -154,12 +159,16 @@ class TestBench:
             bench.check(bench.Bench(diffusers_repository=str(checkout), **setting))
 
     def test_times_a_process_only_while_it_works(self, bench: ModuleType, tmp_path: Path) -> None:
-        steps = (
-            "import sys, time\n"
-            "from tqdm import tqdm\n"
-            f"for step in tqdm(range({bench.ENDLESS})): time.sleep(0.02)\n"
+        script = tmp_path / "training.py"
+        script.write_text(
+            "import time, torch\n"
+            "weight = torch.nn.Parameter(torch.ones(1))\n"
+            "optimiser = torch.optim.SGD([weight], lr=0.1)\n"
+            "while True:\n"
+            "    time.sleep(0.02); weight.grad = torch.ones(1); optimiser.step()\n"
+            "    print('a bar that goes on\\r', end='')\n"
         )
-        trainee = bench.Trainee("sleeper", [sys.executable, "-c", steps], 1, tmp_path)
+        trainee = bench.Trainee("sleeper", [str(script)], 1, tmp_path)
         try:
             for _ in range(2):
                 wall, cpu = trainee.work(20)
@@ -169,12 +178,14 @@ class TestBench:
             while trainee.process.status() != psutil.STATUS_STOPPED:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
+            assert 0.05 < trainee.end() < 5
         finally:
             trainee.stop()
 
     def test_tells_why_a_process_stopped(self, bench: ModuleType, tmp_path: Path) -> None:
-        command = [sys.executable, "-c", "raise SystemExit('no such model')"]
-        trainee = bench.Trainee("script", command, 1, tmp_path)
+        script = tmp_path / "training.py"
+        script.write_text("raise SystemExit('no such model')")
+        trainee = bench.Trainee("script", [str(script)], 1, tmp_path)
         with pytest.raises(SkindiffError, match="script stopped before it was timed: no such model"):
             trainee.work(1)
         trainee.stop()
@@ -194,3 +205,49 @@ class TestBench:
         assert theirs[theirs.index("--train_batch_size") + 1] == "3"
         assert theirs[theirs.index("--resolution") + 1] == "64"
         assert "--batch_size=3" in bench.our_command("lora", config, tmp_path)
+
+
+class TestFullSize:
+    def test_builds_the_published_shapes(
+        self, full_size: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(full_size, "device", lambda: torch.device("meta"))
+        pipeline = full_size.random_pipeline("sdxl")
+        assert sum(one.numel() for one in pipeline.unet.parameters()) == 2_567_463_684
+        pipeline = full_size.random_pipeline("sd21-base")
+        assert sum(one.numel() for one in pipeline.unet.parameters()) == 865_910_724
+
+    def test_has_no_script_for_words_of_sdxl(self, full_size: ModuleType) -> None:
+        config = full_size.Bench("somewhere", architecture="sdxl", training="textual_inversion")
+        with pytest.raises(ConfigError, match="training is textual_inversion, of which diffusers has no"):
+            full_size.main(config)
+
+    @pytest.mark.parametrize("setting", [{"turns": 0}, {"images": 1, "batch_size": 2}, {"image_size": 100}])
+    def test_refuses_what_cannot_work(self, full_size: ModuleType, setting: dict) -> None:
+        with pytest.raises(ConfigError, match=f"{next(iter(setting))} is "):
+            full_size.check(full_size.Bench("somewhere", **setting))
+
+    @pytest.mark.slow
+    def test_trains_transfers_and_counts(
+        self, full_size: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A script of three lines stands for diffusers' own, which no test can have."""
+        script = tmp_path / full_size.SCRIPTS["sd21-base", "lora"]
+        script.parent.mkdir(parents=True)
+        script.write_text(
+            "import time, torch\n"
+            "optimiser = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)\n"
+            "while True: time.sleep(0.02); optimiser.step()\n"
+        )
+        for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "Add"]):
+            git(tmp_path, *words)
+        monkeypatch.setattr(full_size, "random_pipeline", lambda name: tiny_pipeline())
+        output = tmp_path / "bench.json"
+        sizes = {"image_size": 64, "steps": 2, "turns": 2, "threads": 1, "transfer_steps": 4}
+        full_size.main(full_size.Bench(str(tmp_path), output=str(output), **sizes))
+        record = json.loads(output.read_text())
+        assert record["flop_of_a_step"] > 1e6
+        assert set(record["training"]["rates"]) == {"ours", "floor"}
+        assert record["training"]["peak_gib"].keys() == {"theirs", "ours"}
+        assert record["encoding"]["ours"] > 0
+        assert record["transfer"]["ratio"]["median"] > 0

@@ -39,6 +39,7 @@ class CommonSettings(Protocol):
     noise_offset: float
     flow: FlowConfig
     gradient_checkpointing: bool
+    compile_blocks: bool
     validation_examples: int
     sample_every: int
 
@@ -244,6 +245,32 @@ def gradient_checkpointing(pipeline: Any, enabled: bool) -> Iterator[None]:
         yield
     finally:
         network.disable_gradient_checkpointing()
+
+
+@contextmanager
+def compiled_blocks(pipeline: Any, enabled: bool) -> Iterator[None]:
+    """Compile the network's repeated blocks inside the context, if ``enabled``, each kind of them once.
+
+    Raises:
+        ConfigError: diffusers names no repeated blocks of this network.
+    """
+    if not enabled:
+        yield
+        return
+    network = architecture_of(pipeline).network(pipeline)
+    kinds = network._repeated_blocks
+    if not kinds:
+        raise ConfigError(
+            f"compile_blocks is true, but diffusers names no repeated blocks of a {type(network).__name__}: "
+            "set it to false"
+        )
+    network.compile_repeated_blocks()
+    try:
+        yield
+    finally:
+        for module in network.modules():
+            if type(module).__name__ in kinds:
+                module._compiled_call_impl = None
 
 
 @dataclass(frozen=True)

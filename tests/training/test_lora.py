@@ -167,6 +167,17 @@ def test_settings_reach_the_loss(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_compiled_blocks_learn_the_same(tmp_path: Path) -> None:
+    pipeline, compiled = run(tmp_path / "compiled", compile_blocks=True)
+    _, plain = run(tmp_path / "plain")
+    for key in ("loss", "grad_norm"):
+        np.testing.assert_allclose(
+            [row[key] for row in compiled.log], [row[key] for row in plain.log], rtol=1e-4
+        )
+    assert not any(module._compiled_call_impl for module in pipeline.unet.modules())
+
+
 def test_the_norm_of_the_gradient_is_clipped(tmp_path: Path) -> None:
     free, _ = run(tmp_path / "free", loop={"steps": 1, "optimiser": "adam", "weight_decay": 0.0})
     tight, adapter = run(
