@@ -33,7 +33,7 @@ import diffusers
 import torch
 import transformers
 from bench_turns import ENDLESS, Trainee, commit_of, compare, timed
-from datasets import Dataset, disable_progress_bars, load_from_disk
+from datasets import ClassLabel, Dataset, disable_progress_bars, load_from_disk
 from jsonargparse import auto_cli, set_parsing_settings
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -157,10 +157,10 @@ def prepare(config: Bench, folder: Path) -> Any:
     disable_progress_bars()
     per_type = {"I": -(-config.images // 2), "II": config.images // 2}
     counts = {skin_type: count for skin_type, count in per_type.items() if count}
-    images = load_phantom(
-        PhantomConfig(image_size=config.image_size, images_per_class=counts, repeat_share=0)
-    )
-    images = images.select(range(config.images))
+    phantom = load_phantom(PhantomConfig(image_size=64, images_per_class=counts, repeat_share=0))
+    side = (config.image_size, config.image_size)
+    images = phantom.map(lambda row: {"image": row["image"].resize(side)})  # drawn so large it takes minutes
+    images = with_present_classes(images.select(range(config.images)))
     images.save_to_disk(str(folder / "images"))
     (folder / "captioned").mkdir()
     (folder / "pictures").mkdir()
@@ -173,6 +173,14 @@ def prepare(config: Bench, folder: Path) -> Any:
         lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}) + "\n")
     (folder / "captioned" / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
     return pipeline
+
+
+def with_present_classes(images: Dataset) -> Dataset:
+    """Leave conditions out that none of few images has: each has a word to learn."""
+    names, present = images.features["label"].names, sorted(set(images["label"]))
+    numbers = [present.index(label) for label in images["label"]]
+    kept = ClassLabel(names=[names[label] for label in present])
+    return images.remove_columns("label").add_column("label", numbers).cast_column("label", kept)
 
 
 def their_words(config: Bench, script: str, folder: Path) -> list[str]:
