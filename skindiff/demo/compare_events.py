@@ -157,8 +157,7 @@ class CompareEvents:
         for (short, generator), pictures in zip(names.items(), sides, strict=True):
             row = pictures[0].row
             value = None if "family" in row else [str(row[asked_column(row.keys())])]
-            word, batch = self.events.findable(generator), int(row["batch_size"])
-            how = draw_again(settings, word, [str(row["condition"])], value, batch)
+            how = draw_again(settings, self.events.findable(generator), [str(row["condition"])], value, row)
             found.append(pieces.again(how, self.events.address(settings), f"those of {short}"))
         return "".join(found)
 

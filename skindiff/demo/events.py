@@ -359,8 +359,8 @@ class DemoEvents:
     def _again(self, settings: PageSettings, wanted: DrawRequest, result: Result) -> str:
         loaded = self.cache.generator(wanted.generator)
         groups = list(wanted.values or loaded.generator.attribute.known) if loaded.takes_words else None
-        batch = int(result.pictures[0].row["batch_size"])
-        how = draw_again(settings, self.findable(wanted.generator), list(wanted.conditions), groups, batch)
+        word, drawn = self.findable(wanted.generator), result.pictures[0].row
+        how = draw_again(settings, word, list(wanted.conditions), groups, drawn)
         return pieces.again(how, self.address(settings))
 
     def findable(self, generator: str) -> str:

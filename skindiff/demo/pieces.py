@@ -95,8 +95,18 @@ def again(how: Again, address: str, what: str = "these images", first: str = "")
         f'<details class="sd-again"><summary>Make {escape(what)} again</summary>'
         f"{f'<p>{escape(first)}</p>' if first else ''}"
         f"{_code('In a shell:', 'sd-command', how.command)}{_code('In Python:', 'sd-python', how.python)}"
-        "<p>The same images on this machine; elsewhere, or with another number of threads, to within 2 of "
-        f"255 levels.</p></details>{link(address)}"
+        f"<p>{_exactness(how)}</p></details>{link(address)}"
+    )
+
+
+def _exactness(how: Again) -> str:
+    """Return how alike the images are that are made again."""
+    if how.threads == how.python_takes:
+        return "On this machine the same images, bit for bit; on another to within 2 of 255 levels."
+    return (
+        f"On this machine the same images, bit for bit, by the command; on another, and by the Python, which "
+        f"computes in {count_of(how.python_takes, 'thread')} where this demo has {how.threads}, to within 2 "
+        "of 255 levels."
     )
 
 
