@@ -172,8 +172,8 @@ class CompareEvents:
             row = pictures[0].row
             value = None if "family" in row else [str(row[asked_column(row.keys())])]
             how = draw_again(settings, self.events.findable(generator), [str(row["condition"])], value, row)
-            found.append(pieces.again(how, self.events.address(settings), f"those of {short}"))
-        return "".join(found)
+            found.append(pieces.again(how, f"those of {short}"))
+        return "".join([*found, self.events.link(settings)])
 
     def _equal(self, first: str, second: str) -> bool:
         word = self.events.cache.offered

@@ -352,9 +352,9 @@ class DemoEvents:
             int(settings["seed"]),
         )
 
-    def address(self, settings: PageSettings) -> str:
-        """Return the query of the page's address with settings."""
-        return address_of(settings, self.cache.offered)
+    def link(self, settings: PageSettings) -> str:
+        """Return the link to a page with settings."""
+        return pieces.link(address_of(settings, self.cache.offered))
 
     def arrive(self, page: str, request: gr.Request) -> tuple[list[Any], str]:
         """Return what the fields of a page become by the address that it was opened with, and the line."""
@@ -371,7 +371,7 @@ class DemoEvents:
         groups = list(wanted.values or loaded.generator.attribute.known) if loaded.takes_words else None
         word, drawn = self.findable(wanted.generator), result.pictures[0].row
         how = draw_again(settings, word, list(wanted.conditions), groups, drawn)
-        return pieces.again(how, self.address(settings))
+        return pieces.again(how) + self.link(settings)
 
     def findable(self, generator: str) -> str:
         """Return the word by which a generator is found in a shell: a folder as it was given where only this

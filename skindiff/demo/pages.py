@@ -303,8 +303,8 @@ def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
     if not events.config.runs:
         gr.Markdown(
-            "An example: the default study, on images that a program computed, of no patient. It is made "
-            "again in about ten minutes on two cores, and shown here as any run of yours:\n\n"
+            "An example: the default study, on images that a program computed, of no patient. To make it "
+            "again, in about ten minutes on two cores, and to show a run of your own here:\n\n"
             "```bash\naccelerate launch recipes/fitz_lora.py\n"
             'skindiff demo --runs "[runs/fitz_lora_smoke]"\n```'
         )

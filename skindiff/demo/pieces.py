@@ -94,14 +94,13 @@ def overlays(paths: Sequence[str], captions: Sequence[str]) -> str:
     )
 
 
-def again(how: Again, address: str, what: str = "these images", first: str = "") -> str:
-    """Return how a result is made again, folded, with what is to be done first, and the link to its
-    settings."""
+def again(how: Again, what: str = "these images", first: str = "") -> str:
+    """Return how a result is made again, folded, with what is to be done first."""
     return (
         f'<details class="sd-again"><summary>Make {escape(what)} again</summary>'
         f"{f'<p>{escape(first)}</p>' if first else ''}"
         f"{_code('In a shell:', 'sd-command', how.command)}{_code('In Python:', 'sd-python', how.python)}"
-        f"<p>{_exactness(how)}</p></details>{link(address)}"
+        f"<p>{_exactness(how)}</p></details>"
     )
 
 

@@ -211,6 +211,8 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     page.wait_for_timeout(500)
     assert large.bounding_box()["width"] > 1.5 * small["width"]
     page.get_by_role("button", name="Ring, type II").click()
+    playwright.expect(condition).to_have_value("red lines")  # what it shows, in a field that is seen
+    playwright.expect(condition).to_be_visible()
     playwright.expect(page.locator("#slider")).to_be_hidden()
     playwright.expect(page.locator("#redrawn img")).to_have_count(0)
     playwright.expect(page.locator(".sd-ita")).to_have_count(0)
@@ -282,7 +284,8 @@ def test_bad_uploads_are_refused_in_words(
     page.reload()
     button(page, "Generate").wait_for()
     on_photograph_page(page)
-    said = page.get_by_text(re.compile("exceed the maximum allowed size"))
+    page.get_by_text("JPEG, PNG or WebP, up to 0.2 MB").wait_for()
+    said = page.get_by_text(re.compile(r"exceed the maximum allowed size of 204\.8 Kb"))  # the same
     named = oversized.rename(tmp_path / "<b>bold<_b>.png")
     upload_until(page, named, said.first)
     playwright.expect(page.get_by_test_id("toast-text").locator("b")).to_have_count(0)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from skindiff.demo.again import Again
 from skindiff.demo.captions import caption, captions, shared_words
 from skindiff.demo.compare_events import compared
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, Progress
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.fidelity import measured_kid
@@ -25,6 +28,7 @@ from skindiff.demo.files import APP, SessionFiles
 from skindiff.demo.generator_cache import short_names
 from skindiff.demo.photographs import PhotographError
 from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, PAGE, report_page
+from skindiff.demo.settings import page_settings
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
 from skindiff.report.write import write_report
@@ -142,8 +146,8 @@ def test_the_kid_of_a_generator_is_that_of_a_run_which_measured_it(
 
 
 def test_it_is_said_how_alike_images_are_that_are_made_again():
-    assert "same images, bit for bit; on" in pieces.again(Again("c", "p", 2, 2), "")
-    other = pieces.again(Again("c", "p", 1, 2), "")
+    assert "same images, bit for bit; on" in pieces.again(Again("c", "p", 2, 2))
+    other = pieces.again(Again("c", "p", 1, 2))
     assert "computes in 2 threads where this demo has 1, to within 2 of 255 levels" in other
 
 
@@ -203,6 +207,19 @@ def test_a_demo_without_runs_opens_on_a_study_of_computed_images(tmp_path: Path)
     assert (
         place / "skindiff" / EXAMPLE.relative_to(Path(pieces.__file__).parents[1]) / PAGE
     ).read_text() == page
+
+
+def test_cancelling_before_anything_is_there_says_so_and_offers_nothing(tmp_path: Path):
+    """After an earlier result its download stayed enabled, and a click did nothing."""
+    events = DemoEvents(DemoConfig(), SessionFiles(tmp_path / "held"))
+    visitor: Any = SimpleNamespace(session_hash="ann", query_params={})
+    picture = Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": "V"}, None)
+    events.visits.of("ann").results["generate"] = Result(page_settings("generate"), [picture], 1)
+    gallery, download, cancel = events.begin("generate")(visitor)
+    assert (gallery, download["interactive"], cancel["interactive"]) == ([], False, True)
+    line, download, cancel = events.stop("generate", cancelled=True)(visitor)
+    assert "Nothing was generated yet." in line
+    assert (download["interactive"], download["value"], cancel["interactive"]) == (False, None, False)
 
 
 def test_a_run_of_ones_own_takes_the_place_of_the_example(tmp_path: Path):
