@@ -69,6 +69,13 @@ def undisturbed() -> Iterator[None]:
             (enable_progress_bars if bars else disable_progress_bars)()
 
 
+def usual_threads() -> int:
+    """Return how many CPU threads a process has unless a setting says otherwise: its share of the cores."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // local)
+
+
 def start_accelerator(
     threads: int | None = None, trackers: Sequence[str] = (), output_dir: str | Path = "."
 ) -> Accelerator:
@@ -89,9 +96,7 @@ def start_accelerator(
         raise ConfigError(
             f"threads: {threads} is below 1; give a number of CPU threads, or null to share the cores"
         )
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or max(1, cores // local))
+    torch.set_num_threads(threads or usual_threads())
     console = logging.StreamHandler()
     console.addFilter(_without_rank)
     console.setFormatter(_Visible("%(asctime)s %(message)s", "%H:%M:%S"))

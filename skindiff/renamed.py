@@ -28,6 +28,7 @@ COLUMNS = {"synthesis": {"family": "strategy", "split_seed": "seed"}}
 SETTINGS = {
     "paper_epochs": "published_epochs",
     "geometric": "geometric_augment",
+    "output": "output_dir",
 }
 """New names by the old one, both as the last part of a setting's dotted name."""
 MOVED = {

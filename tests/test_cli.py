@@ -33,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def audit(folder: Path, corpus: str, output: Path) -> int:
-    places = ["--data_dir", str(folder), "--output", str(output), "--cache_dir", str(output.parent / "cache")]
+    cache = ["--cache_dir", str(output.parent / "cache")]
+    places = ["--data_dir", str(folder), "--output_dir", str(output.parent), *cache]
     return main(["audit", corpus, *places])
 
 
@@ -81,6 +82,18 @@ def test_audit_of_nothing_is_one_line_and_writes_nothing(
             "corpus.name: there is no such setting; did you mean 'corpus'?",
         ),
         (["audit", "imagefolder", "more", "--data_dir", "."], "'more' belongs to no setting"),
+        (
+            ["audit", "imagefolder", "--data_dir", ".", "--output", "audit.csv"],
+            "output: this setting is called output_dir since skindiff 0.2.0; write output_dir",
+        ),
+        (
+            ["compare", "runs/a", "runs/b", "--output=runs/c"],
+            "output: this setting is called output_dir since skindiff 0.2.0; write output_dir",
+        ),
+        (
+            ["audit", "imagefolder", "--data_dir", ".", "--output_dir", __file__],
+            f"output_dir: {__file__} is a file; name a folder",
+        ),
         (["aduit"], "'aduit' is no command; choose from data, audit"),
         (["train", "loar"], "method: 'loar' is not one of textual-inversion, lora"),
         (["run", "fitz_lroa"], "recipe: there is no 'fitz_lroa'; choose from fitz_lora, ham_"),

@@ -18,8 +18,8 @@ def test_by_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clinic(tmp_path / "klinik", 96)
     small = ["--corpus.image_size", "64"]
     assert main(["data", "check", "klinik"]) == 0
-    assert main(["audit", "corpus.yaml", "--output", "audit.csv", "--cache_dir", "cache"]) == 0
-    corpus = ["--corpus", "corpus.yaml", "--corpus.table.audit_csv", "audit.csv", *small]
+    assert main(["audit", "corpus.yaml", "--output_dir", "audit", "--cache_dir", "cache"]) == 0
+    corpus = ["--corpus", "corpus.yaml", "--corpus.table.audit_csv", "audit/audit.csv", *small]
     few = ["--lora.loop.steps", "2", "--lora.loop.batch_size", "2"]
     assert main(["train", "lora", *corpus, *few, "--output_dir", "lora"]) == 0
     same = ["--corpus", "lora/corpus.yaml", "--split", "lora/split.yaml"]

@@ -311,7 +311,7 @@ def fidelity(
 
 
 def compare(
-    runs: Sequence[str | Path], metrics: Sequence[str] = METRICS, output: str | Path | None = None
+    runs: Sequence[str | Path], metrics: Sequence[str] = METRICS, output_dir: str | Path | None = None
 ) -> str:
     """Set finished runs side by side, and return the text, Markdown.
 
@@ -321,11 +321,11 @@ def compare(
     Args:
         runs: their folders.
         metrics: scores to show.
-        output: folder for the text, a page and a picture; none is kept when left out.
+        output_dir: folder for the text, a page and a picture; none is kept when left out.
 
     Raises:
         ConfigError, RunFolderError: there are fewer than two, or one is not finished.
     """
-    home = Home(output)
+    home = Home(output_dir)
     write_comparison(home.path, read_runs([Path(at_home(run)) for run in runs]), list(metrics))
     return (home.path / TEXT_FILE).read_text(encoding="utf-8")

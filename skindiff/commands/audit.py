@@ -15,14 +15,16 @@ from skindiff.errors import CorpusError
 from skindiff.files import write_atomically
 from skindiff.wrong_settings import refuse
 
+AUDIT_FILE, PAGE_FILE = "audit.csv", "audit.html"
+
 
 @dataclass
 class AuditCommand:
     """Find undecodable, tiny, constant and near-duplicate images, and write a csv that every corpus takes as
-    its audit_csv.
+    its audit_csv, and a page of what to look at.
 
-    skindiff audit imagefolder --data_dir DIR --output audit.csv
-    skindiff audit corpus.yaml --output audit.csv  (as skindiff data check wrote it)
+    skindiff audit imagefolder --data_dir DIR --output_dir runs/audit
+    skindiff audit corpus.yaml  (as skindiff data check wrote it)
     """
 
     corpus: str = "imagefolder"
@@ -30,8 +32,8 @@ class AuditCommand:
     file of a corpus' settings."""
     data_dir: str = ""
     """Folder of the corpus."""
-    output: str = "audit.csv"
-    """Csv file to write; a page of what to look at comes beside it, with the ending .html."""
+    output_dir: str = "runs/audit"
+    """Folder for audit.csv and the page, audit.html; those of an earlier audit are replaced."""
     label_errors: bool = False
     """Look for labels that may be wrong and for images that are off topic, too, by the features of a frozen
     network (lite0); needs what the corpus says of labels."""
@@ -52,6 +54,8 @@ class AuditCommand:
             refuse(f"{path}data_dir: {self.corpus} says where the images are; leave the setting out")
         if not self.data_dir and not _is_file(self.corpus):
             refuse(f"{path}data_dir is not given: name the folder that holds the images")
+        if Path(self.output_dir).is_file():
+            refuse(f"{path}output_dir: {self.output_dir} is a file; name a folder, which gets audit.csv")
         self.audit.validate(f"{path}audit.")
 
     def settings(self) -> CorpusConfig:
@@ -77,17 +81,16 @@ def main(words: Sequence[str]) -> int:
             f"data_dir: {corpus.own.data_dir} has no image file; give the folder that holds them"
         )
     rows = audit_images(paths, config.audit, Path(config.cache_dir))
-    output = Path(config.output)
+    output, page = (Path(config.output_dir) / name for name in (AUDIT_FILE, PAGE_FILE))
     write_audit(rows, output)
-    suspects = _suspects(corpus, config) if config.label_errors else {}
+    suspects = _suspects(corpus, config, output) if config.label_errors else {}
     if suspects:
         rows = [row.flagged(suspects.get(row.image_id, {})) for row in rows]
         write_audit(rows, output)
-    page = output.with_suffix(".html")
     write_atomically(page, render_audit(rows, paths if config.include_images else None, list(suspects)))
     found = sorted(Counter(row.status for row in rows).items())
     counts = ", ".join(f"{count} {status}" for status, count in found)
-    say(f"{len(rows)} images: {counts}; written to {config.output}")
+    say(f"{len(rows)} images: {counts}; written to {output}")
     flags = Counter(flag for row in rows for flag in row.flags.split())
     flagged = ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items()))
     say(f"to look at: {flagged or 'nothing is flagged'}; see {page}")
@@ -95,17 +98,17 @@ def main(words: Sequence[str]) -> int:
         places = ["--corpus", config.corpus]
     else:
         places = ["--corpus.name", corpus.name, f"--corpus.{corpus.name}.data_dir", config.data_dir]
-    suggest(["skindiff", "train", "lora", *places, f"--corpus.{corpus.name}.audit_csv", config.output])
+    suggest(["skindiff", "train", "lora", *places, f"--corpus.{corpus.name}.audit_csv", str(output)])
     return 0
 
 
-def _suspects(corpus: CorpusConfig, config: AuditCommand) -> dict[str, dict[str, str]]:
+def _suspects(corpus: CorpusConfig, config: AuditCommand, audit_csv: Path) -> dict[str, dict[str, str]]:
     """Return what the features of a network say against images that can be used: flags with reasons."""
     # Seconds of PyTorch, for this alone.
     from skindiff.classification.suspects import IMAGE_SIZE, find_suspects, suspect_flags
 
     cache_dir = Path(config.cache_dir)
-    loaded = find_corpus(corpus.name).load(replace(corpus.own, audit_csv=config.output))
+    loaded = find_corpus(corpus.name).load(replace(corpus.own, audit_csv=str(audit_csv)))
     images = resize_to_cache(loaded.dataset, IMAGE_SIZE, cache_dir, bit_depth=config.audit.bit_depth).dataset
     return suspect_flags(find_suspects(images, cache_dir / "features"))
 

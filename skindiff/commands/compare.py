@@ -25,7 +25,7 @@ from skindiff.wrong_settings import refuse
 class CompareCommand:
     """Set runs side by side: where they differ, and what each says of every arm.
 
-    skindiff compare runs/rank8 runs/rank16 --output runs/ranks
+    skindiff compare runs/rank8 runs/rank16 --output_dir runs/ranks
     """
 
     runs: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class CompareCommand:
     metrics: list[str] = field(default_factory=lambda: ["balanced_accuracy", "accuracy", "auroc"])
     """Scores to set side by side: accuracy, balanced_accuracy, precision, recall, f1, auroc,
     sensitivity_at_90_specificity, calibration_error."""
-    output: str | None = None
+    output_dir: str | None = None
     """Folder for compare.md and compare.html; null prints to the terminal instead."""
 
     def validate(self, path: str = "") -> None:
@@ -50,12 +50,12 @@ def main(words: Sequence[str]) -> int:
     named = [json.dumps(list(words[:first]))] if first else []
     config = parse_command(CompareCommand, [*named, *words[first:]], "compare", positional=["runs"])
     runs = read_runs([Path(folder) for folder in config.runs])
-    if config.output is None:
+    if config.output_dir is None:
         show(runs, config.metrics)
         say()
-        suggest(["skindiff", "compare", *config.runs, "--output", "runs/compared"])
+        suggest(["skindiff", "compare", *config.runs, "--output_dir", "runs/compared"])
         return 0
-    path = write_comparison(Path(config.output), runs, config.metrics)
+    path = write_comparison(Path(config.output_dir), runs, config.metrics)
     for warning in unpaired(runs):
         say(f"warning: {warning}")
     say(f"comparison: {path}")

@@ -29,7 +29,9 @@ def about(loaded: Loaded) -> str:
         kind = "A model of text to image"
     known = generator.class_names
     knows = (
-        f"It knows {', '.join(known)}." if known else "What it knows is said where it comes from, not here."
+        f"It knows {', '.join(known)}."
+        if known
+        else "What it was taught is not recorded in it; look where it comes from."
     )
     return f"{kind}: {size} x {size} pixels. {knows}"
 

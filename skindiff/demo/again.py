@@ -11,6 +11,7 @@ import yaml
 
 from skindiff.demo.settings import PageSettings
 from skindiff.demo.words import ANY
+from skindiff.launch import usual_threads
 from skindiff.synthesis.tone import PROTOTYPE_TONES
 
 ORIGINAL, TONES = "photograph/original.png", "tone_prototypes.safetensors"
@@ -24,15 +25,23 @@ class Again:
 
     Attributes:
         command: of ``skindiff sample``, empty where it has none.
-        python: the same by :func:`skindiff.generate`.
+        python: the same by :func:`skindiff.generate`, or from the rows of the zip.
+        threads: CPU threads that made it, which the command takes.
+        python_takes: those that the Python takes.
     """
 
     command: str
     python: str
+    threads: int
+    python_takes: int
 
 
 def draw_again(
-    settings: PageSettings, generator: str, conditions: list[str], groups: list[str] | None, batch: int
+    settings: PageSettings,
+    generator: str,
+    conditions: list[str],
+    groups: list[str] | None,
+    drawn: Mapping[str, Any],
 ) -> Again:
     """Return how images are generated again outside of the demo.
 
@@ -41,8 +50,9 @@ def draw_again(
         generator: word that finds it.
         conditions: those generated.
         groups: skin types or other values, None for class-conditional generators.
-        batch: images per forward pass.
+        drawn: columns of a row that no setting of the page says.
     """
+    batch, threads = int(drawn["batch_size"]), int(drawn["threads"])
     own = {"steps": settings["steps"], "guidance_scale": settings["guidance"], "batch_size": batch}
     kind = "class_synthesis" if groups is None else "synthesis"
     words = [
@@ -58,7 +68,7 @@ def draw_again(
     words += [] if groups is None else ["--same_noise", "true"]
     for name, value in own.items():
         words += [f"--{kind}.{name}", f"{value:g}"]
-    words += ["--output_dir", "runs/again"]
+    words += ["--threads", str(threads), "--output_dir", "runs/again"]
     asked = f"groups={groups!r}, same_noise=True, " if groups is not None else ""
     python = (
         "import skindiff\n\n"
@@ -70,7 +80,7 @@ def draw_again(
         ")\n"
         'made.dataset[0]["image"]  # a PIL image\n'
     )
-    return Again(shlex.join(words), python)
+    return Again(shlex.join(words), python, threads, usual_threads())
 
 
 def as_corpus(settings: PageSettings, image_size: int, crop: str) -> dict[str, bytes]:
@@ -129,7 +139,8 @@ def transfer_again(
         f"generator = skindiff.load({generator!r})\n"
         "made = [redraw(row, generator, sources, tones) for row in rows]  # PIL images\n"
     )
-    return Again(command, python)
+    threads = int(drawn["threads"])  # which a row brings with it
+    return Again(command, python, threads, threads)
 
 
 def _transfer_command(
@@ -153,10 +164,11 @@ def _transfer_command(
         "true",
     ]
     words += ["--tones", TONES] if drawn["tone"] in PROTOTYPE_TONES else []
-    own = {"guidance_scale": settings["guidance"], "steps": settings["steps"], "batch_size": 1}
-    own |= {name: drawn[name] for name in ("tone", "tone_subject", "detail")}
+    own = {"guidance_scale": settings["guidance"], "steps": settings["steps"]}
+    own |= {name: drawn[name] for name in ("batch_size", "tone", "tone_subject", "detail")}
     for name, value in own.items():
         words += [f"--synthesis.{name}", f"{value:g}" if isinstance(value, int | float) else str(value)]
+    words += ["--threads", str(drawn["threads"])]
     line = f'{shlex.join(words)} --groups "[$type]" --synthesis.strength $strength'
     each = (
         f"for type in {' '.join(values)}; do for strength in {' '.join(f'{one:g}' for one in strengths)}; do"

@@ -41,6 +41,7 @@ from skindiff.demo.settings import TAB
 from skindiff.demo.turns import TurnQueue
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import glossary
+from skindiff.launch import usual_threads
 
 logger = logging.getLogger(__name__)
 
@@ -188,8 +189,7 @@ def build_app(config: DemoConfig) -> DemoApp:
         ConfigError: a setting cannot work.
     """
     config.validate("demo.")
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.threads or usual_threads())
     os.environ["GRADIO_TEMP_DIR"] = str(_process_folder())
     folder = Path(tempfile.mkdtemp(dir=_process_folder()))
     files, listeners = SessionFiles(folder), Listeners()

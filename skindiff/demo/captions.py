@@ -1,5 +1,7 @@
 """What is said of an image in words: its caption and the name of its file."""
 
+from collections.abc import Mapping, Sequence
+
 from skindiff.corpora.attribute import SKIN_COLUMN, titled
 from skindiff.demo.drawing import Picture
 from skindiff.demo.files import file_name
@@ -13,23 +15,50 @@ def degrees(ita: float | None) -> str:
 
 
 def caption(picture: Picture) -> str:
-    """Return what is said of an image, on the page and to who does not see it: condition, type (or other
-    value), measured tone, seed, and of a transfer what it kept and missed."""
+    """Return all that is said of an image, where it stands alone: condition, type (or other value), measured
+    tone, seed, and of a transfer what it kept and missed."""
+    return _joined(_parts(picture))
+
+
+def shared_words(pictures: Sequence[Picture]) -> str:
+    """Return what was asked of all images of a gallery alike, to stand once over it."""
+    parts = [_parts(picture) for picture in pictures]
+    return _joined({name: parts[0][name] for name in _shared(parts)})
+
+
+def captions(pictures: Sequence[Picture]) -> list[str]:
+    """Return what is said of each image of a gallery, without what :func:`shared_words` says of all."""
+    parts = [_parts(picture) for picture in pictures]
+    shared = _shared(parts)
+    return [_joined({name: words for name, words in one.items() if name not in shared}) for one in parts]
+
+
+_ASKED = ("value", "condition", "strength", "seed")
+
+
+def _shared(parts: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what was asked for and is the same in all."""
+    return [name for name in _ASKED if len({one[name] for one in parts}) == 1]
+
+
+def _parts(picture: Picture) -> dict[str, str]:
+    """Return what is said of an image, in this order; what does not apply is empty."""
     row = picture.row
     column = asked_column(row.keys())
-    asked = row.get(column)
-    strength = row.get("strength")
-    kept = picture.kept
-    parts = [
-        titled(column, asked) if asked else "",
-        str(row.get("condition", "")),
-        f"ITA {degrees(picture.ita)}",
-        "" if strength is None else f"strength {strength:g}",
-        "" if kept is None else f"structure kept {max(0.0, kept):.0%}",
-        f"seed {picture_seed(picture)}" if "request_seed" in row else "",
-        *(f"⚠ {missed}" for missed in misses(picture)),
-    ]
-    return " · ".join(filter(None, parts))
+    asked, strength, kept = row.get(column), row.get("strength"), picture.kept
+    return {
+        "value": titled(column, asked) if asked else "",
+        "condition": str(row.get("condition", "")),
+        "ita": f"ITA {degrees(picture.ita)}",
+        "strength": "" if strength is None else f"strength {strength:g}",
+        "kept": "" if kept is None else f"structure kept {max(0.0, kept):.0%}",
+        "seed": f"seed {picture_seed(picture)}" if "request_seed" in row else "",
+        "missed": _joined({missed: f"⚠ {missed}" for missed in misses(picture)}),
+    }
+
+
+def _joined(parts: Mapping[str, str]) -> str:
+    return " · ".join(filter(None, parts.values()))
 
 
 def image_name(picture: Picture) -> str:

@@ -11,10 +11,11 @@ from skindiff.demo import pieces
 from skindiff.demo.about import about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
-from skindiff.demo.captions import caption, degrees
+from skindiff.demo.captions import captions, degrees
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, draw
 from skindiff.demo.events import DemoEvents, Shown
+from skindiff.demo.fidelity import measured_kid
 from skindiff.demo.generator_cache import Loaded, short_names
 from skindiff.demo.photographs import Pixels
 from skindiff.demo.refusals import blaming, in_words, refusal
@@ -34,6 +35,10 @@ SECOND_MISSING = (
     "skindiff train lora makes one."
 )
 """What is said where both are the same: by whether another can be typed."""
+_MEASURE = (
+    " Where no KID was measured, <code>skindiff evaluate --fidelity.features.network lite0</code> measures "
+    "it on images of the generator; it stands here when the demo shows that run (<code>--runs</code>)."
+)
 _TIMES = 5
 """Differences are shown so many times as large: between two generators they are hardly seen otherwise."""
 
@@ -128,13 +133,15 @@ class CompareEvents:
                 rows, table = self._shown(request, settings, sides, whole=last)
                 yield rows, table, self.events.zip(request, result if last else None), line
 
-    def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str]:
-        """Return a finished result as the page shows it, with the words of an example."""
+    def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str, str]:
+        """Return a finished result as the page shows it, with the words of an example and what the second
+        generator is."""
         half = len(result.pictures) // 2
         sides = [result.pictures[:half], result.pictures[half:]]
         rows, table = self._shown(request, result.settings, sides, whole=True)
         button = gr.update(value=self.events.zip(request, result), interactive=True)
-        return rows, table, button, pieces.said(SAME_SEEDS, "An example:")
+        line = pieces.said(SAME_SEEDS, "An example:")
+        return rows, table, button, line, self.events.about(result.settings["second"])
 
     def _shown(
         self,
@@ -146,8 +153,15 @@ class CompareEvents:
     ) -> tuple[Shown, str]:
         """Return the rows of a result, and where it is whole its table with how both sides are made again."""
         names = short_names([settings["generator"], settings["second"]])
-        table = compared(names, *sides) + self._again(settings, names, sides) if whole else ""
-        return self._rows(request, list(names), *sides), table
+        rows = self._rows(request, list(names), *sides)
+        if not whole:
+            return rows, ""
+        kids = [self._kid(generator) for generator in names.values()]
+        return rows, compared(names, kids, *sides) + self._again(settings, names, sides)
+
+    def _kid(self, generator: str) -> list[str]:
+        """Return the KID of a generator, as the runs that are shown here have it."""
+        return measured_kid(self.events.runs, self.events.cache.generator(generator).generator.name)
 
     def _again(
         self, settings: PageSettings, names: Mapping[str, str], sides: Sequence[Sequence[Picture]]
@@ -157,10 +171,9 @@ class CompareEvents:
         for (short, generator), pictures in zip(names.items(), sides, strict=True):
             row = pictures[0].row
             value = None if "family" in row else [str(row[asked_column(row.keys())])]
-            word, batch = self.events.findable(generator), int(row["batch_size"])
-            how = draw_again(settings, word, [str(row["condition"])], value, batch)
-            found.append(pieces.again(how, self.events.address(settings), f"those of {short}"))
-        return "".join(found)
+            how = draw_again(settings, self.events.findable(generator), [str(row["condition"])], value, row)
+            found.append(pieces.again(how, f"those of {short}"))
+        return "".join([*found, self.events.link(settings)])
 
     def _equal(self, first: str, second: str) -> bool:
         word = self.events.cache.offered
@@ -183,11 +196,12 @@ class CompareEvents:
     ) -> Shown:
         """Return left, right and difference of each seed; what is not there yet is left out."""
         shown: Shown = []
+        words = captions([*left, *right])
         for place, one in enumerate(left):
-            shown.append(self.events.one(request, one, f"{names[0]} · {caption(one)}"))
+            shown.append(self.events.one(request, one, f"{names[0]} · {words[place]}"))
             if place < len(right):
-                other = right[place]
-                shown.append(self.events.one(request, other, f"{names[1]} · {caption(other)}"))
+                other, said = right[place], words[len(left) + place]
+                shown.append(self.events.one(request, other, f"{names[1]} · {said}"))
                 between = difference(one.pixels, other.pixels)
                 amount = f"difference, shown × {_TIMES} · mean {np.mean(between):.0f} of 255"
                 larger = np.minimum(between.astype(np.int16) * _TIMES, 255).astype(np.uint8)
@@ -229,26 +243,33 @@ def difference(left: Pixels, right: Pixels) -> Pixels:
     return np.abs(one - other).astype(np.uint8)
 
 
-def compared(names: Mapping[str, str], left: Sequence[Picture], right: Sequence[Picture]) -> str:
-    """Return mean tone of both and their mean difference, and what so few images cannot say.
+def compared(
+    names: Mapping[str, str],
+    kids: Sequence[Sequence[str]],
+    left: Sequence[Picture],
+    right: Sequence[Picture],
+) -> str:
+    """Return mean tone and recorded KID of both, and their mean difference.
 
     Args:
         names: short names of both, and what was typed or offered by that name.
+        kids: what records say of each; nothing where none does.
         left: images of the first.
         right: of the second.
     """
     rows = "".join(
-        f'<tr><th scope="row" title="{escape(full)}">{escape(short)}</th>'
-        f"<td>{degrees(_mean_ita(pictures))}</td></tr>"
-        for (short, full), pictures in zip(names.items(), (left, right), strict=True)
+        f'<tr><th scope="row" title="{escape(full)}">{escape(short)}</th><td>{degrees(_mean_ita(pictures))}'
+        f"</td><td>{escape('; '.join(recorded) or 'not measured')}</td></tr>"
+        for (short, full), recorded, pictures in zip(names.items(), kids, (left, right), strict=True)
     )
     between = [float(np.mean(difference(a.pixels, b.pixels))) for a, b in zip(left, right, strict=True)]
+    heads = ("generator", f"mean ITA of {pieces.count_of(len(left))}", "KID to real images")
     return (
-        '<table class="sd-table"><thead><tr><th scope="col">generator</th><th scope="col">mean ITA of '
-        f"{pieces.count_of(len(left))}</th></tr></thead><tbody>{rows}</tbody></table>{explained('ITA')}"
-        f'<p class="sd-quiet">Mean difference of a pair: {np.mean(between):.1f} of 255 levels. How near '
-        "either comes to real images (FID, KID) is in no record of a generator: it needs hundreds of images "
-        "and real ones, and <code>skindiff evaluate --fidelity.features.network lite0</code> measures it.</p>"
+        '<div class="sd-wide"><table class="sd-table"><thead><tr>'
+        f"{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody></table>"
+        f"</div>{explained('ITA')}{explained('KID')}"
+        f'<p class="sd-quiet">Mean difference of a pair: {np.mean(between):.1f} of 255 levels.'
+        f"{'' if all(kids) else _MEASURE}</p>"
     )
 
 

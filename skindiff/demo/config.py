@@ -63,7 +63,8 @@ class DemoConfig:
     max_steps: int = 50
     """Most sampler steps of one request."""
     batch_size: int = 3
-    """Images per forward pass; cancelling waits for the pass at work."""
+    """Images per forward pass of what is generated from words; cancelling waits for the pass at work. A
+    photograph is transferred one image at a time."""
     tone_draws: int = 8
     """Images of each skin type that are generated to measure a generator's own colours, once, before the
     first photograph is transferred."""
@@ -78,7 +79,7 @@ class DemoConfig:
     keep_minutes: int = 60
     """How long a file of a session that is not closed is kept, in minutes."""
     threads: int | None = None
-    """CPU threads; null leaves PyTorch's own number."""
+    """CPU threads; null takes all cores, as the commands do."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError on the first setting that cannot work."""

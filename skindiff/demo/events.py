@@ -12,7 +12,7 @@ from skindiff.demo import pieces
 from skindiff.demo.about import about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
-from skindiff.demo.captions import caption, image_name, picture_seed
+from skindiff.demo.captions import caption, captions, image_name, picture_seed, shared_words
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result, zip_bytes
 from skindiff.demo.drawing import Picture, Progress, draw
@@ -128,7 +128,7 @@ class DemoEvents:
         settings, values = result.settings, result.settings["skin_type"]
         conditions = self.conditions_of(self.cache.generator(settings["generator"]), settings["condition"])
         wanted = DrawRequest(settings["generator"], tuple(conditions), () if values == ALL else (values,))
-        words = f"{settings['condition']} on every skin type, seed {settings['seed']}. Ask for your own."
+        words = f"{settings['condition']} on every skin type. Ask for your own."
         return (
             self.shown(request, result.pictures),
             gr.update(value=self.zip(request, result), interactive=True),
@@ -242,6 +242,15 @@ class DemoEvents:
 
         return revisited
 
+    def shared(self, page: str, gallery: str) -> Callable[[gr.Request], str]:
+        """Return the event that gives what all images of a page's result share."""
+
+        def told(request: gr.Request) -> str:
+            result = self.visits.of(_session(request)).results.get(page)
+            return pieces.shared(shared_words(result.pictures) if result else "", gallery)
+
+        return told
+
     def choosable(self, request: gr.Request) -> tuple[None, Any]:
         """Return that no image is chosen of a gallery that has changed, and whether there is one to vary."""
         result = self.visits.of(_session(request)).results.get("generate")
@@ -311,7 +320,8 @@ class DemoEvents:
 
     def shown(self, request: gr.Request, pictures: list[Picture]) -> Shown:
         """Return pictures as a gallery takes them."""
-        return [self.one(request, picture, caption(picture)) for picture in pictures]
+        said = zip(pictures, captions(pictures), strict=True)
+        return [self.one(request, picture, words) for picture, words in said]
 
     def one(self, request: gr.Request, picture: Picture, words: str, pixels: Any = None) -> tuple[str, str]:
         """Return a picture's file and caption; ``pixels`` are shown in place of its own."""
@@ -342,9 +352,9 @@ class DemoEvents:
             int(settings["seed"]),
         )
 
-    def address(self, settings: PageSettings) -> str:
-        """Return the query of the page's address with settings."""
-        return address_of(settings, self.cache.offered)
+    def link(self, settings: PageSettings) -> str:
+        """Return the link to a page with settings."""
+        return pieces.link(address_of(settings, self.cache.offered))
 
     def arrive(self, page: str, request: gr.Request) -> tuple[list[Any], str]:
         """Return what the fields of a page become by the address that it was opened with, and the line."""
@@ -359,9 +369,9 @@ class DemoEvents:
     def _again(self, settings: PageSettings, wanted: DrawRequest, result: Result) -> str:
         loaded = self.cache.generator(wanted.generator)
         groups = list(wanted.values or loaded.generator.attribute.known) if loaded.takes_words else None
-        batch = int(result.pictures[0].row["batch_size"])
-        how = draw_again(settings, self.findable(wanted.generator), list(wanted.conditions), groups, batch)
-        return pieces.again(how, self.address(settings))
+        word, drawn = self.findable(wanted.generator), result.pictures[0].row
+        how = draw_again(settings, word, list(wanted.conditions), groups, drawn)
+        return pieces.again(how) + self.link(settings)
 
     def findable(self, generator: str) -> str:
         """Return the word by which a generator is found in a shell: a folder as it was given where only this

@@ -186,6 +186,14 @@ def gallery(label: str, name: str, columns: int = 6) -> gr.Gallery:
     )
 
 
+def results_gallery(events: DemoEvents, page: str, label: str, name: str, columns: int = 6) -> gr.Gallery:
+    """Return the gallery of a page's results, with what all its images share above it."""
+    words = gr.HTML(pieces.shared("", name), padding=False)
+    shown = gallery(label, name, columns)
+    shown.change(events.shared(page, name), None, words, **QUIET)
+    return shown
+
+
 def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str) -> gr.Gallery:
     """Add the results of a page in this visit, side by side, of which one gives its settings to the fields.
 

@@ -123,9 +123,9 @@ class Opening:
         return PhotographEvents(self.events).present(request, result, self._photograph)
 
     def compared(self, request: gr.Request) -> Sequence[Any]:
-        """Return what the page that compares opens on: rows, table, download and line."""
+        """Return what the page that compares opens on: rows, table, download, line, second."""
         result = self._awaited("compare", request)
-        return [gr.skip()] * 4 if result is None else CompareEvents(self.events).present(request, result)
+        return [gr.skip()] * 5 if result is None else CompareEvents(self.events).present(request, result)
 
     def _awaited(self, page: str, request: gr.Request) -> Result | None:
         """Return a result, None where there is none or the visitor has asked for something already."""

@@ -17,11 +17,11 @@ from skindiff.demo.fields import (
     condition_field,
     count_field,
     download_button,
-    gallery,
     generator_field,
     knobs,
     line_of,
     load_button,
+    results_gallery,
     run,
     undecoded,
     value_field,
@@ -49,7 +49,7 @@ class Example:
 
 
 Filled = tuple[list[Any], gr.HTML, list[Any]]
-"""The fields of a page in the order of its event, its line, and where its results are shown."""
+"""The fields of a page in the order of its event, its line, and where its example is shown."""
 
 
 def draw_page(events: DemoEvents) -> Filled:
@@ -73,7 +73,7 @@ def draw_page(events: DemoEvents) -> Filled:
             grid = gr.Button("Every condition on every type", size="sm")
         with gr.Column(scale=2, min_width=280):
             line = line_of("Choose a condition and a skin type, and press Generate.")
-            shown = gallery("Synthetic images", "drawn")
+            shown = results_gallery(events, "generate", "Synthetic images", "drawn")
             gr.HTML(explained("ITA"), padding=False)
             download = download_button()
             vary = gr.Button("Vary the chosen image", size="sm", interactive=False)
@@ -166,7 +166,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
             )
         with gr.Column(scale=2, min_width=280):
             line = line_of("Upload a photograph, or choose one of the phantoms.")
-            shown = gallery("Transferred images", "redrawn")
+            shown = results_gallery(app_events, page, "Transferred images", "redrawn")
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, choice = _before_and_after(app_events)
             download = download_button()
@@ -272,7 +272,7 @@ def compare_page(app_events: DemoEvents) -> Filled:
     typed = app_events.config.open_choice
     words = SAME_SEEDS if not few else SECOND_NEEDED if typed else SECOND_MISSING
     line = line_of(words)
-    rows = gallery("First, second and difference", "compared", columns=3)
+    rows = results_gallery(app_events, page, "First, second and difference", "compared", columns=3)
     table = gr.HTML()
     download = download_button()
     fields = [first, second, condition, skin_type, count, guidance, steps, seed]
@@ -296,15 +296,15 @@ def compare_page(app_events: DemoEvents) -> Filled:
     event = run(app_events, page, go, cancel, events.compare, fields, outputs, visit, "compare")
     for generator, about in ((first, about_first), (second, about_second)):
         event.success(app_events.about, generator, about, **QUIET)
-    return fields, line, outputs
+    return fields, line, [*outputs, about_second]
 
 
 def report_page(events: DemoEvents) -> None:
     """Build the page that shows the report of a run."""
     if not events.config.runs:
         gr.Markdown(
-            "An example: the default study, on images that a program computed, of no patient. It is made "
-            "again in about ten minutes on two cores, and shown here as any run of yours:\n\n"
+            "An example: the default study, on images that a program computed, of no patient. To make it "
+            "again, in about ten minutes on two cores, and to show a run of your own here:\n\n"
             "```bash\naccelerate launch recipes/fitz_lora.py\n"
             'skindiff demo --runs "[runs/fitz_lora_smoke]"\n```'
         )

@@ -165,9 +165,10 @@ class PhotographEvents:
         strip = pieces.ita_strip(start, result.pictures, crop) + self._skin(request, result)
         values = list(dict.fromkeys(str(row[SKIN_COLUMN]) for row in rows)) if told else []
         strengths = list(dict.fromkeys(float(row["strength"]) for row in rows))
-        word, address = self.events.findable(settings["generator"]), self.events.address(settings)
+        word = self.events.findable(settings["generator"])
         how = transfer_again(settings, word, values, strengths, rows[0])
-        return strip + pieces.again(how, address, first="Unpack the zip. In its folder:"), pairs
+        strip += pieces.again(how, first="Unpack the zip. In its folder:") + self.events.link(settings)
+        return strip, pairs
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, str]:
         """Return whether there is a photograph beside one of the images generated from it, and the two."""

@@ -1,12 +1,12 @@
 """Small pieces of HTML and words that Gradio has no component for."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
 from skindiff.corpora.attribute import SKIN_COLUMN
 from skindiff.corpora.crops import REGIONS, CropKind, middle_taken
-from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.again import Again
 from skindiff.demo.captions import degrees
 from skindiff.demo.drawing import Picture, Progress
@@ -15,6 +15,7 @@ from skindiff.synthesis.asked import asked_column
 
 _LEAST, _MOST = -75.0, 90.0
 _STOPS = (0, 25, 45, 60, 80, 100)
+_NAME_WIDTH = 18.0
 
 
 def report_frame(run: str, path: str) -> str:
@@ -49,6 +50,11 @@ def said(text: str, bold: str = "", note: str = "") -> str:
     """Return a line of plain words, the first of them bold, and below it what is to be minded."""
     line = f'<div class="sd-line" role="status"><span><b>{escape(bold)}</b> {escape(text)}</span></div>'
     return line + _noted(note)
+
+
+def shared(words: str, gallery: str) -> str:
+    """Return what is said of all images of a gallery, to stand once over it; they are described by it too."""
+    return f'<p class="sd-shared" data-of="{gallery}">{escape(words)}</p>'
 
 
 def failed(words: str, field: str | None) -> str:
@@ -88,15 +94,24 @@ def overlays(paths: Sequence[str], captions: Sequence[str]) -> str:
     )
 
 
-def again(how: Again, address: str, what: str = "these images", first: str = "") -> str:
-    """Return how a result is made again, folded, with what is to be done first, and the link to its
-    settings."""
+def again(how: Again, what: str = "these images", first: str = "") -> str:
+    """Return how a result is made again, folded, with what is to be done first."""
     return (
         f'<details class="sd-again"><summary>Make {escape(what)} again</summary>'
         f"{f'<p>{escape(first)}</p>' if first else ''}"
         f"{_code('In a shell:', 'sd-command', how.command)}{_code('In Python:', 'sd-python', how.python)}"
-        "<p>The same images on this machine; elsewhere, or with another number of threads, to within 2 of "
-        f"255 levels.</p></details>{link(address)}"
+        f"<p>{_exactness(how)}</p></details>"
+    )
+
+
+def _exactness(how: Again) -> str:
+    """Return how alike the images are that are made again."""
+    if how.threads == how.python_takes:
+        return "On this machine the same images, bit for bit; on another to within 2 of 255 levels."
+    return (
+        f"On this machine the same images, bit for bit, by the command; on another, and by the Python, which "
+        f"computes in {count_of(how.python_takes, 'thread')} where this demo has {how.threads}, to within 2 "
+        "of 255 levels."
     )
 
 
@@ -132,25 +147,25 @@ def ita_strip(before: Picture, after: Sequence[Picture], crop: CropKind = "centr
         asked_column(picture.row.keys()) != SKIN_COLUMN for picture in after
     ):
         return f'<p class="sd-quiet">{made}</p>'
-    parts = [_mark(before.ita, "photo", above=None)]
-    for picture in after:
-        skin_type = str(picture.row["skin_type"])
-        parts.append(_mark(picture.ita, skin_type, above=SKIN_TYPES.index(skin_type) % 2 == 0))
+    marked = [(str(one.row["skin_type"]), one.ita) for one in after if one.ita is not None]
+    places = _apart([_place(ita) for _, ita in marked])
+    marks = [_mark(name, ita, x) for (name, ita), x in zip(marked, places, strict=True)]
+    photograph = "" if before.ita is None else _photograph(_place(before.ita))
     stops = "".join(
         f'<stop offset="{share}%" stop-color="{colour}"/>'
         for share, colour in zip(_STOPS, SWATCHES.values(), strict=True)
     )
     ticks = "".join(
-        f'<text class="quiet" x="{_place(angle):.1f}" y="87" text-anchor="middle">{degrees(angle)}</text>'
+        f'<text class="quiet" x="{_place(angle):.1f}" y="84" text-anchor="middle">{degrees(angle)}</text>'
         for angle in (75.0, 50.0, 25.0, 0.0, -25.0, -50.0)
     )
     spoken = "; ".join(f"{picture.row['skin_type']} {degrees(picture.ita)}" for picture in after)
     return (
-        f'<figure class="sd-ita"><svg viewBox="0 0 360 92" role="img" aria-label="ITA of the photograph '
+        f'<figure class="sd-ita"><svg viewBox="0 0 360 88" role="img" aria-label="ITA of the photograph '
         f'{degrees(before.ita)}; transferred: {spoken}">'
         f'<defs><linearGradient id="sd-skin">{stops}</linearGradient></defs>'
         '<rect x="10" y="32" width="340" height="16" rx="8" fill="url(#sd-skin)"/>'
-        f"{ticks}{''.join(parts)}</svg>"
+        f"{ticks}{photograph}{''.join(marks)}</svg>"
         "<p>Measured ITA (individual typology angle) of the bare skin, light on the left. Light and "
         f"camera change it too: it is not a Fitzpatrick type. {made}</p></figure>"
     )
@@ -160,18 +175,33 @@ def _place(angle: float) -> float:
     return 10 + 340 * (_MOST - min(max(angle, _LEAST), _MOST)) / (_MOST - _LEAST)
 
 
-def _mark(angle: float | None, name: str, *, above: bool | None) -> str:
-    if angle is None:
-        return ""
+def _apart(places: Sequence[float]) -> list[float]:
+    """Return where the names of marks stand, each as near to its mark as names beside it let it."""
+    order = sorted(range(len(places)), key=places.__getitem__)
+    found = list(places)
+    for before, place in itertools.pairwise(order):
+        found[place] = max(found[place], found[before] + _NAME_WIDTH)
+    most = 360 - _NAME_WIDTH / 2
+    for place in reversed(order):
+        found[place] = min(found[place], most)
+        most = found[place] - _NAME_WIDTH
+    return found
+
+
+def _mark(name: str, angle: float, named_at: float) -> str:
+    """Return a ring on the scale and its name above, at the end of a line from it."""
     x = _place(angle)
-    if above is None:
-        return (
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="30" y2="52" stroke-width="2"/>'
-            f'<text x="{min(max(x, 24), 336):.1f}" y="10" text-anchor="middle">{name}</text>'
-        )
-    y = 27 if above else 63
     return (
+        f'<line x1="{named_at:.1f}" x2="{x:.1f}" y1="17" y2="35" stroke-width=".8"/>'
         f'<circle cx="{x:.1f}" cy="40" r="5" fill="none" stroke="#fff" stroke-width="2.6"/>'
         f'<circle cx="{x:.1f}" cy="40" r="5" fill="none" stroke="#1b1b1b" stroke-width="1.1"/>'
-        f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{name}</text>'
+        f'<text x="{named_at:.1f}" y="13" text-anchor="middle">{name}</text>'
+    )
+
+
+def _photograph(x: float) -> str:
+    """Return the mark of the photograph, which alone is named below the scale."""
+    return (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="30" y2="54" stroke-width="2"/>'
+        f'<text x="{min(max(x, 32), 328):.1f}" y="66" text-anchor="middle">photograph</text>'
     )

@@ -32,6 +32,9 @@ HEADER = f"""
 
 HEAD = """<style>
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container:not(:has(.sd-terms):has([role=tab]):has(input[type=range])) {
+  visibility: hidden; animation: sd-shown 0s 5s forwards; }
+@keyframes sd-shown { to { visibility: visible; } }
 *:focus-visible:not(.wrap-inner input),
 .wrap:has(> .wrap-inner):focus-within { outline: 3px solid #b0682f !important; outline-offset: 1px; }
 .dark *:focus-visible:not(.wrap-inner input),
@@ -47,12 +50,20 @@ HEAD = """<style>
 new MutationObserver(() => {
   for (const one of document.querySelectorAll("[data-testid=toast-text]"))
     if (one.children.length) one.textContent = one.textContent;
+  for (const shared of document.querySelectorAll(".sd-shared"))
+    for (const one of document.querySelectorAll(`#${shared.dataset.of} .thumbnail-lg`)) {
+      const words = [shared.textContent, one.querySelector(".caption-label")?.textContent ?? ""];
+      one.querySelector("img").alt = words.filter(Boolean).join(" · ").trim();
+      one.ariaLabel = one.querySelector("img").alt;
+    }
 }).observe(document, {childList: true, subtree: true});
 </script>"""
-"""What Gradio's own scope of a style sheet does not reach, the frame of the page, which has its width before
-anything is in it, and is narrow on a phone, so that no tab is hidden; visible focus, since that scope takes
-lists inside of a selector apart; and toasts as text, since Gradio reads as HTML what it says there of a file
-by its name."""
+"""What Gradio's own scope of a style sheet does not reach: the frame of the page, which has its width before
+anything is in it, is hidden until all kinds of fields are there (their code comes one after the other, and
+what is shown would move), and is narrow on a phone, so that no tab is hidden; and visible focus, since that
+scope takes lists inside of a selector apart. Toasts as text, since Gradio reads as HTML what it says there of
+a file by its name; and images of a gallery described by all that is said of them, of which Gradio knows but
+the caption, and calls their buttons by number."""
 CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 

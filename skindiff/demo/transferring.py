@@ -157,19 +157,18 @@ def _rows(
             same_noise=True,
         )[0]
         for value in targets:
-            place = len(rows)
             rows.append(
                 {"condition": condition}
                 | template
                 | {
                     # Into the name of a file, where a value may have any character.
-                    "image_id": f"{source_id}-{place}-{request.seed}",
+                    "image_id": f"{source_id}-{len(rows)}-{request.seed}",
                     attribute.column: value,
                     f"source_{attribute.column}": request.value,
                     "subject": subject,
                     "prompt": prompt_for(subject, value, attribute),
                     "strategy": loaded.generator.strategy,
-                    "batch_position": place % own.batch_size,
+                    "batch_position": 0,
                     "request_seed": request.seed,
                     "index": 0,
                 }
@@ -212,7 +211,8 @@ def _settings(
         tone=request.tone,
         tone_subject=config.tone_subject,
         detail=1.0,
-        batch_size=min(config.batch_size, len(request.targets or attribute.known) * len(request.strengths)),
+        # As the command for one image makes it: a batch changes the last bits, and is of one strength.
+        batch_size=1,
     )
     settings.validate()
     return settings.aimed(attribute)

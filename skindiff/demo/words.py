@@ -32,6 +32,8 @@ TERMS = {
     "Seed": "names the start noise; the same seed and settings give the same image.",
     "Tone": "how light or dark the skin is in the image.",
     "Structure kept": "how much of the lesion's pattern is still there, from 0% (none) to 100% (all of it).",
+    "KID": "kernel inception distance, how far a generator's images are from real ones that it never saw, by "
+    "the features of a network; lower is nearer. Compare it within one run only.",
     "Phantom": "a computed image of skin; no patient is on it.",
 }
 """What the page says once of each of its terms."""

@@ -25,7 +25,7 @@ def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
         "95% intervals come from a bootstrap over images."
     )
     whole = [
-        [_name(row), str(row["generated"]), *(_score(row["scores"], name) for name in _SCORES)]
+        [_name(row), str(row["generated"]), *(score_text(row["scores"], name) for name in _SCORES)]
         for row in rows
     ]
     parts = [markdown_table(["images", "a side", *_SCORES], whole), about]
@@ -34,7 +34,7 @@ def fidelity_section(rows: Sequence[FidelityRow]) -> StudySection:
             [
                 f"{_name(row)}, {group['name']}",
                 f"{group['real']} / {group['generated']}",
-                *(_score(group["scores"], name) for name in _SCORES),
+                *(score_text(group["scores"], name) for name in _SCORES),
             ]
             for row in rows
             for group in row["groups"]
@@ -50,7 +50,8 @@ def _name(row: FidelityRow) -> str:
     return f"{row['images']}, seed {row['seed']}"
 
 
-def _score(scores: Mapping[str, float], name: str) -> str:
+def score_text(scores: Mapping[str, float], name: str) -> str:
+    """Return a score with its interval, where it has one."""
     digits = _DIGITS.get(name, 2)
     low, high = scores.get(f"{name}_low"), scores.get(f"{name}_high")
     interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low is not None and high is not None else ""

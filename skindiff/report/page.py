@@ -216,7 +216,7 @@ def _tally(verdicts: Sequence[Verdict]) -> str:
     """Return how many differences have which verdict."""
     counts = Counter(one["verdict"] for one in verdicts)
     meant = {word: f" ({_MEANS[word]})" if word in _MEANS else "" for word in counts}
-    return "; ".join(f"{count} {word}{meant[word]}" for word, count in counts.items())
+    return "; ".join(f"{count} × {word}{meant[word]}" for word, count in counts.items())
 
 
 def _cards(content: ReportContent) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def test_it_prints_every_arm_and_what_differs(
     assert [line.split() for line in settings.splitlines()[4:5]] == [["generator.lora.rank", "4", "8"]]
     assert "threads" not in settings
     assert "ham10000" not in settings
-    assert lines[-1] == f"next: skindiff compare {first} {second} --output runs/compared"
+    assert lines[-1] == f"next: skindiff compare {first} {second} --output_dir runs/compared"
 
 
 def test_runs_on_other_test_images_are_not_paired(content: dict[str, Any], tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_it_writes_a_text_and_a_page(content: dict[str, Any], tmp_path: Path, ru
         save(tmp_path / "one" / "run", content),
         save(tmp_path / "two" / "run", content, split_seeds=[7]),
     ]
-    said = run_command("compare", *folders, "--output", tmp_path / "out")
+    said = run_command("compare", *folders, "--output_dir", tmp_path / "out")
     assert f"comparison: {tmp_path / 'out' / 'compare.md'}" in said
     assert "warning: one/run and two/run were tested on other images (split_seeds differ)" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -136,7 +136,7 @@ def test_it_writes_a_text_and_a_page(content: dict[str, Any], tmp_path: Path, ru
     assert "http" not in page
     assert str(tmp_path) not in text + page
     before = page
-    run_command("compare", *folders, "--output", tmp_path / "out")
+    run_command("compare", *folders, "--output_dir", tmp_path / "out")
     assert (tmp_path / "out" / "compare.html").read_text() == before
 
 
@@ -145,7 +145,7 @@ def test_a_run_without_classifiers_is_set_beside(
 ) -> None:
     detection = {**content, "summary": [], "results": [], "verdicts": []}
     folders = [save(tmp_path / "a", detection), save(tmp_path / "b", detection)]
-    run_command("compare", *folders, "--output", tmp_path / "out")
+    run_command("compare", *folders, "--output_dir", tmp_path / "out")
     text = (tmp_path / "out" / "compare.md").read_text()
     assert "No classifier was compared in a, b." in text
     assert not (tmp_path / "out" / "compare.png").exists()

@@ -67,9 +67,9 @@ def test_patients_that_nobody_spoke_of_are_left_open(
 def test_the_audit_reads_the_same_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, output = clinic(tmp_path / "klinik", 8), tmp_path / "corpus.yaml"
     data.main(["check", str(folder), "--output", str(output)])
-    audit = tmp_path / "audit.csv"
+    audit = tmp_path / "audit" / "audit.csv"
     cache = ["--cache_dir", str(tmp_path / "cache")]
-    assert main(["audit", str(output), "--output", str(audit), *cache]) == 0
+    assert main(["audit", str(output), "--output_dir", str(audit.parent), *cache]) == 0
     said = capsys.readouterr().out
     assert "8 images: 8 ok" in said
     assert f"--corpus {output} --corpus.table.audit_csv {audit}" in said

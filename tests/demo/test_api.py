@@ -60,8 +60,9 @@ def pixels_of(gallery: list[dict]) -> list[np.ndarray]:
 def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
     gallery, download, line, again = drawn(client)
     assert len(gallery) == 3
-    assert all(item["caption"].startswith("type V · eczema · ITA") for item in gallery)
-    assert [item["caption"].rsplit(" · ", 1)[1] for item in gallery] == ["seed 1", "seed 2", "seed 3"]
+    # Type and condition are the same in all, and stand over the gallery.
+    said = [re.fullmatch(r"ITA .* · (seed \d)", item["caption"])[1] for item in gallery]
+    assert said == ["seed 1", "seed 2", "seed 3"]
     assert "3 images" in line
     assert "skindiff sample" in again
     archive = zipfile.ZipFile(download)
@@ -79,6 +80,7 @@ def test_draw_gives_images_and_a_zip_of_their_provenance(client: Client):
 def test_every_condition_on_every_type_from_one_seed(client: Client):
     gallery, download, *_ = drawn(client, condition="(all)", skin_type="(all)", count=1, steps=2)
     asked = [item["caption"].split(" · ")[:2] for item in gallery]
+    assert not any("seed" in item["caption"] for item in gallery)
     types = [f"type {name}" for name in ("I", "II", "III", "IV", "V", "VI")]
     assert asked == [[name, words] for words in ("red lesion", "eczema") for name in types]
     rows = list(csv.DictReader(io.StringIO(zipfile.ZipFile(download).read("provenance.csv").decode())))
@@ -229,8 +231,7 @@ def test_the_page_says_which_generator_was_never_taught_a_word(tmp_path: Path, g
 
 def test_a_photograph_goes_to_one_type_at_one_strength_and_to_several(client: Client, photograph: Path):
     gallery, *_, choice = redrawn(client, photograph, target="V (one strength)", strength=0.45)
-    assert [item["caption"].split(" · ")[0] for item in gallery] == ["type V"]
-    assert "strength 0.45" in gallery[0]["caption"]
+    assert len(gallery) == 1
     assert choice["choices"] == [["V", 0]]
     gallery, *_, choice = redrawn(client, photograph, target="V", steps=7)
     assert [name for name, _ in choice["choices"]] == ["0.15", "0.3", "0.45", "0.6", "0.8"]
@@ -300,11 +301,10 @@ def test_a_transfer_is_made_again_from_its_zip(
     shown = html.unescape(re.search('sd-command">(.*?)</pre>', strip, re.DOTALL)[1])
     assert shown.startswith("for type in I II III IV V VI; do for strength in 0.5; do\n")
     line = shown.splitlines()[1].replace("FOLDER/tiny", demo.cache.offered["tiny"])
-    run_command(*shlex.split(line.replace("$type", "VI").replace("$strength", "0.5"))[1:], "--threads", "1")
+    run_command(*shlex.split(line.replace("$type", "VI").replace("$strength", "0.5"))[1:])
     made = load_synthetic(tmp_path / "zip" / "runs" / "again" / "VI-0.5" / "data")
-    by_command = np.array(made[0]["image"]).astype(int)
-    # The page had it in a batch with others.
-    assert np.abs(by_command - np.array(Image.open(names[5]))).max() <= 2
+    assert (np.array(made[0]["image"]) == np.array(Image.open(names[5]))).all()
+    assert "the same images, bit for bit; on another" in strip
 
 
 def test_settings_of_strangers_are_refused(client: Client, tmp_path: Path):
@@ -331,14 +331,15 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch, generators: list[str]
 ):
     """From a downloaded zip: its settings loaded into the page, and the command and Python that it shows."""
-    app = launch_demo(DemoConfig(["bundled", generators[0]], port=None, threads=1), wait=False)
+    app = launch_demo(DemoConfig(["bundled", generators[0]], port=None), wait=False)
     client = Client(app.local_url, verbose=False, download_files=str(tmp_path / "got"))
     visitor: Any = SimpleNamespace(session_hash="first", query_params={})
     opened, download, line, _ = app.opening.drawn(visitor)  # the page opens on finished images
     assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
     assert download["interactive"]
     assert "An example:" in line
-    rows, table, download, line = app.opening.compared(visitor)  # where a second generator is offered
+    rows, table, download, line, second = app.opening.compared(visitor)  # where a second one is offered
+    assert "A model of text to image: 32 x 32 pixels" in second
     assert len(rows) % 3 == 0
     assert len(rows) > 0
     assert "<table" in table
@@ -364,16 +365,15 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
 
     command = html.unescape(re.search('sd-command">(.*?)</pre>', first[3], re.DOTALL)[1])
     monkeypatch.chdir(tmp_path)
-    run_command(*shlex.split(command)[1:], "--threads", "1")
+    run_command(*shlex.split(command)[1:])
     made = load_synthetic(tmp_path / "runs" / "again" / "data")
     python = html.unescape(re.search('sd-python">(.*?)</pre>', first[3], re.DOTALL)[1])
     known: dict = {}
-    exec(python, known)  # on all cores, where the demo of this test has one
+    exec(python, known)
     for number, image in enumerate(saved):
         assert (by_page[number] == image).all()
         assert (np.array(made[number]["image"]) == image).all()
-        by_python = np.array(known["made"].dataset[number]["image"]).astype(int)
-        assert np.abs(by_python - image).max() <= 2
+        assert (np.array(known["made"].dataset[number]["image"]) == image).all()
 
 
 def test_another_demo_of_the_process_takes_no_files(demo: DemoApp, client: Client, generators: list[str]):

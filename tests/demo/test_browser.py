@@ -102,8 +102,11 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     names = zipfile.ZipFile(kept).namelist()
     assert {"provenance.csv", "settings.json", "contact-sheet.png"} <= set(names)
     assert sum(name.startswith("images/") for name in names) == 6
-    alt = images(page, "drawn").first.get_attribute("alt") or ""
-    assert re.fullmatch(r"type V · red lesion · ITA .* · seed 0", alt)
+    # What all share is said once over them; who does not see an image hears all of it.
+    assert page.locator(".sd-shared").and_(page.locator(":visible")).inner_text() == "type V · red lesion"
+    alt = re.compile(r"^type V · red lesion · ITA .* · seed 0$")
+    playwright.expect(images(page, "drawn").first).to_have_attribute("alt", alt)
+    playwright.expect(page.locator("#drawn .thumbnail-lg").first).to_have_attribute("aria-label", alt)
     page.get_by_text("Make these images again").click()
     page.get_by_text("What the words mean").click()
     assert serious_problems(page) == []
@@ -142,7 +145,7 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
     button(page, "All six types from one seed").click()
-    playwright.expect(images(page, "drawn").nth(5)).to_have_attribute("alt", re.compile("type VI .* seed 0"))
+    playwright.expect(images(page, "drawn").nth(5)).to_have_attribute("alt", re.compile("seed 0 · type VI"))
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
     page.get_by_text("This visit").and_(page.locator(":visible")).click()
     playwright.expect(images(page, "generate-visit")).to_have_count(2)
@@ -184,6 +187,19 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     assert before.startswith("original · ITA")
     assert after.startswith("type VI · red lesion · ITA")
     assert serious_problems(page) == []
+    page.get_by_text("This visit").and_(page.locator(":visible")).click()
+    playwright.expect(images(page, "photograph-visit")).to_have_count(1)
+    first = [image.get_attribute("src") for image in images(page, "redrawn").all()]
+    condition = page.locator("#photograph-condition input")
+    condition.fill("eczema")
+    condition.press("Enter")
+    images(page, "photograph-visit").click()
+    page.get_by_text("Transfer makes the same again of the same photograph").wait_for()
+    playwright.expect(condition).to_have_value("red lesion")
+    button(page, "Transfer").click()
+    playwright.expect(images(page, "photograph-visit")).to_have_count(2)
+    # A file has the name of its content.
+    assert [image.get_attribute("src") for image in images(page, "redrawn").all()] == first
     slider = page.get_by_label("Before and after")
     slider.focus()
     slider.press("ArrowRight")
@@ -195,6 +211,8 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     page.wait_for_timeout(500)
     assert large.bounding_box()["width"] > 1.5 * small["width"]
     page.get_by_role("button", name="Ring, type II").click()
+    playwright.expect(condition).to_have_value("red lines")  # what it shows, in a field that is seen
+    playwright.expect(condition).to_be_visible()
     playwright.expect(page.locator("#slider")).to_be_hidden()
     playwright.expect(page.locator("#redrawn img")).to_have_count(0)
     playwright.expect(page.locator(".sd-ita")).to_have_count(0)
@@ -266,7 +284,8 @@ def test_bad_uploads_are_refused_in_words(
     page.reload()
     button(page, "Generate").wait_for()
     on_photograph_page(page)
-    said = page.get_by_text(re.compile("exceed the maximum allowed size"))
+    page.get_by_text("JPEG, PNG or WebP, up to 0.2 MB").wait_for()
+    said = page.get_by_text(re.compile(r"exceed the maximum allowed size of 204\.8 Kb"))  # the same
     named = oversized.rename(tmp_path / "<b>bold<_b>.png")
     upload_until(page, named, said.first)
     playwright.expect(page.get_by_test_id("toast-text").locator("b")).to_have_count(0)
@@ -282,7 +301,10 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
+    context.add_init_script(COUNT_SHIFTS)
     page = opened(context, demo)
+    page.wait_for_timeout(500)
+    assert page.evaluate("shifts") < 0.1  # what Core Web Vitals call good
     made = {
         "Generate": ("Generate", "#again summary"),
         "Photograph": ("Transfer", "#slider img >> nth=0"),
@@ -304,6 +326,13 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
+
+
+COUNT_SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver(list => { for (const one of list.getEntries()) shifts += one.value; })
+  .observe({type: "layout-shift", buffered: true});
+"""
 
 
 FOREIGN = """<!doctype html><title>elsewhere</title><script>

@@ -1,9 +1,14 @@
 """Files of sessions, reports as pages, the scale of skin tones, and the folder of a Space."""
 
+import itertools
+import json
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +16,19 @@ import yaml
 from PIL import Image
 
 from skindiff.demo import pieces
-from skindiff.demo.captions import caption
+from skindiff.demo.again import Again
+from skindiff.demo.captions import caption, captions, shared_words
+from skindiff.demo.compare_events import compared
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, Progress
 from skindiff.demo.events import DemoEvents
+from skindiff.demo.fidelity import measured_kid
 from skindiff.demo.files import APP, SessionFiles
 from skindiff.demo.generator_cache import short_names
 from skindiff.demo.photographs import PhotographError
 from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, PAGE, report_page
+from skindiff.demo.settings import page_settings
 from skindiff.demo.space import write_space
 from skindiff.errors import RunFolderError
 from skindiff.report.write import write_report
@@ -84,11 +94,61 @@ def test_the_scale_of_tones_and_the_line():
     assert "Generated at 2 x 2 pixels" in strip
     assert "ITA of the photograph 30°; transferred: I 55°; VI not measurable" in strip
     assert strip.count("<circle") == 2
+    close = pieces.ita_strip(picture(None, 30.0), [picture(name, 30.0) for name in ("I", "II", "III")])
+    named = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="13"', close)]
+    assert all(later - before >= 18 for before, later in itertools.pairwise(named))
     assert caption(picture("VI", -41.4)) == "type VI · ITA −41°"
     assert caption(picture(None, None)) == "ITA not measurable"
     line = pieces.status(Progress([picture(None, 1.0)], 4, "<b>"), 2.0)
     assert "1 of 4: &lt;b&gt; (2 s, about 6 s left)" in line
     assert "&lt;b&gt;" in pieces.failed("<b>", None)
+
+
+def test_what_all_images_share_is_said_once():
+    def picture(condition: str, skin_type: str, seed: int) -> Picture:
+        row = {"condition": condition, "skin_type": skin_type, "request_seed": seed, "index": 0}
+        return Picture(np.zeros((2, 2, 3), np.uint8), row, 10.0)
+
+    types = [picture("ring", name, 5) for name in ("I", "II")]
+    assert shared_words(types) == "ring · seed 5"
+    assert captions(types) == ["type I · ITA 10°", "type II · ITA 10°"]
+    assert caption(types[0]) == "type I · ring · ITA 10° · seed 5"
+    seeds = [picture("ring", "I", seed) for seed in (5, 6)]
+    assert shared_words(seeds) == "type I · ring"
+    assert captions(seeds) == ["ITA 10° · seed 5", "ITA 10° · seed 6"]
+    assert (shared_words([]), captions([])) == ("", [])
+
+
+def test_the_kid_of_a_generator_is_that_of_a_run_which_measured_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    run = tmp_path / "measured"
+    scores = {"kid": 0.01234, "kid_low": 0.01, "kid_high": 0.015}
+    row = {"images": "lora", "seed": 0, "features": "lite0", "generated": 48, "scores": scores}
+    origin = {"strategy": "lora", "seed": 0, "generator": "lora@abc", "drawn": 48}
+    write_report(run, small_report())
+    report = json.loads((run / "report.json").read_text())
+    report |= {"fidelity": [row, {**row, "images": "real training"}], "synthesis": [origin]}
+    (run / "report.json").write_text(json.dumps(report))
+    (run / "files.json").unlink(missing_ok=True)
+    runs = {"measured": str(run), "without": str(write_run(tmp_path / "without"))}
+    assert measured_kid(runs, "lora@abc") == ["0.0123 [0.0100, 0.0150] (48 images, lite0, run measured)"]
+    assert measured_kid(runs, "lora@other") == []
+    (run / "report.json").write_text(json.dumps(report | {"fidelity": [{"images": 1}]}))
+    assert measured_kid(runs, "lora@abc") == []
+    assert "run measured: its fidelity is not shown" in caplog.text
+    pictures = [Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": "V"}, 1.0)]
+    names = {"bundled": "bundled", "lora": "runs/lora"}
+    table = compared(names, [[], ["0.0123"]], pictures, pictures)
+    assert re.findall("<td>(.*?)</td>", table) == ["1°", "not measured", "1°", "0.0123"]
+    assert table.count("Where no KID was measured") == 1
+    assert "Where no KID" not in compared(names, [["1"], ["2"]], pictures, pictures)
+
+
+def test_it_is_said_how_alike_images_are_that_are_made_again():
+    assert "same images, bit for bit; on" in pieces.again(Again("c", "p", 2, 2))
+    other = pieces.again(Again("c", "p", 1, 2))
+    assert "computes in 2 threads where this demo has 1, to within 2 of 255 levels" in other
 
 
 def test_a_product_of_a_run_has_the_name_of_the_run(tmp_path: Path):
@@ -147,6 +207,19 @@ def test_a_demo_without_runs_opens_on_a_study_of_computed_images(tmp_path: Path)
     assert (
         place / "skindiff" / EXAMPLE.relative_to(Path(pieces.__file__).parents[1]) / PAGE
     ).read_text() == page
+
+
+def test_cancelling_before_anything_is_there_says_so_and_offers_nothing(tmp_path: Path):
+    """After an earlier result its download stayed enabled, and a click did nothing."""
+    events = DemoEvents(DemoConfig(), SessionFiles(tmp_path / "held"))
+    visitor: Any = SimpleNamespace(session_hash="ann", query_params={})
+    picture = Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": "V"}, None)
+    events.visits.of("ann").results["generate"] = Result(page_settings("generate"), [picture], 1)
+    gallery, download, cancel = events.begin("generate")(visitor)
+    assert (gallery, download["interactive"], cancel["interactive"]) == ([], False, True)
+    line, download, cancel = events.stop("generate", cancelled=True)(visitor)
+    assert "Nothing was generated yet." in line
+    assert (download["interactive"], download["value"], cancel["interactive"]) == (False, None, False)
 
 
 def test_a_run_of_ones_own_takes_the_place_of_the_example(tmp_path: Path):
