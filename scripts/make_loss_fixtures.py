@@ -14,10 +14,11 @@ import itertools
 import random
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -33,9 +34,9 @@ from skindiff.synthesis.batches import fixed_threads
 from skindiff.training.denoising_task import DenoisingTask
 from skindiff.training.diffusion_objective import Objective
 from skindiff.training.loop import MicroBatch
-from skindiff.training.lora import add_lora
+from skindiff.training.lora import LoRAConfig, add_lora
 from tests.tiny import TINY_SIZE
-from tests.training.loss_cases import CASES, FIXTURES, Case, captions, lora_weights, ours, pictures
+from tests.training.loss_cases import CASES, FIXTURES, SIZES, Case, captions, lora_weights, ours, pictures
 
 COMMIT = "58eb52c0803ea9af3abec60841c2a093bdf1f951"
 """Of huggingface/diffusers, 23 August 2026."""
@@ -64,14 +65,27 @@ def main() -> None:
     save_file(kept, FIXTURES, metadata=about)
 
 
+class Taken(NamedTuple):
+    """What a step of ours took: rows of the pictures, and what noise was added to."""
+
+    order: list[int]
+    latents: torch.Tensor
+    noise: torch.Tensor
+    timesteps: torch.Tensor
+
+
 def theirs(case: Case, source: str) -> dict[str, torch.Tensor]:
     """Return loss, norm of the gradient and weights of one step of a script."""
-    order, latents, noise, timesteps = sampled(case)
+    taken = sampled(case)
     pipeline = case.pipeline()
     add_lora(pipeline, case.config)
     norms: list[torch.Tensor] = []
-    flows = isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
-    names = (names_of_flow if flows else names_of)(case, pipeline, order, latents, noise, timesteps, norms)
+    names = {
+        "args": arguments(case.config),
+        **names_of_training(case, pipeline, norms),
+        **names_of_images(pipeline, taken),
+        **names_of_text(pipeline, [captions()[row] for row in taken.order]),
+    }
     for code in lines_of(source):
         exec(code, names)
     return {
@@ -81,8 +95,8 @@ def theirs(case: Case, source: str) -> dict[str, torch.Tensor]:
     }
 
 
-def sampled(case: Case) -> tuple[list[int], torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the rows, latents, noise and timesteps that our step takes, by taking it."""
+def sampled(case: Case) -> Taken:
+    """Return what our step takes, by taking it."""
     found: list[Any] = []
     loss = DenoisingTask.loss
 
@@ -96,7 +110,7 @@ def sampled(case: Case) -> tuple[list[int], torch.Tensor, torch.Tensor, torch.Te
             ours(case, Path(folder))
     finally:
         DenoisingTask.loss = loss  # type: ignore[method-assign]
-    return found[0], *found[1]
+    return Taken(found[0], *found[1])
 
 
 class Spy:
@@ -129,39 +143,22 @@ def lines_of(source: str) -> list[Any]:
             step = node.body
     images = any(isinstance(one, ast.FunctionDef) and one.name == "preprocess_train" for one in functions)
     made = ast.parse("batch = collated(preprocess_train(examples))").body if images else []
+    if "prompt_embeds_cache" in {
+        node.id for one in step for node in ast.walk(one) if isinstance(node, ast.Name)
+    }:
+        cached = "prompt_embeds_cache = [compute_text_embeddings(batch['prompts'], text_encoding_pipeline)]"
+        made += ast.parse(cached).body
     parts = [*functions, *(settings if images else []), *made, *step]
     return [compile(ast.Module(parts, type_ignores=[]), "script", "exec")]
 
 
-def names_of(
-    case: Case,
-    pipeline: Any,
-    order: list[int],
-    latents: torch.Tensor,
-    noise: torch.Tensor,
-    timesteps: torch.Tensor,
-    norms: list[torch.Tensor],
-) -> dict[str, Any]:
-    """Return what stands for the names that the scripts' lines use."""
-    config, rows, texts = case.config, pictures(), captions()
-    accelerator = Accelerator(cpu=True)
-    clip = accelerator.clip_grad_norm_
-    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))
-    weights = [
-        weight
-        for network in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None))
-        if network is not None
-        for weight in network.parameters()
-        if weight.requires_grad
-    ]
-    loop = config.loop
-    optimizer = torch.optim.AdamW(weights, lr=loop.learning_rate, weight_decay=loop.weight_decay)
-    factor = pipeline.vae.config.scaling_factor
-    encoded = SimpleNamespace(latent_dist=SimpleNamespace(sample=lambda: latents / factor))
-    vae = SimpleNamespace(
-        encode=lambda pixels: encoded, config=SimpleNamespace(scaling_factor=factor), dtype=torch.float32
-    )
-    args = SimpleNamespace(
+# Below is what stands for the names that the lines of the scripts use, of all of them in one.
+
+
+def arguments(config: LoRAConfig) -> SimpleNamespace:
+    """Return what the scripts' command lines would say."""
+    flow = config.flow
+    return SimpleNamespace(
         resolution=TINY_SIZE,
         center_crop=True,
         random_flip=False,
@@ -171,91 +168,105 @@ def names_of(
         prediction_type=None,
         snr_gamma=config.min_snr_gamma or None,
         debug_loss=False,
-        train_batch_size=len(rows),
+        train_batch_size=len(SIZES),
         gradient_accumulation_steps=1,
-        max_grad_norm=loop.max_grad_norm,
-    )
-    return {
-        "args": args, "vae": vae, "accelerator": accelerator, "optimizer": optimizer, "train_loss": 0.0,
-        "lr_scheduler": SimpleNamespace(step=lambda: None), "weight_dtype": torch.float32, "F": functional,
-        "lora_layers": weights, "params_to_optimize": weights, "compute_snr": compute_snr, "random": random,
-        "transforms": transforms, "crop": crop, "image_column": "image", "caption_column": "text",
-        "noise_scheduler": DDPMScheduler.from_config(pipeline.scheduler.config), "unet": pipeline.unet,
-        "tokenizer": pipeline.tokenizer, "text_encoder": pipeline.text_encoder,
-        "tokenizer_one": pipeline.tokenizer, "tokenizer_two": getattr(pipeline, "tokenizer_2", None),
-        "text_encoder_one": pipeline.text_encoder,
-        "text_encoder_two": getattr(pipeline, "text_encoder_2", None),
-        "examples": {"image": [rows[row]["image"] for row in order], "text": [texts[row] for row in order]},
-        "collated": collated, "torch": GivenNoise(noise, timesteps),
-    }  # fmt: skip
-
-
-def names_of_flow(
-    case: Case,
-    pipeline: Any,
-    order: list[int],
-    latents: torch.Tensor,
-    noise: torch.Tensor,
-    timesteps: torch.Tensor,
-    norms: list[torch.Tensor],
-) -> dict[str, Any]:
-    """Return what stands for the names that the lines of dreambooth scripts of flow matching use."""
-    config, texts = case.config, captions()
-    accelerator = Accelerator(cpu=True)
-    clip = accelerator.clip_grad_norm_
-    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))
-    learnt = {
-        name: [weight for weight in network.parameters() if weight.requires_grad]
-        for name, network in architecture_of(pipeline).adaptable(pipeline).items()
-    }
-    loop, vae = config.loop, pipeline.vae.config
-    weights = [weight for own in learnt.values() for weight in own]
-    scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config)
-    places = torch.tensor([int((scheduler.timesteps == time).nonzero()) for time in timesteps])
-    encoded = SimpleNamespace(sample=lambda: latents / vae.scaling_factor + vae.shift_factor)
-    count = 3 if hasattr(pipeline, "text_encoder_3") else 2
-    ends = ["", "_2", "_3"][:count]
-    encoders = [getattr(pipeline, f"text_encoder{end}") or no_t5(pipeline) for end in ends]
-    most = [pipeline.tokenizer.model_max_length] * (count - 1) + [256 if count == 3 else 512]
-    words = [getattr(pipeline, f"tokenizer{end}") or pipeline.tokenizer for end in ends]
-    tokenizers = [of_length(*one) for one in zip(words, most, strict=True)]
-    numbers = ["one", "two", "three"][:count]
-    args = SimpleNamespace(
+        max_grad_norm=config.loop.max_grad_norm,
         train_text_encoder=config.train_text_encoder,
         cache_latents=False,
+        offload=False,
         with_prior_preservation=False,
-        weighting_scheme=config.flow.weighting if config.flow.density == "uniform" else config.flow.density,
+        weighting_scheme=flow.weighting if flow.density == "uniform" else flow.density,
         logit_mean=0.0,
         logit_std=1.0,
         mode_scale=1.29,
-        guidance_scale=config.flow.guidance,
+        guidance_scale=flow.guidance,
         precondition_outputs=False,
-        max_grad_norm=loop.max_grad_norm,
-        max_sequence_length=most[-1],
+        max_sequence_length=512,
     )
+
+
+def names_of_training(case: Case, pipeline: Any, norms: list[torch.Tensor]) -> dict[str, Any]:
+    """Return what learns, and how; the norm of the gradient is added to ``norms``."""
+    loop, accelerator = case.config.loop, Accelerator(cpu=True)
+    clip = accelerator.clip_grad_norm_
+    accelerator.clip_grad_norm_ = lambda *given: norms.append(clip(*given))
+    networks = architecture_of(pipeline).adaptable(pipeline)
+    learnt = {
+        name: [weight for weight in network.parameters() if weight.requires_grad]
+        for name, network in networks.items()
+    }
+    weights = [weight for own in learnt.values() for weight in own]
     return {
-        **{f"text_encoder_{number}": one for number, one in zip(numbers, encoders, strict=True)},
-        **{f"tokenizer_{number}": one for number, one in zip(numbers, tokenizers, strict=True)},
-        "args": args, "accelerator": accelerator, "text_encoders": encoders, "tokenizers": tokenizers,
+        "accelerator": accelerator, "F": functional, "itertools": itertools, "train_loss": 0.0, "step": 0,
         "optimizer": torch.optim.AdamW(weights, lr=loop.learning_rate, weight_decay=loop.weight_decay),
-        "lr_scheduler": SimpleNamespace(step=lambda: None), "weight_dtype": torch.float32,
-        "batch": {"prompts": [texts[row] for row in order], "pixel_values": torch.zeros(1)},
-        "train_dataset": SimpleNamespace(custom_instance_prompts=True), "itertools": itertools,
-        "vae": SimpleNamespace(dtype=torch.float32, encode=lambda _: SimpleNamespace(latent_dist=encoded)),
-        "vae_config_shift_factor": vae.shift_factor, "vae_config_scaling_factor": vae.scaling_factor,
-        "vae_config_block_out_channels": vae.block_out_channels, "FluxPipeline": FluxPipeline,
-        "noise_scheduler_copy": scheduler, "unwrap_model": lambda network: network,
-        "compute_density_for_timestep_sampling": lambda **_: (places + 0.5) / len(scheduler.timesteps),
-        "compute_loss_weighting_for_sd3": compute_loss_weighting_for_sd3, "transformer": pipeline.transformer,
-        "transformer_lora_parameters": learnt["transformer"],
-        "text_lora_parameters_one": learnt["text_encoder"],
-        "text_lora_parameters_two": learnt.get("text_encoder_2", []), "torch": GivenNoise(noise, timesteps),
+        "lr_scheduler": SimpleNamespace(step=lambda: None), "unwrap_model": lambda network: network,
+        "compute_snr": compute_snr, "compute_loss_weighting_for_sd3": compute_loss_weighting_for_sd3,
+        "offload_models": lambda *_models, **_where: nullcontext(), "FluxPipeline": FluxPipeline,
+        "unet": networks.get("unet"), "transformer": networks.get("transformer"),
+        "lora_layers": weights, "params_to_optimize": weights,
+        "transformer_lora_parameters": learnt.get("transformer"),
+        "text_lora_parameters_one": learnt.get("text_encoder"),
+        "text_lora_parameters_two": learnt.get("text_encoder_2", []),
     }  # fmt: skip
 
 
-def of_length(tokenizer: Any, places: int) -> Any:
-    """Return a tokenizer of these places; the scripts have 77, for T5 of Stable Diffusion 3 as well."""
-    return lambda prompts, **given: tokenizer(prompts, **{**given, "max_length": places})
+def names_of_images(pipeline: Any, taken: Taken) -> dict[str, Any]:
+    """Return the images, what encodes them, and the noise."""
+    rows, texts, vae = pictures(), captions(), pipeline.vae.config
+    flows = isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
+    kind = FlowMatchEulerDiscreteScheduler if flows else DDPMScheduler
+    scheduler = kind.from_config(pipeline.scheduler.config)
+    places = torch.tensor([int((scheduler.timesteps == time).nonzero()) for time in taken.timesteps])
+    encoded = taken.latents / vae.scaling_factor + (vae.shift_factor or 0.0)
+    posterior = SimpleNamespace(sample=lambda: encoded, mode=lambda: encoded)
+    return {
+        "transforms": transforms, "crop": crop, "random": random, "collated": collated,
+        "image_column": "image", "caption_column": "text",
+        "examples": {name: [column[row] for row in taken.order]
+                     for name, column in {"image": rows["image"], "text": texts}.items()},
+        "vae": SimpleNamespace(dtype=torch.float32, config=vae,
+                               encode=lambda _pixels: SimpleNamespace(latent_dist=posterior)),
+        "vae_config_shift_factor": vae.shift_factor, "vae_config_scaling_factor": vae.scaling_factor,
+        "vae_config_block_out_channels": vae.block_out_channels, "weight_dtype": torch.float32,
+        "noise_scheduler": scheduler, "noise_scheduler_copy": scheduler,
+        "compute_density_for_timestep_sampling": lambda **_: (places + 0.5) / len(scheduler.timesteps),
+        "torch": GivenNoise(taken.noise, taken.timesteps),
+    }  # fmt: skip
+
+
+def names_of_text(pipeline: Any, prompts: list[str]) -> dict[str, Any]:
+    """Return the prompts, and what encodes them."""
+    numbers = {"": "one", "_2": "two", "_3": "three"}
+    ends = [end for end in numbers if hasattr(pipeline, f"text_encoder{end}")]
+    encoders = {end: getattr(pipeline, f"text_encoder{end}") or no_t5(pipeline) for end in ends}
+    tokenizers = {
+        # T5 of Stable Diffusion 3 takes fewer than its tokenizer.
+        end: OfLength(words, 256 if end == "_3" else words.model_max_length)
+        for end in ends
+        for words in [getattr(pipeline, f"tokenizer{end}") or pipeline.tokenizer]
+    }
+    return {
+        **{f"text_encoder_{numbers[end]}": one for end, one in encoders.items()},
+        **{f"tokenizer_{numbers[end]}": one for end, one in tokenizers.items()},
+        "text_encoder": encoders[""], "text_encoders": list(encoders.values()),
+        "tokenizer": tokenizers[""], "tokenizers": list(tokenizers.values()),
+        "text_encoding_pipeline": pipeline, "batch": {"prompts": prompts, "pixel_values": torch.zeros(1)},
+        "train_dataset": SimpleNamespace(custom_instance_prompts=True),
+    }  # fmt: skip
+
+
+class OfLength:
+    """A tokenizer of as many places as its encoder has; some scripts say 77 for all."""
+
+    def __init__(self, tokenizer: Any, places: int) -> None:
+        self.tokenizer, self.places = tokenizer, places
+
+    def __call__(self, prompts: Any, **given: Any) -> Any:
+        """Tokenise prompts."""
+        return self.tokenizer(prompts, **{**given, "max_length": self.places})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
 
 
 def no_t5(pipeline: Any) -> Any:

@@ -20,7 +20,7 @@ from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
-from tests.tiny import TINY_CLASSES, TINY_SIZE, tiny_flux, tiny_pipeline, tiny_sd3, tiny_sdxl
+from tests.tiny import TINY_CLASSES, TINY_SIZE, tiny_flux, tiny_pipeline, tiny_sd3, tiny_sdxl, tiny_z_image
 
 FIXTURES = Path(__file__).parent / "fixtures" / "diffusers_losses.safetensors"
 SIZES = ((96, 64), (64, 80))
@@ -41,15 +41,21 @@ class Case:
     @property
     def config(self) -> LoRAConfig:
         loop = LoopConfig(steps=1, batch_size=len(SIZES))
-        settings = {"rank": 2, "alpha": 4.0, "random_flip": False, "validation_examples": 0, **self.settings}
-        return LoRAConfig(loop=loop, **settings)
+        settings = {
+            "rank": 2,
+            "alpha": 4.0,
+            "random_flip": False,
+            "validation_examples": 0,
+            "image_size": TINY_SIZE,
+        }
+        return LoRAConfig(loop=loop, **settings, **self.settings)
 
     def pipeline(self) -> Any:
         return seeded(self.build(self.prediction_type) if self.prediction_type else self.build())
 
 
 _SD, _SDXL = (f"text_to_image/train_text_to_image_lora{kind}.py" for kind in ("", "_sdxl"))
-_FLUX, _SD3 = (f"dreambooth/train_dreambooth_lora_{kind}.py" for kind in ("flux", "sd3"))
+_FLUX, _SD3, _Z_IMAGE = (f"dreambooth/train_dreambooth_lora_{kind}.py" for kind in ("flux", "sd3", "z_image"))
 _PLAIN = FlowConfig(resolution_shift=False)
 """The levels of FLUX.1 dev as its script has them."""
 CASES = {
@@ -68,6 +74,10 @@ CASES = {
     ),
     "sd3 uniform, cosmap": Case(
         partial(tiny_sd3, t5=False), _SD3, None, {"flow": FlowConfig("uniform", weighting="cosmap")}
+    ),
+    "z-image": Case(tiny_z_image, _Z_IMAGE, None, wide=True),
+    "z-image uniform, cosmap": Case(
+        tiny_z_image, _Z_IMAGE, None, {"flow": FlowConfig("uniform", weighting="cosmap")}
     ),
 }
 
