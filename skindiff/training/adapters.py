@@ -10,6 +10,7 @@ from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 from skindiff.training.captions import refuse_unknown_columns
 from skindiff.training.lora import LoRAConfig, train_lora
+from skindiff.training.precision import check_base_dtype, torch_dtype
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
 ADAPTER = "adapter"
@@ -37,6 +38,7 @@ def learn_adapter(
     train, validation, run = study.train, study.validation, study.run
     if isinstance(config, LoRAConfig):  # an error now, not after the model is loaded
         refuse_unknown_columns(config.captions, train, "lora.captions")
+    check_base_dtype(config.base_dtype, "base_dtype", run.accelerator.mixed_precision)
     config = replace(config, loop=config.loop.in_split(study.seed))
     words, name = base.adapter, model_revision(base.model, base.revision, base.config)
     stage = study.stage(
@@ -52,7 +54,12 @@ def learn_adapter(
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
         pipeline = load_pipeline(
-            base.model, revision=base.revision, config=base.config, device=accelerator.device
+            base.model,
+            revision=base.revision,
+            config=base.config,
+            dtype=torch_dtype(config.base_dtype),
+            quantised=config.base_dtype == "nf4",
+            device=accelerator.device,
         )
         if isinstance(config, LoRAConfig):
             learnt = load_adapter(pipeline, words) if words else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.latents import Moments, encode_buckets, encode_latents
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
 from skindiff.training.samplers import Sampler, one_shape_batches
@@ -39,6 +41,7 @@ class CommonSettings(Protocol):
     noise_offset: float
     flow: FlowConfig
     gradient_checkpointing: bool
+    base_dtype: BaseDtype
     validation_examples: int
     sample_every: int
 
@@ -47,6 +50,8 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
     """Raise a ConfigError that names the first shared setting that cannot work."""
     config.loop.validate(f"{path}loop.")
     config.flow.validate(f"{path}flow.")
+    # accelerate launch has said it to this process; otherwise it is seen before the model is loaded.
+    check_base_dtype(config.base_dtype, f"{path}base_dtype", os.environ.get("ACCELERATE_MIXED_PRECISION"))
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
         refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")

@@ -49,6 +49,7 @@ from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
 from skindiff.training.objectives import objective_of
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
@@ -101,6 +102,10 @@ class LoRAConfig:
     """Share of the examples that see the empty prompt, which guidance is measured against."""
     gradient_checkpointing: bool = False
     """Trade speed for memory in the network that denoises."""
+    base_dtype: BaseDtype = field(default="float32", metadata=LATER)
+    """Precision of the frozen base model: float32; bfloat16 or float16, which take half the memory (float16
+    with --mixed_precision fp16); or nf4, 4 bits for each weight of the network that denoises, by bitsandbytes
+    on CUDA. The autoencoder, text encoders that can learn words and the LoRA stay in float32."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -181,6 +186,7 @@ def train_lora(
         TrainingError: a loss that is not finite.
     """
     config.validate()
+    check_base_dtype(config.base_dtype, "lora.base_dtype", accelerator.mixed_precision)
     refuse_unknown_columns(config.captions, dataset, "lora.captions")
     check_no_adapter(pipeline)
     tokens = _words(pipeline, dataset, learnt)

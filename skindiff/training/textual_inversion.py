@@ -6,7 +6,7 @@ never sees the rest of it. Where a model has several text encoders, each learns 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
-from skindiff.recorded_settings import LATER
+from skindiff.recorded_settings import LATER, recorded
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
@@ -39,6 +39,7 @@ from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.objectives import objective_of
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.wrong_settings import refuse
@@ -80,6 +81,10 @@ class TextualInversionConfig:
     """Noise levels of models that learn by flow matching."""
     gradient_checkpointing: bool = False
     """Trade speed for memory in the network that denoises."""
+    base_dtype: BaseDtype = field(default="float32", metadata=LATER)
+    """Precision of the frozen base model: float32; bfloat16 or float16, which take half the memory (float16
+    with --mixed_precision fp16); or nf4, 4 bits for each weight of the network that denoises, by bitsandbytes
+    on CUDA. The autoencoder, text encoders that can learn words and what is learnt stay in float32."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -209,6 +214,7 @@ def train_textual_inversion(
         TrainingError: a class without rows, or a loss that is not finite.
     """
     config.validate()
+    check_base_dtype(config.base_dtype, "textual_inversion.base_dtype", accelerator.mixed_precision)
     check_no_adapter(pipeline)
     tokens = make_token_map(_classes(dataset), config.vectors, config.initialiser)
     before = pipeline_state(pipeline)
@@ -218,7 +224,7 @@ def train_textual_inversion(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
         latent_cache or folder,
     )  # fmt: skip
-    context = task.fingerprint(pipeline, asdict(config))
+    context = task.fingerprint(pipeline, recorded(config))
     loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
@@ -259,7 +265,7 @@ def train_textual_inversion(
         config={
             "base_model": base_model,
             "base_class": base_class,
-            NAME: asdict(config),
+            NAME: recorded(config),
             **attribute.record(),
             **crop_record(crop),
         },

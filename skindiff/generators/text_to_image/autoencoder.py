@@ -11,6 +11,12 @@ from skindiff.generators.text_to_image.architecture import Architecture
 class WithAutoencoder(Architecture):
     """The part of an architecture that is its autoencoder."""
 
+    def precisions(self, dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """Return float32 for the autoencoder, which is small and decides every latent, and for text encoders
+        in which learned words live."""
+        whole = ["vae", *(home.text_encoder for home in self.token_homes)]
+        return {"default": dtype, **dict.fromkeys(whole, torch.float32)}
+
     def latent_facts(self, pipeline: Any) -> dict[str, Any]:
         """Return precision, scale, shift where there is one, and weights of the autoencoder."""
         vae = pipeline.vae
