@@ -53,26 +53,23 @@ def learn_adapter(
     )
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
+        quantised = config.base_dtype == "nf4"  # which is made on the device
         pipeline = load_pipeline(
-            base.model,
-            revision=base.revision,
-            config=base.config,
-            dtype=torch_dtype(config.base_dtype),
-            quantised=config.base_dtype == "nf4",
-            device=accelerator.device,
-        )
+            base.model, revision=base.revision, config=base.config, dtype=torch_dtype(config.base_dtype),
+            quantised=quantised, device=accelerator.device if quantised else "cpu",
+        )  # fmt: skip
         if isinstance(config, LoRAConfig):
             learnt = load_adapter(pipeline, words) if words else None
             train_lora(
                 accelerator, pipeline, config, train, stage.folder,
                 learnt=learnt, validation=validation, base_model=name, latent_cache=cache,
-                attribute=study.corpus.attribute, crop=study.corpus.crop,
+                attribute=study.corpus.attribute, crop=study.corpus.crop, unload=True,
             )  # fmt: skip
         else:
             train_textual_inversion(
                 accelerator, pipeline, config, train, stage.folder,
                 validation=validation, base_model=name, latent_cache=cache,
-                attribute=study.corpus.attribute, crop=study.corpus.crop,
+                attribute=study.corpus.attribute, crop=study.corpus.crop, unload=True,
             )  # fmt: skip
         stage.finish()
     return read_adapter(stage.folder / ADAPTER)

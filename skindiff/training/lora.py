@@ -37,9 +37,10 @@ from skindiff.training.captions import cut_captions, refuse_unknown_columns, val
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    base_weights,
     batches_of,
     check_common_settings,
-    encode_tables,
+    encode_once,
     gradient_checkpointing,
     training_size,
 )
@@ -159,6 +160,7 @@ def train_lora(
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
     crop: CropKind = "centre",
+    unload: bool = False,
 ) -> Adapter:
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
@@ -179,6 +181,8 @@ def train_lora(
             default.
         attribute: of the rows, what prompts name.
         crop: of the rows, for the record.
+        unload: unload each frozen text encoder, and the autoencoder, once it has encoded prompts or images,
+            unless sample grids are made; the pipeline cannot draw afterwards.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -191,13 +195,13 @@ def train_lora(
     check_no_adapter(pipeline)
     tokens = _words(pipeline, dataset, learnt)
     before = learnt.before if learnt else pipeline_state(pipeline)
-    pipeline.to(accelerator.device)
+    weights = base_weights(pipeline)
     task = _task(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
-        latent_cache or folder,
+        latent_cache or folder, unload=unload,
     )  # fmt: skip
     cut = cut_captions(pipeline, task.table.prompts, task.table.rows[0]) if config.captions else {}
-    context = task.fingerprint(pipeline, recorded(config))
+    context = task.fingerprint(weights, recorded(config))
     if config.zero_terminal_snr:
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
@@ -323,25 +327,33 @@ def _task(
     tokens: TokenMap,
     attribute: Attribute,
     cache: Path,
+    *,
+    unload: bool,
 ) -> DenoisingTask:
     named = attribute if config.mention_tone else None
     table = prompt_table(tables, tokens, named, config.captions)
     architecture = architecture_of(pipeline)
+    objective = objective_of(
+        pipeline,
+        config.flow,
+        noise_offset=config.noise_offset,
+        min_snr_gamma=config.min_snr_gamma,
+        zero_terminal_snr=config.zero_terminal_snr,
+    )
     encode = architecture.live_prompts if config.train_text_encoder else architecture.encode_prompts
-    prompts = encode(pipeline, table.prompts, cut=bool(config.captions))
+    prompts, moments = encode_once(
+        accelerator, pipeline, config, tables, cache,
+        lambda: encode(pipeline, table.prompts, cut=bool(config.captions)),
+        list(architecture.adaptable(pipeline).values())[1:] if config.train_text_encoder else [],
+        unload=unload,
+    )  # fmt: skip
     # Of captions there can be as many as images.
     place = torch.device("cpu") if config.captions else accelerator.device
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=objective_of(
-            pipeline,
-            config.flow,
-            noise_offset=config.noise_offset,
-            min_snr_gamma=config.min_snr_gamma,
-            zero_terminal_snr=config.zero_terminal_snr,
-        ),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        objective=objective,
+        moments=moments,
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=prompts.to(place),

@@ -28,9 +28,10 @@ from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    base_weights,
     batches_of,
     check_common_settings,
-    encode_tables,
+    encode_once,
     gradient_checkpointing,
     training_size,
 )
@@ -189,6 +190,7 @@ def train_textual_inversion(
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
     crop: CropKind = "centre",
+    unload: bool = False,
 ) -> Adapter:
     """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
 
@@ -207,6 +209,8 @@ def train_textual_inversion(
             default.
         attribute: of the rows, what prompts name.
         crop: of the rows, for the record.
+        unload: unload the autoencoder, and text encoders that learn no words, once they have encoded images
+            and prompts, unless sample grids are made; the pipeline cannot draw afterwards.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -218,13 +222,13 @@ def train_textual_inversion(
     check_no_adapter(pipeline)
     tokens = make_token_map(_classes(dataset), config.vectors, config.initialiser)
     before = pipeline_state(pipeline)
-    pipeline.to(accelerator.device)
     ids = add_tokens(pipeline, tokens)
+    weights = base_weights(pipeline)
     task = _task(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
-        latent_cache or folder,
+        latent_cache or folder, unload=unload,
     )  # fmt: skip
-    context = task.fingerprint(pipeline, recorded(config))
+    context = task.fingerprint(weights, recorded(config))
     loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
@@ -343,17 +347,26 @@ def _task(
     tokens: TokenMap,
     attribute: Attribute,
     cache: Path,
+    *,
+    unload: bool,
 ) -> DenoisingTask:
     table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
+    objective = objective_of(pipeline, config.flow, noise_offset=config.noise_offset)
+    prompts, moments = encode_once(
+        accelerator, pipeline, config, tables, cache,
+        lambda: architecture.live_prompts(pipeline, table.prompts),
+        [encoder for _, encoder in text_homes(pipeline)],
+        unload=unload,
+    )  # fmt: skip
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=objective_of(pipeline, config.flow, noise_offset=config.noise_offset),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        objective=objective,
+        moments=moments,
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
-        prompts=architecture.live_prompts(pipeline, table.prompts).to(accelerator.device),
+        prompts=prompts.to(accelerator.device),
         prompt_dropout=0.0,
         validation_examples=config.validation_examples,
         device=accelerator.device,
