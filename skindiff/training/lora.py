@@ -1,6 +1,7 @@
 """LoRA: low-rank updates of the denoising network's attention, trained on prompts that hold the learnt words.
 
-Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is frozen) the text encoder runs in
+Hu et al. 2022 (arXiv 2106.09685); scaled as Kalajdzievski 2023 (arXiv 2312.03732) or with norms as Liu et al.
+2024 (arXiv 2402.09353) on demand. Neither the autoencoder nor (while it is frozen) the text encoder runs in
 a training step: latent moments and prompt embeddings are computed once.
 """
 
@@ -71,6 +72,12 @@ class LoRAConfig:
     """Rank of each update."""
     alpha: float = 8.0
     """Each update is scaled by alpha / rank."""
+    use_rslora: bool = field(default=False, metadata=LATER)
+    """Scale each update by alpha / sqrt(rank) instead (rank-stabilised LoRA), so that it does not fade as the
+    rank grows."""
+    use_dora: bool = field(default=False, metadata=LATER)
+    """Learn the norm of each row of the updated weights too (DoRA); slower, and not exported to ComfyUI and
+    A1111."""
     dropout: float = 0.0
     """Dropout on the input of each update."""
     targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
@@ -124,6 +131,11 @@ class LoRAConfig:
                 refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         if not 0 <= self.min_snr_gamma < float("inf"):
             refuse(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+        if self.use_dora and self.train_text_encoder:
+            refuse(
+                f"{path}use_dora is true, but diffusers loses its norms in text encoders, which {path}"
+                "train_text_encoder trains too: set one of them to false"
+            )
         validate_captions(self.captions, f"{path}captions")
         for name in ("targets", "text_encoder_targets"):
             if not getattr(self, name):
@@ -309,6 +321,8 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                 target_modules=sorted(targets),
                 exclude_modules=unread[prefix] if taken else None,  # PEFT warns where there is none
                 init_lora_weights="gaussian",
+                use_rslora=config.use_rslora,
+                use_dora=config.use_dora,
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)
             cast_training_params(network, dtype=torch.float32)
