@@ -15,6 +15,7 @@ from skindiff.commands.terminal import say, suggest
 from skindiff.corpora.registry import Corpus
 from skindiff.errors import ConfigError
 from skindiff.generators.resolve import Generator, Place, class_name_of, find_generator, load_generator
+from skindiff.generators.text_to_image.loading import architecture_named
 from skindiff.idle_settings import without_effect
 from skindiff.runs import RunFolder
 from skindiff.study import look_first, open_run
@@ -129,7 +130,8 @@ def _sample(words: list[str]) -> int:
         place = _found(config)
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
-        generator = load_generator(place, run.accelerator.device, fuse=True)
+        waits = config.synthesis.offload and architecture_named(class_name_of(place)) is not None
+        generator = load_generator(place, "cpu" if waits else run.accelerator.device, fuse=True)
         synthetic = _transferred(config, generator, run) or _generated(config, generator, run)
     if run.accelerator.is_main_process:
         draw_samples_of(synthetic.dataset, synthetic.sources, run.path / GRID)

@@ -9,7 +9,7 @@ from skindiff.files import replacing_folder
 from skindiff.foreign import Malformed
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.learned_embeds import embedding_files
-from skindiff.generators.lora_formats import LORA_FILE, kohya_keys, lora_settings
+from skindiff.generators.lora_formats import LORA_FILE, is_dora, kohya_keys, lora_settings
 from skindiff.weights import read_tensors
 
 _EMBEDDING = "emb_params"
@@ -39,6 +39,11 @@ def export_adapter(adapter: Path, output_dir: Path, name: str) -> dict[str, str]
         with replacing_folder(output_dir) as partial:
             if learnt.has_lora:
                 file = adapter / LORA_FILE
+                if is_dora(lora_settings(file)):
+                    raise Malformed(
+                        "it is a DoRA, whose norms those programs read otherwise; use it in diffusers, or "
+                        "train with lora.use_dora false"
+                    )
                 layers = kohya_keys(read_tensors(file), lora_settings(file), learnt.architecture.kohya)
                 (partial / "loras").mkdir()
                 save_file(layers, partial / "loras" / f"{name}.safetensors", metadata={"format": "pt"})

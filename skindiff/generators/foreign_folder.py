@@ -1,13 +1,15 @@
 """The folder of a pipeline that others saved: its settings are checked before anything is built from them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from huggingface_hub import model_info
+from diffusers.pipelines.pipeline_loading_utils import variant_compatible_siblings
+from huggingface_hub import constants, model_info, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 from torch import nn
 from transformers import PreTrainedModel
@@ -56,7 +58,9 @@ def load_checked(kind: Any, model: str, revision: str | None, **options: Any) ->
         with quiet_loading():
             if folder is None:
                 unread = {name: None for name, value in options.items() if value is None}
-                own = _variant(_names_on_hub(model, revision))
+                sizes, commit = _files_on_hub(model, revision)
+                own = _variant(sizes)
+                refuse_full_disk(model, sizes, own, unread, commit)
                 fetched = kind.download(model, revision=revision, use_safetensors=True, variant=own, **unread)
                 folder = Path(fetched)
             variant = _variant(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
@@ -90,12 +94,46 @@ def refuse_broken(pipeline: Any) -> None:
         type(scheduler).from_config(scheduler.config).set_timesteps(2, **shift)  # words it does not know
 
 
-def _names_on_hub(model: str, revision: str | None) -> list[str]:
-    """Return the files of a model of the Hub; none without a network, where the cache has what is needed."""
+def _files_on_hub(model: str, revision: str | None) -> tuple[dict[str, int], str | None]:
+    """Return the files of a model of the Hub with their bytes, and its commit; none without a network, where
+    the cache has what is needed."""
     try:
-        return [file.rfilename for file in model_info(model, revision=revision).siblings or []]
+        info = model_info(model, revision=revision, files_metadata=True)
     except HUB_ERRORS:
-        return []
+        return {}, None
+    return {file.rfilename: file.size or 0 for file in info.siblings or []}, info.sha
+
+
+def refuse_full_disk(
+    model: str, sizes: Mapping[str, int], variant: str | None, unread: Container[str], commit: str | None
+) -> None:
+    """Refuse a download for which the disk of the cache has no room, before it begins.
+
+    Args:
+        model: Hub id.
+        sizes: bytes of its files.
+        variant: precision of the weights that are fetched.
+        unread: parts that are not.
+        commit: of the model; what the cache has of it is not fetched again.
+
+    Raises:
+        GeneratorError: with the room that there is, and that is needed.
+    """
+    weights = [name for name in sizes if name.endswith(".safetensors")]
+    fetched, _ = variant_compatible_siblings(weights, variant=variant)
+    needed = sum(
+        sizes[name]
+        for name in fetched
+        if name.partition("/")[0] not in unread
+        and not isinstance(try_to_load_from_cache(model, name, revision=commit), str)
+    )
+    cache = Path(constants.HF_HUB_CACHE).absolute()
+    free = shutil.disk_usage(next(one for one in (cache, *cache.parents) if one.is_dir())).free
+    if needed > free:
+        raise GeneratorError(
+            f"model {model!r} is a download of {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on "
+            f"the disk of {cache}: free some, or set HF_HOME to a folder on another disk"
+        )
 
 
 _PICKLED = "pickled"

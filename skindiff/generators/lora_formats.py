@@ -25,6 +25,8 @@ _PEFT_FILE, _PEFT_SETTINGS, _PEFT_PREFIX = (
     "adapter_config.json",
     "base_model.model.",
 )
+_MAGNITUDE = ".lora_magnitude_vector"
+"""The norms of DoRA."""
 _DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
 """How the first matrix of an update is called; :data:`_UP` is the second's name."""
 _UP = (".lora_up.weight", ".lora_B.weight", ".lora.up.weight", "_lora.up.weight")
@@ -78,7 +80,10 @@ def load_lora_file(pipeline: Any, file: Path, adapter_name: str) -> None:
         ValueError: it does not fit the pipeline.
     """
     tensors, architecture = read_tensors(file), architecture_of(pipeline)
-    _refuse_others(tensors)
+    # What diffusers loads of a DoRA: that of the network that denoises, with PEFT's own keys and settings.
+    first, known = f"{next(iter(architecture.kohya))}.", is_dora(lora_settings(file))
+    norms = {name for name in tensors if known and name.startswith(first) and name.endswith(_MAGNITUDE)}
+    _refuse_others(name for name in tensors if name not in norms)
     layers = {_cut(name, _DOWN) for name in tensors if name.endswith(_DOWN)}
     if layers != {_cut(name, _UP) for name in tensors if name.endswith(_UP)}:
         raise Malformed("half of an update is missing")
@@ -146,6 +151,11 @@ def _of_peft(
     first = next(iter(prefixes))
     layers = {f"{first}.{name.removeprefix(_PEFT_PREFIX)}": tensor for name, tensor in tensors.items()}
     return kohya_keys(layers, {f"{first}.{name}": value for name, value in settings.items()}, prefixes)
+
+
+def is_dora(settings: Mapping[str, Any]) -> bool:
+    """Return whether :func:`lora_settings` say of any network that its updates are DoRA."""
+    return any(name.endswith(".use_dora") and value is True for name, value in settings.items())
 
 
 def lora_settings(file: Path) -> dict[str, Any]:

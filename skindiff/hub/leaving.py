@@ -71,8 +71,8 @@ _MODELS = (
 """Settings that may name a folder: its last part leaves."""
 SETTINGS = frozenset(
     {
-        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "budget", "by", "caption",
-        "channels",
+        *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "base_dtype", "budget", "by",
+        "caption", "channels",
         "classes", "column", "conditions", "crop", "dataset", "density", "families", "family", "further",
         "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Image, Value
 
 from skindiff.corpora.attribute import MOST_VALUES, SKIN_COLUMN
-from skindiff.corpora.buckets import SHAPE_COLUMNS
 from skindiff.corpora.registry import CORPORA
 from skindiff.corpora.schema import REAL_COLUMNS, SKIN_TYPES, SYNTHETIC_COLUMNS
 from skindiff.errors import HubError
@@ -37,7 +36,7 @@ from skindiff.measures.copying.near_copies import (
 )
 from skindiff.synthesis.asked import asked_column, value_of_rows
 from skindiff.synthesis.class_plan import class_plan_features
-from skindiff.synthesis.plan import plan_features
+from skindiff.synthesis.plan import FURTHER_COLUMNS, plan_features
 from skindiff.synthesis.writer import load_synthetic
 
 SHARD_BYTES = 200 * 2**20
@@ -153,7 +152,7 @@ def _ids_may_leave(facts: Facts) -> bool:
 def _refuse_unknown_columns(drawn: Dataset) -> None:
     """See that every column is one that plans have, of which is known what it may say."""
     known = {
-        *plan_features(["any"], shapes=SHAPE_COLUMNS),
+        *plan_features(["any"], further=FURTHER_COLUMNS),
         *class_plan_features(["any"]),
         *REAL_COLUMNS,
         *SYNTHETIC_COLUMNS,

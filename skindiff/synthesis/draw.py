@@ -6,7 +6,8 @@ full (with copies where rows are missing). The other rows of the batch then do n
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ _BATCH_SETTINGS = (
     "output_size",
     "batch_size",
 )
-"""Columns in which the rows of one batch agree, and ``bucket`` where there is one."""
+"""Columns in which the rows of one batch agree, and ``bucket`` and ``tiling`` where there are any."""
 
 _RECOLOURING = ("colour", "prototype_colour", "prototype_contrast")
 
@@ -87,11 +88,13 @@ class Drawer:
         steps: dict[str, int] = {}
 
         def draw_batch(batch: list[PlanRow]) -> torch.Tensor:
-            pixels, real_steps = self._draw_batch(batch)
+            with self._in_tiles(batch[0]):
+                pixels, real_steps = self._draw_batch(batch)
             steps[self._announce(batch[0], real_steps)] = real_steps
             return pixels
 
-        settings = (*_BATCH_SETTINGS, *((BUCKET,) if rows and BUCKET in rows[0] else ()))
+        further = [name for name in (BUCKET, "tiling") if rows and name in rows[0]]
+        settings = (*_BATCH_SETTINGS, *further)
         return draw_in_batches(rows, settings, draw_batch, on_images, steps)
 
     def _check(self, rows: Sequence[PlanRow]) -> None:
@@ -141,6 +144,27 @@ class Drawer:
                     settings["latents"] = self._start_noise(batch, generators, size)
                 output = drawing(height=size, width=size, **settings)
         return output.images.float().cpu(), drawing.num_timesteps
+
+    @contextmanager
+    def _in_tiles(self, row: PlanRow) -> Iterator[None]:
+        """Let the autoencoder work image by image and tile by tile in the context, if the row asks for it."""
+        autoencoder = self._architecture.networks(self._pipeline)[-1]
+        if not row.get("tiling"):
+            yield
+            return
+        self._say_if_idle(row, autoencoder.tile_sample_min_size)
+        autoencoder.enable_tiling()
+        autoencoder.enable_slicing()
+        try:
+            yield
+        finally:
+            autoencoder.disable_tiling()
+            autoencoder.disable_slicing()
+
+    def _say_if_idle(self, row: PlanRow, tile: int) -> None:
+        if row["batch_size"] == 1 and max(self._shape(row)) <= tile and "tiling" not in self._announced:
+            self._announced.add("tiling")
+            logger.warning("tiling changes nothing: images up to %d pixels are one tile", tile)
 
     def _drawing_pipeline(self, mode: Mode, scheduler: str) -> Any:
         if (mode, scheduler) not in self._drawing:
@@ -196,7 +220,8 @@ class Drawer:
     def _source_moments(self, row: PlanRow) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
         tone = (row["tone"], row["source_skin_type"], row["skin_type"], row["tone_strength"])
-        key = (row["source_id"], self._shape(row), tone if row["tone"] in _RECOLOURING else None)
+        recoloured = tone if row["tone"] in _RECOLOURING else None
+        key = (row["source_id"], self._shape(row), recoloured, row.get("tiling", False))
         if key not in self._moments:
             images = 2.0 * self._source_image(row)[None] - 1.0
             mean, std = self._architecture.encode_moments(self._pipeline, images)
@@ -260,6 +285,18 @@ class Drawer:
                 start += noise_offset(row["seed"], shape[0], row["tone_strength"])
         packed = self._architecture.pack(self._pipeline, noise)
         return packed.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
+
+
+@contextmanager
+def offloaded(pipeline: Any, device: torch.device) -> Iterator[None]:
+    """Have each network of a pipeline on the device only while it runs; then all are where they were."""
+    before = pipeline.device
+    pipeline.enable_model_cpu_offload(device=device)
+    try:
+        yield
+    finally:
+        pipeline.remove_all_hooks()
+        pipeline.to(before)
 
 
 def redraw(

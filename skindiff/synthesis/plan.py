@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
+from diffusers.utils.torch_utils import get_device
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.buckets import SHAPE_COLUMNS, row_shapes
@@ -88,6 +89,12 @@ class SynthesisConfig:
     generated."""
     rows_per_shard: int = 256
     """Rows per Parquet file."""
+    tiling: bool = field(default=False, metadata=LATER)
+    """Decode images one by one, and in overlapping tiles where they are larger than the autoencoder was made
+    for: less memory, and pixels that differ a little."""
+    offload: bool = field(default=False, metadata=LATER)
+    """Keep each network of the generator off the GPU except while it runs: the GPU needs to hold the largest
+    alone, and drawing is slower."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError if a setting cannot work; ``path`` (``"synthesis."``) goes before its name."""
@@ -106,6 +113,8 @@ class SynthesisConfig:
         for name in ("images_per_source", "steps", "batch_size", "rows_per_shard"):
             if getattr(self, name) < 1:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
+        if self.offload and get_device() == "cpu":
+            refuse(f"{path}offload: true keeps networks off the GPU, and there is none here; set it to false")
         if not 0 < self.strength <= 1:
             refuse(
                 f"{path}strength: {self.strength} is outside 0 to 1 (0 would change nothing); try 0.3 to 0.5"
@@ -207,8 +216,12 @@ def attribute_columns(attribute: Attribute) -> tuple[str, ...]:
     return () if attribute.is_skin_tone else (attribute.column, f"source_{attribute.column}")
 
 
+FURTHER_COLUMNS = {**SHAPE_COLUMNS, "tiling": Value("bool")}
+"""Columns that a plan has only where they say something."""
+
+
 def plan_features(
-    class_names: Sequence[str], attribute: Attribute = SKIN_TYPE, shapes: Iterable[str] = ()
+    class_names: Sequence[str], attribute: Attribute = SKIN_TYPE, further: Iterable[str] = ()
 ) -> Features:
     """Return the columns of a plan: the corpus schema without ``image``, provenance, and how to generate.
 
@@ -217,9 +230,9 @@ def plan_features(
     ``batch_size`` they make a row that is generated again alone equal bit for bit. ``strength``,
     ``source_id`` and ``source_skin_type`` are null for text-to-image, sizes are null where the generator's
     own are meant. Another attribute than the skin type has two further columns, such as ``sex`` and
-    ``source_sex``. ``shapes`` are columns of images whose sources are no squares: ``bucket`` is
-    that of the image, and ``shown`` says where its picture lies in it, null where it is all of it
-    (:mod:`~skindiff.corpora.buckets`).
+    ``source_sex``. ``further`` are those of :data:`FURTHER_COLUMNS` that it has: of images whose sources are
+    no squares ``bucket`` is that of the image, and ``shown`` says where its picture lies in it, null where it
+    is all of it (:mod:`~skindiff.corpora.buckets`); ``tiling`` says that it was decoded in tiles.
 
     Raises:
         ConfigError: the attribute's column has the name of another.
@@ -250,7 +263,7 @@ def plan_features(
         "threads": "int32",
     }
     own = attribute_columns(attribute)
-    if taken := [name for name in own if name in (*features, *types, *shapes)]:
+    if taken := [name for name in own if name in (*features, *types, *further)]:
         raise ConfigError(
             f"corpus.attribute.column: {taken[0]!r} is a column that synthetic images have; rename the column"
         )
@@ -258,7 +271,7 @@ def plan_features(
         {
             **features,
             **{name: Value(kind) for name, kind in types.items()},
-            **{name: SHAPE_COLUMNS[name] for name in shapes},
+            **{name: FURTHER_COLUMNS[name] for name in further},
             **dict.fromkeys(own, Value("string")),
         }
     )
@@ -330,7 +343,8 @@ def make_plan(
     threads = threads or torch.get_num_threads()
     shapes = row_shapes(sources, config.output_size) if config.mode == "img2img" else []
     places: Counter[str] = Counter()
-    features = plan_features(label_feature.names, attribute, shapes[0] if shapes else ())
+    tiling: dict[str, bool] = {"tiling": True} if config.tiling else {}
+    features = plan_features(label_feature.names, attribute, [*(shapes[0] if shapes else ()), *tiling])
     rows: dict[str, list[Any]] = {name: [] for name in features}
     for source, source_id in enumerate(columns["image_id"]):
         shape = shapes[source] if shapes else {}
@@ -362,7 +376,7 @@ def make_plan(
                 **shape,
             }
             places[bucket] += 1
-            further = dict(zip(attribute_columns(attribute), own, strict=False))
+            further = {**dict(zip(attribute_columns(attribute), own, strict=False)), **tiling}
             for name, value in {**row, **further}.items():
                 rows[name].append(value)
     return Dataset.from_dict(rows, features=features)

@@ -131,6 +131,7 @@ def _write(
         rows_per_shard=config.rows_per_shard,
         load_base=generator.load_base if generator.adapter else None,
         prototypes=prototypes,
+        offload=config.offload,
     )
 
 

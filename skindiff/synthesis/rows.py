@@ -46,7 +46,9 @@ class PlanSettings(TypedDict):
 
 
 class PlanRow(PlannedRow, PlanSettings):
-    """A row of :func:`~skindiff.synthesis.plan.make_plan`."""
+    """A row of :func:`~skindiff.synthesis.plan.make_plan`; ``tiling`` is there where it is asked for."""
+
+    tiling: NotRequired[bool]
 
     source_skin_type: str | None
     subject: str

@@ -205,7 +205,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     folder = stage.folder / "data"
     if not stage.done:
         config = config.sampled_by(check_text_to_image(place.model, place.revision, place.config))
-        loaded = load_generator(place, device, fuse=True)
+        loaded = load_generator(place, "cpu" if config.offload else device, fuse=True)
         tokens = adapter.subjects if adapter else {}
         write_synthetic(
             study.accelerator,
@@ -215,6 +215,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
             folder,
             rows_per_shard=config.rows_per_shard,
             load_base=loaded.load_base if adapter else None,
+            offload=config.offload,
         )
         stage.finish()
     base = model_revision(place.model, place.revision, place.config)

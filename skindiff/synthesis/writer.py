@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol
@@ -29,7 +30,7 @@ from skindiff.foreign_tables import read_parquet
 from skindiff.manifest import refuse_damaged
 from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
-from skindiff.synthesis.draw import Drawer
+from skindiff.synthesis.draw import Drawer, offloaded
 from skindiff.synthesis.plan import with_images
 from skindiff.synthesis.rows import PlannedRow, PlanRow, RowT, RowT_contra, SynthesisSummary
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes, prototype_types, subjects_of
@@ -77,6 +78,7 @@ def write_synthetic(
     rows_per_shard: int = 256,
     load_base: Callable[[], Any] | None = None,
     prototypes: TonePrototypes | None = None,
+    offload: bool = False,
 ) -> SynthesisSummary:
     """Generate a plan of Stable Diffusion into Parquet shards; see :func:`write_rows`.
 
@@ -91,6 +93,8 @@ def write_synthetic(
             are asked of (called at most once, on the main process): an adapter learnt from light skin alone
             generates dark skin too light. ``pipeline`` itself is asked when left out.
         prototypes: those to generate with, so that nothing is asked.
+        offload: keep each network on the accelerator's device only while it runs; ``pipeline`` then waits
+            elsewhere.
 
     Returns:
         The summary.
@@ -98,15 +102,23 @@ def write_synthetic(
     Raises:
         SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
     """
-    return write_rows(
-        accelerator,
-        plan,
-        with_images(plan.features),
-        folder,
-        lambda: Drawer(pipeline, sources, load_prototypes(folder)),
-        rows_per_shard=rows_per_shard,
-        prepare=lambda rows: _prepare_prototypes(folder, rows, load_base or (lambda: pipeline), prototypes),
-    )
+
+    def asked() -> Any:
+        base = load_base() if load_base else pipeline
+        if offload and base is not pipeline:
+            base.enable_model_cpu_offload(device=accelerator.device)
+        return base
+
+    with offloaded(pipeline, accelerator.device) if offload else nullcontext():
+        return write_rows(
+            accelerator,
+            plan,
+            with_images(plan.features),
+            folder,
+            lambda: Drawer(pipeline, sources, load_prototypes(folder)),
+            rows_per_shard=rows_per_shard,
+            prepare=lambda rows: _prepare_prototypes(folder, rows, asked, prototypes),
+        )
 
 
 def write_rows(

@@ -10,6 +10,7 @@ from skindiff.recorded_settings import recorded
 from skindiff.study import Study
 from skindiff.training.captions import refuse_unknown_columns
 from skindiff.training.lora import LoRAConfig, train_lora
+from skindiff.training.precision import check_base_dtype, torch_dtype
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
 ADAPTER = "adapter"
@@ -37,6 +38,7 @@ def learn_adapter(
     train, validation, run = study.train, study.validation, study.run
     if isinstance(config, LoRAConfig):  # an error now, not after the model is loaded
         refuse_unknown_columns(config.captions, train, "lora.captions")
+    check_base_dtype(config.base_dtype, "base_dtype", run.accelerator.mixed_precision)
     config = replace(config, loop=config.loop.in_split(study.seed))
     words, name = base.adapter, model_revision(base.model, base.revision, base.config)
     stage = study.stage(
@@ -51,21 +53,23 @@ def learn_adapter(
     )
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
+        quantised = config.base_dtype == "nf4"  # which is made on the device
         pipeline = load_pipeline(
-            base.model, revision=base.revision, config=base.config, device=accelerator.device
-        )
+            base.model, revision=base.revision, config=base.config, dtype=torch_dtype(config.base_dtype),
+            quantised=quantised, device=accelerator.device if quantised else "cpu",
+        )  # fmt: skip
         if isinstance(config, LoRAConfig):
             learnt = load_adapter(pipeline, words) if words else None
             train_lora(
                 accelerator, pipeline, config, train, stage.folder,
                 learnt=learnt, validation=validation, base_model=name, latent_cache=cache,
-                attribute=study.corpus.attribute, crop=study.corpus.crop,
+                attribute=study.corpus.attribute, crop=study.corpus.crop, unload=True,
             )  # fmt: skip
         else:
             train_textual_inversion(
                 accelerator, pipeline, config, train, stage.folder,
                 validation=validation, base_model=name, latent_cache=cache,
-                attribute=study.corpus.attribute, crop=study.corpus.crop,
+                attribute=study.corpus.attribute, crop=study.corpus.crop, unload=True,
             )  # fmt: skip
         stage.finish()
     return read_adapter(stage.folder / ADAPTER)

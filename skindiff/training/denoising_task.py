@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import Objective, denoising_loss, noised_batch
 from skindiff.training.flow_objective import FlowConfig
+from skindiff.training.frozen_parts import at_work, frozen_texts
 from skindiff.training.latents import Moments, encode_buckets, encode_latents
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import PromptTable
 from skindiff.training.sample_grid import draw_grid
 from skindiff.training.samplers import Sampler, one_shape_batches
@@ -40,6 +43,7 @@ class CommonSettings(Protocol):
     flow: FlowConfig
     gradient_checkpointing: bool
     compile_blocks: bool
+    base_dtype: BaseDtype
     validation_examples: int
     sample_every: int
 
@@ -48,6 +52,8 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
     """Raise a ConfigError that names the first shared setting that cannot work."""
     config.loop.validate(f"{path}loop.")
     config.flow.validate(f"{path}flow.")
+    # accelerate launch has said it to this process; otherwise it is seen before the model is loaded.
+    check_base_dtype(config.base_dtype, f"{path}base_dtype", os.environ.get("ACCELERATE_MIXED_PRECISION"))
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
         refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
@@ -127,11 +133,11 @@ class DenoisingTask:
             )
         }
 
-    def fingerprint(self, pipeline: Any, settings: Mapping[str, Any]) -> str:
+    def fingerprint(self, weights: Sequence[str], settings: Mapping[str, Any]) -> str:
         """Return a digest of everything but the loop's settings that decides what is learnt.
 
         Args:
-            pipeline: before anything in it is trained.
+            weights: of :func:`base_weights`.
             settings: of the method, of plain types.
         """
         facts = {
@@ -142,10 +148,7 @@ class DenoisingTask:
             "prompts": self.table.prompts,
             "rows": [rows.tolist() for rows in self.table.rows],
             **self.objective.facts,
-            "weights": [
-                weights_fingerprint(module)
-                for module in architecture_of(pipeline).adaptable(pipeline).values()
-            ],
+            "weights": list(weights),
         }
         told = [{name: rows.tolist() for name, rows in images.tensors.items()} for images in self.images]
         if any(told):
@@ -165,6 +168,47 @@ class DenoisingTask:
         prompts = self.prompts[unique.to(self.prompts.device, non_blocking=True)].to(self.device)
         places = places.to(self.device, non_blocking=True)
         return module(latents, timesteps, prompts, places, images.to(self.device))
+
+
+def base_weights(pipeline: Any) -> list[str]:
+    """Return a digest of each network that an adapter can sit on, before anything is trained or unloaded."""
+    return [
+        weights_fingerprint(network) for network in architecture_of(pipeline).adaptable(pipeline).values()
+    ]
+
+
+def encode_once(
+    accelerator: Accelerator,
+    pipeline: Any,
+    config: CommonSettings,
+    tables: Sequence[Dataset],
+    cache: Path,
+    encode: Callable[[], Conditioning],
+    learning: Sequence[nn.Module],
+    *,
+    unload: bool,
+) -> tuple[Conditioning, list[Moments]]:
+    """Encode prompts and then images, and bring what is trained to the device only after that.
+
+    Args:
+        accelerator: gives the device.
+        pipeline: whose networks encode.
+        config: of the training.
+        tables: with the images.
+        cache: of the encoded images.
+        encode: encodes the prompts.
+        learning: text encoders that are trained.
+        unload: unload what has encoded and is not trained, unless sample grids need it.
+    """
+    architecture, device = architecture_of(pipeline), accelerator.device
+    unload = unload and not config.sample_every
+    with at_work(pipeline, frozen_texts(pipeline, learning), device, unload=unload):
+        prompts = encode()
+    with at_work(pipeline, architecture.networks(pipeline)[-1:], device, unload=unload):
+        moments = encode_tables(accelerator, pipeline, config, tables, cache)
+    for network in (architecture.network(pipeline), *learning):
+        network.to(device)
+    return prompts, moments
 
 
 def encode_tables(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from skindiff.errors import ConfigError
+from skindiff.training.precision import lacking_for_bitsandbytes
 from skindiff.training.schedules import Schedule
 from skindiff.wrong_settings import refuse
 
@@ -34,7 +35,8 @@ class LoopConfig:
     schedule_lead: int = 0
     """Optimiser steps that the schedule runs ahead, as where a scheduler moves before the first epoch."""
     optimiser: Literal["adamw", "adam", "adamw_8bit", "sgd"] = "adamw"
-    """sgd has a momentum of 0.9; adamw_8bit needs bitsandbytes (pip install "skindiff[quantised]")."""
+    """sgd has a momentum of 0.9; adamw_8bit needs CUDA and bitsandbytes (pip install
+    "skindiff[quantised]")."""
     weight_decay: float = 1e-2
     """Decoupled for adamw and adamw_8bit, added to the gradient for adam and sgd."""
     max_grad_norm: float = 1.0
@@ -66,6 +68,8 @@ class LoopConfig:
         ):
             if not 0 <= getattr(self, name) < math.inf:
                 refuse(f"{path}{name} is {getattr(self, name)}: set it to 0 or more")
+        if self.optimiser == "adamw_8bit" and (lacking := lacking_for_bitsandbytes()):
+            refuse(f"{path}optimiser is adamw_8bit, which {lacking}, or set it to adamw")
         if not 0 < self.learning_rate < math.inf:
             refuse(f"{path}learning_rate is {self.learning_rate}: set it above 0")
         if self.schedule_lead and (self.warmup_steps or self.lr_schedule == "constant"):

@@ -1,6 +1,7 @@
 """LoRA: low-rank updates of the denoising network's attention, trained on prompts that hold the learnt words.
 
-Hu et al. 2022 (arXiv 2106.09685). Neither the autoencoder nor (while it is frozen) the text encoder runs in
+Hu et al. 2022 (arXiv 2106.09685); scaled as Kalajdzievski 2023 (arXiv 2312.03732) or with norms as Liu et al.
+2024 (arXiv 2402.09353) on demand. Neither the autoencoder nor (while it is frozen) the text encoder runs in
 a training step: latent moments and prompt embeddings are computed once.
 """
 
@@ -37,10 +38,11 @@ from skindiff.training.captions import cut_captions, refuse_unknown_columns, val
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    base_weights,
     batches_of,
     check_common_settings,
     compiled_blocks,
-    encode_tables,
+    encode_once,
     gradient_checkpointing,
     training_size,
 )
@@ -50,6 +52,7 @@ from skindiff.training.loop import train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.merged_lora import merged_updates
 from skindiff.training.objectives import objective_of
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.training.samplers import shuffled_batches
@@ -70,6 +73,12 @@ class LoRAConfig:
     """Rank of each update."""
     alpha: float = 8.0
     """Each update is scaled by alpha / rank."""
+    use_rslora: bool = field(default=False, metadata=LATER)
+    """Scale each update by alpha / sqrt(rank) instead (rank-stabilised LoRA), so that it does not fade as the
+    rank grows."""
+    use_dora: bool = field(default=False, metadata=LATER)
+    """Learn the norm of each row of the updated weights too (DoRA); slower, and not exported to ComfyUI and
+    A1111."""
     dropout: float = 0.0
     """Dropout on the input of each update."""
     targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
@@ -105,6 +114,10 @@ class LoRAConfig:
     compile_blocks: bool = field(default=False, metadata=LATER)
     """Compile the blocks that the network repeats: a minute at the start for faster steps on a GPU. Losses
     differ in rounding."""
+    base_dtype: BaseDtype = field(default="float32", metadata=LATER)
+    """Precision of the frozen base model: float32; bfloat16 or float16, which take half the memory (float16
+    with --mixed_precision fp16); or nf4, 4 bits for each weight of the network that denoises, by bitsandbytes
+    on CUDA. The autoencoder, text encoders that can learn words and the LoRA stay in float32."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -122,6 +135,11 @@ class LoRAConfig:
                 refuse(f"{path}{name} is {getattr(self, name)}: set it to at least 0 and below 1")
         if not 0 <= self.min_snr_gamma < float("inf"):
             refuse(f"{path}min_snr_gamma is {self.min_snr_gamma}: set it above 0, or 0 for off")
+        if self.use_dora and self.train_text_encoder:
+            refuse(
+                f"{path}use_dora is true, but diffusers loses its norms in text encoders, which {path}"
+                "train_text_encoder trains too: set one of them to false"
+            )
         validate_captions(self.captions, f"{path}captions")
         for name in ("targets", "text_encoder_targets"):
             if not getattr(self, name):
@@ -158,6 +176,7 @@ def train_lora(
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
     crop: CropKind = "centre",
+    unload: bool = False,
 ) -> Adapter:
     """Train a LoRA of ``pipeline`` on ``dataset`` and save it, with the learnt words, to ``folder/adapter``.
 
@@ -178,6 +197,8 @@ def train_lora(
             default.
         attribute: of the rows, what prompts name.
         crop: of the rows, for the record.
+        unload: unload each frozen text encoder, and the autoencoder, once it has encoded prompts or images,
+            unless sample grids are made; the pipeline cannot draw afterwards.
 
     Raises:
         ConfigError: a setting that cannot work, alone or with this model.
@@ -185,17 +206,18 @@ def train_lora(
         TrainingError: a loss that is not finite.
     """
     config.validate()
+    check_base_dtype(config.base_dtype, "lora.base_dtype", accelerator.mixed_precision)
     refuse_unknown_columns(config.captions, dataset, "lora.captions")
     check_no_adapter(pipeline)
     tokens = _words(pipeline, dataset, learnt)
     before = learnt.before if learnt else pipeline_state(pipeline)
-    pipeline.to(accelerator.device)
+    weights = base_weights(pipeline)
     task = _task(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
-        latent_cache or folder,
+        latent_cache or folder, unload=unload,
     )  # fmt: skip
     cut = cut_captions(pipeline, task.table.prompts, task.table.rows[0]) if config.captions else {}
-    context = task.fingerprint(pipeline, recorded(config))
+    context = task.fingerprint(weights, recorded(config))
     if config.zero_terminal_snr:
         use_zero_terminal_snr(pipeline)
     add_lora(pipeline, config)
@@ -304,6 +326,8 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
                 target_modules=sorted(targets),
                 exclude_modules=unread[prefix] if taken else None,  # PEFT warns where there is none
                 init_lora_weights="gaussian",
+                use_rslora=config.use_rslora,
+                use_dora=config.use_dora,
             )
             network.add_adapter(layers, adapter_name=ADAPTER_NAME)
             cast_training_params(network, dtype=torch.float32)
@@ -322,25 +346,33 @@ def _task(
     tokens: TokenMap,
     attribute: Attribute,
     cache: Path,
+    *,
+    unload: bool,
 ) -> DenoisingTask:
     named = attribute if config.mention_tone else None
     table = prompt_table(tables, tokens, named, config.captions)
     architecture = architecture_of(pipeline)
+    objective = objective_of(
+        pipeline,
+        config.flow,
+        noise_offset=config.noise_offset,
+        min_snr_gamma=config.min_snr_gamma,
+        zero_terminal_snr=config.zero_terminal_snr,
+    )
     encode = architecture.live_prompts if config.train_text_encoder else architecture.encode_prompts
-    prompts = encode(pipeline, table.prompts, cut=bool(config.captions))
+    prompts, moments = encode_once(
+        accelerator, pipeline, config, tables, cache,
+        lambda: encode(pipeline, table.prompts, cut=bool(config.captions)),
+        list(architecture.adaptable(pipeline).values())[1:] if config.train_text_encoder else [],
+        unload=unload,
+    )  # fmt: skip
     # Of captions there can be as many as images.
     place = torch.device("cpu") if config.captions else accelerator.device
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=objective_of(
-            pipeline,
-            config.flow,
-            noise_offset=config.noise_offset,
-            min_snr_gamma=config.min_snr_gamma,
-            zero_terminal_snr=config.zero_terminal_snr,
-        ),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        objective=objective,
+        moments=moments,
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=prompts.to(place),

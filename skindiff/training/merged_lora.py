@@ -21,7 +21,7 @@ def merged_updates(network: nn.Module, adapter: str) -> Iterator[None]:
     """Let the LoRA layers of ``network`` add their update to the weight inside the context.
 
     Layers with dropout keep PEFT's own pass, which needs the activations, and so do layers below float32,
-    where the sum would swallow a small update.
+    where the sum would swallow a small update, and variants such as DoRA, which are more than a sum.
     """
     layers = [
         layer for layer in network.modules() if isinstance(layer, Linear) and _mergeable(layer, adapter)
@@ -38,6 +38,7 @@ def merged_updates(network: nn.Module, adapter: str) -> Iterator[None]:
 def _mergeable(layer: Any, adapter: str) -> bool:
     return (
         isinstance(layer.lora_dropout[adapter], nn.Identity)
+        and adapter not in layer.lora_variant
         and layer.base_layer.weight.dtype == torch.float32
     )
 

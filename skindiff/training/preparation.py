@@ -66,18 +66,10 @@ def build_optimiser(
         config: see :class:`~skindiff.training.loop_config.LoopConfig`.
         parameters: to train.
         betas: decay of Adam's averages of the gradient and of its square.
-
-    Raises:
-        ConfigError: adamw_8bit without bitsandbytes.
     """
     if config.optimiser == "adamw_8bit":
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise ConfigError(
-                'optimiser is adamw_8bit, which needs bitsandbytes: pip install "skindiff[quantised]", '
-                "or set optimiser to adamw"
-            ) from error
+        from bitsandbytes.optim import AdamW8bit
+
         optimiser: torch.optim.Optimizer = AdamW8bit(
             parameters, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
         )

@@ -1,5 +1,6 @@
 """Sample grids of a generator while it is being trained."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def draw_grid(
     Columns share their first noise from one call to the next, so grids of different steps can be compared.
 
     Args:
-        pipeline: its scheduler is put back afterwards.
+        pipeline: it is left as it is.
         prompts: rows of equal length.
         path: of the PNG file.
         size: height and width of each image in pixels.
@@ -55,24 +56,27 @@ def draw_grid(
         steps: of DPM-Solver++, or of Euler's method of flow matching.
         guidance_scale: weight of the prompt.
     """
-    scheduler = pipeline.scheduler
+    architecture, kind = architecture_of(pipeline), type(pipeline.scheduler)
+    if kind is not FlowMatchEulerDiscreteScheduler:
+        kind = DPMSolverMultistepScheduler
+    drawing = architecture.drawing(pipeline, "txt2img", kind.from_config(pipeline.scheduler.config))
+    asked = [*itertools.chain(*prompts), ""]
+    told = architecture.encode_prompts(pipeline, asked).cast(architecture.network(pipeline).dtype)
     grid = Image.new("RGB", (size * len(prompts[0]), size * len(prompts)))
-    if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
-    guidance = architecture_of(pipeline).guidance(guidance_scale)
-    try:
-        for y, row in enumerate(prompts):
-            for x, prompt in enumerate(row):
-                image = pipeline(
-                    prompt,
-                    height=size,
-                    width=size,
-                    num_inference_steps=steps,
-                    **guidance,
-                    generator=torch_generator("sample_grid", seed, x),
-                ).images[0]
-                grid.paste(image, (x * size, y * size))
-    finally:
-        pipeline.scheduler = scheduler
+    for y, row in enumerate(prompts):
+        for x, prompt in enumerate(row):
+            place = asked.index(prompt)
+            latents = drawing(
+                **architecture.conditions(told[place : place + 1], told[-1:]),
+                **architecture.guidance(guidance_scale),
+                height=size,
+                width=size,
+                num_inference_steps=steps,
+                generator=torch_generator("sample_grid", seed, x),
+                output_type="latent",
+            ).images
+            pixels = architecture.decode(pipeline, architecture.unpack(pipeline, latents, size))
+            levels = (pixels[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+            grid.paste(Image.fromarray(levels.cpu().numpy()), (x * size, y * size))
     with replacing(path) as partial:
         grid.save(partial, format="PNG")

@@ -6,7 +6,7 @@ never sees the rest of it. Where a model has several text encoders, each learns 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,16 @@ from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
-from skindiff.recorded_settings import LATER
+from skindiff.recorded_settings import LATER, recorded
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
+    base_weights,
     batches_of,
     check_common_settings,
     compiled_blocks,
-    encode_tables,
+    encode_once,
     gradient_checkpointing,
     training_size,
 )
@@ -40,6 +41,7 @@ from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.objectives import objective_of
+from skindiff.training.precision import BaseDtype, check_base_dtype
 from skindiff.training.prompt_table import prompt_table
 from skindiff.training.sample_grid import grid_prompts
 from skindiff.wrong_settings import refuse
@@ -84,6 +86,10 @@ class TextualInversionConfig:
     compile_blocks: bool = field(default=False, metadata=LATER)
     """Compile the blocks that the network repeats: a minute at the start for faster steps on a GPU. Losses
     differ in rounding."""
+    base_dtype: BaseDtype = field(default="float32", metadata=LATER)
+    """Precision of the frozen base model: float32; bfloat16 or float16, which take half the memory (float16
+    with --mixed_precision fp16); or nf4, 4 bits for each weight of the network that denoises, by bitsandbytes
+    on CUDA. The autoencoder, text encoders that can learn words and what is learnt stay in float32."""
     validation_examples: int = 128
     """Pairs of image and timestep of the validation loss; 0 switches it off."""
     sample_every: int = 0
@@ -188,6 +194,7 @@ def train_textual_inversion(
     latent_cache: Path | None = None,
     attribute: Attribute = SKIN_TYPE,
     crop: CropKind = "centre",
+    unload: bool = False,
 ) -> Adapter:
     """Teach ``pipeline`` one placeholder for each class of ``dataset`` and save them to ``folder/adapter``.
 
@@ -206,6 +213,8 @@ def train_textual_inversion(
             default.
         attribute: of the rows, what prompts name.
         crop: of the rows, for the record.
+        unload: unload the autoencoder, and text encoders that learn no words, once they have encoded images
+            and prompts, unless sample grids are made; the pipeline cannot draw afterwards.
 
     Raises:
         ConfigError: a setting that cannot work.
@@ -213,16 +222,17 @@ def train_textual_inversion(
         TrainingError: a class without rows, or a loss that is not finite.
     """
     config.validate()
+    check_base_dtype(config.base_dtype, "textual_inversion.base_dtype", accelerator.mixed_precision)
     check_no_adapter(pipeline)
     tokens = make_token_map(_classes(dataset), config.vectors, config.initialiser)
     before = pipeline_state(pipeline)
-    pipeline.to(accelerator.device)
     ids = add_tokens(pipeline, tokens)
+    weights = base_weights(pipeline)
     task = _task(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
-        latent_cache or folder,
+        latent_cache or folder, unload=unload,
     )  # fmt: skip
-    context = task.fingerprint(pipeline, asdict(config))
+    context = task.fingerprint(weights, recorded(config))
     loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
@@ -264,7 +274,7 @@ def train_textual_inversion(
         config={
             "base_model": base_model,
             "base_class": base_class,
-            NAME: asdict(config),
+            NAME: recorded(config),
             **attribute.record(),
             **crop_record(crop),
         },
@@ -342,17 +352,26 @@ def _task(
     tokens: TokenMap,
     attribute: Attribute,
     cache: Path,
+    *,
+    unload: bool,
 ) -> DenoisingTask:
     table = prompt_table(tables, tokens, attribute if config.mention_tone else None)
     architecture = architecture_of(pipeline)
+    objective = objective_of(pipeline, config.flow, noise_offset=config.noise_offset)
+    prompts, moments = encode_once(
+        accelerator, pipeline, config, tables, cache,
+        lambda: architecture.live_prompts(pipeline, table.prompts),
+        [encoder for _, encoder in text_homes(pipeline)],
+        unload=unload,
+    )  # fmt: skip
     return DenoisingTask(
         name=NAME,
         seed=config.loop.seed,
-        objective=objective_of(pipeline, config.flow, noise_offset=config.noise_offset),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        objective=objective,
+        moments=moments,
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
-        prompts=architecture.live_prompts(pipeline, table.prompts).to(accelerator.device),
+        prompts=prompts.to(accelerator.device),
         prompt_dropout=0.0,
         validation_examples=config.validation_examples,
         device=accelerator.device,

@@ -495,11 +495,3 @@ def test_weighted_batches_follow_the_weights():
 def test_settings_that_cannot_work_are_named(change, message):
     with pytest.raises(ConfigError, match=message):
         replace(FAST, **change).validate("loop.")
-
-
-def test_eight_bit_adam_needs_its_extra(accelerator, tmp_path):
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        with pytest.raises(ConfigError, match=r"skindiff\[quantised\]"):
-            run_toy(accelerator, replace(FAST, optimiser="adamw_8bit"), tmp_path, Toy())

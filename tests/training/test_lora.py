@@ -206,9 +206,10 @@ def test_training_again_on_a_fresh_pipeline_gives_the_same(tmp_path: Path) -> No
     assert all(torch.equal(lora_weights(second)[key], one) for key, one in lora_weights(third).items())
 
 
-def test_merged_updates_are_pefts_function() -> None:
+@pytest.mark.parametrize("variant", [{}, {"use_rslora": True}, {"use_dora": True}])
+def test_merged_updates_are_pefts_function(variant) -> None:
     pipeline = tiny_pipeline()
-    add_lora(pipeline, config(rank=3, alpha=7.0))
+    add_lora(pipeline, config(rank=3, alpha=7.0, **variant))
     for key, parameter in pipeline.unet.named_parameters():
         if "lora_B" in key:
             torch.nn.init.normal_(parameter, std=0.3)

@@ -76,6 +76,15 @@ class Architecture(ABC):
     def networks(self, pipeline: Any) -> tuple[Any, ...]:
         """Return every network, the one that denoises first and the autoencoder last."""
 
+    def text_encoders(self, pipeline: Any) -> tuple[Any, ...]:
+        """Return the text encoders that there are."""
+        return self.networks(pipeline)[1:-1]
+
+    @abstractmethod
+    def precisions(self, dtype: torch.dtype) -> dict[str, torch.dtype]:
+        """Return the precision of each part of a pipeline whose frozen networks are held in ``dtype``, by
+        its attribute; of all others it is ``default``."""
+
     @abstractmethod
     def adaptable(self, pipeline: Any) -> dict[str, Any]:
         """Return the networks that a LoRA can sit on, by the prefix of their keys in its file; the one that
@@ -263,9 +272,16 @@ class Architecture(ABC):
         return Conditioning({})
 
     def drawing(self, pipeline: Any, mode: Mode, scheduler: Any) -> Any:
-        """Return a pipeline of the same networks that generates in a mode with a scheduler, without a bar."""
+        """Return a pipeline of the same networks that generates in a mode with a scheduler, without a bar.
+
+        It has no text encoders, whose precision it would take for the network's, and is called with
+        :meth:`conditions`.
+        """
         kind: Any = self.transfers if mode == "img2img" else self.generates
-        drawing = kind(**{**pipeline.components, "scheduler": scheduler}, **self._building(pipeline))
+        texts = self.text_encoders(pipeline)
+        parts = {name: None if any(part is text for text in texts) else part
+                 for name, part in pipeline.components.items()}  # fmt: skip
+        drawing = kind(**{**parts, "scheduler": scheduler}, **self._building(pipeline))
         drawing.set_progress_bar_config(disable=True)
         return drawing
 

@@ -31,6 +31,15 @@ class Conditioning:
         """Return it on a device."""
         return Conditioning({name: tensor.to(device) for name, tensor in self.tensors.items()})
 
+    def cast(self, dtype: torch.dtype) -> "Conditioning":
+        """Return it in a precision; ids and masks stay what they are."""
+        return Conditioning(
+            {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in self.tensors.items()
+            }
+        )
+
     @classmethod
     def joined(cls, parts: Sequence["Conditioning"]) -> "Conditioning":
         """Return the rows of all parts, which have the same tensors."""

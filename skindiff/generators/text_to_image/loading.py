@@ -3,6 +3,8 @@
 from typing import Any
 
 import torch
+from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig
+from torch import nn
 
 from skindiff.errors import GeneratorError
 from skindiff.generators.foreign_folder import load_checked
@@ -79,6 +81,7 @@ def load_pipeline(
     revision: str | None = None,
     config: str | None = None,
     dtype: torch.dtype = torch.float32,
+    quantised: bool = False,
     device: torch.device | str = "cpu",
 ) -> Any:
     """Load a text-to-image pipeline in evaluation mode.
@@ -91,7 +94,10 @@ def load_pipeline(
         revision: branch, tag or commit of a Hub model that names none itself; not for folders.
         config: settings of a checkpoint in one file: a folder, or one of ours by its name
             (:data:`~skindiff.generators.text_to_image.single_file.SETTINGS`); None takes what fits the file.
-        dtype: precision of all modules.
+        dtype: precision of the networks that are frozen in trainings; autoencoder, and text encoders that can
+            learn words, come in float32 (``precisions`` of the architecture).
+        quantised: hold the network that denoises in 4 bits for each weight (NF4; Dettmers et al. 2023, arXiv
+            2305.14314), by bitsandbytes on CUDA; not of a checkpoint in one file.
         device: where the modules go.
 
     Returns:
@@ -103,11 +109,20 @@ def load_pipeline(
     """
     architecture = check_text_to_image(model, revision, config)
     name, revision = split_revision(model, revision)
-    kind, options = architecture.generates, {"dtype": dtype, **architecture.loading}
+    kind, precisions, loading = architecture.generates, architecture.precisions(dtype), architecture.loading
     if file := model_file(name):
-        pipeline = load_single_file(kind, file, config, **options)
+        if quantised:
+            raise GeneratorError(
+                f"model {model!r} is a single file, and 4 bits are made of folders alone: load it by "
+                "skindiff.load, save_pretrained it, and give that folder"
+            )
+        pipeline = load_single_file(kind, file, config, dtype=torch.float32, **loading)
+        for part, module in pipeline.components.items():
+            if isinstance(module, nn.Module):
+                module.to(precisions.get(part, dtype))
     else:
-        pipeline = load_checked(kind, name, revision, **options)
+        four_bits = {"quantization_config": _four_bits(architecture, dtype)} if quantised else {}
+        pipeline = load_checked(kind, name, revision, dtype=precisions, **four_bits, **loading)
     try:
         architecture.refuse_unfit(pipeline, f"model {model!r}")
     except (TypeError, ValueError, AttributeError) as error:
@@ -118,6 +133,12 @@ def load_pipeline(
     for module in architecture.networks(pipeline):
         module.eval().requires_grad_(False)
     return pipeline.to(device)
+
+
+def _four_bits(architecture: Architecture, dtype: torch.dtype) -> PipelineQuantizationConfig:
+    network = next(iter(architecture.kohya))  # that which denoises comes first
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    return PipelineQuantizationConfig(quant_mapping={network: settings})
 
 
 def _known() -> str:

@@ -136,10 +136,3 @@ def test_a_text_encoder_without_layers_is_refused() -> None:
     pipeline.text_encoder.config.num_hidden_layers = 0
     with pytest.raises(GeneratorError, match="text encoder 1's num_hidden_layers does not fit"):
         SEAM.refuse_unfit(pipeline, "model 'x'")
-
-
-def test_half_precision_is_drawn_through_the_seam(tmp_path: Path) -> None:
-    folder = save_tiny_pipeline(tmp_path / "xl", build=tiny_sdxl)
-    pipeline = load_pipeline(str(folder), dtype=torch.bfloat16)
-    found = SEAM.encode_prompts(pipeline, ["An image of skin"]).tensors
-    assert {tensor.dtype for tensor in found.values()} == {torch.bfloat16}

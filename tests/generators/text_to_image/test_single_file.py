@@ -90,6 +90,14 @@ def test_stable_diffusion_xl_draws_what_its_pipeline_draws(tmp_path: Path) -> No
     np.testing.assert_array_equal(draw(found), draw(whole))
 
 
+def test_a_frozen_base_comes_in_half_precision_and_not_in_four_bits(made: Made) -> None:
+    file, config = map(str, made)
+    found = load_pipeline(file, config=config, dtype=torch.bfloat16)
+    assert (found.unet.dtype, found.vae.dtype) == (torch.bfloat16, torch.float32)
+    with pytest.raises(GeneratorError, match="is a single file, and 4 bits are made of folders alone"):
+        load_pipeline(file, config=config, dtype=torch.bfloat16, quantised=True)
+
+
 def test_its_name_is_the_files_and_its_revision_that_of_file_and_settings(made: Made, tmp_path: Path) -> None:
     file, config = made
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
