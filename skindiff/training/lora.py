@@ -39,10 +39,11 @@ from skindiff.training.denoising_task import (
     GridSampler,
     batches_of,
     check_common_settings,
-    encode_tables,
     gradient_checkpointing,
+    moments_of,
     training_size,
 )
+from skindiff.training.encoding import Precision
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
@@ -89,6 +90,8 @@ class LoRAConfig:
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
     """Show mirror images half of the time."""
+    latent_precision: Precision = field(default="float32", metadata=LATER)
+    """What encoded images are kept in on the disk: float32, or float16 in half of the space."""
     min_snr_gamma: float = 0.0
     """Bound of the min-SNR weighting (5 is its authors' choice); 0 weighs all timesteps alike."""
     noise_offset: float = 0.0
@@ -335,7 +338,7 @@ def _task(
             min_snr_gamma=config.min_snr_gamma,
             zero_terminal_snr=config.zero_terminal_snr,
         ),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        moments=moments_of(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=prompts.to(place),

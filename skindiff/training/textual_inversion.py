@@ -6,7 +6,7 @@ never sees the rest of it. Where a model has several text encoders, each learns 
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,18 @@ from skindiff.errors import TrainingError
 from skindiff.generators.adapter import Adapter, check_no_adapter, crop_record, pipeline_state, save_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.generators.tokens import Rows, TokenMap, add_tokens, make_token_map, text_homes
-from skindiff.recorded_settings import LATER
+from skindiff.recorded_settings import LATER, recorded
 from skindiff.seeding import numpy_generator
 from skindiff.training.denoising_task import (
     DenoisingTask,
     GridSampler,
     batches_of,
     check_common_settings,
-    encode_tables,
     gradient_checkpointing,
+    moments_of,
     training_size,
 )
+from skindiff.training.encoding import Precision
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
@@ -74,6 +75,8 @@ class TextualInversionConfig:
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
     """Show mirror images half of the time."""
+    latent_precision: Precision = field(default="float32", metadata=LATER)
+    """What encoded images are kept in on the disk: float32, or float16 in half of the space."""
     noise_offset: float = 0.0
     """Standard deviation of the noise added to each latent channel's mean."""
     flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)
@@ -218,7 +221,7 @@ def train_textual_inversion(
         accelerator, pipeline, config, [dataset, *filter(None, [validation])], tokens, attribute,
         latent_cache or folder,
     )  # fmt: skip
-    context = task.fingerprint(pipeline, asdict(config))
+    context = task.fingerprint(pipeline, recorded(config))
     loop = config.run_loop(len(tokens.tokens))
     global_batch = loop.global_batch(accelerator.num_processes)
     log: Log = []
@@ -259,7 +262,7 @@ def train_textual_inversion(
         config={
             "base_model": base_model,
             "base_class": base_class,
-            NAME: asdict(config),
+            NAME: recorded(config),
             **attribute.record(),
             **crop_record(crop),
         },
@@ -344,7 +347,7 @@ def _task(
         name=NAME,
         seed=config.loop.seed,
         objective=objective_of(pipeline, config.flow, noise_offset=config.noise_offset),
-        moments=encode_tables(accelerator, pipeline, config, tables, cache),
+        moments=moments_of(accelerator, pipeline, config, tables, cache),
         images=[image_conditions(architecture, one, training_size(pipeline, config)) for one in tables],
         table=table,
         prompts=architecture.live_prompts(pipeline, table.prompts).to(accelerator.device),
