@@ -31,7 +31,7 @@ from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.generators.prompts import prompt_for
 from skindiff.seeding import numpy_generator, torch_generator
 from skindiff.training.diffusion_objective import DiffusionObjective, denoising_loss, noised_batch
-from skindiff.training.latents import encode_latents
+from skindiff.training.encoding import encode_tables
 from skindiff.training.loop import MicroBatch, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import shuffled_batches
@@ -270,8 +270,8 @@ def train_denoiser(
     folder: Path,
 ) -> list:
     """Train the U-Net and the text encoder on the pool's latents (each image and its mirror image)."""
-    moments = encode_latents(
-        pipeline, pool, folder, size=config.image_size, flip=True, batch_size=64, show_progress=True
+    (moments,) = encode_tables(
+        accelerator, pipeline, [pool], folder, size=config.image_size, flip=True, batch_size=64
     )
     prompts = ["", *sorted(set(pool["prompt"]))]
     number = {prompt: place for place, prompt in enumerate(prompts)}

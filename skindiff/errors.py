@@ -53,5 +53,9 @@ class RunFolderError(SkindiffError):
     """An output folder is in use, or holds a run that does not fit."""
 
 
+class LaunchError(SkindiffError):
+    """A process of the launch has died, or gives no sign of life, while others wait for it."""
+
+
 class HubError(SkindiffError):
     """Something may not leave this machine as it is, or the Hub does not take or give it."""

@@ -111,7 +111,7 @@ class RunLock:
         if not about:
             return False
         if about.get("host") == socket.gethostname():
-            return not locked and about.get("process") != os.getpid() and _runs(about.get("process"))
+            return not locked and about.get("process") != os.getpid() and is_running(about.get("process"))
         return time.time() - self.file.stat().st_mtime < ALIVE_FOR
 
     def _in_use(self, about: dict[str, Any]) -> RunFolderError:
@@ -154,7 +154,7 @@ class RunLock:
         return True
 
 
-def _runs(process: Any) -> bool:
+def is_running(process: Any) -> bool:
     """Whether a process of this machine is alive."""
     if not isinstance(process, int) or process <= 0:
         return False

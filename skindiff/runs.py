@@ -18,6 +18,7 @@ from skindiff.config import check_resume, save_config
 from skindiff.errors import RunFolderError, SkindiffError
 from skindiff.files import PARTIAL, replacing, write_atomically
 from skindiff.manifest import CONFIG_FILE, DONE, MANIFEST, STAGES, discard_changed, hashes_of, read_list
+from skindiff.peers import SIGN, Peers
 from skindiff.plugins import PLUGINS_FILE, refuse_missing_plugins, used_plugins
 from skindiff.progress import duration
 from skindiff.run_lock import LOCK_FILE, RunLock
@@ -64,13 +65,14 @@ class Stage:
 
     def finish(self) -> Path:
         """Record that the stage is done, from the main process while the others wait; return its folder."""
-        self.accelerator.wait_for_everyone()
+        peers = Peers.of(self.accelerator, self.folder)
+        peers.meet(self.says)
         if self.accelerator.is_main_process:
             found = {"inputs": self.inputs, "files": hashes_of(self.folder)}
             text = json.dumps(found, indent=1, sort_keys=True, default=str)
             write_atomically(self.folder / DONE, text + "\n")
             logger.info("%s: done in %s", self.says, duration(time.perf_counter() - self.started))
-        self.accelerator.wait_for_everyone()
+        peers.meet(self.says)
         return self.folder
 
 
@@ -109,6 +111,7 @@ class RunFolder:
         self._made: dict[Any, Any] = {}
         check_resume(resume, overwrite)
         self._lock: RunLock | None = None
+        self._started_peers: Peers | None = None
         if accelerator.is_main_process and not self.path.is_file():
             with self._writing():
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -126,7 +129,9 @@ class RunFolder:
         earlier = [] if overwrite else refuse_missing_plugins(self.path)
         plugins = sorted({*earlier, *used_plugins(asdict(config))})
         self._new = overwrite or not (self.path / CONFIG_FILE).is_file()
-        accelerator.wait_for_everyone()
+        with self._writing():
+            self._started_peers = self.peers
+            self.peers.meet("looking at the folder")
         if accelerator.is_main_process:
             with self._writing():
                 if overwrite:
@@ -138,7 +143,7 @@ class RunFolder:
                 with replacing(self.path / CONFIG_FILE) as partial:
                     save_config(config, partial)
                 (self.path / STAGES).mkdir(exist_ok=True)
-        accelerator.wait_for_everyone()
+        self.peers.meet("preparing the folder")
         if not accelerator.is_main_process:
             self._lock = RunLock.of(self.path)
             self._lock.join()
@@ -169,6 +174,11 @@ class RunFolder:
         """Seconds since this call began."""
         return time.perf_counter() - self._started
 
+    @property
+    def peers(self) -> Peers:
+        """The processes of this run, for those that wait while others work for long."""
+        return Peers.of(self.accelerator, self.path)
+
     def note(self, said: str) -> None:
         """Warn of something on the console, and keep it for the report."""
         logger.warning(said)
@@ -176,12 +186,14 @@ class RunFolder:
 
     def end(self) -> None:
         """Wait until every process is done, end the trackers, and give the folder up."""
-        self.accelerator.wait_for_everyone()
+        self.peers.end(self.accelerator)
         self.accelerator.end_training()
         self.release()
 
     def release(self) -> None:
         """Give the folder up to other runs."""
+        if self._started_peers is not None:
+            self._started_peers.leave()
         if self._lock is not None:
             self._lock.release()
 
@@ -213,8 +225,9 @@ class RunFolder:
         if self.accelerator.is_main_process:
             folder.mkdir(parents=True, exist_ok=True)
             self.once(("checked", folder), lambda: _redo_if_damaged(folder))
-        self.accelerator.wait_for_everyone()
-        return Stage(folder, inputs, self.accelerator, says or name.replace("-", " "))
+        says = says or name.replace("-", " ")
+        self.peers.meet(says)
+        return Stage(folder, inputs, self.accelerator, says)
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what ``make`` made when this key was first asked for; it stays in memory with the run."""
@@ -246,7 +259,9 @@ class RunFolder:
         """Whether the folder holds more than an error or a kill before the run began can leave."""
         left = {_CACHE, VERSION_FILE, PLUGINS_FILE, LOCK_FILE}
         names = (path.name for path in self.path.iterdir())
-        return any(name not in left and not name.endswith(PARTIAL) for name in names)
+        return any(
+            name not in left and not name.endswith(PARTIAL) and not name.startswith(SIGN) for name in names
+        )
 
     def _clear(self, names: tuple[str, ...]) -> None:
         for name in names:

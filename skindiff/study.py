@@ -157,7 +157,7 @@ def read_corpus(
         ConfigError, CorpusError, SplitError: a setting cannot be used, or the corpus cannot be read or cut.
     """
     with run.withdrawn_on_error():
-        with run.accelerator.main_process_first():
+        with run.peers.main_first("reading the corpus"):
             corpus = prepare_corpus(config, folder or run.path, cut)
         counts = corpus.counts()
         left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]

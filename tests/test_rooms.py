@@ -11,7 +11,7 @@ import skindiff
 PACKAGE = Path(skindiff.__file__).parent
 GROUND = (
     "errors", "escaping", "seeding", "files", "foreign", "foreign_yaml", "foreign_tables", "weights",
-    "manifest", "run_lock", "progress", "plugins", "renamed", "idle_settings", "recorded_settings",
+    "manifest", "run_lock", "peers", "progress", "plugins", "renamed", "idle_settings", "recorded_settings",
     "wrong_settings", "config", "launch", "runs",
 )  # fmt: skip
 """What every room stands on, in its own order."""

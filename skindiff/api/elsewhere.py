@@ -328,7 +328,7 @@ def _corpus_of(model: Path, run: RunFolder) -> Corpus | None:
             config = parse_config(_OwnCorpus, ["--corpus", str(file)], default=nothing)
         # Its groups have no say here, so nothing is audited again.
         known, folder = replace(config.corpus, audit=False), run.path / EXTERNAL / "study-own"
-        with run.accelerator.main_process_first():
+        with run.peers.main_first("reading the corpus of the classifiers"):
             return prepare_corpus(known, folder)
     except (ConfigError, CorpusError) as error:
         run.note(f"The images that {model.name} was trained on are not at hand: {error}")

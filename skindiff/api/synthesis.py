@@ -299,7 +299,7 @@ def _drawn(generator: Generator, run: RunFolder, home: Home, sources: Dataset | 
     folder = run.path / DATA
     if run.accelerator.is_main_process:
         record(run.path, DATA)
-    run.accelerator.wait_for_everyone()
+    run.peers.meet("listing the images")
     _record(generator.place, run.path, run)
     drawn = Synthetic(
         load_synthetic(folder), folder, "synthetic", generator.name, generator.name, load_summary(folder)

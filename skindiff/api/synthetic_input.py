@@ -69,7 +69,7 @@ def judged(study: Study, one: OfSplit, *, several: bool = False, allow_taught: b
     """
     if isinstance(one, SyntheticDataset) and one.folder.is_relative_to(study.run.path):
         taught = refuse_taught(one.drawn.dataset, study, one.drawn.folder / RECORD, allow_taught=allow_taught)
-        with study.accelerator.main_process_first():  # synthesis.output_size may be another
+        with study.run.peers.main_first("resizing synthetic images"):  # synthesis.output_size may be another
             fitting = _fitting(one.drawn.dataset, study.corpus, study.run.path)
         known = replace(one.drawn, dataset=fitting)
         return Judged(known, recorded=True, taught=taught, pipeline=one.trained)
@@ -131,7 +131,7 @@ def keep_synthetic(study: Study, place: str | Path) -> Synthetic:
                 if path.is_file():
                     shutil.copyfile(path, folder / path.name)
         stage.finish()
-    with accelerator.main_process_first():
+    with run.peers.main_first("resizing synthetic images"):
         dataset = _fitting(load_synthetic(folder), study.corpus, run.path)
     generator = str(dataset[0]["generator"])
     summary: SynthesisSummary = {"planned": len(dataset), "drawn": len(dataset)}

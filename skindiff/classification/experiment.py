@@ -148,14 +148,14 @@ class Experiment:
         ]
         waiting = [one for one in work if one.waiting]
         # Every process must have looked before the first stage is finished, or they would count differently.
-        self.study.accelerator.wait_for_everyone()
+        self.study.run.peers.meet("looking for classifiers")
         worker: Worker = self.study.accelerator
         if self.config.one_process_each and self.study.accelerator.num_processes > 1:
             worker = SingleProcess(self.study.accelerator)
             waiting = waiting[self.study.accelerator.process_index :: self.study.accelerator.num_processes]
         for one in waiting:
             self._do(worker, one)
-        self.study.accelerator.wait_for_everyone()
+        self.study.run.peers.meet("training classifiers")
         return [
             cell
             for one, cells in zip(work, known, strict=True)

@@ -135,7 +135,7 @@ def _sample(words: list[str]) -> int:
         synthetic = _transferred(config, generator, run) or _generated(config, generator, run)
     if run.accelerator.is_main_process:
         draw_samples_of(synthetic.dataset, synthetic.sources, run.path / GRID)
-    run.accelerator.wait_for_everyone()
+    run.peers.meet("drawing the grid")
     grid = run.path / GRID
     say(f"{len(synthetic)} images by {generator.name}: {synthetic.folder}; some of them: {grid}")
     record = trained_on(config.generator)

@@ -28,6 +28,7 @@ from skindiff.files import disk_is_full, write_atomically
 from skindiff.foreign import Malformed, read_json, refuse_unlike
 from skindiff.foreign_tables import read_parquet
 from skindiff.manifest import refuse_damaged
+from skindiff.peers import Peers
 from skindiff.progress import progress
 from skindiff.synthesis.batches import Drawn
 from skindiff.synthesis.draw import Drawer, offloaded
@@ -158,15 +159,16 @@ def write_rows(
     if accelerator.is_main_process:
         _claim(shards)
         prepare(shards.rows)
-    accelerator.wait_for_everyone()
+    peers = Peers.of(accelerator, folder)
+    peers.meet("preparing to generate")
     own = range(accelerator.process_index, shards.count, accelerator.num_processes)
     began = time.perf_counter()
     drawn = _draw_shards(shards, own, make_drawer(), accelerator.is_main_process)
+    peers.meet("generating")
     timings = gather_object([(drawn, time.perf_counter() - began)])
-    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         _write_json(folder / SUMMARY_FILE, _summarise(shards, timings))
-    accelerator.wait_for_everyone()
+    peers.meet("summing up what was generated")
     summary = load_summary(folder)
     if summary["drawn"] == 0:
         raise SynthesisError(

@@ -20,9 +20,10 @@ from skindiff.generators.fingerprints import weights_fingerprint
 from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.diffusion_objective import Objective, denoising_loss, noised_batch
+from skindiff.training.encoding import PRECISIONS, Precision, encode_tables
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.frozen_parts import at_work, frozen_texts
-from skindiff.training.latents import Moments, encode_buckets, encode_latents
+from skindiff.training.latents import Moments
 from skindiff.training.loop import Log, MicroBatch
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.precision import BaseDtype, check_base_dtype
@@ -39,6 +40,7 @@ class CommonSettings(Protocol):
     loop: LoopConfig
     image_size: int | None
     random_flip: bool
+    latent_precision: Precision
     noise_offset: float
     flow: FlowConfig
     gradient_checkpointing: bool
@@ -57,6 +59,8 @@ def check_common_settings(config: CommonSettings, path: str) -> None:
     size = config.image_size
     if size is not None and (size < 8 or size % 8):
         refuse(f"{path}image_size is {size}: set it to a multiple of 8 pixels, or to null")
+    if config.latent_precision not in PRECISIONS:
+        refuse(f"{path}latent_precision is {config.latent_precision!r}: set it to {' or '.join(PRECISIONS)}")
     for name in ("noise_offset", "validation_examples", "sample_every"):
         if not 0 <= getattr(config, name) < float("inf"):
             refuse(f"{path}{name} is {getattr(config, name)}: set it to 0 or more")
@@ -205,35 +209,29 @@ def encode_once(
     with at_work(pipeline, frozen_texts(pipeline, learning), device, unload=unload):
         prompts = encode()
     with at_work(pipeline, architecture.networks(pipeline)[-1:], device, unload=unload):
-        moments = encode_tables(accelerator, pipeline, config, tables, cache)
+        moments = moments_of(accelerator, pipeline, config, tables, cache)
     for network in (architecture.network(pipeline), *learning):
         network.to(device)
     return prompts, moments
 
 
-def encode_tables(
+def moments_of(
     accelerator: Accelerator,
     pipeline: Any,
     config: CommonSettings,
     tables: Sequence[Dataset],
     cache: Path,
 ) -> list[Moments]:
-    """Encode the images of each table; the main process first, so that the others find its cache.
-
-    Those of a corpus with buckets (``corpus.crop`` is ``longest``) are encoded in the shape of their bucket.
-    """
-    with accelerator.main_process_first():
-        return [
-            (encode_buckets if BUCKET in table.column_names else encode_latents)(
-                pipeline,
-                table,
-                cache,
-                size=training_size(pipeline, config),
-                flip=config.random_flip,
-                show_progress=accelerator.is_main_process,
-            )
-            for table in tables
-        ]
+    """Return the moments of the images that are trained on, and of those that are validated on, if any."""
+    return encode_tables(
+        accelerator,
+        pipeline,
+        tables,
+        cache,
+        size=training_size(pipeline, config),
+        flip=config.random_flip,
+        precision=config.latent_precision,
+    )
 
 
 def batches_of(

@@ -18,6 +18,7 @@ from accelerate.logging import get_logger
 from torch import nn
 
 from skindiff.errors import TrainingError
+from skindiff.peers import Peers
 from skindiff.progress import progress
 from skindiff.seeding import derive_seed
 from skindiff.training.averaging import ema_weights, moving_average
@@ -291,7 +292,7 @@ class _Run:
                 self._track(self.step, scores)
             if on_validate is not None and self.accelerator.is_main_process:
                 on_validate(self.module, self.log)
-        self.accelerator.wait_for_everyone()
+        Peers.of(self.accelerator, self.folder).meet(f"{self.name}: validating")
 
     def save(self) -> None:
         """Write a checkpoint from the main process while the others wait."""

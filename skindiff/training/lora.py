@@ -46,6 +46,7 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
+from skindiff.training.encoding import Precision
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import train
@@ -99,6 +100,8 @@ class LoRAConfig:
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
     """Show mirror images half of the time."""
+    latent_precision: Precision = field(default="float32", metadata=LATER)
+    """What encoded images are kept in on the disk: float32, or float16 in half of the space."""
     min_snr_gamma: float = 0.0
     """Bound of the min-SNR weighting (5 is its authors' choice); 0 weighs all timesteps alike."""
     noise_offset: float = 0.0

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from skindiff.files import replacing_folder, write_atomically
 from skindiff.manifest import record
+from skindiff.peers import Peers
 from skindiff.study import Study
 
 RECORD = "trained_on.json"
@@ -25,7 +26,8 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
         accelerator: the main process works, the others wait.
         names: files of ``source`` to show; all that is in it when left out.
     """
-    accelerator.wait_for_everyone()
+    peers = Peers.of(accelerator, source)
+    peers.meet(f"making {target.name}")
     if accelerator.is_main_process:
         hidden = {path.name for path in source.iterdir()} - set(names) if names else set()
         with replacing_folder(target) as partial:
@@ -33,7 +35,7 @@ def publish(source: Path, target: Path, accelerator: Accelerator, names: Sequenc
                 source, partial, ignore=lambda *_: hidden, copy_function=_link_or_copy, dirs_exist_ok=True
             )
         record(target.parent, target.name)
-    accelerator.wait_for_everyone()
+    peers.meet(f"copying {target.name}")
     return target
 
 

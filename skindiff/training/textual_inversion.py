@@ -36,6 +36,7 @@ from skindiff.training.denoising_task import (
     gradient_checkpointing,
     training_size,
 )
+from skindiff.training.encoding import Precision
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.framings import image_conditions
 from skindiff.training.loop import Log, Sampler, train
@@ -77,6 +78,8 @@ class TextualInversionConfig:
     """Height and width of the training images in pixels; null is the size that the model was made for."""
     random_flip: bool = True
     """Show mirror images half of the time."""
+    latent_precision: Precision = field(default="float32", metadata=LATER)
+    """What encoded images are kept in on the disk: float32, or float16 in half of the space."""
     noise_offset: float = 0.0
     """Standard deviation of the noise added to each latent channel's mean."""
     flow: FlowConfig = field(default_factory=FlowConfig, metadata=LATER)

@@ -3,6 +3,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from skindiff.errors import GeneratorError, SynthesisError
 from skindiff.generators.class_conditional import ClassConditionalPipeline
 from skindiff.generators.families import FAMILIES
 from skindiff.generators.resolve import load
+from skindiff.peers import Peers
 from skindiff.synthesis import writer
 from skindiff.synthesis.class_draw import ClassDrawer, redraw_class
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
@@ -105,6 +107,7 @@ def test_a_killed_drawing_goes_on_to_the_same_bytes_and_processes_share_it(
     assert _shards(draw(tmp_path / "cut").folder) == _shards(whole.folder)
     with monkeypatch.context() as patch:
         patch.setattr(Accelerator, "num_processes", 2)
+        patch.setattr(Peers, "of", lambda *_: SimpleNamespace(meet=lambda doing: None))  # they take turns
         patch.setattr(Accelerator, "process_index", 1)
         patch.setattr(writer, "_summarise", lambda shards, timings: {"planned": 1, "drawn": 1})
         pipeline = load(tmp_path / "ddpm")

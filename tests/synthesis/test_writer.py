@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from datasets import Dataset, load_dataset
 from diffusers import StableDiffusionPipeline
 
 from skindiff.errors import SynthesisError
+from skindiff.peers import Peers
 from skindiff.synthesis import writer
 from skindiff.synthesis.draw import redraw
 from skindiff.synthesis.plan import make_plan, synthetic_features
@@ -133,6 +135,7 @@ def test_processes_share_the_shards_without_changing_them(
     accelerator = Accelerator(cpu=True)
     with monkeypatch.context() as patch:
         patch.setattr(Accelerator, "num_processes", 2)
+        patch.setattr(Peers, "of", lambda *_: SimpleNamespace(meet=lambda doing: None))  # they take turns
         patch.setattr(Accelerator, "process_index", 1)
         patch.setattr(writer, "_summarise", lambda shards, timings: {"planned": 1, "drawn": 1})
         _write(tmp_path / "two", accelerator=accelerator)

@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from skindiff.training import loop as loop_module
-from skindiff.training.latents import BucketedMoments, encode_buckets, encode_latents
+from skindiff.training.encoding import encode_tables
+from skindiff.training.latents import BucketedMoments
 from skindiff.training.loop import micro_batches
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
@@ -20,7 +21,7 @@ from skindiff.training.textual_inversion import (
     balanced_batches,
     train_textual_inversion,
 )
-from tests.tiny import TINY_SIZE, bucketed_corpus, tiny_corpus, tiny_pipeline
+from tests.tiny import TINY_SIZE, bucketed_corpus, tiny_pipeline
 
 SHAPES = ["1:1", "3:2", "2:3"]
 BUCKETS = tuple(SHAPES[number] for number in (0, 1, 1, 2, 1, 0, 1, 1, 2, 1))
@@ -100,7 +101,12 @@ def test_processes_share_a_batch_of_one_shape() -> None:
 
 def test_moments_of_each_shape_are_those_of_the_autoencoder(tmp_path: Path) -> None:
     pipeline, dataset = tiny_pipeline(), bucketed_corpus(*BUCKETS)
-    found = encode_buckets(pipeline, dataset, tmp_path, size=TINY_SIZE, flip=True)
+    accelerator = Accelerator(cpu=True)
+
+    def encode(table):
+        return encode_tables(accelerator, pipeline, [table], tmp_path, size=TINY_SIZE, flip=True)[0]
+
+    found = encode(dataset)
     assert isinstance(found, BucketedMoments)
     assert sorted(part.shape for part in found.parts) == [(4, 6, 10), (4, 8, 8), (4, 10, 6)]
     for row in range(len(BUCKETS)):
@@ -112,12 +118,8 @@ def test_moments_of_each_shape_are_those_of_the_autoencoder(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="unpack"):
         found.of(torch.tensor([0, 1]))
     assert {tuple(rows.tolist()) for rows in found.split(torch.tensor([0, 1, 5, 3]))} == {(0, 2), (1,), (3,)}
-    again = encode_buckets(pipeline, dataset.select(range(9, -1, -1)), tmp_path, size=TINY_SIZE, flip=True)
+    again = encode(dataset.select(range(9, -1, -1)))
     assert again.key != found.key
-    # Square corpora are encoded, and their files named, as ever.
-    square = tiny_corpus(2)
-    named = encode_latents(pipeline, square, tmp_path, size=TINY_SIZE).key
-    assert named == encode_latents(pipeline, square, tmp_path, size=(TINY_SIZE, TINY_SIZE)).key
 
 
 def lora(folder: Path, dataset, batch_size: int = 4, accumulation: int = 1, **settings):
