@@ -32,6 +32,7 @@ from typing import Any, Literal
 import diffusers
 import torch
 import transformers
+from accelerate import Accelerator
 from bench_turns import ENDLESS, Trainee, commit_of, compare, timed
 from datasets import ClassLabel, Dataset, disable_progress_bars, load_from_disk
 from jsonargparse import auto_cli, set_parsing_settings
@@ -45,7 +46,7 @@ from skindiff.generators.text_to_image.loading import architecture_of, load_pipe
 from skindiff.launch import start_accelerator
 from skindiff.synthesis.draw import Drawer
 from skindiff.synthesis.plan import make_plan, published_settings
-from skindiff.training.latents import encode_latents, image_array
+from skindiff.training.encoding import encode_tables, image_array
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
@@ -313,8 +314,7 @@ def bench_training(config: Bench, folder: Path, roles: tuple[str, str], step: Ca
 def bench_encoding(config: Bench, pipeline: Any, images: Dataset, folder: Path) -> dict[str, float]:
     """Return images per second of encoding, of a view: in batches of the step as theirs, and ours."""
     pixels = torch.stack([torch.from_numpy(image_array(row["image"], config.image_size)) for row in images])
-    vae = pipeline.vae
-    batch = config.batch_size
+    vae, batch, accelerator = pipeline.vae, config.batch_size, Accelerator(cpu=device().type == "cpu")
 
     def theirs() -> None:
         with torch.no_grad():
@@ -323,7 +323,8 @@ def bench_encoding(config: Bench, pipeline: Any, images: Dataset, folder: Path) 
                 vae.encode(some).latent_dist.sample()
 
     def ours(turn: int) -> Callable[[], Any]:
-        return lambda: encode_latents(pipeline, images, folder / f"cache-{turn}", size=config.image_size)
+        cache = folder / f"cache-{turn}"
+        return lambda: encode_tables(accelerator, pipeline, [images], cache, size=config.image_size)
 
     theirs()
     rates = [(seconds_of(theirs, 1)[0], seconds_of(ours(turn), 1)[0]) for turn in range(3)]
