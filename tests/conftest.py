@@ -2,7 +2,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,9 @@ def tiny_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let FLUX generate 32 pixels when it is loaded: its folder does not say that its 1024 were too many."""
     from diffusers import FluxPipeline
 
-    make = FluxPipeline.__init__
+    from tests.tiny import small_flux
 
-    @wraps(make)
-    def make_tiny(self: Any, *given: Any, **named: Any) -> None:
-        make(self, *given, **named)
-        self.default_sample_size = 8
-
-    monkeypatch.setattr(FluxPipeline, "__init__", make_tiny)
+    monkeypatch.setattr(FluxPipeline, "__init__", small_flux())
 
 
 REAL_DATA, BROWSER = "SKINDIFF_REQUIRE_REAL_DATA", "SKINDIFF_REQUIRE_BROWSER"

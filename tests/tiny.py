@@ -1,7 +1,7 @@
 """Pipelines of base models small enough for tests, built in code: no download, about 190,000 weights."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +241,18 @@ def tiny_flux(seed: int = 0, *, guidance_embeds: bool = True, channels: int = 4)
     pipeline.default_sample_size = 8
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def small_flux() -> Callable[..., None]:
+    """What ``FluxPipeline.__init__`` is replaced by, to let what a folder holds generate 32 pixels."""
+    make = FluxPipeline.__init__
+
+    @wraps(make)
+    def make_small(self: Any, *given: Any, **named: Any) -> None:
+        make(self, *given, **named)
+        self.default_sample_size = 8
+
+    return make_small
 
 
 def tiny_sd3(seed: int = 0, *, t5: bool = True) -> StableDiffusion3Pipeline:

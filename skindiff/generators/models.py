@@ -191,13 +191,13 @@ def model_revision(model: str, revision: str | None = None, config: str | None =
     """Return the ``id@revision`` that provenance columns and cards carry.
 
     For a folder the id is its name and the revision the first 12 hex digits of the SHA-256 of its weight
-    files; for a checkpoint in one file its stem and those of its SHA-256, and of the settings that were given
+    files; for a checkpoint in one file its name and those of its SHA-256, and of the settings that were given
     besides; for a Hub model the revision is the commit that the local cache holds, if it is known.
     """
     model, revision = split_revision(model, revision)
     if file := model_file(model):
         settings = f"-{_settings_digest(config)}" if config else ""
-        return f"{file.stem}@{_sha256(file).hex()[:12]}{settings}"
+        return f"{file.name}@{_sha256(file).hex()[:12]}{settings}"
     folder = model_folder(model)
     if folder is not None:
         digest = hashlib.sha256()

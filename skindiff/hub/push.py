@@ -225,7 +225,7 @@ def _adapter_base(adapter: "Adapter", facts: Facts) -> str:
 def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
     from skindiff.generators.prompts import prompt_for
 
-    base = _adapter_base(adapter, facts)
+    base, recorded = _adapter_base(adapter, facts), str(adapter.config.get("base_model") or "")
     conditions = list(adapter.tokens.tokens)
     learnt = [f"tokens for {', '.join(map(markdown, conditions))}"] if conditions else []
     learnt += ["a LoRA"] if adapter.has_lora else []
@@ -240,6 +240,7 @@ def _adapter_card(repo_id: str, adapter: "Adapter", facts: Facts) -> Card:
         has_lora=adapter.has_lora,
         prompt=prompt,
         terminal_snr=bool((adapter.config.get("lora") or {}).get("zero_terminal_snr")),
+        file=model_name(recorded) if recorded.partition("@")[0].endswith(_WEIGHTS) else "",
     )
     return Card(
         title=repo_id.split("/")[1],

@@ -18,12 +18,26 @@ def adapter_usage(
     has_lora: bool,
     prompt: str,
     terminal_snr: bool,
+    file: str = "",
 ) -> str:
-    """Return how diffusers alone generates with an adapter on a base model of an architecture."""
+    """Return how diffusers alone generates with an adapter on a base model of an architecture.
+
+    Args:
+        repo_id: of the adapter.
+        base_model: as others call it.
+        architecture: of the base model.
+        tokens: learned words.
+        has_lora: whether there is a LoRA too.
+        prompt: to generate with.
+        terminal_snr: whether the noise of the training ended in pure noise.
+        file: name of the base model, where that was a checkpoint in one file, as the adapter recorded it.
+    """
     base_class = architecture.class_names[0]
     name, _, revision = base_model.partition("@")
     if name == "tiny-skin-sd":
         lines = ["import skindiff", "", 'pipeline = skindiff.load("bundled")']
+    elif file:
+        lines = [f"from diffusers import {base_class}", "", *_single_file(base_class, base_model, file)]
     elif "/" in name:
         at = f", revision={python_string(revision)}" if revision else ""
         lines = [f"from diffusers import {base_class}", ""]
@@ -46,6 +60,24 @@ def adapter_usage(
         lines += [f'pipeline.load_lora_weights("{repo_id}", weight_name="pytorch_lora_weights.safetensors")']
     lines += [f'pipeline({python_string(prompt)}).images[0].save("drawn.png")']
     return "\n".join(lines)
+
+
+def _single_file(base_class: str, base_model: str, file: str) -> list[str]:
+    """Return how diffusers loads a checkpoint in one file, of a repository of the Hub or from here."""
+    from skindiff.generators.text_to_image.single_file import HUB_SETTINGS
+
+    name, _, revision = file.partition("@")
+    settings, lines = revision.partition("-")[2], []
+    model, _, commit = base_model.partition("@")
+    place, options = name, ""
+    if "/" in model:
+        place = f"https://huggingface.co/{model}/blob/main/{name}"
+        options += f", revision={python_string(commit)}" if commit else ""
+    if settings:
+        options += f", config={python_string(HUB_SETTINGS.get(settings, 'settings'))}"
+        if settings not in HUB_SETTINGS:
+            lines.append("# settings: the folder of a pipeline that the file is built like")
+    return [*lines, f"pipeline = {base_class}.from_single_file({python_string(place)}{options})"]
 
 
 def _words(repo_id: str, architecture: "Architecture", tokens: Sequence[str]) -> list[str]:

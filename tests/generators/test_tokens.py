@@ -104,7 +104,9 @@ def test_a_placeholder_that_would_do_nothing_is_refused(prompt: str) -> None:
 
 
 def test_a_prompt_that_would_be_cut_is_refused() -> None:
-    with pytest.raises(GeneratorError, match=r"is too long: .* words fit into the text encoder; leave out"):
+    with pytest.raises(
+        GeneratorError, match=r"is too long: .* words fit into the 32 tokens of CLIP; leave out"
+    ):
         SEAM.tokenise(tiny_pipeline(), ["skin " * 40])
 
 

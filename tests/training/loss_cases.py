@@ -41,7 +41,7 @@ class Case:
     @property
     def config(self) -> LoRAConfig:
         loop = LoopConfig(steps=1, batch_size=len(SIZES))
-        settings = {
+        settings: dict[str, Any] = {
             "rank": 2,
             "alpha": 4.0,
             "random_flip": False,

@@ -1,7 +1,7 @@
-"""Textual inversion, then LoRA, of the tiny pipeline: a program to be killed, or run in two processes.
+"""Textual inversion where a model has it, then LoRA: a program to be killed, or run in two processes.
 
 ``python -m tests.training.stages FOLDER [--batch_size N] [--kill STAGE STEP] [--buckets] [--model NAME]``,
-alone or under ``accelerate launch``, leaves both stages' folders in FOLDER.
+alone or under ``accelerate launch``, leaves the folders of its stages in FOLDER.
 """
 
 import argparse
@@ -14,12 +14,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from skindiff.generators.adapter import Adapter
+from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.denoising_task import DenoisingTask
 from skindiff.training.loop import MicroBatch
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
-from tests.tiny import TINY_BUILDERS, bucketed_corpus, tiny_corpus
+from tests.tiny import TINY_BUILDERS, TINY_SIZE, bucketed_corpus, tiny_corpus
 
 SD = "Stable Diffusion 1.x and 2.x"
 BUCKETS = ("1:1", "3:2", "3:2", "2:3", "3:2", "1:1", "3:2", "3:2", "2:3", "3:2")
@@ -30,12 +31,15 @@ def run_stages(
 ) -> Adapter:
     pipeline, dataset = TINY_BUILDERS[model](), bucketed_corpus(*BUCKETS) if buckets else tiny_corpus()
     loop = LoopConfig(steps=3, batch_size=batch_size, learning_rate=0.05, checkpoint_every=2)
-    words = TextualInversionConfig(loop=loop, validation_examples=8)
-    learnt = train_textual_inversion(accelerator, pipeline, words, dataset, folder / "words")
+    architecture, learnt = architecture_of(pipeline), None
+    if architecture.token_homes:
+        words = TextualInversionConfig(loop=loop, validation_examples=8)
+        learnt = train_textual_inversion(accelerator, pipeline, words, dataset, folder / "words")
     updates = LoRAConfig(
         loop=LoopConfig(steps=6, batch_size=batch_size, learning_rate=0.02, checkpoint_every=2),
         rank=2,
-        train_text_encoder=True,
+        train_text_encoder=len(architecture.adaptable(pipeline)) > 1,
+        image_size=TINY_SIZE,
         prompt_dropout=0.2,
         noise_offset=0.1,
         validation_examples=8,

@@ -1,5 +1,6 @@
 """Captions by columns of a corpus, in prompts, keys and records, and what is cut of them."""
 
+import inspect
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from accelerate import Accelerator
 from datasets import Dataset, Value
 
-from skindiff.errors import ConfigError
+from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.adapter import Adapter
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.training.captions import captions, cut_captions
@@ -79,13 +80,31 @@ def test_long_captions_are_cut_at_each_encoders_own_limit_and_counted(
         assert f"of 2 of 4 images are longer than {name} takes, and lose up to 45" in caplog.text
 
 
-def test_what_is_cut_is_what_diffusers_cuts() -> None:
-    pipeline = tiny_pipeline()
-    prompt = "An image of eczema, " + "red skin " * 30
-    (found,) = architecture_of(pipeline).encode_prompts(pipeline, [prompt], cut=True).tensors.values()
-    expected, _ = pipeline.encode_prompt(prompt, "cpu", 1, False)
-    assert (found == expected).all()
-    assert cut_captions(pipeline, ["", prompt], torch.tensor([1, 1]))["text_encoder"]["images"] == 2
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+def test_what_is_cut_is_what_diffusers_cuts_and_prompts_are_not(build: Any) -> None:
+    pipeline, prompt = build(), "An image of eczema, " + "red skin " * 300
+    architecture = architecture_of(pipeline)
+    told = architecture.conditions(architecture.encode_prompts(pipeline, [prompt], cut=True))
+    given = {"num_images_per_prompt": 1, "do_classifier_free_guidance": False, "device": "cpu"}
+    given |= dict.fromkeys(("prompt_2", "prompt_3"))
+    takes = inspect.signature(pipeline.encode_prompt).parameters
+    found = pipeline.encode_prompt(prompt, **{name: given[name] for name in given if name in takes})
+    theirs = [found] if torch.is_tensor(found) else [one for one in found if one is not None and len(one)]
+    for name, ours in told.items():
+        assert any(_same(ours, one) for one in theirs), name
+    encoders = architecture.surplus(pipeline, [prompt])
+    assert all(more > 0 for (more,) in encoders.values())
+    for encoder, (more,) in encoders.items():
+        cut = {"images": 2, "most_tokens": more}
+        assert cut_captions(pipeline, ["", prompt], torch.tensor([1, 1]))[encoder] == cut
+    with pytest.raises(GeneratorError, match=r"too long: .*\(only captions of a training are cut\)"):
+        architecture.encode_prompts(pipeline, [prompt])
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two are one embedding, as a tensor or as a list of one."""
+    mine, other = (one[0] for one in (ours, theirs))
+    return mine.shape == other.shape and torch.equal(mine, other)
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,13 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) -> None:
-    flux = {"batch_size": 4, "buckets": True, "model": "FLUX.1"}
-    whole = run_stages(Accelerator(cpu=True), tmp_path / "whole", **flux)  # type: ignore[arg-type]
+@pytest.mark.parametrize("model", ["FLUX.1", "Stable Diffusion 3", "Z-Image"])
+def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path, model: str) -> None:
+    whole = run_stages(Accelerator(cpu=True), tmp_path / "whole", 4, buckets=True, model=model)
     own = tmp_path / "killed"
-    assert launch(own, "--kill", "lora", "5", "--buckets", "--model", "FLUX.1") == -9
-    resumed = run_stages(Accelerator(cpu=True), own, **flux)  # type: ignore[arg-type]
+    assert launch(own, "--kill", "lora", "5", "--buckets", "--model", model) == -9
+    assert not (own / "lora" / "adapter").exists()
+    resumed = run_stages(Accelerator(cpu=True), own, 4, buckets=True, model=model)
     assert resumed.log == whole.log
     assert (resumed.folder / LORA_FILE).read_bytes() == (whole.folder / LORA_FILE).read_bytes()
 
@@ -67,8 +68,11 @@ def test_killed_and_resumed_is_uninterrupted_in_flow_matching(tmp_path: Path) ->
 @pytest.mark.slow  # tests/test_accelerate_configs.py has two processes of a whole study
 @pytest.mark.parametrize(
     ("buckets", "model"),
-    [(False, SD), (True, SD), (True, "Stable Diffusion XL"), (True, "FLUX.1")],
-    ids=["squares", "buckets", "xl", "flow"],
+    [
+        (False, SD),
+        *((True, model) for model in (SD, "Stable Diffusion XL", "FLUX.1", "Stable Diffusion 3", "Z-Image")),
+    ],
+    ids=["squares", "buckets", "xl", "flux", "sd3", "z-image"],
 )
 def test_two_processes_follow_one(whole: Adapter, tmp_path: Path, buckets: bool, model: str) -> None:
     if buckets:

@@ -63,8 +63,9 @@ def _too_long(tokenizer: CLIPTokenizer, prompt: str) -> str:
             break
         fit = count
     return (
-        f"prompt {prompt!r} is too long: {fit} of its {len(words)} words fit into the text encoder; leave "
-        f"out {len(words) - fit} or more, or lower vectors of a learned token"
+        f"prompt {prompt!r} is too long: {fit} of its {len(words)} words fit into the {most} tokens of CLIP; "
+        f"leave out {len(words) - fit} or more, or lower vectors of a learned token (only captions of a "
+        "training are cut)"
     )
 
 

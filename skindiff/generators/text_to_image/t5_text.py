@@ -24,20 +24,20 @@ def tokenise(tokenizer: Any, prompts: Sequence[str], length: int, *, cut: bool =
         GeneratorError: a prompt is too long and not to be cut.
     """
     if not cut:
-        refuse_long(tokenizer, prompts, length)
+        refuse_long(tokenizer, prompts, length, "T5")
     ids: torch.Tensor = tokenizer(
         list(prompts), padding="max_length", truncation=cut, max_length=length, return_tensors="pt"
     ).input_ids
     return ids
 
 
-def refuse_long(tokenizer: Any, prompts: Sequence[str], length: int) -> None:
-    """Raise a GeneratorError for the first prompt of more tokens than ``length``."""
+def refuse_long(tokenizer: Any, prompts: Sequence[str], length: int, encoder: str) -> None:
+    """Raise a GeneratorError for the first prompt of more tokens than ``length``, which ``encoder`` takes."""
     for prompt, more in zip(prompts, surplus(tokenizer, prompts, length), strict=True):
         if more:
             raise GeneratorError(
-                f"prompt {prompt!r} is too long: it is {length + more} tokens for the text encoder, which "
-                f"takes {length}; shorten it"
+                f"prompt {prompt!r} is too long: it is {length + more} tokens for {encoder}, which takes "
+                f"{length}; shorten it (only captions of a training are cut)"
             )
 
 

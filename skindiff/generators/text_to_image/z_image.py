@@ -109,7 +109,7 @@ class ZImage(FlowTransformer):
         """
         texts = self._chats(pipeline, prompts)
         if not cut:
-            t5_text.refuse_long(pipeline.tokenizer, texts, _PLACES)
+            t5_text.refuse_long(pipeline.tokenizer, texts, _PLACES, "its text encoder")
         made = pipeline.tokenizer(
             texts, padding="max_length", truncation=cut, max_length=_PLACES, return_tensors="pt"
         )

@@ -65,7 +65,7 @@ def test_words_have_all_their_rows_in_a_class_without_the_mixin() -> None:
 def test_a_prompt_that_t5_would_cut_off_is_refused() -> None:
     pipeline = tiny_flux()
     pipeline.tokenizer.model_max_length = 10**4
-    with pytest.raises(GeneratorError, match="is too long: it is 601 tokens for the text encoder, which"):
+    with pytest.raises(GeneratorError, match="is too long: it is 601 tokens for T5, which takes 512; "):
         SEAM.tokenise(pipeline, [" ".join(["skin"] * 600)])
 
 

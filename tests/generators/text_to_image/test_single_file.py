@@ -101,10 +101,10 @@ def test_a_frozen_base_comes_in_half_precision_and_not_in_four_bits(made: Made) 
 def test_its_name_is_the_files_and_its_revision_that_of_file_and_settings(made: Made, tmp_path: Path) -> None:
     file, config = made
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert model_revision(str(file)) == f"mine@{sha256[:12]}"
-    assert model_revision(str(file), config="sd21") == f"mine@{sha256[:12]}-sd21"
+    assert model_revision(str(file)) == f"mine.safetensors@{sha256[:12]}"
+    assert model_revision(str(file), config="sd21") == f"mine.safetensors@{sha256[:12]}-sd21"
     name = name_of(find_generator(str(file), config=str(config)))
-    assert name.startswith(f"mine@{sha256[:12]}-")
+    assert name.startswith(f"mine.safetensors@{sha256[:12]}-")
     moved = shutil.copytree(config, tmp_path / "elsewhere")
     assert name_of(find_generator(str(file), config=str(moved))) == name
     scheduler = moved / "scheduler" / "scheduler_config.json"
@@ -324,7 +324,7 @@ def test_a_lora_goes_on_it(made: Made, tmp_path: Path) -> None:
     )
     place = find_generator(str(tmp_path / "style.safetensors"), base_model=str(made[0]), config=str(made[1]))
     generator = load_generator(place)
-    assert generator.name.startswith("mine@")
+    assert generator.name.startswith("mine.safetensors@")
     assert "+adapter@" in generator.name
     assert np.abs(draw(generator.pipeline) - draw(tiny_whole())).max() > 1e-3
     np.testing.assert_array_equal(draw(generator.load_base()), draw(tiny_whole()))

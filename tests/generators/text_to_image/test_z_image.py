@@ -58,7 +58,7 @@ def test_a_folder_loads_as_it_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_prompt_that_would_be_cut_off_is_refused() -> None:
-    with pytest.raises(GeneratorError, match=r"too long: it is .* tokens for the text encoder, which takes"):
+    with pytest.raises(GeneratorError, match=r"too long: it is .* tokens for its text encoder, which takes"):
         SEAM.tokenise(tiny_z_image(), [" ".join(["skin"] * 200)])
 
 
