@@ -3,8 +3,10 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
 import pytest
@@ -251,3 +253,65 @@ class TestFullSize:
         assert record["training"]["peak_gib"].keys() == {"theirs", "ours"}
         assert record["encoding"]["ours"] > 0
         assert record["transfer"]["ratio"]["median"] > 0
+
+
+class TestRunSeeds:
+    @pytest.fixture
+    def seeds(self) -> ModuleType:
+        return load_script("run_seeds")
+
+    @pytest.fixture
+    def settings(self, seeds: ModuleType, tmp_path: Path) -> Callable[..., Any]:
+        """Settings of a recipe of three lines, which writes its words down; that of seed 3 fails."""
+        recipe = tmp_path / "recipe.py"
+        recipe.write_text(
+            "import pathlib, sys, time\n"
+            "folder = pathlib.Path(sys.argv[sys.argv.index('--output_dir') + 1])\n"
+            "folder.mkdir(exist_ok=True)\n"
+            "(folder / 'words').write_text(' '.join(sys.argv)); time.sleep(60 * ('slow' in sys.argv))\n"
+            "sys.exit('[3]' in sys.argv)\n"
+        )
+        given = {
+            "recipe": str(recipe),
+            "config": str(recipe),
+            "every": 0.1,
+            "keep": str(tmp_path / "a.parquet"),
+        }
+        return lambda **more: seeds.Seeds(**{**given, "folder": str(tmp_path / "runs"), **more})
+
+    def test_runs_each_seed_and_says_which_failed(
+        self, seeds: ModuleType, settings: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert seeds.main(settings(seeds=[1, 2], setting="split_seeds")) == 0
+        assert seeds.main(settings(seeds=[3])) == 1
+        assert "failed: [3]" in capsys.readouterr().out
+        words = [Path(settings(seeds=[]).folder, f"seed-{seed}", "words").read_text() for seed in (1, 2, 3)]
+        assert ["--split_seeds [1]" in words[0], "--seeds [3]" in words[2]] == [True, True]
+
+    def test_stops_in_time_and_keeps_what_there_is(
+        self,
+        seeds: ModuleType,
+        settings: Callable[..., Any],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        kept: list[list[str]] = []
+        monkeypatch.setattr(seeds, "cells_of", lambda run: [run.name])
+        monkeypatch.setattr(seeds, "write_cells", lambda file, cells: kept.append(cells) or len(cells))
+        began = time.monotonic()
+        seeds.main(settings(seeds=[1, 2], at_once=1, minutes=0.08, further=["slow"]))
+        assert time.monotonic() - began < 30
+        assert kept[-1] == ["seed-1"]
+        said = capsys.readouterr().out
+        assert "begun and not finished: [1]" in said
+        assert "not begun: [2]" in said
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"seeds": []}, {"seeds": [1, 1]}, {"keep": "a.csv"}, {"recipe": "gone"}, {"at_once": 0}],
+    )
+    def test_refuses_what_cannot_work(
+        self, seeds: ModuleType, settings: Callable[..., Any], wrong: dict
+    ) -> None:
+        with pytest.raises(ConfigError):
+            seeds.main(settings(**{"seeds": [1], **wrong}))

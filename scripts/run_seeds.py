@@ -1,0 +1,126 @@
+"""Run the seeds of a study side by side, each as a process, and keep their cells as they are finished.
+
+    python scripts/run_seeds.py --recipe recipes/medmnist_subsets.py \\
+        --config recipes/medmnist_subsets/breastmnist.yaml --seeds "[1, 2, 3, 4]" \\
+        --keep recipes/medmnist_subsets/results/breastmnist.parquet --at_once 4 --minutes 30
+
+For a machine that is lent for a while: every process has one thread, a GPU is shared, and what was finished
+when the time is up is in the file, which later runs of the study take as done. Run it again to go on.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jsonargparse import auto_cli, set_parsing_settings
+from keep_cells import cells_of
+
+from skindiff.classification.recorded_cells import write_cells
+from skindiff.errors import ConfigError, SkindiffError
+
+
+@dataclass
+class Seeds:
+    """Seeds of one study."""
+
+    recipe: str
+    """The recipe's file."""
+    config: str
+    """Its settings."""
+    seeds: list[int]
+    """Which to run."""
+    keep: str
+    """File of finished cells; ends in .parquet."""
+    setting: str = "seeds"
+    """What the recipe calls its seeds: seeds, or split_seeds."""
+    further: list[str] = field(default_factory=list)
+    """Further words for the recipe, such as ["--ladder", "null"]."""
+    folder: str = "runs/seeds"
+    """Holds a run and a log for each seed, and the corpus that they share."""
+    at_once: int = os.cpu_count() or 1
+    """Processes at a time."""
+    minutes: float = float("inf")
+    """When to stop; what is begun then goes on at the next call."""
+    every: float = 30.0
+    """Seconds between two looks at what is finished."""
+
+
+def check(settings: Seeds) -> None:
+    """Raise :class:`ConfigError` on the first setting that cannot work."""
+    for name in ("recipe", "config"):
+        if not Path(getattr(settings, name)).is_file():
+            raise ConfigError(f"{name}: there is no file {getattr(settings, name)!r}")
+    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
+        raise ConfigError(f"seeds: {settings.seeds} must name at least one, and each once")
+    if settings.at_once < 1 or settings.minutes <= 0 or settings.every <= 0:
+        raise ConfigError("at_once, minutes and every must be above 0")
+    if not settings.keep.endswith(".parquet"):
+        raise ConfigError(f"keep: {settings.keep!r} must end in .parquet")
+
+
+def begin(settings: Seeds, seed: int) -> subprocess.Popen[bytes]:
+    """Start the run of a seed."""
+    folder = Path(settings.folder)
+    words = [
+        sys.executable, settings.recipe, "--config", settings.config, f"--{settings.setting}", f"[{seed}]",
+        "--corpus.cache_dir", str(folder / "cache"), "--output_dir", str(folder / f"seed-{seed}"),
+        "--resume", "true", *settings.further,
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    with (folder / f"seed-{seed}.log").open("ab") as log:
+        return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+
+def keep(settings: Seeds) -> None:
+    """Add what is finished to the file of cells."""
+    runs = [Path(settings.folder) / f"seed-{seed}" for seed in settings.seeds]
+    if found := [cell for run in runs if run.is_dir() for cell in cells_of(run)]:
+        total = write_cells(Path(settings.keep), found)
+        print(f"{time.strftime('%H:%M:%S')} {len(found)} cells of these seeds; {total} in {settings.keep}")
+
+
+def end(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Tell runs to stop, and wait until they have."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait()
+
+
+def main(settings: Seeds) -> int:
+    """Run, keep, and return 1 if the run of a seed has failed."""
+    check(settings)
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 60 * settings.minutes
+    waiting, running, failed = list(settings.seeds), dict[int, subprocess.Popen[bytes]](), list[int]()
+    try:
+        while (waiting or running) and time.monotonic() < deadline:
+            while waiting and len(running) < settings.at_once:
+                seed = waiting.pop(0)
+                running[seed] = begin(settings, seed)
+            time.sleep(min(settings.every, max(0.0, deadline - time.monotonic())))
+            for seed, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[seed]
+                    failed += [seed] if process.returncode else []
+            keep(settings)
+    finally:
+        end(list(running.values()))
+        keep(settings)
+    for said, seeds in (("failed", failed), ("begun and not finished", running), ("not begun", waiting)):
+        if seeds:
+            print(f"{said}: {json.dumps(list(seeds))} (see {settings.folder}/seed-*.log)")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    try:
+        sys.exit(main(auto_cli(Seeds, as_positional=False)))
+    except SkindiffError as error:
+        sys.exit(f"error: {error}")
