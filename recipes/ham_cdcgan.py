@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import skindiff
+from skindiff.classification.recorded_cells import Recorded
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.registry import Corpus
 from skindiff.corpora.splits import Split
 from skindiff.evaluation.detection import DetectionConfig, DetectorOfSplit, make_detector_split
+from skindiff.evaluation.recorded_detections import RecordedDetections, record_of
 from skindiff.report.assembly import About, write_study
 from skindiff.report.class_study import ClassStudyConfig
 from skindiff.report.published.ham import DETECTION_NOTES, published_detection
@@ -43,6 +45,9 @@ class HamCdcganConfig(ClassStudyConfig):
     """Families of generators to judge; the paper's is sn_dcgan."""
     detection: DetectionConfig = field(default_factory=DetectionConfig)
     """The detector and its own test."""
+    recorded: Recorded = "take"
+    """take: detections that are kept beside the recipe count as done; only: report those alone, and train
+    nothing; ignore: train everything."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
@@ -69,22 +74,30 @@ def main(config: HamCdcganConfig) -> Path:
     studies = all_studies(run, corpus, splits)
     detectors = [DetectorOfSplit(study, config.detection) for study in studies]
 
-    results = Results()
+    results, recorded = Results(), RecordedDetections.beside(__file__, config.recorded, run)
     for study, detector in zip(studies, detectors, strict=True):
         for family in config.families:
-            # 2. Train the generator.
-            generator = skindiff.train_generator(
-                corpus, study.split, family, study.seed, study, **config.generator.settings_of(family)
-            )
-            # 3. Generate 100 images of each class; measure fidelity and copies.
-            images = skindiff.generate(generator, seed=study.seed, output_dir=study, **vars(config.drawing))
-            results.add_generator(study, images.drawn, pipeline=images.trained)
-            results.measured.add(study, config, images.drawn, held_out=detector.unseen)
-            # 4. Let the detector name them, and real images that neither has seen.
-            results.add_detection(detector, detector.judge(images.dataset, family))
+            settings = config.generator.settings_of(family)
+            record = record_of(detector, family, {**vars(config.drawing), "training": settings})
+            if recorded.lacks(record):
+                # 2. Train the generator, and generate 100 images of each class; measure fidelity and copies.
+                generator = skindiff.train_generator(
+                    corpus, study.split, family, study.seed, study, **settings
+                )
+                images = skindiff.generate(
+                    generator, seed=study.seed, output_dir=study, **vars(config.drawing)
+                )
+                results.add_generator(study, images.drawn, pipeline=images.trained)
+                results.measured.add(study, config, images.drawn, held_out=detector.unseen)
+                # 3. Let the detector name them, and real images that neither has seen.
+                said = detector.judge(images.dataset, family)
+                recorded.keep(record, said, write=run.accelerator.is_main_process)
+            if found := recorded.find(detector, family, record):
+                results.add_detection(detector, found)
 
-    # 5. Report.
-    about = About("ham_cdcgan", TITLE, published=published_detection(), notes=DETECTION_NOTES)
+    # 4. Report.
+    notes = [*DETECTION_NOTES, *recorded.notes()]
+    about = About("ham_cdcgan", TITLE, published=published_detection(), notes=notes)
     return write_study(results, config, about, replicates=config.detection.bootstrap_replicates)
 
 

@@ -15,6 +15,7 @@ from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, load_cell
 from skindiff.classification.recorded_cells import write_cells
 from skindiff.classification.rows import BestEpoch
+from skindiff.evaluation.recorded_detections import merge, rows_in
 from skindiff.manifest import DONE
 from skindiff.runs import STAGES
 
@@ -33,15 +34,22 @@ def cells_of(run: Path) -> list[tuple[Cell, BestEpoch | None]]:
     return found
 
 
+def keep(run: Path, file: Path) -> str:
+    """Add what is finished in a run to a file, and return in words how much that is."""
+    if rows := rows_in(run):
+        return f"{len(rows) // 2} detections of {run}; {merge(file, rows)} in {file}"
+    kept = cells_of(run)
+    return f"{len(kept)} cells of {run}" + (f"; {write_cells(file, kept)} in {file}" if kept else "")
+
+
 def main(run: str, file: str) -> None:
-    """Add the finished cells of a run to a file.
+    """Add the finished cells of a run, or the detections of ham_cdcgan, to a file.
 
     Args:
         run: its folder.
         file: ends in .parquet; made where there is none.
     """
-    kept = cells_of(Path(run))
-    print(f"{len(kept)} cells of {run}; {write_cells(Path(file), kept)} in {file}")
+    print(keep(Path(run), Path(file)))
 
 
 if __name__ == "__main__":

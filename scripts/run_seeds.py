@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import keep_cells
 from jsonargparse import auto_cli, set_parsing_settings
-from keep_cells import cells_of
 
-from skindiff.classification.recorded_cells import write_cells
 from skindiff.errors import ConfigError, SkindiffError
 
 
@@ -79,9 +78,8 @@ def begin(settings: Seeds, seed: int) -> subprocess.Popen[bytes]:
 def keep(settings: Seeds) -> None:
     """Add what is finished to the file of cells."""
     runs = [Path(settings.folder) / f"seed-{seed}" for seed in settings.seeds]
-    if found := [cell for run in runs if run.is_dir() for cell in cells_of(run)]:
-        total = write_cells(Path(settings.keep), found)
-        print(f"{time.strftime('%H:%M:%S')} {len(found)} cells of these seeds; {total} in {settings.keep}")
+    for said in [keep_cells.keep(run, Path(settings.keep)) for run in runs if run.is_dir()]:
+        print(time.strftime("%H:%M:%S"), said, flush=True)
 
 
 def end(running: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -296,8 +296,7 @@ class TestRunSeeds:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         kept: list[list[str]] = []
-        monkeypatch.setattr(seeds, "cells_of", lambda run: [run.name])
-        monkeypatch.setattr(seeds, "write_cells", lambda file, cells: kept.append(cells) or len(cells))
+        monkeypatch.setattr(seeds.keep_cells, "keep", lambda run, file: kept.append([run.name]) or "kept")
         began = time.monotonic()
         seeds.main(settings(seeds=[1, 2], at_once=1, minutes=0.08, further=["slow"]))
         assert time.monotonic() - began < 30

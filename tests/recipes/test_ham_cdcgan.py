@@ -3,13 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import keep_cells
+import pandas as pd
 import pytest
 
 from recipes.ham_cdcgan import HamCdcganConfig, main
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.config import parse_config
-from skindiff.errors import ConfigError, SplitError
+from skindiff.errors import ConfigError, RunFolderError, SplitError
 from skindiff.evaluation.detection import DetectionConfig
+from skindiff.evaluation.recorded_detections import KEPT, RecordedDetections, merge, rows_in
 from skindiff.training.from_scratch import FromScratchConfig
 from skindiff.training.gan_config import SNDCGANConfig
 from tests.conftest import REPOSITORY
@@ -93,6 +96,46 @@ def test_fidelity_is_added_to_a_finished_run(study: HamCdcganConfig) -> None:
     # Real images against real ones in the first row, against drawings of two training steps in the others.
     assert all(rows[0]["scores"]["kid"] < row["scores"]["kid"] for row in rows[1:] if row["seed"] == 0)
     assert "## Fidelity" in (Path(study.output_dir) / "report.md").read_text()
+
+
+def test_recorded_detections_take_the_place_of_generators(
+    study: HamCdcganConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="none is of these settings"):
+        main(replace(study, output_dir=str(tmp_path / "none"), recorded="only"))
+    kept, rows = tmp_path / "results.parquet", rows_in(Path(study.output_dir))
+    assert {tuple(row) for row in rows} == {
+        ("record", "part", "generator", "seed", "labels", "probabilities", "groups")
+    }
+    merge(kept, [row for row in rows if row["seed"] == 0])
+    monkeypatch.setattr(
+        RecordedDetections,
+        "beside",
+        lambda _, use, run: RecordedDetections((kept,), run.path / KEPT, alone=use == "only"),
+    )
+    # What is there alone: the other seed is not run, and nothing is trained.
+    main(replace(study, output_dir=str(tmp_path / "only"), recorded="only"))
+    notes = report_of(tmp_path / "only")["notes"]
+    assert stage_names(tmp_path / "only") == []
+    assert any(note.startswith("Made elsewhere") and "sn_dcgan, seed 0" in note for note in notes)
+    assert "Not run: sn_dcgan, seed 1." in notes
+    # All of them: what the run that made them reports.
+    keep_cells.main(study.output_dir, str(kept))
+    main(replace(study, output_dir=str(tmp_path / "taken")))
+    assert stage_names(tmp_path / "taken") == []
+    assert report_of(tmp_path / "taken")["detection"] == report_of(study.output_dir)["detection"]
+    # Other settings are another question.
+    drawn_otherwise = replace(
+        study, output_dir=str(tmp_path / "other"), synthesis=tiny_synthesis(per_class=2)
+    )
+    with pytest.raises(ConfigError, match="none is of these settings"):
+        main(replace(drawn_otherwise, recorded="only"))
+    # A detection of other images is no detection of these.
+    table = pd.read_parquet(kept)
+    table["groups"] = [groups[::-1] for groups in table["groups"]]
+    table.to_parquet(kept)
+    with pytest.raises(RunFolderError, match="held-out images are not those of this split"):
+        main(replace(study, output_dir=str(tmp_path / "foreign")))
 
 
 def test_too_little_left_for_the_detector_is_an_error_before_training(
