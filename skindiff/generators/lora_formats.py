@@ -196,7 +196,8 @@ def kohya_keys(
             layer = _cut(_cut(name, _DOWN), _UP).removeprefix(f"{network}.")
             half = "lora_down" if name.endswith(_DOWN) else "lora_up"
             # transformers had the text encoder's layers below "text_model" until 5.
-            key = prefix + layer.removeprefix("text_model.").replace(".", "_")
+            named = layer.removeprefix("text_model.")
+            key = prefix + (named if prefix.endswith(".") else named.replace(".", "_"))
             found[f"{key}.{half}.weight"] = tensor.contiguous()
             if half == "lora_down":
                 found[f"{key}.alpha"] = torch.tensor(_alpha(layer, len(tensor), own))

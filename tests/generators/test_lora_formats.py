@@ -1,5 +1,6 @@
 """LoRA files of other programs, and ours as those programs read them."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,29 +84,44 @@ def test_an_export_read_back_has_the_same_weights_and_strength(
         assert delta.abs().max() > 0
 
 
+LAYER = r"attn2?_(to_q|to_k|to_v|to_out_0|add_[qkv]_proj|to_add_out)"
+CLIP = r"_text_model_encoder_layers_\d+_(self_attn_([qkv]|out)_proj|mlp_fc[12])"
+UNET = r"lora_unet_(down_blocks_\d+|mid_block|up_blocks_\d+)_attentions_\d+_transformer_blocks_\d+_" + (
+    r"(attn[12]_(to_[qkv]|to_out_0)|ff_net_(0_proj|2))"
+)
+COMFY = {
+    "Stable Diffusion 1.x and 2.x": [UNET, rf"lora_te{CLIP}"],
+    "Stable Diffusion XL": [UNET, rf"lora_te1{CLIP}", rf"lora_te2{CLIP}"],
+    "Stable Diffusion 3": [
+        rf"lora_transformer_transformer_blocks_\d+_{LAYER}", rf"lora_te1{CLIP}", rf"lora_te2{CLIP}",
+    ],
+    "FLUX.1": [
+        rf"lora_transformer_(transformer_blocks_\d+_{LAYER}|single_transformer_blocks_\d+_attn_to_[qkv])",
+        rf"lora_te1{CLIP}",
+    ],
+    "Z-Image": [
+        r"diffusion_model\.(layers|noise_refiner|context_refiner)\.\d+\.attention\.(to_[qkv]|to_out\.0)"
+    ],
+}  # fmt: skip
+"""Layers that ComfyUI finds, of each network (comfy/lora.py at its commit ec93dcac)."""
+ENDS = re.compile(r"\.(lora_down\.weight|lora_up\.weight|alpha)$")
+
+
 def test_an_export_has_the_keys_that_the_programs_look_for(
     exported: Path, architecture: Architecture
 ) -> None:
     weights = load_file(kohya(exported))
-    prefixes = {name.partition(".")[0] for name in weights}
-    assert {name.partition(".")[2] for name in weights} == {"lora_down.weight", "lora_up.weight", "alpha"}
+    assert all(map(ENDS.search, weights))
+    layers = {ENDS.sub("", name) for name in weights}
+    assert len(weights) == 3 * len(layers)
     # The rank is 2, which a reader would take without it.
-    assert all(weights[f"{prefix}.alpha"] == 5.0 for prefix in prefixes)
-    unet = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0"
-    texts, layer = {
-        "Stable Diffusion 1.x and 2.x": ({"lora_te"}, unet),
-        "Stable Diffusion XL": ({"lora_te1", "lora_te2"}, unet),
-        "Stable Diffusion 3": (
-            {"lora_te1", "lora_te2"},
-            "lora_transformer_transformer_blocks_0_attn_to_out_0",
-        ),
-        "Z-Image": (set(), "lora_unet_layers_0_attention_to_out_0"),
-        "FLUX.1": ({"lora_te1"}, "lora_transformer_transformer_blocks_0_attn_to_out_0"),
-    }[architecture.name]
-    for text in texts:
-        assert f"{text}_text_model_encoder_layers_0_self_attn_q_proj" in prefixes
-    assert {name.partition("_text_")[0] for name in prefixes if "_text_model" in name} == texts
-    assert layer in prefixes
+    assert all(weights[f"{layer}.alpha"] == 5.0 for layer in layers)
+    patterns = COMFY[architecture.name]
+    assert len(patterns) == len(architecture.kohya)
+    unread = {layer for layer in layers if not any(re.fullmatch(one, layer) for one in patterns)}
+    assert not unread
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, layer) for layer in layers), pattern
 
 
 def test_learned_words_are_exported_with_all_their_vectors(
@@ -183,8 +199,8 @@ def as_dora(weights: dict[str, torch.Tensor]) -> None:
 
 
 def of_another_model(weights: dict[str, torch.Tensor]) -> None:
-    for name in [name for name in weights if "s_0_att" in name]:
-        weights[name.replace("s_0_att", "s_7_att")] = weights.pop(name)
+    for name in [name for name in weights if re.search(r"s[._]0[._]att", name)]:
+        weights[re.sub(r"s([._])0([._])att", r"s\g<1>7\2att", name)] = weights.pop(name)
 
 
 @pytest.mark.parametrize(

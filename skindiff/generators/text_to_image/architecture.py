@@ -38,7 +38,8 @@ class Architecture(ABC):
         generates: the class of diffusers that generates from text, and that saved pipelines are loaded as.
         transfers: the class that transfers an image (img2img).
         loading: further settings of ``from_pretrained``.
-        kohya: what kohya's keys of each network of :meth:`adaptable` begin with.
+        kohya: what kohya's keys of each network of :meth:`adaptable` begin with; after a point the layer's
+            name keeps its points, which are underscores otherwise.
         single_file: whether its models are read from one file of weights too.
         reads_kohya: whether diffusers reads a LoRA in those keys.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.

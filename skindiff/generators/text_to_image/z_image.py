@@ -62,8 +62,8 @@ class ZImage(FlowTransformer):
     name = "Z-Image"
     generates, transfers = ZImagePipeline, ZImageImg2ImgPipeline
     token_homes = ()
-    # Kohya's, which diffusers reads.
-    kohya = {"transformer": "lora_unet_"}  # noqa: RUF012
+    # ComfyUI's and diffusers': by kohya's lora_unet_ ComfyUI looks for its own layers, which join Q, K and V.
+    kohya = {"transformer": "diffusion_model."}  # noqa: RUF012
 
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
         """Refuse sizes of parts that differ, and a scheduler or an autoencoder of another kind."""

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import skindiff
 from skindiff.errors import GeneratorError
+from skindiff.generators.lora_formats import load_lora_file
 from skindiff.generators.text_to_image.z_image import ZImage
 from tests.tiny import TINY_SIZE, save_tiny_pipeline, tiny_z_image
 
@@ -55,6 +57,16 @@ def test_a_folder_loads_as_it_was_saved(tmp_path: Path) -> None:
         for one in (pipeline, tiny_z_image())
     ]
     torch.testing.assert_close(*drawn)
+
+
+def test_a_lora_in_kohyas_keys_is_read_at_its_strength(tmp_path: Path) -> None:
+    pipeline, name = tiny_z_image(), "lora_unet_layers_0_attention_to_q"
+    down, up = torch.randn(2, 32), torch.randn(32, 2)
+    file = {"lora_down.weight": down, "lora_up.weight": up, "alpha": torch.tensor(6.0)}
+    save_file({f"{name}.{end}": one for end, one in file.items()}, tmp_path / "it.safetensors")
+    load_lora_file(pipeline, tmp_path / "it.safetensors", "it")
+    found = pipeline.transformer.layers[0].attention.to_q.get_delta_weight("it")
+    torch.testing.assert_close(found, 3.0 * up @ down, rtol=1e-4, atol=1e-5)
 
 
 def test_a_prompt_that_would_be_cut_off_is_refused() -> None:
