@@ -90,7 +90,7 @@ def start_accelerator(
         output_dir: trackers log to ``<output_dir>/logs``.
 
     Raises:
-        ConfigError: ``threads`` is below 1, or a tracker is not installed.
+        ConfigError: ``threads`` is below 1, a tracker is not installed, or mixed precision is fp16 on a CPU.
     """
     if threads is not None and threads < 1:
         raise ConfigError(
@@ -106,6 +106,10 @@ def start_accelerator(
     warnings.filterwarnings("ignore", category=FutureWarning)
     disable_progress_bars()
     on_cpu = not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    if on_cpu and os.environ.get("ACCELERATE_MIXED_PRECISION") == "fp16":
+        raise ConfigError(
+            "mixed_precision: fp16 needs a GPU, and there is none here; launch with bf16, or no"
+        )
     try:
         accelerator = Accelerator(
             # Without saying so, processes that were launched as multi-GPU would each believe to be alone.

@@ -96,3 +96,13 @@ def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch: pytes
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ConfigError, match=r"num_processes: 4 .*were launched but 1 work together"):
         start_accelerator()
+
+
+def test_fp16_without_a_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(
+        ConfigError, match=r"^mixed_precision: fp16 needs a GPU, and there is none here; launch"
+    ):
+        start_accelerator()

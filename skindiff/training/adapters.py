@@ -11,6 +11,7 @@ from skindiff.study import Study
 from skindiff.training.captions import refuse_unknown_columns
 from skindiff.training.lora import LoRAConfig, train_lora
 from skindiff.training.precision import check_base_dtype, torch_dtype
+from skindiff.training.preparation import refuse_sharding
 from skindiff.training.textual_inversion import TextualInversionConfig, train_textual_inversion
 
 ADAPTER = "adapter"
@@ -39,6 +40,7 @@ def learn_adapter(
     if isinstance(config, LoRAConfig):  # an error now, not after the model is loaded
         refuse_unknown_columns(config.captions, train, "lora.captions")
     check_base_dtype(config.base_dtype, "base_dtype", run.accelerator.mixed_precision)
+    refuse_sharding(run.accelerator)
     config = replace(config, loop=config.loop.in_split(study.seed))
     words, name = base.adapter, model_revision(base.model, base.revision, base.config)
     stage = study.stage(

@@ -206,6 +206,23 @@ def test_training_again_on_a_fresh_pipeline_gives_the_same(tmp_path: Path) -> No
     assert all(torch.equal(lora_weights(second)[key], one) for key, one in lora_weights(third).items())
 
 
+@BUILDS
+def test_activations_that_are_computed_again_give_the_same(tmp_path: Path, build) -> None:
+    logs, calls = [], []
+    for again in (False, True):
+        pipeline, called = build(), []
+        network = architecture_of(pipeline).network(pipeline)
+        name = next(name for name, _ in network.named_modules() if name.endswith(".to_q"))
+        attention = network.get_submodule(name.removesuffix(".to_q"))
+        attention.register_forward_hook(lambda *_, called=called: called.append(torch.is_grad_enabled()))
+        loop = {"steps": 2, "batch_size": 2}
+        logs.append(run(tmp_path / str(again), pipeline, loop=loop, gradient_checkpointing=again)[1].log)
+        calls.append(sum(called))
+        assert not network.is_gradient_checkpointing
+    assert calls == [2, 4]
+    assert [row["loss"] for row in logs[1]] == pytest.approx([row["loss"] for row in logs[0]], rel=1e-5)
+
+
 @pytest.mark.parametrize("variant", [{}, {"use_rslora": True}, {"use_dora": True}])
 def test_merged_updates_are_pefts_function(variant) -> None:
     pipeline = tiny_pipeline()

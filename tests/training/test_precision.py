@@ -7,9 +7,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 
 import skindiff
-from skindiff.errors import ConfigError
+from skindiff.errors import ConfigError, TrainingError
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_of, load_pipeline
 from skindiff.training import adapters, denoising_task, precision, sample_grid
 from skindiff.training.loop_config import LoopConfig
@@ -149,6 +150,18 @@ def test_a_stage_loads_its_base_in_that_precision_or_not_at_all(
         assert found.value.args == expected
     with pytest.raises(ConfigError, match="base_dtype is float16"):
         skindiff.train_lora(corpus, None, base, base_dtype="float16", image_size=TINY_SIZE)
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_weights_in_shards_are_refused_before_the_base_is_loaded(
+    tmp_path: Path, kind: DistributedType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "load_pipeline", lambda *_, **__: pytest.fail("the base is loaded"))
+    monkeypatch.setattr(Accelerator, "distributed_type", kind)
+    base = str(save_tiny_pipeline(tmp_path / "base"))
+    corpus = skindiff.load_corpus("phantom", images_per_class={"I": 2, "V": 2})
+    with pytest.raises(TrainingError, match=rf"^{kind.value} shards weights, .*launch with --multi_gpu"):
+        skindiff.train_lora(corpus, None, base, image_size=TINY_SIZE)
 
 
 @pytest.mark.gpu
