@@ -265,7 +265,8 @@ def compared(
     between = [float(np.mean(difference(a.pixels, b.pixels))) for a, b in zip(left, right, strict=True)]
     heads = ("generator", f"mean ITA of {pieces.count_of(len(left))}", "KID to real images")
     return (
-        '<div class="sd-wide"><table class="sd-table"><thead><tr>'
+        '<div class="sd-wide" tabindex="0" role="region" aria-label="tone and KID of both">'
+        '<table class="sd-table"><thead><tr>'
         f"{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody></table>"
         f"</div>{explained('ITA')}{explained('KID')}"
         f'<p class="sd-quiet">Mean difference of a pair: {np.mean(between):.1f} of 255 levels.'

@@ -37,6 +37,10 @@ class _Recorded(TypedDict, total=False):
     fidelity: list[_Scored]
 
 
+def _network(row: _Scored) -> str:
+    return row["features"].partition(" (")[0]  # where its weights are from is in the report
+
+
 def measured_kid(runs: Mapping[str, str], generator: str) -> list[str]:
     """Return the KID of a generator's images with its 95% interval, each in words, as reports have it.
 
@@ -62,7 +66,7 @@ def measured_kid(runs: Mapping[str, str], generator: str) -> list[str]:
             if row["generator"] == generator
         }
         found += [
-            f"{score_text(row['scores'], 'kid')} ({row['generated']} images, {row['features']}, run {run})"
+            f"{score_text(row['scores'], 'kid')} ({row['generated']} images, {_network(row)}, run {run})"
             for row in report.get("fidelity", [])
             if (row["images"], row["seed"]) in own and "kid" in row["scores"]
         ]

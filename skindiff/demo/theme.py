@@ -32,8 +32,9 @@ HEADER = f"""
 
 HEAD = """<style>
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
-.gradio-container:not(:has(.sd-terms):has([role=tab]):has(input[type=range])) {
-  visibility: hidden; animation: sd-shown 0s 5s forwards; }
+.gradio-container:not(
+  :has(.sd-terms):has([role=tab]):has(input[type=range]):has(.wrap-inner):has(.label-wrap)) {
+  visibility: hidden; animation: sd-shown 0s 30s forwards; }
 @keyframes sd-shown { to { visibility: visible; } }
 *:focus-visible:not(.wrap-inner input),
 .wrap:has(> .wrap-inner):focus-within { outline: 3px solid #b0682f !important; outline-offset: 1px; }

@@ -321,12 +321,21 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
         page.wait_for_timeout(500)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate(LEAST_ROOM_OF_ARROWS) >= 20
+        if name == "Compare" and screen == "desk":
+            for row in (("generator", "second"), ("condition", "skin_type", "images")):
+                places = [page.locator(f"#compare-{field}").bounding_box() for field in row]
+                assert len({round(place["y"]) for place in places if place}) == 1  # aligned
         assert serious_problems(page) == []
     assert page.locator("#report iframe").content_frame.get_by_text("A made-up run").is_visible()
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
 
+
+LEAST_ROOM_OF_ARROWS = """Math.min(Infinity, ...[...document.querySelectorAll(".wrap-inner input")]
+  .filter(one => one.offsetParent).map(one => parseFloat(getComputedStyle(one).paddingRight)))"""
+"""How many pixels a dropdown's text keeps from its end, where its arrow is."""
 
 COUNT_SHIFTS = """
 window.shifts = 0;
