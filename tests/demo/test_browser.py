@@ -305,6 +305,8 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
     page = opened(context, demo)
     page.wait_for_timeout(500)
     assert page.evaluate("shifts") < 0.1  # what Core Web Vitals call good
+    hidden = "getComputedStyle(document.querySelector('.gradio-container')).animationName"
+    assert page.evaluate(hidden) == "none"  # not shown by the rule for what never comes alone
     made = {
         "Generate": ("Generate", "#again summary"),
         "Photograph": ("Transfer", "#slider img >> nth=0"),
