@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError
+from skindiff.generators.models import BUNDLED_LORA, model_revision
+from skindiff.generators.resolve import find_generator, load_generator
 from tests.demo.conftest import write_run
 from tests.test_scripts import load_script
 
@@ -34,3 +37,24 @@ def test_what_is_kept_says_what_it_is() -> None:
     assert len(page) <= script.LARGEST_BYTES
     assert "<script" not in page
     assert "images computed by a program, of no patient" in page
+
+
+def test_the_first_adapter_of_a_run_is_kept(tmp_path: Path) -> None:
+    for number, seed in enumerate((42, 0, 7)):
+        adapter = tmp_path / "stages" / f"lora-{number}" / "adapter"
+        adapter.mkdir(parents=True)
+        (adapter / "tokens.json").write_text("{}")
+        (adapter / "config.yaml").write_text(f"lora: {{loop: {{seed: {seed}}}}}")
+    assert script.first_adapter(tmp_path).folder.parent.name == "lora-1"
+    with pytest.raises(ConfigError, match="has no LoRA of its own"):
+        script.first_adapter(tmp_path / "stages")
+
+
+def test_the_adapter_in_the_package_is_of_the_study_in_the_package() -> None:
+    place = find_generator(BUNDLED_LORA)
+    assert place.model == "bundled"
+    generator = load_generator(place)
+    assert generator.strategy == "ti+lora"
+    corpus = load_phantom(PhantomConfig(image_size=16, images_per_class={"II": 1}))
+    assert generator.class_names == corpus.features["label"].names
+    assert str(generator.name).startswith(model_revision("bundled"))

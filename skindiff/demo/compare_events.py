@@ -28,7 +28,7 @@ from skindiff.synthesis.asked import asked_column
 SAME_SEEDS = "Both generators use the same seeds; any difference comes from the generators."
 SECOND_NEEDED = (
     "A second generator is needed: type its folder or Hub id right there, under Second generator. "
-    "skindiff train lora makes one. There is no example here, as the package comes with one generator."
+    "skindiff train lora makes one, and bundled-lora is in the package."
 )
 SECOND_MISSING = (
     'A second generator is needed, as in skindiff demo --generators "[bundled, runs/lora]"; '

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from skindiff.demo.hosts import ANY_HOST, Place, is_loopback
 from skindiff.errors import ConfigError
+from skindiff.generators.models import BUNDLED_LORA
 from skindiff.wrong_settings import refuse
 
 MEGABYTE = 2**20
@@ -25,9 +26,10 @@ _AT_LEAST_ONE = (
 class DemoConfig:
     """Settings of the demo: what it offers, who may use it, and its limits."""
 
-    generators: list[str] = field(default_factory=lambda: ["bundled"])
-    """Generators to choose from, the first being shown first: bundled; a folder of a pipeline, an adapter or
-    a run of skindiff train; or the Hub id of a pipeline or an adapter, with @revision or without."""
+    generators: list[str] = field(default_factory=lambda: ["bundled", BUNDLED_LORA])
+    """Generators to choose from, the first being shown first: bundled; bundled-lora, an adapter that phantom
+    images have taught it; a folder of a pipeline, an adapter or a run of skindiff train; or the Hub id of a
+    pipeline or an adapter, with @revision or without."""
     adapter_base: str | None = None
     """Base model of the adapters; null takes the one that each adapter names."""
     model_config: str | None = None

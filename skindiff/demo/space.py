@@ -16,7 +16,7 @@ from skindiff.demo.config import DemoConfig
 from skindiff.demo.generator_cache import short_names
 from skindiff.errors import ConfigError, RunFolderError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
-from skindiff.generators.models import BUNDLED_NAMES
+from skindiff.generators.models import INSIDE
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import model_name
 from skindiff.hub.client import Content
@@ -108,7 +108,7 @@ def write_space(folder: Path | str, config: DemoConfig | None = None, *, title: 
     settings = pformat(asdict(config), indent=4, width=100, sort_dicts=False).replace("\n", "\n    ")
     (folder / "app.py").write_text(_APP.replace("{settings}", settings), encoding="utf-8")
     (folder / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
-    ours = set(config.generators) <= set(BUNDLED_NAMES) and not config.runs
+    ours = set(config.generators) <= set(INSIDE) and not config.runs
     card = f"---\n{_metadata(title, ours=ours)}---\n{_README}{'' if ours else _OTHERS}"
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / ".gitattributes").write_text(

