@@ -12,6 +12,7 @@ from skindiff.demo.about import about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import captions, degrees
+from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import Picture, draw
 from skindiff.demo.events import DemoEvents, Shown
@@ -133,15 +134,16 @@ class CompareEvents:
                 rows, table = self._shown(request, settings, sides, whole=last)
                 yield rows, table, self.events.zip(request, result if last else None), line
 
-    def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str, str]:
-        """Return a finished result as the page shows it, with the words of an example and what the second
-        generator is."""
+    def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str, str, str, str]:
+        """Return a finished result as the page shows it, with the words of an example, what the second
+        generator is, and the condition and skin type."""
         half = len(result.pictures) // 2
         sides = [result.pictures[:half], result.pictures[half:]]
         rows, table = self._shown(request, result.settings, sides, whole=True)
         button = gr.update(value=self.events.zip(request, result), interactive=True)
         line = pieces.said(SAME_SEEDS, "An example:")
-        return rows, table, button, line, self.events.about(result.settings["second"])
+        asked = result.settings["condition"], result.settings["skin_type"]
+        return rows, table, button, line, self.events.about(result.settings["second"]), *asked
 
     def _shown(
         self,
@@ -207,6 +209,12 @@ class CompareEvents:
                 larger = np.minimum(between.astype(np.int16) * _TIMES, 255).astype(np.uint8)
                 shown.append(self.events.one(request, one, amount, larger))
         return shown if right else self.events.shown(request, list(left))
+
+
+def compared_images(config: DemoConfig) -> tuple[int, int]:
+    """Return how many images of each generator a page may show, and how many it shows where nobody says."""
+    most = max(1, config.max_images // 2)
+    return most, min(4, most)
 
 
 def conditions_of_both(both: Sequence[Loaded]) -> list[str]:

@@ -7,7 +7,12 @@ from typing import Any
 import gradio as gr
 
 from skindiff.demo.asked import DrawRequest, TransferRequest
-from skindiff.demo.compare_events import CompareEvents, conditions_of_both, values_of_both
+from skindiff.demo.compare_events import (
+    CompareEvents,
+    compared_images,
+    conditions_of_both,
+    values_of_both,
+)
 from skindiff.demo.downloads import Result
 from skindiff.demo.drawing import draw
 from skindiff.demo.events import DemoEvents
@@ -82,24 +87,25 @@ class Opening:
         return Result(settings, last.pictures, last.total)
 
     def _compare(self) -> Result | None:
-        """Return two images of each generator, of what both were taught."""
+        """Return images of each generator, as many as the page asks for, of what both were taught."""
         if self._second is None:
             return None
         both = [self.events.cache.generator(name) for name in (self._name, self._second)]
         condition, known = conditions_of_both(both)[0], values_of_both(both)
         minority = both[0].generator.attribute.of_minority
         value = next((one for one in minority if one in known), None)  # as the field has it
+        _, count = compared_images(self.events.config)
         settings = self._settings(
             "compare",
             second=self._second,
             condition=condition,
             skin_type=value or ANY,
-            images=2,
+            images=count,
         )
-        result = Result(settings, total=4)
+        result = Result(settings, total=2 * count)
         for name in (self._name, self._second):
             wanted = DrawRequest(
-                name, (condition,), (value,) if value else (), 2, settings["guidance"], self._steps, _SEED
+                name, (condition,), (value,) if value else (), count, settings["guidance"], self._steps, _SEED
             )
             *_, last = draw(self.events.cache, wanted)
             result.pictures += last.pictures
@@ -123,9 +129,9 @@ class Opening:
         return PhotographEvents(self.events).present(request, result, self._photograph)
 
     def compared(self, request: gr.Request) -> Sequence[Any]:
-        """Return what the page that compares opens on: rows, table, download, line, second."""
+        """Return what the page that compares opens on: what its event gives, second, condition, type."""
         result = self._awaited("compare", request)
-        return [gr.skip()] * 5 if result is None else CompareEvents(self.events).present(request, result)
+        return [gr.skip()] * 7 if result is None else CompareEvents(self.events).present(request, result)
 
     def _awaited(self, page: str, request: gr.Request) -> Result | None:
         """Return a result, None where there is none or the visitor has asked for something already."""

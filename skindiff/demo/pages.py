@@ -7,7 +7,13 @@ from typing import Any
 import gradio as gr
 
 from skindiff.demo import pieces
-from skindiff.demo.compare_events import SAME_SEEDS, SECOND_MISSING, SECOND_NEEDED, CompareEvents
+from skindiff.demo.compare_events import (
+    SAME_SEEDS,
+    SECOND_MISSING,
+    SECOND_NEEDED,
+    CompareEvents,
+    compared_images,
+)
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.fields import (
     DRAWING,
@@ -59,11 +65,17 @@ def draw_page(events: DemoEvents) -> Filled:
         with gr.Column(scale=1, min_width=280):
             generator, about = generator_field(events, "generate")
             condition = condition_field(events, "generate")
-            skin_type = value_field(events, "generate")
+            # As the images are that the page opens on: one of each type.
+            opened = events.opens_on_examples
+            skin_type = value_field(events, "generate", value=ALL if opened else None)
             if attribute_of(events).is_skin_tone:
                 gr.HTML(swatches(), padding=False)
             count = count_field(
-                events, "generate", "Images of each condition and skin type", config.max_images, 6
+                events,
+                "generate",
+                "Images of each condition and skin type",
+                config.max_images,
+                1 if opened else 6,
             )
             go, cancel = buttons("Generate")
             with gr.Accordion("Generation settings", open=False):
@@ -126,6 +138,12 @@ def _preset(
     set_.then(None, None, None, js=f"() => document.getElementById('{go.elem_id}').click()", **QUIET)
 
 
+_PRIVACY = (
+    "It stays on the machine that runs this demo, without its metadata, and is deleted when "
+    "this page is closed."
+)
+
+
 def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Filled:
     """Build the page that transfers a photograph to the six skin types, or to a generator's own values."""
     events, page = PhotographEvents(app_events), "photograph"
@@ -136,6 +154,7 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
             opened = examples[-1:] if app_events.opens_on_examples else []
             path, words, value = next(((one.path, one.condition, one.skin_type) for one in opened), _EMPTY)
             photograph = _upload(events, path)
+            gr.HTML(f'<p class="sd-about">{_PRIVACY}</p>', padding=False)
             gr.HTML('<p class="sd-about">Phantoms to try (computed, no patient):</p>', padding=False)
             with gr.Row(elem_classes="sd-examples"):
                 tried = [_example_button(events, example) for example in examples]
@@ -160,13 +179,10 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
                 )
                 guidance, steps, seed = knobs(app_events, page)
                 place = gr.Row()
-            gr.Markdown(
-                "The photograph loses its metadata, stays where this demo runs, and goes with this page.",
-                elem_classes="sd-quiet",
-            )
         with gr.Column(scale=2, min_width=280):
             line = line_of("Upload a photograph, or choose one of the phantoms.")
             shown = results_gallery(app_events, page, "Transferred images", "redrawn")
+            gr.HTML(explained("Structure kept"), padding=False)
             strip = gr.HTML(label="Measured skin tone")
             pair, slider, choice = _before_and_after(app_events)
             download = download_button()
@@ -261,8 +277,8 @@ def compare_page(app_events: DemoEvents) -> Filled:
     with gr.Row():
         condition = condition_field(app_events, page, one=True)
         skin_type = value_field(app_events, page, every=False)
-        most = max(1, app_events.config.max_images // 2)
-        count = count_field(app_events, page, "Images of each", most, 4)
+        most, usual = compared_images(app_events.config)
+        count = count_field(app_events, page, "Images of each", most, usual)
     go, cancel = buttons("Compare")
     with gr.Accordion("Generation settings", open=False):
         guidance, steps, seed = knobs(app_events, page)
@@ -296,7 +312,7 @@ def compare_page(app_events: DemoEvents) -> Filled:
     event = run(app_events, page, go, cancel, events.compare, fields, outputs, visit, "compare")
     for generator, about in ((first, about_first), (second, about_second)):
         event.success(app_events.about, generator, about, **QUIET)
-    return fields, line, [*outputs, about_second]
+    return fields, line, [*outputs, about_second, condition, skin_type]
 
 
 def report_page(events: DemoEvents) -> None:

@@ -31,7 +31,8 @@ TERMS = {
     "Steps": "how often noise is taken away; more is slower and finer.",
     "Seed": "names the start noise; the same seed and settings give the same image.",
     "Tone": "how light or dark the skin is in the image.",
-    "Structure kept": "how much of the lesion's pattern is still there, from 0% (none) to 100% (all of it).",
+    "Structure kept": "how well the pattern of light and dark in the lesion follows the original's, from 0% "
+    "(not at all) to 100%; below 50% is marked as lost. A measurement, not a physician's judgement.",
     "KID": "kernel inception distance, how far a generator's images are from real ones that it never saw, by "
     "the features of a network; lower is nearer. Compare it within one run only.",
     "Phantom": "a computed image of skin; no patient is on it.",

@@ -118,7 +118,7 @@ def _recalls(population: Population, tested: str) -> str:
         )
     first = population["arms"][0]["groups"]
     lines.append(["chance", *[_guess(population)] * len(first), ""])
-    groups = [f"{name} ({one['patients']:.0f} {tested})" for name, one in first.items()]
+    groups = [f"{name} ({one['patients']:.0f} {tested} in a run)" for name, one in first.items()]
     return markdown_table(["recall by group", *groups, "worst"], lines)
 
 

@@ -83,7 +83,7 @@ def score_tables(summary: Rows, judged: str = "") -> list[str]:
         title = f"Scenario {scenario}, {group}, {architecture}, preset {preset}"
         parts.append(f"**{prose(title)}** ({about}), in percent")
         parts.append(markdown_table(["arm", *(METRICS[metric] for metric in _SHOWN)], lines))
-        parts += [_difference_table(rows, judged), _clinical_table(rows)]
+        parts += [_difference_table(rows), _clinical_table(rows)]
     return parts
 
 
@@ -116,15 +116,14 @@ def chance(rows: Rows, metric: str) -> str:
     return percent(known[0]) if known else ""
 
 
-def _difference_table(rows: Rows, said: str) -> str:
-    compared = [metric for metric in _COMPARED if metric != said]
+def _difference_table(rows: Rows) -> str:
     by_name: dict[str, dict[str, SummaryRow]] = {}
     for row in rows:
         if row["role"] is not None:
             name = f"{series_name(row, rows)} - {row['reference']}"
             by_name.setdefault(name, {})[row["metric"]] = row
-    lines = [[name, *(difference(one.get(metric)) for metric in compared)] for name, one in by_name.items()]
-    headings = ["paired difference, points", *(METRICS[metric] for metric in compared)]
+    lines = [[name, *(difference(one.get(metric)) for metric in _COMPARED)] for name, one in by_name.items()]
+    headings = ["paired difference, points", *(METRICS[metric] for metric in _COMPARED)]
     return markdown_table(headings, lines) if lines else ""
 
 

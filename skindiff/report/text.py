@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from skindiff.classification.arm_names import parse_arm
 from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
+from skindiff.corpora.registry import shows_patients
 from skindiff.escaping import code, markdown, prose
 from skindiff.evaluation.statistics.rows import SERIES, Verdict, agree
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, HELPS, HURTS
@@ -147,6 +148,7 @@ def answer(content: ReportContent) -> str:
     words = {HELPS: "Yes", HURTS: "No, they hurt", CANNOT_TELL: "It can't be told"}
     words |= {} if drawn else {HURTS: "No, it does worse"}
     word = words.get(first["verdict"], "This study cannot say")
+    word += "" if shows_patients(content["corpus"].get("name")) else ", on computed images"
     why = f" ({prose(reason)})" if (reason := first.get("why")) else ""
     arm, reference = code(first["arm"]), code(first["reference"])
     found = (

@@ -72,14 +72,18 @@ class _Arm:
     counts: Mapping[Seeds, Counts]
     patients: Mapping[tuple[str, int | None], float]
 
-    def patients_of(self, groups: Sequence[str], group_of: Mapping[str, str] | None) -> int:
-        """Return how many patients of some groups were tested in any run."""
+    def patients_of(
+        self, groups: Sequence[str], group_of: Mapping[str, str] | None, code: int | None = None
+    ) -> int:
+        """Return how many patients of some groups were tested in any run: of a class, or of all."""
         return len(
             {
                 patient
                 for cell in self.cells
-                for patient, name in zip(cell.group_ids, members(cell, group_of), strict=True)
-                if name in groups
+                for patient, name, label in zip(
+                    cell.group_ids, members(cell, group_of), cell.labels.tolist(), strict=True
+                )
+                if name in groups and code in (None, label)
             }
         )
 
@@ -285,10 +289,11 @@ class _Study:
         return mean_over_seeds(both, self._drawn(arm, of)), len(both)
 
     def _drawn(self, arm: _Arm, of: Sequence[Any]) -> int:
-        """Return the number of patients behind a score: of its group, of the smaller side, or of all."""
+        """Return the number of patients behind a score: of its group and class, the smaller side, or all."""
         if of and isinstance(of[0], list):
             return min(arm.patients_of(side, self.group_of) for side in of)
-        return arm.patients_of(self.groups if not of or of[0] is None else [of[0]], self.group_of)
+        groups = self.groups if not of or of[0] is None else [of[0]]
+        return arm.patients_of(groups, self.group_of, *of[1:])
 
     def _changes(self) -> dict[tuple[CellKey, str], Difference]:
         return self._corrected(

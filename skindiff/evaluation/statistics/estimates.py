@@ -150,10 +150,15 @@ class Estimate:
         return self.value - half, self.value + half
 
     def share_interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Return an interval inside [0, 1], made on the logit scale; a score of 0 or 1 has none around it."""
+        """Return an interval inside [0, 1], made on the logit scale.
+
+        Around 0 and 1, where nothing varied, it is the exact one of a share of independent groups (Clopper
+        and Pearson 1934, Biometrika 26:404).
+        """
         spread = self.value * (1 - self.value)
         if spread <= 0:
-            return self.value, self.value
+            limit = 1 - ((1 - level) / 2) ** (1 / max(self.groups, 1))
+            return (0.0, limit) if self.value <= 0 else (1 - limit, 1.0)
         half = self.half_width(level) / spread
         low, high = special.expit(special.logit(self.value) + np.array([-half, half]))
         return float(low), float(high)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skindiff.classification.cells import REAL
+from skindiff.classification.cells import REAL, is_probe
 from skindiff.classification.rows import METRICS, SeriesColumns
 from skindiff.evaluation.statistics.rows import (
     SERIES,
@@ -79,7 +79,9 @@ def why_no_verdict(row: SummaryRow) -> str | None:
     if row["delta_units"] is not None and row["delta_units"] < FEWEST_UNITS:
         return f"it rests on {row['delta_units']} of the {FEWEST_UNITS} splits or trainings that it needs"
     if row["groups_differing"] == 0:
-        return "both arms say the same of every test image"
+        same = "both arms say the same of every test image"
+        repeated = row["arm"] == "real+duplicates" and is_probe(row["architecture"])
+        return f"{same}, as repeats do not move the optimum of a probe" if repeated else same
     if row["delta_seed_share"] is not None and row["delta_seed_share"] < _NO_SPREAD:
         return "the runs do not differ at all, so their spread is not known"
     if row["groups_differing"] is not None and row["groups_differing"] < FEWEST_GROUPS:

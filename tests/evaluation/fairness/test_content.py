@@ -90,6 +90,23 @@ def test_without_a_difference_no_group_is_named() -> None:
     assert gap["low"] < 0 < gap["high"]
 
 
+def test_a_recall_that_never_varied_has_the_interval_of_the_patients_of_its_class() -> None:
+    cells = [replace(cell, probabilities=np.eye(4)[cell.labels]) for cell in typed_cells(split_seeds=(0, 1))]
+    group = arm_of(fairness_content(cells, replicates=100), "real")["groups"]["VI"]
+    patients = {
+        (place, cell.labels[row])
+        for cell in cells
+        for row, place in enumerate(cell.group_ids)
+        if cell.skin_types[row] == "VI" and cell.key.arm == "real"
+    }
+    of_class = len([one for one in patients if one[1] == 0])
+    assert of_class < len(patients)
+    first = next(iter(group["classes"].values()))
+    for score, count in ((group["recall"], len(patients)), (first, of_class)):
+        assert (score["value"], score["high"]) == (1.0, 1.0)
+        assert score["low"] == pytest.approx(0.025 ** (1 / count))
+
+
 def test_a_group_of_few_patients_is_suppressed_however_many_images_it_has() -> None:
     cells = typed_cells(copies=10, split_seeds=(0, 1, 2))  # 32 patients of 10 images
     content = fairness_content(
@@ -105,7 +122,7 @@ def test_a_group_of_few_patients_is_suppressed_however_many_images_it_has() -> N
     assert groups["V"]["recall"]["low"] < groups["V"]["recall"]["value"]
     assert all(one is None for one in groups["V"]["classes"].values())  # 23 patients of four classes
     assert arm_of(content, "real")["worst"] is None
-    assert "VI (9 patients)" in fairness_section(content).text
+    assert "VI (9 patients in a run)" in fairness_section(content).text
     assert "patients" not in fairness_section(content, "groups of images").text
     shown = fairness_content(cells, FairnessConfig(smallest=2), replicates=100)
     assert not any(one["suppressed"] for one in arm_of(shown, "real")["groups"].values())

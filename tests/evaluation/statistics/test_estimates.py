@@ -140,4 +140,11 @@ def test_the_interval_of_a_score_stays_inside_its_range() -> None:
     assert 0 < low < 0.97 < high < 1
     narrow = Estimate(0.5, 0.0, 1e-6, 0.0, 1, 400)
     assert narrow.share_interval() == pytest.approx(narrow.interval(), abs=1e-6)
-    assert Estimate(1.0, 0.0, 0.0, 0.0, 3, 40).share_interval() == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("groups", [1, 9, 40])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_around_a_score_that_never_varied_it_is_the_exact_one(value: float, groups: int) -> None:
+    exact = stats.binomtest(int(value) * groups, groups).proportion_ci(method="exact")
+    found = Estimate(value, 0.0, 0.0, 0.0, 3, groups).share_interval()
+    assert found == pytest.approx((exact.low, exact.high))
