@@ -1,5 +1,6 @@
 """The report that the demo opens on is one of the default study, and of nobody's photographs."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,12 @@ def test_what_is_kept_says_what_it_is() -> None:
 
 
 def test_the_first_adapter_of_a_run_is_kept(tmp_path: Path) -> None:
+    kept = find_generator(BUNDLED_LORA).adapter
+    assert kept is not None
     for number, seed in enumerate((42, 0, 7)):
-        adapter = tmp_path / "stages" / f"lora-{number}" / "adapter"
-        adapter.mkdir(parents=True)
-        (adapter / "tokens.json").write_text("{}")
-        (adapter / "config.yaml").write_text(f"lora: {{loop: {{seed: {seed}}}}}")
+        adapter = shutil.copytree(kept, tmp_path / "stages" / f"lora-{number}" / "adapter")
+        settings = (adapter / "config.yaml").read_text()
+        (adapter / "config.yaml").write_text(settings.replace("    seed: 0\n", f"    seed: {seed}\n"))
     assert script.first_adapter(tmp_path).folder.parent.name == "lora-1"
     with pytest.raises(ConfigError, match="has no LoRA of its own"):
         script.first_adapter(tmp_path / "stages")

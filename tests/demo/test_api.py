@@ -338,7 +338,7 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     assert [caption.split(" ")[1] for _, caption in opened] == ["I", "II", "III", "IV", "V", "VI"]
     assert download["interactive"]
     assert "An example:" in line
-    rows, table, download, line, second = app.opening.compared(visitor)  # where a second one is offered
+    rows, table, download, line, second, *asked = app.opening.compared(visitor)  # where there is a second
     assert "A model of text to image: 32 x 32 pixels" in second
     assert len(rows) % 3 == 0
     assert len(rows) > 0
@@ -351,6 +351,7 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
         fields = app.opening.events.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
         assert fields[0] == "bundled"
         assert "as they were" in fields[-1]
+    assert list(fields[2:4]) == asked  # the form beside the example says what the example is of
     seed = 9223372036854775801  # a browser's number would round it
     first = client.predict("bundled", "red patch", "II", 2, 2, 3, str(seed), api_name="/draw")
     archive = zipfile.ZipFile(first[1])

@@ -1,7 +1,6 @@
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import psutil
@@ -102,7 +101,7 @@ def test_a_shard_is_the_same_whichever_process_writes_it_and_a_killed_run_goes_o
     assert list(expected) == names
 
     with monkeypatch.context() as patch:  # killed before its first shard is whole
-        patch.setattr(encoding, "save_file", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(encoding, "save_file", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             encode(pipeline, dataset, tmp_path / "many", flip=True, batch_size=2)
     assert not shards(tmp_path / "many")
