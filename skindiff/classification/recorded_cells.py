@@ -139,6 +139,13 @@ def _cell(study: Study, group: str, row: Mapping[str, Any]) -> tuple[Cell, BestE
     return cell, json.loads(row["best_epoch"]) if row["best_epoch"] else None
 
 
+_SMALL: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 19,
+    "use_dictionary": ["images.list.element"],
+    "use_byte_stream_split": ["probabilities.list.element"],
+}
+"""How Parquet is told to write small files, since they are in git: bytes of equal weight lie together."""
 NOTHING = RecordedCells()
 """No cell is recorded."""
 
@@ -164,7 +171,7 @@ def write_cells(file: Path, cells: Sequence[tuple[Cell, BestEpoch | None]]) -> i
         }
     table = pd.DataFrame([rows[name] for name in sorted(rows)])
     with replacing(file) as partial:
-        table.to_parquet(partial, compression="zstd", index=False)
+        table.to_parquet(partial, index=False, **_SMALL)
     return len(table)
 
 
