@@ -27,7 +27,7 @@ from typing import Any, Literal
 import diffusers
 import torch
 from accelerate import Accelerator
-from bench_turns import ENDLESS, Trainee, commit_of, compare, timed
+from bench_turns import ENDLESS, Trainee, commit_of, compare, their_words, timed, write_for_both
 from datasets import Dataset, disable_progress_bars, load_from_disk
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from jsonargparse import auto_cli, set_parsing_settings
@@ -114,49 +114,8 @@ def prepare(config: Bench, folder: Path) -> Dataset:
     disable_progress_bars()
     size = int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)
     images = load_phantom(PhantomConfig(image_size=size, images_per_class={"I": 5, "II": 5}, repeat_share=0))
-    images.save_to_disk(str(folder / "images"))
-    (folder / "captioned").mkdir()
-    (folder / "pictures").mkdir()
-    names = images.features["label"].names
-    lines = []
-    for number, row in enumerate(images):
-        row["image"].save(folder / "captioned" / f"{number}.png")
-        row["image"].save(folder / "pictures" / f"{number}.png")
-        caption = prompt_for(names[row["label"]], row["skin_type"])
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}) + "\n")
-    (folder / "captioned" / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_for_both(images, folder)
     return images
-
-
-def their_command(role: str, config: Bench, folder: Path, size: int) -> list[str]:
-    """Return the command line of diffusers' script, with the settings that ours has."""
-    script = Path(config.diffusers_repository).resolve() / SCRIPTS[role]
-    settings: dict[str, Any] = {
-        "pretrained_model_name_or_path": folder / "model",
-        "resolution": size,
-        "train_batch_size": config.batch_size,
-        "max_train_steps": ENDLESS,
-        "checkpointing_steps": ENDLESS,
-        "learning_rate": 1e-4,
-        "lr_scheduler": "constant",
-        "lr_warmup_steps": 0,
-        "seed": 0,
-        "output_dir": folder / f"theirs-{role}",
-    }
-    if role == "lora":
-        settings |= {"train_data_dir": folder / "captioned", "rank": 8, "random_flip": None}
-    else:
-        settings |= {
-            "train_data_dir": folder / "pictures",
-            "placeholder_token": "<skindiff-bench>",
-            "initializer_token": "skin",
-            "learnable_property": "object",
-            "save_steps": ENDLESS,
-        }
-    words = [str(script)]
-    for name, value in settings.items():
-        words += [f"--{name}"] if value is None else [f"--{name}", str(value)]
-    return words
 
 
 def our_command(role: str, config: Bench, folder: Path) -> list[str]:
@@ -198,10 +157,12 @@ def learn(
 
 def bench_training(role: str, config: Bench, folder: Path, size: int) -> dict[str, Any]:
     """Let diffusers' script and our training take turns."""
+    script = Path(config.diffusers_repository) / SCRIPTS[role]
+    theirs = their_words(script, role, folder, size=size, batch_size=config.batch_size)
     with ExitStack() as stack:
         pair = []
         for name, command in (
-            (SCRIPTS[role], their_command(role, config, folder, size)),
+            (SCRIPTS[role], theirs),
             (f"our {role}", our_command(role, config, folder)),
         ):
             trainee = Trainee(name, command, config.threads, folder)

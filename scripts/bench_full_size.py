@@ -33,7 +33,7 @@ import diffusers
 import torch
 import transformers
 from accelerate import Accelerator
-from bench_turns import ENDLESS, Trainee, commit_of, compare, timed
+from bench_turns import ENDLESS, Trainee, commit_of, compare, their_words, timed, write_for_both
 from datasets import ClassLabel, Dataset, disable_progress_bars, load_from_disk
 from jsonargparse import auto_cli, set_parsing_settings
 from torch.utils.flop_counter import FlopCounterMode
@@ -162,17 +162,7 @@ def prepare(config: Bench, folder: Path) -> Any:
     side = (config.image_size, config.image_size)
     images = phantom.map(lambda row: {"image": row["image"].resize(side)})  # drawn so large it takes minutes
     images = with_present_classes(images.select(range(config.images)))
-    images.save_to_disk(str(folder / "images"))
-    (folder / "captioned").mkdir()
-    (folder / "pictures").mkdir()
-    names = images.features["label"].names
-    lines = []
-    for number, row in enumerate(images):
-        for place in ("captioned", "pictures"):
-            row["image"].save(folder / place / f"{number}.png")
-        caption = prompt_for(names[row["label"]], row["skin_type"])
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}) + "\n")
-    (folder / "captioned" / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_for_both(images, folder)
     return pipeline
 
 
@@ -182,37 +172,6 @@ def with_present_classes(images: Dataset) -> Dataset:
     numbers = [present.index(label) for label in images["label"]]
     kept = ClassLabel(names=[names[label] for label in present])
     return images.remove_columns("label").add_column("label", numbers).cast_column("label", kept)
-
-
-def their_words(config: Bench, script: str, folder: Path) -> list[str]:
-    """Return the command line of diffusers' script, with the settings that ours has."""
-    settings: dict[str, Any] = {
-        "pretrained_model_name_or_path": folder / "model",
-        "resolution": config.image_size,
-        "train_batch_size": config.batch_size,
-        "max_train_steps": ENDLESS,
-        "checkpointing_steps": ENDLESS,
-        "learning_rate": 1e-4,
-        "lr_scheduler": "constant",
-        "lr_warmup_steps": 0,
-        "seed": 0,
-        "mixed_precision": config.precision,
-        "output_dir": folder / "theirs",
-    }
-    if config.training == "lora":
-        settings |= {"train_data_dir": folder / "captioned", "rank": 8, "random_flip": None}
-    else:
-        settings |= {
-            "train_data_dir": folder / "pictures",
-            "placeholder_token": "<skindiff-bench>",
-            "initializer_token": "skin",
-            "learnable_property": "object",
-            "save_steps": ENDLESS,
-        }
-    words = [str(Path(config.diffusers_repository).resolve() / script)]
-    for name, value in settings.items():
-        words += [f"--{name}"] if value is None else [f"--{name}", str(value)]
-    return words
 
 
 def learn(config: Bench, folder: Path) -> None:
@@ -294,7 +253,10 @@ def bench_training(config: Bench, folder: Path, roles: tuple[str, str], step: Ca
             words = [str(Path(__file__).resolve()), f"--role={role}", f"--folder={folder}"]
             words += [f"--{name}={value}" for name, value in settings.items()]
             if role == "theirs":
-                words = their_words(config, check(config), folder)
+                words = their_words(
+                    Path(config.diffusers_repository) / check(config), config.training, folder,
+                    size=config.image_size, batch_size=config.batch_size, precision=config.precision,
+                )  # fmt: skip
             trainee = Trainee(role, words, config.threads, folder)
             stack.callback(trainee.stop)
             trainee.work(WARM_UP_STEPS)

@@ -7,6 +7,7 @@ file.
 """
 
 import itertools
+import json
 import os
 import queue
 import runpy
@@ -23,9 +24,11 @@ from typing import Any
 
 import psutil
 import torch
+from datasets import Dataset
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from skindiff.errors import ConfigError, SkindiffError
+from skindiff.generators.prompts import prompt_for
 
 START_SECONDS = 900
 ENDLESS = 1_000_000
@@ -117,6 +120,62 @@ def peak_gib() -> float:
         return float(torch.cuda.max_memory_allocated()) / 2**30
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+
+
+def their_words(
+    script: Path, training: str, folder: Path, *, size: int, batch_size: int, precision: str = "no"
+) -> list[str]:
+    """Return the command line of one of diffusers' scripts, with the settings that ours has.
+
+    Args:
+        script: of diffusers.
+        training: ``lora``, or ``textual_inversion``.
+        folder: with what :func:`write_for_both` has written, and the model.
+        size: height and width in pixels.
+        batch_size: images of a step.
+        precision: mixed precision.
+    """
+    settings: dict[str, Any] = {
+        "pretrained_model_name_or_path": folder / "model",
+        "resolution": size,
+        "train_batch_size": batch_size,
+        "max_train_steps": ENDLESS,
+        "checkpointing_steps": ENDLESS,
+        "learning_rate": 1e-4,
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 0,
+        "seed": 0,
+        "mixed_precision": precision,
+        "output_dir": folder / f"theirs-{training}",
+    }
+    if training == "lora":
+        settings |= {"train_data_dir": folder / "captioned", "rank": 8, "random_flip": None}
+    else:
+        settings |= {
+            "train_data_dir": folder / "pictures",
+            "placeholder_token": "<skindiff-bench>",
+            "initializer_token": "skin",
+            "learnable_property": "object",
+            "save_steps": ENDLESS,
+        }
+    words = [str(script.resolve())]
+    for name, value in settings.items():
+        words += [f"--{name}"] if value is None else [f"--{name}", str(value)]
+    return words
+
+
+def write_for_both(images: Dataset, folder: Path) -> None:
+    """Write the images as ours reads them, and as diffusers' scripts do: pictures, and some with captions."""
+    images.save_to_disk(str(folder / "images"))
+    names, lines = images.features["label"].names, []
+    for place in ("captioned", "pictures"):
+        (folder / place).mkdir()
+    for number, row in enumerate(images):
+        for place in ("captioned", "pictures"):
+            row["image"].save(folder / place / f"{number}.png")
+        caption = prompt_for(names[row["label"]], row["skin_type"])
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}) + "\n")
+    (folder / "captioned" / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def compare(rates: list[tuple[Any, ...]]) -> dict[str, Any]:

@@ -203,7 +203,7 @@ class TestBench:
 
     def test_gives_both_sides_the_same_settings(self, bench: ModuleType, tmp_path: Path) -> None:
         config = bench.Bench(diffusers_repository=str(tmp_path), batch_size=3)
-        theirs = bench.their_command("lora", config, tmp_path, 64)
+        theirs = bench.their_words(tmp_path / "script.py", "lora", tmp_path, size=64, batch_size=3)
         assert theirs[theirs.index("--train_batch_size") + 1] == "3"
         assert theirs[theirs.index("--resolution") + 1] == "64"
         assert "--batch_size=3" in bench.our_command("lora", config, tmp_path)
