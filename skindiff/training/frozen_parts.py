@@ -48,4 +48,4 @@ def at_work(
         embedding.weight = nn.Parameter(weight, requires_grad=False)
     clear_device_cache(garbage_collection=True)
     names = " and ".join(dict.fromkeys(type(part).__name__ for part in parts))
-    logger.info("%s: %.2f GB of weights are unloaded, which training does not need", names, size / 1e9)
+    logger.info("%s: %.1f MB of weights are unloaded, which training does not need", names, size / 1e6)
