@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.tiny_generators import tiny_ddpm
 
 SMALL_MB = 0.2
 """What the demo of the tests takes, so that a file beyond it is quickly made."""
+
+
+def files_in(folder: Path) -> set[Path]:
+    """What a folder holds by now. Folders may go while they are read: earlier sessions end when they like."""
+    return {Path(at) / name for at, folders, names in os.walk(folder) for name in (*folders, *names)}
 
 
 def write_run(folder: Path) -> Path:

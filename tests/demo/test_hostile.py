@@ -18,6 +18,7 @@ from skindiff.demo import turns
 from skindiff.demo.app import DemoApp
 from skindiff.demo.files import SessionFiles
 from skindiff.demo.turns import in_turns
+from tests.demo.conftest import files_in
 from tests.demo.test_api import META, drawn, upload
 
 GOOD: list[Any] = ["tiny", "eczema", "V", 1, 1, 2, 0]
@@ -219,7 +220,7 @@ def test_a_torn_upload_leaves_nothing(demo: DemoApp, web: httpx.Client, photogra
     part = b"--cut\r\n" + head.format("files").encode() + photograph.read_bytes()
     other = b"--cut\r\n" + head.format("other").encode() + photograph.read_bytes() + b"\r\n--cut--\r\n"
     kind = {"Content-Type": "multipart/form-data; boundary=cut"}
-    before = set(demo.folder.rglob("*"))
+    before = files_in(demo.folder)
     connection = http.client.HTTPConnection("127.0.0.1", urlsplit(demo.local_url).port)
     connection.putrequest("POST", "/gradio_api/upload")
     for name, value in [*kind.items(), ("Content-Length", "100000")]:
@@ -230,9 +231,9 @@ def test_a_torn_upload_leaves_nothing(demo: DemoApp, web: httpx.Client, photogra
     web.post("gradio_api/upload", content=part, headers=kind)  # the last part has no end
     web.post("gradio_api/upload", content=other, headers=kind)
     deadline = time.monotonic() + 10
-    while set(demo.folder.rglob("*")) - before and time.monotonic() < deadline:
+    while files_in(demo.folder) - before and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert set(demo.folder.rglob("*")) - before == set()
+    assert files_in(demo.folder) - before == set()
 
 
 def test_uploads_that_nobody_uses_make_room(tmp_path: Path) -> None:
