@@ -5,9 +5,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
+from datasets import Dataset
 
 from skindiff.commands.settings import parse_command
 from skindiff.commands.terminal import complain, say, suggest, table
+from skindiff.corpora.pixel_notes import ImageRefused
+from skindiff.corpora.pixel_reader import refuse_by_header
 from skindiff.corpora.table_corpus.columns import NONE
 from skindiff.corpora.table_corpus.guess import Guess
 from skindiff.corpora.table_corpus.loader import Reading, Settled, TableConfig, read_settled, settle
@@ -15,6 +18,7 @@ from skindiff.corpora.table_corpus.presets import PRESETS
 from skindiff.corpora.tally import by_size
 from skindiff.errors import ConfigError
 from skindiff.files import real_path, write_atomically
+from skindiff.progress import progress
 from skindiff.wrong_settings import refuse
 
 WHAT = {
@@ -75,6 +79,11 @@ def _check(given: DataCheck) -> int:
             complain(f"warning: {warning}")
     if reading.unstated:
         complain(f"open: {reading.unstated}")
+    if damaged := _damaged(reading):
+        complain(
+            f"warning: {len(damaged)} of {len(reading.images)} files cannot be read, such as {damaged[0]}"
+        )
+    say("only the headers of the image files were read; the audit decodes every image")
     columns = {name: value for name, value in reading.columns.given().items() if value != ""}
     kept = {name: value for name, value in vars(config).items() if value is not None and name != "columns"}
     kept |= {"data_dir": _absolute(config.data_dir), "columns": columns}
@@ -136,6 +145,20 @@ def _say_counts(reading: Reading) -> None:
             say(line)
         if len(counts) > 30:
             say(f"and {len(counts) - 30} more")
+
+
+def _damaged(reading: Reading) -> list[str]:
+    """Return every image file whose header is refused, with the reason."""
+    files = reading.source.images
+    if isinstance(files, Dataset):
+        return []
+    found = []
+    for _, name in progress(reading.images, desc="reading headers", unit="image"):
+        try:
+            refuse_by_header(files.files[str(name)])
+        except ImageRefused as error:
+            found.append(f"{name}: {error}")
+    return found
 
 
 def _list(words: Sequence[str]) -> int:

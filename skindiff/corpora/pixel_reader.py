@@ -56,6 +56,19 @@ def read_pixels(
                 return _converted(image, again, bit_depth)
 
 
+def refuse_by_header(source: Path | bytes) -> None:
+    """Raise :class:`ImageRefused` where the header of a file says that :func:`read_pixels` will refuse it.
+
+    Pixels are not decoded, so that a file that is cut off passes.
+    """
+    with _in_words():
+        if _is_dicom(source):
+            _need("DICOM")
+        else:
+            with _opened(source, FORMATS, MOST_PIXELS):
+                pass
+
+
 def as_srgb(image: PILImage.Image) -> PILImage.Image:
     """Return an image that is open, as :func:`read_pixels` returns that of a file.
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
@@ -55,6 +56,11 @@ def find_corpus(name: str, setting: str = "corpus.name") -> CorpusEntry:
     Raises:
         ConfigError: there is none of that name.
     """
+    if name not in CORPORA and Path(name).is_dir():
+        raise ConfigError(
+            f"{setting}: {name!r} is a folder; `skindiff data check {shlex.quote(name)}` says how it is "
+            "read and writes corpus.yaml: --corpus corpus.yaml, or skindiff audit corpus.yaml"
+        )
     if name not in CORPORA:
         raise ConfigError(
             f"{setting}: {name!r} is no corpus; choose from {', '.join(CORPORA)}, or add --plugin "

@@ -35,6 +35,19 @@ def test_check_says_what_it_took_for_what_and_writes_what_a_command_takes(
     assert not any(one.startswith("columns.") for one in loaded.warnings)
 
 
+def test_files_that_are_no_images_are_counted_by_their_headers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = clinic(tmp_path / "klinik", 8)
+    damaged = next(folder.rglob("*.JPG"))
+    damaged.write_bytes(b"no image" * 20)
+    data.main(["check", str(folder), "--output", str(tmp_path / "corpus.yaml")])
+    said = capsys.readouterr()
+    name = damaged.relative_to(folder).as_posix()
+    assert f"warning: 1 of 8 files cannot be read, such as {name}: not an image file" in said.err
+    assert "only the headers of the image files were read; the audit decodes every image" in said.out
+
+
 def test_check_lists_both_columns_that_fit_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

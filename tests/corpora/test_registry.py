@@ -13,7 +13,7 @@ from skindiff.corpora import registry
 from skindiff.corpora.fitzpatrick17k import Fitzpatrick17kConfig
 from skindiff.corpora.imagefolder import IMAGEFOLDER, ImageFolderConfig
 from skindiff.corpora.phantom import PhantomConfig
-from skindiff.corpora.registry import CorpusConfig, patients_unknown, prepare_corpus
+from skindiff.corpora.registry import CorpusConfig, find_corpus, patients_unknown, prepare_corpus
 from skindiff.corpora.table import LoadedCorpus
 from skindiff.errors import ConfigError, CorpusError
 from tests.tiny import tiny_corpus
@@ -180,3 +180,8 @@ def test_a_crop_around_a_part_needs_the_parts(
 def test_a_margin_without_a_part_changes_nothing() -> None:
     assert replace(PHANTOM, crop="pad").idle()["crop_margin"] == "corpus.crop is pad"
     assert "crop_margin" not in replace(PHANTOM, crop="mask").idle()
+
+
+def test_a_folder_in_place_of_a_corpus_is_told_of_the_check(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder; `skindiff data check .*` says how it is read"):
+        find_corpus(str(tmp_path))
