@@ -2,9 +2,9 @@
 
     python scripts/bench_shared_machine.py [--turns 3] [--seconds 10] [--output bench.json]
 
-The bundled pipeline generates on all cores, once with OpenMP's threads waiting passively, as skindiff sets
-it, and once with threads that spin for as long as libgomp has them spin by default. Turns alternate. It says
-something only where little else runs.
+The bundled pipeline generates on all cores: with OpenMP's threads waiting as skindiff has them, sleeping at
+once, and spinning for as long as libgomp has them spin by default. Turns alternate. It says something only
+where little else runs.
 """
 
 import json
@@ -20,8 +20,12 @@ from jsonargparse import auto_cli
 
 from skindiff.errors import ConfigError
 
-SPINNING = {"GOMP_SPINCOUNT": "300000"}
-"""libgomp's default where no policy is set, GCC's manual, section "GOMP_SPINCOUNT"."""
+WAITING = {
+    "ours": {},
+    "sleeping": {"OMP_WAIT_POLICY": "passive"},
+    "spinning": {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "300000"},
+}
+"""Environments; the last is libgomp's default where no policy is set (GCC's manual, "GOMP_SPINCOUNT")."""
 _WORK = """
 import sys, time
 import skindiff, torch
@@ -46,7 +50,7 @@ class Bench:
     seconds: float = 10.0
     """How long a turn generates."""
     turns: int = 3
-    """Turns of each of the four combinations."""
+    """Turns of each of the six combinations."""
     output: str | None = None
     """File of the figures as JSON; none when left out."""
 
@@ -83,9 +87,9 @@ def main(config: Bench) -> dict[str, list[float]]:
     if config.turns < 1 or config.seconds <= 0:
         raise ConfigError(f"turns and seconds are {config.turns} and {config.seconds}; give more than 0")
     found: dict[str, list[float]] = {}
-    for _, (beside, spinning) in product(range(config.turns), product((False, True), repeat=2)):
-        name = f"{'spinning' if spinning else 'passive'}, {'beside another' if beside else 'alone'}"
-        speed = rate(config.seconds, SPINNING if spinning else {}, beside)
+    for _, beside, waiting in product(range(config.turns), (False, True), WAITING):
+        name = f"{waiting}, {'beside another' if beside else 'alone'}"
+        speed = rate(config.seconds, WAITING[waiting], beside)
         found.setdefault(name, []).append(speed)
         print(f"{time.strftime('%H:%M:%S')} {name}: {speed:.2f} images/s", flush=True)
     for name, speeds in found.items():

@@ -1,4 +1,4 @@
-"""Threads that wait do not spin, whoever starts the work."""
+"""Threads that wait hardly spin, whoever starts the work."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def _without(*names: str, **more: str) -> dict[str, str]:
 def _run(code: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *words],
-        env=_without("OMP_WAIT_POLICY", **environment),
+        env=_without("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", **environment),
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -53,17 +53,19 @@ def test_libgomp_takes_it() -> None:
     done = _run("import skindiff, torch", OMP_DISPLAY_ENV="verbose")
     if "GOMP_SPINCOUNT" not in done.stderr:
         pytest.skip("torch has another OpenMP than libgomp here")
-    assert "GOMP_SPINCOUNT = '0'" in done.stderr
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr
 
 
 def test_what_a_user_has_set_stays() -> None:
-    done = _run("import os, skindiff; print(os.environ['OMP_WAIT_POLICY'])", OMP_WAIT_POLICY="active")
-    assert done.stdout.strip() == "active"
+    names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    code = f"import os, skindiff; print(*map(os.environ.get, {names}))"
+    assert _run(code, OMP_WAIT_POLICY="active").stdout.split() == ["active", "None"]
+    assert _run(code, GOMP_SPINCOUNT="7").stdout.split() == ["passive", "7"]
 
 
 @pytest.mark.slow
-def test_the_benchmark_measures_all_four(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_measures_all_six(capsys: pytest.CaptureFixture[str]) -> None:
     found = bench.main(bench.Bench(seconds=0.1, turns=1))
-    assert len(found) == 4
+    assert len(found) == 6
     assert all(speed > 0 for speeds in found.values() for speed in speeds)
     assert "spinning, beside another: median" in capsys.readouterr().out
