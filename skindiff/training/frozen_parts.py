@@ -41,7 +41,8 @@ def at_work(
         return
     size = sum(weight.nbytes for part in parts for weight in part.parameters())
     words = [encoder.get_input_embeddings() for _, encoder in text_homes(pipeline) if encoder in parts]
-    kept = [(one, one.weight.detach().cpu()) for one in words]
+    # Copied, as a weight that is mapped from a file holds the whole file in memory.
+    kept = [(one, one.weight.detach().to("cpu", copy=True)) for one in words]
     for part in parts:
         part.to("meta")
     for embedding, weight in kept:
