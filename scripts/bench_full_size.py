@@ -189,10 +189,10 @@ def learn(config: Bench, folder: Path) -> None:
         "compile_blocks": config.role == "compiled",
     }  # fmt: skip
     if config.training == "lora":
-        train_lora(accelerator, pipeline, LoRAConfig(**settings), images, output)
+        train_lora(accelerator, pipeline, LoRAConfig(**settings), images, output, unload=True)
     else:
         words = TextualInversionConfig(**settings, steps_per_condition=False)
-        train_textual_inversion(accelerator, pipeline, words, images, output)
+        train_textual_inversion(accelerator, pipeline, words, images, output, unload=True)
 
 
 def synchronise() -> None:
@@ -297,8 +297,9 @@ def bench_encoding(config: Bench, pipeline: Any, images: Dataset, folder: Path) 
 def bench_transfer(config: Bench, pipeline: Any, images: Dataset) -> dict[str, Any]:
     """Return images per second of transfer: plain diffusers by source, and ours in batches."""
     settings = published_settings(
-        batch_size=16, output_size=None, strategy="vanilla", steps=config.transfer_steps
-    )
+        batch_size=16, output_size=None, strategy="vanilla", steps=config.transfer_steps,
+        dtype=str(PRECISIONS[config.precision]).removeprefix("torch."),
+    )  # fmt: skip
     plan = make_plan(images, settings, seed=0, generator="bench").to_list()[: settings.batch_size]
     kind = architecture_of(pipeline).transfers
     parts = {
@@ -320,10 +321,14 @@ def bench_transfer(config: Bench, pipeline: Any, images: Dataset) -> dict[str, A
         )  # fmt: skip
 
     theirs()
+    pipeline.vae.to(torch.float32)
     drawer.draw(plan)
     rates = []
     for _ in range(3):
-        one, many = seconds_of(theirs, 1), seconds_of(lambda: drawer.draw(plan), 1)
+        pipeline.vae.to(PRECISIONS[config.precision])
+        one = seconds_of(theirs, 1)
+        pipeline.vae.to(torch.float32)  # as skindiff loads it
+        many = seconds_of(lambda: drawer.draw(plan), 1)
         rates.append(([rate * count for rate in one], [rate * len(plan) for rate in many]))
     return compare(rates) | {"settings": asdict(settings)}
 

@@ -18,6 +18,7 @@ from skindiff.generators.resolve import Generator, Place, find_generator, load_g
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.runs import RunFolder
 from skindiff.study import Study
+from skindiff.synthesis.plan import DTYPES
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
@@ -80,19 +81,26 @@ def place_of(generator: Any) -> Place:
     return find_generator(str(generator)) if is_word else generator_of(generator).place
 
 
-def generator_of(generator: Any) -> Generator:
+def generator_of(generator: Any, dtype: str = "float32") -> Generator:
     """Return what is known of a generator, given as a pipeline of :func:`load`, as what it takes, or as its
     place.
 
+    Args:
+        generator: the same.
+        dtype: precision to load it in where it is not loaded, see
+            :class:`~skindiff.synthesis.plan.SynthesisConfig`.
+
     Raises:
-        ConfigError: a pipeline that was loaded by something else.
+        ConfigError: a pipeline that was loaded by something else, or a precision that is unknown.
     """
     if isinstance(generator, Generator):
         return generator
-    if isinstance(generator, Place):
-        return load_generator(generator)
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
     if isinstance(generator, str | Path):
-        generator = load(generator)
+        generator = find_generator(str(at_home(generator)))
+    if isinstance(generator, Place):
+        return load_generator(generator, dtype=DTYPES[dtype])
     known = getattr(generator, "skindiff", None)
     if not isinstance(known, Generator):
         raise ConfigError(

@@ -96,12 +96,16 @@ class SyntheticDataset:
             rows: numbers of rows of ``dataset``.
         """
         wanted = [self.dataset[row] for row in rows]
-        generator = generator_of(self.generator)
+        generator = generator_of(self.generator, self._dtype())
         pipeline = generator.pipeline
         if draws_by_class(generator):
             return [redraw_class(row, pipeline, self.sources) for row in wanted]
         prototypes = load_prototypes(self.folder)
         return [redraw(row, pipeline, self.sources, prototypes) for row in wanted]
+
+    def _dtype(self) -> str:
+        """Return the precision that the images were generated in."""
+        return str(self.dataset[0]["dtype"]) if "dtype" in self.dataset.column_names else "float32"
 
     def save(self, folder: str | Path) -> Path:
         """Write the shards into a folder, where ``skindiff evaluate`` and ``push`` find them; return it.
@@ -175,7 +179,7 @@ def generate(
         planned = _budget(classes or study.corpus.class_names, images, settings)
         place = place_of(generator)
         return _kept(study, place, draw_by_class(study, Path(place.model), planned), study.train)
-    known = generator_of(generator)
+    known = generator_of(generator, settings.get("dtype", "float32"))
     wanted = classes_to_draw(known, classes)
     if draws_by_class(known):
         _refuse_same_noise(same_noise, known.name)
@@ -254,7 +258,7 @@ def transfer(
         place = place_of(generator)
         drawn = draw_transfers(study, place, configured(config, settings))
         return _kept(study, place, drawn, study.train)
-    known = generator_of(generator)
+    known = generator_of(generator, settings.get("dtype", "float32"))
     if draws_by_class(known):
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no {corpus.attribute.name}; leave it out")

@@ -21,7 +21,7 @@ from skindiff.runs import RunFolder
 from skindiff.study import look_first, open_run
 from skindiff.synthesis.asked import idle_of_attribute
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
-from skindiff.synthesis.plan import Mode, SynthesisConfig
+from skindiff.synthesis.plan import DTYPES, Mode, SynthesisConfig
 from skindiff.synthesis.requests import DATA, draws_by_class, needs_sources
 from skindiff.training.products import RECORD, trained_on
 from skindiff.wrong_settings import refuse
@@ -130,8 +130,9 @@ def _sample(words: list[str]) -> int:
         place = _found(config)
         if config.base_model and not place.adapter:
             raise ConfigError(f"base_model: {config.generator!r} is no adapter and needs none; leave it out")
-        waits = config.synthesis.offload and architecture_named(class_name_of(place)) is not None
-        generator = load_generator(place, "cpu" if waits else run.accelerator.device, fuse=True)
+        drawing = config.synthesis if architecture_named(class_name_of(place)) else SynthesisConfig()
+        device = "cpu" if drawing.offload else run.accelerator.device
+        generator = load_generator(place, device, fuse=True, dtype=DTYPES[drawing.dtype])
         synthetic = _transferred(config, generator, run) or _generated(config, generator, run)
     if run.accelerator.is_main_process:
         draw_samples_of(synthetic.dataset, synthetic.sources, run.path / GRID)

@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import torch
 from diffusers import DiffusionPipeline
 
 from skindiff.errors import GeneratorError
@@ -11,8 +12,13 @@ from skindiff.generators.models import model_file, pipeline_class_name, split_re
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_named, load_pipeline
 
 
-def load_by_class(model: str, revision: str | None = None, config: str | None = None) -> DiffusionPipeline:
-    """Load a whole pipeline of any family, ready to generate: float32, on the CPU, in evaluation mode.
+def load_by_class(
+    model: str,
+    revision: str | None = None,
+    config: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> DiffusionPipeline:
+    """Load a whole pipeline of any family, ready to generate: on the CPU, in evaluation mode.
 
     Only safetensors weights are read, and no code comes with them. ``HF_HUB_OFFLINE=1`` is respected.
 
@@ -21,6 +27,7 @@ def load_by_class(model: str, revision: str | None = None, config: str | None = 
         revision: branch, tag or commit of a Hub model; not for folders.
         config: settings of a checkpoint in one file, see
             :func:`~skindiff.generators.text_to_image.loading.load_pipeline`.
+        dtype: precision of a text-to-image pipeline, as said there; others come in float32.
 
     Returns:
         A :class:`~skindiff.generators.class_conditional.ClassConditionalPipeline` of the family that the
@@ -31,10 +38,10 @@ def load_by_class(model: str, revision: str | None = None, config: str | None = 
             not fit the rest.
     """
     if config is not None or model_file(model):
-        return cast(DiffusionPipeline, load_pipeline(model, revision=revision, config=config))
+        return cast(DiffusionPipeline, load_pipeline(model, revision=revision, config=config, dtype=dtype))
     name = pipeline_class_name(model, revision)
     if architecture_named(name):
-        return cast(DiffusionPipeline, load_pipeline(model, revision=revision))
+        return cast(DiffusionPipeline, load_pipeline(model, revision=revision, dtype=dtype))
     family = family_of_pipeline(name)
     if family is None:
         known = [known.pipeline.partition(":")[2] for known in FAMILIES.values()]

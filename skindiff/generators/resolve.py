@@ -30,7 +30,7 @@ from skindiff.generators.models import (
     pipeline_class_name,
     split_revision,
 )
-from skindiff.generators.text_to_image.loading import load_pipeline
+from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.generators.text_to_image.single_file import file_class_name
 from skindiff.manifest import refuse_damaged
 
@@ -102,7 +102,8 @@ class Generator:
 
     def load_base(self) -> Any:
         """Return a fresh pipeline without the adapter."""
-        return _text_to_image(self.place, self.pipeline.device)
+        dtype = architecture_of(self.pipeline).network(self.pipeline).dtype
+        return _text_to_image(self.place, self.pipeline.device, dtype)
 
 
 def load(source: str | Path, revision: str | None = None) -> DiffusionPipeline:
@@ -171,13 +172,21 @@ def find_artefact(word: str, revision: str | None = None) -> Path | None:
     return _hub_adapter(model, revision) if folder is None else artefact_folder(folder)
 
 
-def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bool = False) -> Generator:
+def load_generator(
+    place: Place,
+    device: torch.device | str = "cpu",
+    *,
+    fuse: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Generator:
     """Load a generator that :func:`find_generator` has found.
 
     Args:
         place: of it.
         device: where it runs.
         fuse: add an adapter's LoRA to the weights, which runs faster but cannot be undone.
+        dtype: precision, see :func:`~skindiff.generators.text_to_image.loading.load_pipeline`; of
+            class-conditional generators float32 alone.
 
     Raises:
         GeneratorError: it cannot be loaded, or the parts do not fit.
@@ -186,17 +195,19 @@ def load_generator(place: Place, device: torch.device | str = "cpu", *, fuse: bo
         refuse_damaged(path)
     name = name_of(place)
     if place.adapter is None:
-        pipeline: Any = load_by_class(place.model, place.revision, place.config).to(device)
+        pipeline: Any = load_by_class(place.model, place.revision, place.config, dtype).to(device)
         if isinstance(pipeline, ClassConditionalPipeline):
             name = f"{pipeline.family}@{name.rpartition('@')[2]}"
         return _attached(Generator(pipeline, name, place))
-    pipeline = _text_to_image(place, device)
+    pipeline = _text_to_image(place, device, dtype)
     adapter = load_adapter(pipeline, place.adapter, fuse=fuse)
     return _attached(Generator(pipeline, name, place, adapter))
 
 
-def _text_to_image(place: Place, device: torch.device | str) -> Any:
-    return load_pipeline(place.model, revision=place.revision, config=place.config, device=device)
+def _text_to_image(place: Place, device: torch.device | str, dtype: torch.dtype) -> Any:
+    return load_pipeline(
+        place.model, revision=place.revision, config=place.config, device=device, dtype=dtype
+    )
 
 
 def class_name_of(place: Place) -> str:

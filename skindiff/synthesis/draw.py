@@ -43,7 +43,8 @@ _BATCH_SETTINGS = (
     "output_size",
     "batch_size",
 )
-"""Columns in which the rows of one batch agree, and ``bucket`` and ``tiling`` where there are any."""
+"""Columns in which the rows of one batch agree, and those of :data:`_FURTHER` that there are."""
+_FURTHER = (BUCKET, "tiling", "dtype")
 
 _RECOLOURING = ("colour", "prototype_colour", "prototype_contrast")
 
@@ -65,6 +66,7 @@ class Drawer:
         prototypes: TonePrototypes | None = None,
     ) -> None:
         self._pipeline, self._architecture = pipeline, architecture_of(pipeline)
+        self._dtype = self._architecture.network(pipeline).dtype
         self._sources, self._step = sources, self._architecture.size_step(pipeline)
         self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
@@ -93,12 +95,17 @@ class Drawer:
             steps[self._announce(batch[0], real_steps)] = real_steps
             return pixels
 
-        further = [name for name in (BUCKET, "tiling") if rows and name in rows[0]]
+        further = [name for name in _FURTHER if rows and name in rows[0]]
         settings = (*_BATCH_SETTINGS, *further)
         return draw_in_batches(rows, settings, draw_batch, on_images, steps)
 
     def _check(self, rows: Sequence[PlanRow]) -> None:
         for row in rows:
+            if (asked := row.get("dtype", "float32")) != str(self._dtype).removeprefix("torch."):
+                raise SynthesisError(
+                    f"dtype {asked!r} of row {row['image_id']!r}: the generator is held in {self._dtype}; "
+                    "load it in that of the row"
+                )
             if row["mode"] == "img2img" and row["source_id"] not in self._numbers:
                 raise SynthesisError(
                     f"source_id {row['source_id']!r} of row {row['image_id']!r} is not among the "
@@ -126,7 +133,7 @@ class Drawer:
             **self._architecture.guidance(first["guidance_scale"]),
             "num_inference_steps": first["steps"],
             "generator": generators,
-            "output_type": "pt",
+            "output_type": "pt" if self._decodes_itself() else "latent",
         }
         with torch.inference_mode():
             if first["mode"] == "img2img":
@@ -136,14 +143,22 @@ class Drawer:
                 ]
                 settings |= self._architecture.transfer_size(*self._shape(first))
                 output = drawing(image=torch.stack(latents), strength=first["strength"], **settings)
-                if any(row["detail"] > 0 for row in batch):
-                    return self._with_detail(output.images, batch), drawing.num_timesteps
             else:
                 size = self._size(first)
                 if any(row["tone"] == "offset_noise" for row in batch):
                     settings["latents"] = self._start_noise(batch, generators, size)
                 output = drawing(height=size, width=size, **settings)
-        return output.images.float().cpu(), drawing.num_timesteps
+            images = output.images
+            if not self._decodes_itself():
+                found = self._architecture.unpack(self._pipeline, images, *self._shape(first))
+                images = self._architecture.decode(self._pipeline, found).clamp(0, 1)
+            if first["mode"] == "img2img" and any(row["detail"] > 0 for row in batch):
+                images = self._with_detail(images, batch)
+        return images.float().cpu(), drawing.num_timesteps
+
+    def _decodes_itself(self) -> bool:
+        """Return whether diffusers' pipeline can decode: the autoencoder has the network's precision."""
+        return bool(self._architecture.networks(self._pipeline)[-1].dtype == self._dtype)
 
     @contextmanager
     def _in_tiles(self, row: PlanRow) -> Iterator[None]:
@@ -174,7 +189,9 @@ class Drawer:
 
     def _embedding(self, prompt: str) -> Conditioning:
         if prompt not in self._embeddings:
-            self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt])
+            self._embeddings[prompt] = self._architecture.encode_prompts(self._pipeline, [prompt]).cast(
+                self._dtype
+            )
         return self._embeddings[prompt]
 
     def _size(self, row: PlanRow) -> int:
@@ -215,7 +232,7 @@ class Drawer:
                 self._pipeline, scheduler, row["steps"], row["strength"], tuple(latent.shape)
             )
             latent = latent + ratio * noise_offset(row["seed"], len(latent), row["tone_strength"])
-        return latent.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
+        return latent.to(self._pipeline.device, self._dtype)
 
     def _source_moments(self, row: PlanRow) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and standard deviation of the source's (unscaled) latent, float32 on the CPU."""
@@ -284,7 +301,7 @@ class Drawer:
             if row["tone"] == "offset_noise":
                 start += noise_offset(row["seed"], shape[0], row["tone_strength"])
         packed = self._architecture.pack(self._pipeline, noise)
-        return packed.to(self._pipeline.device, self._architecture.network(self._pipeline).dtype)
+        return packed.to(self._pipeline.device, self._dtype)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
+from accelerate.utils import is_bf16_available
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from diffusers.utils.torch_utils import get_device
 
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 Strategy = Literal["ti+lora", "lora", "ti", "vanilla"]
 Mode = Literal["img2img", "txt2img"]
 TargetDraw = Literal["balanced", "per_source"]
+DrawDtype = Literal["float32", "bfloat16", "float16"]
+DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in get_args(DrawDtype)}
 Tone = Literal["none", "offset_noise", "prototype_colour", "prototype_contrast", "latent_mean", "colour"]
 
 SYNTHETIC_CORPUS = "synthetic"
@@ -92,6 +95,10 @@ class SynthesisConfig:
     tiling: bool = field(default=False, metadata=LATER)
     """Decode images one by one, and in overlapping tiles where they are larger than the autoencoder was made
     for: less memory, and pixels that differ a little."""
+    dtype: DrawDtype = field(default="float32", metadata=LATER)
+    """Precision of the network that denoises, and of large text encoders (T5, Qwen3): bfloat16 or float16
+    take half the memory and are faster on a GPU, and images differ a little. The autoencoder stays in
+    float32."""
     offload: bool = field(default=False, metadata=LATER)
     """Keep each network of the generator off the GPU except while it runs: the GPU needs to hold the largest
     alone, and drawing is slower."""
@@ -104,6 +111,7 @@ class SynthesisConfig:
             ("target_draw", TargetDraw),
             ("scheduler", SamplerName),
             ("tone", Tone),
+            ("dtype", DrawDtype),
         ):
             if getattr(self, name) not in get_args(choices):
                 known = ", ".join(get_args(choices))
@@ -113,6 +121,10 @@ class SynthesisConfig:
         for name in ("images_per_source", "steps", "batch_size", "rows_per_shard"):
             if getattr(self, name) < 1:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
+        if self.dtype == "bfloat16" and not is_bf16_available():
+            refuse(f"{path}dtype is bfloat16, which this device has not: set it to float32, or to float16")
+        if self.dtype == "float16" and get_device() == "cpu":
+            refuse(f"{path}dtype is float16, which needs a GPU, and there is none here: set it to bfloat16")
         if self.offload and get_device() == "cpu":
             refuse(f"{path}offload: true keeps networks off the GPU, and there is none here; set it to false")
         if not 0 < self.strength <= 1:
@@ -216,7 +228,7 @@ def attribute_columns(attribute: Attribute) -> tuple[str, ...]:
     return () if attribute.is_skin_tone else (attribute.column, f"source_{attribute.column}")
 
 
-FURTHER_COLUMNS = {**SHAPE_COLUMNS, "tiling": Value("bool")}
+FURTHER_COLUMNS = {**SHAPE_COLUMNS, "tiling": Value("bool"), "dtype": Value("string")}
 """Columns that a plan has only where they say something."""
 
 
@@ -232,7 +244,8 @@ def plan_features(
     own are meant. Another attribute than the skin type has two further columns, such as ``sex`` and
     ``source_sex``. ``further`` are those of :data:`FURTHER_COLUMNS` that it has: of images whose sources are
     no squares ``bucket`` is that of the image, and ``shown`` says where its picture lies in it, null where it
-    is all of it (:mod:`~skindiff.corpora.buckets`); ``tiling`` says that it was decoded in tiles.
+    is all of it (:mod:`~skindiff.corpora.buckets`); ``tiling`` says that it was decoded in tiles, and
+    ``dtype`` that the network that denoises had another precision than float32.
 
     Raises:
         ConfigError: the attribute's column has the name of another.
@@ -343,8 +356,9 @@ def make_plan(
     threads = threads or torch.get_num_threads()
     shapes = row_shapes(sources, config.output_size) if config.mode == "img2img" else []
     places: Counter[str] = Counter()
-    tiling: dict[str, bool] = {"tiling": True} if config.tiling else {}
-    features = plan_features(label_feature.names, attribute, [*(shapes[0] if shapes else ()), *tiling])
+    memory: dict[str, Any] = {"tiling": True} if config.tiling else {}
+    memory |= {"dtype": config.dtype} if config.dtype != "float32" else {}
+    features = plan_features(label_feature.names, attribute, [*(shapes[0] if shapes else ()), *memory])
     rows: dict[str, list[Any]] = {name: [] for name in features}
     for source, source_id in enumerate(columns["image_id"]):
         shape = shapes[source] if shapes else {}
@@ -376,7 +390,7 @@ def make_plan(
                 **shape,
             }
             places[bucket] += 1
-            further = {**dict(zip(attribute_columns(attribute), own, strict=False)), **tiling}
+            further = {**dict(zip(attribute_columns(attribute), own, strict=False)), **memory}
             for name, value in {**row, **further}.items():
                 rows[name].append(value)
     return Dataset.from_dict(rows, features=features)

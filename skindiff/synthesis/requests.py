@@ -110,6 +110,12 @@ def draw_transfer(
 
 
 def _sampled(generator: Generator, config: SynthesisConfig) -> SynthesisConfig:
+    held = str(architecture_of(generator.pipeline).network(generator.pipeline).dtype).removeprefix("torch.")
+    if config.dtype != held:
+        raise ConfigError(
+            f"dtype is {config.dtype}, but {generator.name} was loaded in {held}: set it to {held}, or give "
+            "the generator's name or folder in the place of the pipeline"
+        )
     return config.sampled_by(architecture_of(generator.pipeline))
 
 

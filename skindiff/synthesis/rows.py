@@ -46,9 +46,11 @@ class PlanSettings(TypedDict):
 
 
 class PlanRow(PlannedRow, PlanSettings):
-    """A row of :func:`~skindiff.synthesis.plan.make_plan`; ``tiling`` is there where it is asked for."""
+    """A row of :func:`~skindiff.synthesis.plan.make_plan`; ``tiling`` and ``dtype`` are there where they are
+    asked for."""
 
     tiling: NotRequired[bool]
+    dtype: NotRequired[str]
 
     source_skin_type: str | None
     subject: str

@@ -21,7 +21,7 @@ from skindiff.generators.resolve import Place, load_generator, name_of
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.recorded_settings import recorded
 from skindiff.study import Study
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.plan import DTYPES, SynthesisConfig, make_plan
 from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.lora import LoRAConfig
@@ -205,7 +205,9 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
     folder = stage.folder / "data"
     if not stage.done:
         config = config.sampled_by(check_text_to_image(place.model, place.revision, place.config))
-        loaded = load_generator(place, "cpu" if config.offload else device, fuse=True)
+        loaded = load_generator(
+            place, "cpu" if config.offload else device, fuse=True, dtype=DTYPES[config.dtype]
+        )
         tokens = adapter.subjects if adapter else {}
         write_synthetic(
             study.accelerator,

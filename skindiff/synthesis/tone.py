@@ -136,7 +136,7 @@ def estimate_prototypes(
     types = list(dict.fromkeys(skin_types))
     for skin_type in progress(types, desc="tone of each skin type", unit="type"):
         prompts = [prompt_for(subjects[draw % len(subjects)], skin_type) for draw in range(draws)]
-        embeddings = architecture.encode_prompts(pipeline, prompts)
+        embeddings = architecture.encode_prompts(pipeline, prompts).cast(architecture.network(pipeline).dtype)
         batches, shown = [], []
         with torch.inference_mode():
             for start in range(0, draws, _BATCH):
@@ -150,7 +150,7 @@ def estimate_prototypes(
                     generator=[torch_generator("tone-prototype", seed, number) for number in numbers],
                     output_type="latent",
                 ).images
-                latents = architecture.unpack(pipeline, latents, size)
+                latents = architecture.unpack(pipeline, latents, size, size)
                 batches.append(latents.float().mean(dim=(2, 3)).cpu())
                 shown.append(_decoded(pipeline, latents))
         means[skin_type] = torch.cat(batches).mean(dim=0).clone()

@@ -75,7 +75,7 @@ def draw_grid(
                 generator=torch_generator("sample_grid", seed, x),
                 output_type="latent",
             ).images
-            pixels = architecture.decode(pipeline, architecture.unpack(pipeline, latents, size))
+            pixels = architecture.decode(pipeline, architecture.unpack(pipeline, latents, size, size))
             levels = (pixels[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
             grid.paste(Image.fromarray(levels.cpu().numpy()), (x * size, y * size))
     with replacing(path) as partial:

@@ -8,17 +8,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.errors import ConfigError
-from skindiff.generators.text_to_image.loading import architecture_of
+import skindiff
+from skindiff.errors import ConfigError, SynthesisError
+from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.hub.synthetic import _refuse_unknown_columns
 from skindiff.synthesis import plan as plan_module
 from skindiff.synthesis.draw import Drawer, redraw
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.plan import DTYPES, SynthesisConfig, make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
-from tests.tiny import TINY_BUILDERS, TINY_SIZE, tiny_corpus, tiny_pipeline
+from tests.tiny import (
+    TINY_BUILDERS,
+    TINY_SIZE,
+    bucketed_corpus,
+    save_tiny_pipeline,
+    tiny_corpus,
+    tiny_flux,
+    tiny_pipeline,
+)
 
 SOURCES = tiny_corpus(2, size=2 * TINY_SIZE)
 CONFIG = SynthesisConfig(
@@ -99,3 +109,65 @@ def test_offload_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         SynthesisConfig(offload=True).validate("synthesis.")
     monkeypatch.setattr(plan_module, "get_device", lambda: "cuda")
     SynthesisConfig(offload=True).validate("synthesis.")
+
+
+@pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
+@pytest.mark.parametrize("mode", ["img2img", "txt2img"])
+def test_half_precision_draws_nearly_the_same_and_again_bit_for_bit(
+    tmp_path: Path, build: Callable[..., Any], mode: str
+) -> None:
+    save_tiny_pipeline(tmp_path / "tiny", build=build)
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        pipeline = load_pipeline(str(tmp_path / "tiny"), dtype=DTYPES[dtype])
+        rows = plan(pipeline, mode=mode, tone="offset_noise", image_size=TINY_SIZE, dtype=dtype)
+        write_synthetic(Accelerator(cpu=True), rows, pipeline, SOURCES, tmp_path / dtype)
+        found[dtype] = load_synthetic(tmp_path / dtype)
+        _refuse_unknown_columns(found[dtype])
+        again = redraw(found[dtype][1], pipeline, SOURCES)
+        assert np.array_equal(np.array(again), np.array(found[dtype][1]["image"]))
+    assert architecture_of(pipeline).network(pipeline).dtype == torch.bfloat16
+    assert pipeline.vae.dtype == torch.float32
+    assert "dtype" not in found["float32"].column_names
+    assert set(found["bfloat16"]["dtype"]) == {"bfloat16"}
+    whole, half = (np.stack([np.array(one) for one in found[name]["image"]]).astype(int) for name in found)
+    assert 0 < np.abs(whole - half).mean() < 4
+
+
+def test_a_transfer_of_packed_latents_in_half_precision_keeps_its_shape(tmp_path: Path) -> None:
+    save_tiny_pipeline(tmp_path / "tiny", build=tiny_flux)
+    sources = bucketed_corpus("2:3", "1:1", "3:2")
+    pipeline = load_pipeline(str(tmp_path / "tiny"), dtype=torch.bfloat16)
+    config = replace(CONFIG, dtype="bfloat16", image_size=TINY_SIZE).sampled_by(architecture_of(pipeline))
+    rows = make_plan(sources, config, seed=1, generator="tiny@0").to_list()
+    drawn = Drawer(pipeline, sources).draw(rows).images
+    shapes = {rows[number]["bucket"]: image.shape for number, image in drawn.items()}
+    assert len({shape for shape in shapes.values() if shape[0] != shape[1]}) > 1
+
+
+def test_a_row_is_not_drawn_in_another_precision() -> None:
+    pipeline = tiny_pipeline()
+    row = plan(pipeline, dtype="bfloat16").to_list()[0]
+    with pytest.raises(SynthesisError, match=r"^dtype 'bfloat16' of row .* is held in torch.float32; load"):
+        redraw(row, pipeline, SOURCES)
+
+
+def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None:
+    made = skindiff.generate("bundled", ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
+    assert made.dataset[0]["dtype"] == "bfloat16"
+    assert np.array_equal(np.array(made.redraw([0])[0]), np.array(made.dataset[0]["image"]))
+    with pytest.raises(
+        ConfigError, match=r"dtype is bfloat16, but tiny-skin-sd@.* was loaded in float32: set it"
+    ):
+        skindiff.generate(skindiff.load("bundled"), ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
+    with pytest.raises(ConfigError, match="dtype: 'half' is unknown; use one of float32, bfloat16, float16"):
+        skindiff.generate("bundled", ["red patch"], ["V"], 1, dtype="half")
+
+
+def test_a_precision_that_a_device_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "get_device", lambda: "cpu")
+    with pytest.raises(ConfigError, match=r"^synthesis\.dtype is float16, which needs a GPU"):
+        SynthesisConfig(dtype="float16").validate("synthesis.")
+    monkeypatch.setattr(plan_module, "is_bf16_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"^synthesis\.dtype is bfloat16, which this device has not"):
+        SynthesisConfig(dtype="bfloat16").validate("synthesis.")

@@ -259,8 +259,9 @@ class Architecture(ABC):
         """Return start noise (b, channels, height, width) as :attr:`generates` takes ``latents``."""
         return latents
 
-    def unpack(self, pipeline: Any, latents: torch.Tensor, size: int) -> torch.Tensor:
-        """Return latents that a pipeline gave of images of ``size`` pixels, (b, channels, height, width)."""
+    def unpack(self, pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Return latents that a pipeline gave of images of that size in pixels, (b, channels, height,
+        width)."""
         return latents
 
     def image_conditions(self, framings: torch.Tensor) -> Conditioning:

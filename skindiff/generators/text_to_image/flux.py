@@ -173,7 +173,7 @@ class Flux(FlowTransformer):
         """Return latents as tokens."""
         return packed(latents)
 
-    def unpack(self, pipeline: Any, latents: torch.Tensor, size: int) -> torch.Tensor:
+    def unpack(self, pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
         """Return tokens as latents."""
-        side = size // pipeline.vae_scale_factor
-        return unpacked(latents, side, side)
+        factor = pipeline.vae_scale_factor
+        return unpacked(latents, height // factor, width // factor)
