@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,8 @@ from typing import Any, Literal
 
 import diffusers
 import torch
-import transformers
 from accelerate import Accelerator
+from bench_floor import device, floor_step, losses, random_pipeline
 from bench_turns import ENDLESS, Trainee, commit_of, compare, their_words, timed, write_for_both
 from datasets import ClassLabel, Dataset, disable_progress_bars, load_from_disk
 from jsonargparse import auto_cli, set_parsing_settings
@@ -41,7 +41,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError, SkindiffError
 from skindiff.generators.prompts import prompt_for
-from skindiff.generators.text_to_image import clip_tokenizer, single_file
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.launch import start_accelerator
 from skindiff.synthesis.draw import Drawer
@@ -99,11 +98,6 @@ class Bench:
     """For internal use: where a child process finds model and images."""
 
 
-def device() -> torch.device:
-    """Return where it runs: a GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def check(config: Bench) -> str:
     """Return diffusers' script, or raise :class:`ConfigError` on the first setting that cannot work."""
     for name in ("batch_size", "images", "steps", "turns", "threads"):
@@ -125,29 +119,6 @@ def check(config: Bench) -> str:
             "https://github.com/huggingface/diffusers"
         )
     return script
-
-
-def random_pipeline(name: str) -> Any:
-    """Return a pipeline of the published shapes with random weights and CLIP's own tokenizer."""
-    folder = Path(single_file.__file__).parents[2] / "assets" / "single_file" / name
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    parts: dict[str, Any] = {}
-    torch.manual_seed(0)
-    for part, (library, class_name) in ((key, it) for key, it in index.items() if isinstance(it, list)):
-        if library is None:
-            parts[part] = None
-        elif part.startswith("tokenizer"):
-            parts[part] = clip_tokenizer.clip_tokenizer(folder / part / "tokenizer_config.json")
-        elif library == "transformers":
-            kind = getattr(transformers, class_name)
-            with device():
-                parts[part] = kind(kind.config_class.from_pretrained(folder / part))
-        else:
-            kind = getattr(diffusers, class_name)
-            with device() if part != "scheduler" else nullcontext():
-                parts[part] = kind.from_config(kind.load_config(folder / part))
-    options = {"requires_safety_checker": False} if name != "sdxl" else {}
-    return getattr(diffusers, index["_class_name"])(**parts, **options)
 
 
 def prepare(config: Bench, folder: Path) -> Any:
@@ -199,36 +170,6 @@ def synchronise() -> None:
     """Wait for what a GPU still does."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def floor_step(config: Bench, pipeline: Any) -> Callable[[], None]:
-    """Return a pass of the bare network, forward and backward to the prompt's states."""
-    architecture = architecture_of(pipeline)
-    network = architecture.network(pipeline).train().requires_grad_(False)
-    shape = architecture.latent_shape(pipeline, config.image_size)
-    kind = {"device": device(), "dtype": network.dtype}
-    latents, noise = (torch.randn(config.batch_size, *shape, **kind) for _ in range(2))
-    given: dict[str, Any] = {
-        "encoder_hidden_states": torch.randn(
-            config.batch_size, 77, network.config.cross_attention_dim, requires_grad=True, **kind
-        ),
-    }
-    if config.architecture == "sdxl":
-        ids = torch.tensor(
-            [[config.image_size, config.image_size, 0, 0, config.image_size, config.image_size]]
-        )
-        pooled = pipeline.text_encoder_2.config.projection_dim
-        given["added_cond_kwargs"] = {
-            "time_ids": ids.repeat(config.batch_size, 1).to(device()),
-            "text_embeds": torch.randn(config.batch_size, pooled, **kind),
-        }
-    timesteps = torch.randint(0, 1000, (config.batch_size,), device=device())
-
-    def step() -> None:
-        given["encoder_hidden_states"].grad = None
-        (network(latents, timesteps, **given).sample.float() - noise.float()).square().mean().backward()
-
-    return step
 
 
 def seconds_of(step: Callable[[], None], times: int) -> tuple[float, float]:
@@ -367,6 +308,7 @@ def table(results: dict[str, Any]) -> str:
                 of_sheet = f", {done / known[0]:.1%} of the data sheet's" if known else ""
                 said += f", {done / 1e12:.0f} TFLOP/s: {done / top:.1%} of a matrix product's{of_sheet}"
             lines.append(f"{name:<10}{said}")
+    lines.append("loss of one batch: theirs {theirs:.7f}, ours {ours:.7f}".format(**results["loss"]))
     encoding = results["encoding"]
     theirs, ours = encoding["theirs"], encoding["ours"]
     lines.append(f"encoding, images/s of a view: theirs {theirs:.2f}, ours {ours:.2f}, once in all")
@@ -397,11 +339,12 @@ def main(config: Bench) -> None:
             "load_average": os.getloadavg(),
             "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         }
-        step = floor_step(config, pipeline)
+        step = floor_step(pipeline, config.image_size, config.batch_size)
         step()
         with FlopCounterMode(display=False) as counter:
             step()
         record["flop_of_a_step"] = counter.get_total_flops()
+        record["loss"] = losses(pipeline, config.image_size, config.batch_size)
         trained = partial(bench_training, config, folder, step=step)
         transfer = partial(bench_transfer, config, pipeline, images)
         for name, part in (

@@ -15,7 +15,7 @@ from jsonargparse import auto_cli
 
 from skindiff.errors import ConfigError, SkindiffError
 from tests.conftest import REPOSITORY
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_pipeline, tiny_sdxl
 
 
 def load_script(name: str) -> ModuleType:
@@ -213,11 +213,18 @@ class TestFullSize:
     def test_builds_the_published_shapes(
         self, full_size: ModuleType, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(full_size, "device", lambda: torch.device("meta"))
+        floor = sys.modules["bench_floor"]
+        monkeypatch.setattr(floor, "device", lambda: torch.device("meta"))
         pipeline = full_size.random_pipeline("sdxl")
         assert sum(one.numel() for one in pipeline.unet.parameters()) == 2_567_463_684
         pipeline = full_size.random_pipeline("sd21-base")
         assert sum(one.numel() for one in pipeline.unet.parameters()) == 865_910_724
+
+    @pytest.mark.parametrize("build", [tiny_pipeline, tiny_sdxl])
+    def test_its_loss_is_that_of_the_scripts(self, full_size: ModuleType, build: Callable[..., Any]) -> None:
+        found = full_size.losses(build(), 64, 3)
+        assert found["ours"] == pytest.approx(found["theirs"], rel=1e-6)
+        assert found["ours"] > 0.1
 
     def test_has_no_script_for_words_of_sdxl(self, full_size: ModuleType) -> None:
         config = full_size.Bench("somewhere", architecture="sdxl", training="textual_inversion")
