@@ -26,7 +26,7 @@ from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.report.assembly import About
 from skindiff.report.published.fitzpatrick import published_rows, transfer_notes
 from skindiff.study import Study, all_studies, look_first, open_run, read_corpus
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 
 TITLE = "Skin-type transfer: does it help the minority group?"

@@ -41,7 +41,8 @@ from skindiff.corpora.splits import SplitConfig, make_split
 from skindiff.errors import ConfigError
 from skindiff.files import write_atomically
 from skindiff.seeding import numpy_generator
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 
 SIDE = 160
 """Height and width of the images in pixels; a quadrant of a photograph of 256 has 128."""

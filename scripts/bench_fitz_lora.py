@@ -40,7 +40,8 @@ from skindiff.generators.models import model_revision, quiet_loading
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import load_pipeline
 from skindiff.launch import start_accelerator
-from skindiff.synthesis.plan import SynthesisConfig, make_plan, published_settings
+from skindiff.synthesis.config import SynthesisConfig, published_settings
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.tone import estimate_prototypes, prototype_types, subjects_of
 from skindiff.synthesis.writer import PLAN_FILE, PROTOTYPES_FILE, write_synthetic
 from skindiff.training.loop_config import LoopConfig

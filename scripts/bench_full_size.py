@@ -43,8 +43,9 @@ from skindiff.errors import ConfigError, SkindiffError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.launch import start_accelerator
+from skindiff.synthesis.config import published_settings
 from skindiff.synthesis.draw import Drawer
-from skindiff.synthesis.plan import make_plan, published_settings
+from skindiff.synthesis.plan import make_plan
 from skindiff.training.encoding import encode_tables, image_array
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora

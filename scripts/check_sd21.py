@@ -31,7 +31,8 @@ from skindiff.corpora.phantom import PhantomConfig, load_phantom
 from skindiff.errors import ConfigError, SkindiffError, TrainingError
 from skindiff.generators.adapter import Adapter, load_adapter, unload_adapter
 from skindiff.generators.text_to_image.loading import architecture_of
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import write_synthetic
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import LoRAConfig, train_lora

@@ -18,7 +18,7 @@ from skindiff.generators.resolve import Generator, Place, find_generator, load_g
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.runs import RunFolder
 from skindiff.study import Study
-from skindiff.synthesis.plan import DTYPES
+from skindiff.synthesis.config import DTYPES
 from skindiff.training.adapters import learn_adapter
 from skindiff.training.from_scratch import FromScratchConfig, train_from_scratch
 from skindiff.training.lora import LoRAConfig
@@ -88,7 +88,7 @@ def generator_of(generator: Any, dtype: str = "float32") -> Generator:
     Args:
         generator: the same.
         dtype: precision to load it in where it is not loaded, see
-            :class:`~skindiff.synthesis.plan.SynthesisConfig`.
+            :class:`~skindiff.synthesis.config.SynthesisConfig`.
 
     Raises:
         ConfigError: a pipeline that was loaded by something else, or a precision that is unknown.

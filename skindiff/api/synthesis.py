@@ -24,8 +24,8 @@ from skindiff.study import Study
 from skindiff.synthesis.class_draw import redraw_class
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
 from skindiff.synthesis.class_synthesis import draw_by_class
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.draw import redraw
-from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import (
     DATA,
     classes_to_draw,
@@ -161,7 +161,7 @@ def generate(
         same_noise: start every class and group from the same noises, as the demo does, so that images differ
             by what is asked alone; image n of seed s is then the first of seed s + n. Not for
             class-conditional generators and studies.
-        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, or of
+        settings: of :class:`~skindiff.synthesis.config.SynthesisConfig`, or of
             :class:`~skindiff.synthesis.class_plan.ClassSynthesisConfig` for class-conditional generators.
 
     Returns:
@@ -240,7 +240,7 @@ def transfer(
         same_noise: start every image and target from the same noises, as the demo does.
         tones: ``tone_prototypes.safetensors`` of an earlier transfer by this generator, whose tones are moved
             to again; they are measured by default. Not for a study, nor for generators without words.
-        settings: of :class:`~skindiff.synthesis.plan.SynthesisConfig`, such as ``strength`` (0 to 1; higher
+        settings: of :class:`~skindiff.synthesis.config.SynthesisConfig`, such as ``strength`` (0 to 1; higher
             departs more from the source), ``guidance_scale``, ``steps`` and ``tone``.
 
     Returns:

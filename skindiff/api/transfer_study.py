@@ -8,7 +8,7 @@ from skindiff.classification.ladder import check_ladder
 from skindiff.config import check_seeds
 from skindiff.corpora.splits import SplitConfig
 from skindiff.synthesis.asked import idle_of_attribute, refuse_other_targets
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.strategies import (
     FurtherGenerator,
     GeneratorConfig,

@@ -21,7 +21,7 @@ from skindiff.runs import RunFolder
 from skindiff.study import look_first, open_run
 from skindiff.synthesis.asked import idle_of_attribute
 from skindiff.synthesis.class_plan import ClassSynthesisConfig
-from skindiff.synthesis.plan import DTYPES, Mode, SynthesisConfig
+from skindiff.synthesis.config import DTYPES, Mode, SynthesisConfig
 from skindiff.synthesis.requests import DATA, draws_by_class, needs_sources
 from skindiff.training.products import RECORD, trained_on
 from skindiff.wrong_settings import refuse

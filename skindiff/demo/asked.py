@@ -46,7 +46,7 @@ class TransferRequest:
         value: of the photograph, such as the type of its skin, None where it is not known.
         targets: values to transfer to; all that the generator knows if empty.
         strengths: how far img2img goes back into noise, above 0 and at most 1; all of them for each target.
-        tone: how the skin's colour is changed (:class:`~skindiff.synthesis.plan.SynthesisConfig`).
+        tone: how the skin's colour is changed (:class:`~skindiff.synthesis.config.SynthesisConfig`).
     """
 
     photograph: Pixels

@@ -27,8 +27,8 @@ from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.tone import image_ita
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, make_class_plan
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.draw import Drawer
-from skindiff.synthesis.plan import SynthesisConfig
 from skindiff.synthesis.requests import plan_words
 from skindiff.synthesis.writer import RowDrawer
 

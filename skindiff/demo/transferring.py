@@ -24,8 +24,9 @@ from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.lesion_structure import Structure, band_pass, source_lesion
 from skindiff.measures.skin.tone import ita_degrees, measurable_skin
 from skindiff.synthesis.colour_transfer import SKIN_REFERENCE, Lab
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.draw import Drawer
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.plan import make_plan
 
 TONE_MISS = 15.0
 """Degrees of ITA by which a tone misses its aim: about the width of a class of Chardon et al. (1991)."""

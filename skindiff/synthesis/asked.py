@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datasets import Dataset
 
 from skindiff.corpora.attribute import SKIN_COLUMN, Attribute
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.wrong_settings import refuse
 
 

@@ -17,7 +17,8 @@ from skindiff.generators.resolve import Generator
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.synthesis.class_draw import ClassDrawer
 from skindiff.synthesis.class_plan import ClassSynthesisConfig, drawn_features, make_class_plan
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.tone import TonePrototypes
 from skindiff.synthesis.writer import write_rows, write_synthetic
 

@@ -21,7 +21,8 @@ from skindiff.generators.resolve import Place, load_generator, name_of
 from skindiff.generators.text_to_image.loading import check_text_to_image
 from skindiff.recorded_settings import recorded
 from skindiff.study import Study
-from skindiff.synthesis.plan import DTYPES, SynthesisConfig, make_plan
+from skindiff.synthesis.config import DTYPES, SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.rows import SynthesisSummary
 from skindiff.synthesis.writer import load_summary, load_synthetic, write_synthetic
 from skindiff.training.lora import LoRAConfig

@@ -12,7 +12,8 @@ from huggingface_hub import DatasetCard
 from PIL import Image
 
 from skindiff.measures.copying.memorisation import near_copies
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
 from tests.hub.server import Hub
 from tests.tiny import tiny_corpus, tiny_pipeline

@@ -20,7 +20,7 @@ from skindiff.config import parse_config
 from skindiff.corpora.phantom import PhantomConfig
 from skindiff.corpora.registry import CorpusConfig
 from skindiff.corpora.splits import SplitConfig
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.strategies import GeneratorConfig
 from skindiff.training.denoising_task import DenoisingTask
 from skindiff.training.loop_config import LoopConfig

@@ -12,7 +12,8 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import write_synthetic
 from tests.tiny import tiny_corpus, tiny_pipeline
 

@@ -13,8 +13,9 @@ from datasets import Dataset
 from skindiff.corpora.buckets import bucket_place
 from skindiff.corpora.crops import as_square, picture_of
 from skindiff.errors import SynthesisError
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.draw import Drawer, redraw
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.tone import TonePrototypes
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
 from tests.tiny import TINY_SIZE, bucketed_corpus, tiny_corpus, tiny_pipeline

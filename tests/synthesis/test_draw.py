@@ -13,8 +13,9 @@ from skindiff.errors import SynthesisError
 from skindiff.generators.prompts import prompt_for
 from skindiff.generators.text_to_image.architecture import Architecture
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_of
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.draw import Drawer, redraw
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.schedulers import make_scheduler
 from skindiff.synthesis.tone import TonePrototypes
 from tests.tiny import TINY_BUILDERS, TINY_SIZE, tiny_corpus, tiny_pipeline

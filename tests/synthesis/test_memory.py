@@ -16,9 +16,10 @@ import skindiff
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.hub.synthetic import _refuse_unknown_columns
-from skindiff.synthesis import plan as plan_module
+from skindiff.synthesis import config as config_module
+from skindiff.synthesis.config import DTYPES, SynthesisConfig
 from skindiff.synthesis.draw import Drawer, redraw
-from skindiff.synthesis.plan import DTYPES, SynthesisConfig, make_plan
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
 from tests.tiny import (
     TINY_BUILDERS,
@@ -104,10 +105,10 @@ def test_on_a_gpu_networks_wait_off_it_and_draw_the_same(tmp_path: Path) -> None
 
 
 def test_offload_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "get_device", lambda: "cpu")
+    monkeypatch.setattr(config_module, "get_device", lambda: "cpu")
     with pytest.raises(ConfigError, match=r"^synthesis\.offload: true keeps networks off the GPU, and there"):
         SynthesisConfig(offload=True).validate("synthesis.")
-    monkeypatch.setattr(plan_module, "get_device", lambda: "cuda")
+    monkeypatch.setattr(config_module, "get_device", lambda: "cuda")
     SynthesisConfig(offload=True).validate("synthesis.")
 
 
@@ -165,9 +166,9 @@ def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None
 
 
 def test_a_precision_that_a_device_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "get_device", lambda: "cpu")
+    monkeypatch.setattr(config_module, "get_device", lambda: "cpu")
     with pytest.raises(ConfigError, match=r"^synthesis\.dtype is float16, which needs a GPU"):
         SynthesisConfig(dtype="float16").validate("synthesis.")
-    monkeypatch.setattr(plan_module, "is_bf16_available", lambda: False)
+    monkeypatch.setattr(config_module, "is_bf16_available", lambda: False)
     with pytest.raises(ConfigError, match=r"^synthesis\.dtype is bfloat16, which this device has not"):
         SynthesisConfig(dtype="bfloat16").validate("synthesis.")

@@ -8,13 +8,8 @@ from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.schema import REAL_COLUMNS, SYNTHETIC_COLUMNS, corpus_features
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.synthesis.asked import asked_column
-from skindiff.synthesis.plan import (
-    SynthesisConfig,
-    make_plan,
-    plan_features,
-    published_settings,
-    synthetic_features,
-)
+from skindiff.synthesis.config import SynthesisConfig, published_settings
+from skindiff.synthesis.plan import make_plan, plan_features, synthetic_features
 from tests.tiny import tiny_corpus
 
 CLASSES = ("psoriasis", "folliculitis")

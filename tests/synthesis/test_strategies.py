@@ -16,7 +16,7 @@ from skindiff.generators.adapter import read_adapter
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
 from skindiff.study import Study
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.synthesis.strategies import (
     STRATEGIES,
     FurtherGenerator,

@@ -21,8 +21,9 @@ from skindiff.generators.text_to_image.conditioning import Conditioning
 from skindiff.generators.text_to_image.loading import architecture_of
 from skindiff.measures.skin.tone import ita_degrees
 from skindiff.synthesis.batches import fixed_threads
+from skindiff.synthesis.config import SynthesisConfig, Tone
 from skindiff.synthesis.draw import Drawer
-from skindiff.synthesis.plan import SynthesisConfig, Tone, make_plan
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 from skindiff.training.flow_objective import FlowConfig
 from skindiff.training.objectives import objective_of

@@ -12,7 +12,8 @@ from typing import Any
 
 from skindiff.launch import start_accelerator
 from skindiff.runs import RunFolder
-from skindiff.synthesis.plan import SynthesisConfig, make_plan
+from skindiff.synthesis.config import SynthesisConfig
+from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import write_synthetic
 from skindiff.training import encoding
 from skindiff.training.loop_config import LoopConfig

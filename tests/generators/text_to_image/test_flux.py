@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, FluxImg2ImgPipeline
 
 from skindiff.errors import ConfigError, GeneratorError
 from skindiff.generators.text_to_image.flux import Flux, packed, unpacked
-from skindiff.synthesis.plan import SynthesisConfig
+from skindiff.synthesis.config import SynthesisConfig
 from skindiff.training.denoising_task import training_size
 from skindiff.training.lora import LoRAConfig
 from tests.tiny import tiny_flux
