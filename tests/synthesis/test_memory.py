@@ -16,7 +16,6 @@ import skindiff
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.hub.synthetic import _refuse_unknown_columns
-from skindiff.synthesis import config as config_module
 from skindiff.synthesis.config import DTYPES, SynthesisConfig
 from skindiff.synthesis.draw import Drawer, redraw
 from skindiff.synthesis.plan import make_plan
@@ -104,14 +103,6 @@ def test_on_a_gpu_networks_wait_off_it_and_draw_the_same(tmp_path: Path) -> None
         assert np.array_equal(found[0], found[1]), name
 
 
-def test_offload_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_module, "get_device", lambda: "cpu")
-    with pytest.raises(ConfigError, match=r"^synthesis\.offload: true keeps networks off the GPU, and there"):
-        SynthesisConfig(offload=True).validate("synthesis.")
-    monkeypatch.setattr(config_module, "get_device", lambda: "cuda")
-    SynthesisConfig(offload=True).validate("synthesis.")
-
-
 @pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
 @pytest.mark.parametrize("mode", ["img2img", "txt2img"])
 def test_half_precision_draws_nearly_the_same_and_again_bit_for_bit(
@@ -163,12 +154,3 @@ def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None
         skindiff.generate(skindiff.load("bundled"), ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
     with pytest.raises(ConfigError, match="dtype: 'half' is unknown; use one of float32, bfloat16, float16"):
         skindiff.generate("bundled", ["red patch"], ["V"], 1, dtype="half")
-
-
-def test_a_precision_that_a_device_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_module, "get_device", lambda: "cpu")
-    with pytest.raises(ConfigError, match=r"^synthesis\.dtype is float16, which needs a GPU"):
-        SynthesisConfig(dtype="float16").validate("synthesis.")
-    monkeypatch.setattr(config_module, "is_bf16_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"^synthesis\.dtype is bfloat16, which this device has not"):
-        SynthesisConfig(dtype="bfloat16").validate("synthesis.")

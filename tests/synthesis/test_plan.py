@@ -144,32 +144,6 @@ def test_prompts_name_the_condition_or_its_token(strategy: str, subject: str) ->
     assert plan[0]["subject"] == subject
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"strength": 0.0}, "synthesis.strength: 0.0 .* try 0.3"),
-    ({"strength": 1.2}, "synthesis.strength: 1.2 .* try 0.3"),
-    ({"strength": 0.3, "steps": 3}, "synthesis.steps: 3 .* raise steps to 4 or more"),
-    ({"strength": 0.09, "steps": 11}, "raise steps to 12 or more"),
-    ({"guidance_scale": 0.5}, "synthesis.guidance_scale: 0.5 .* use 1 or more"),
-    ({"targets": []}, r"synthesis.targets: \[\]"),
-    ({"targets": ["V", "V"]}, "must name at least one, and each once"),
-    ({"images_per_source": 0}, "synthesis.images_per_source: 0"),
-    ({"batch_size": 0}, "synthesis.batch_size: 0"),
-    ({"tone_strength": -1.0}, "synthesis.tone_strength: -1.0"),
-    ({"detail": 1.5}, "synthesis.detail: 1.5"),
-    ({"image_size": 65}, "synthesis.image_size: 65"),
-    ({"scheduler": "dpm"}, "synthesis.scheduler: 'dpm' is unknown; use one of dpmsolver"),
-])  # fmt: skip
-def test_settings_that_cannot_work_are_named_with_a_way_out(settings: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        replace(SynthesisConfig(), **settings).validate("synthesis.")
-
-
-def test_one_step_is_enough_and_text_to_image_needs_no_strength() -> None:
-    replace(SynthesisConfig(), strength=0.3, steps=4).validate()
-    replace(SynthesisConfig(), mode="txt2img", strength=0.1, steps=5).validate()
-    assert len(_plan(tiny_corpus(3), strategy="vanilla")) == 15
-
-
 def test_sources_that_cannot_be_planned_from_are_refused() -> None:
     with pytest.raises(SynthesisError, match="no source images"):
         _plan(_sources([]))
