@@ -8,6 +8,8 @@ several processes alternate. Where other work runs on the machine the clock tell
 seconds of the busiest process are then what its share costs, and the figure to look at.
 """
 
+import skindiff  # isort: skip  # noqa: F401  # before torch: it says how threads wait
+
 import json
 import os
 import subprocess

@@ -12,6 +12,8 @@ Each figure is the median of the turns, with the lowest and highest. Wall-clock 
 work on it are noisy; the ratios of CPU seconds beside them are hardly touched by that.
 """
 
+import skindiff  # isort: skip  # noqa: F401  # before torch: it says how threads wait
+
 import json
 import os
 import platform
@@ -166,7 +168,7 @@ def bench_training(role: str, config: Bench, folder: Path, size: int) -> dict[st
             (SCRIPTS[role], theirs),
             (f"our {role}", our_command(role, config, folder)),
         ):
-            trainee = Trainee(name, command, config.threads, folder)
+            trainee = Trainee(name, command, config.threads, folder, own=name != SCRIPTS[role])
             stack.callback(trainee.stop)
             trainee.work(WARM_UP_STEPS)
             pair.append(trainee)

@@ -39,7 +39,7 @@ STEP = "optimiser step "
 class Trainee:
     """A training in a process of its own, which works only while it is asked to."""
 
-    def __init__(self, name: str, words: list[str], threads: int, folder: Path) -> None:
+    def __init__(self, name: str, words: list[str], threads: int, folder: Path, *, own: bool = True) -> None:
         """Start a script.
 
         Args:
@@ -47,9 +47,11 @@ class Trainee:
             words: its path and what follows it on the command line.
             threads: CPU threads.
             folder: where it runs.
+            own: threads wait as skindiff has them, and otherwise as libgomp has them where nobody says how.
         """
         self.name, self._peak = name, folder / f"peak of {name}"
-        environment = os.environ | {
+        waiting = () if own else ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+        environment = {name: value for name, value in os.environ.items() if name not in waiting} | {
             "OMP_NUM_THREADS": str(threads),
             "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_CACHE": str(folder / "cache"),

@@ -57,6 +57,8 @@ class Peers:
         self._stopped = threading.Event()
         if self._count > 1:
             folder.mkdir(parents=True, exist_ok=True)
+            # Of a launch whose main process was refused none comes further: its files are another launch's.
+            accelerator.wait_for_everyone()
             self._write()
             accelerator.wait_for_everyone()  # what a launch before this one has left is overwritten now
             threading.Thread(target=self._touch, daemon=True, name="peers").start()

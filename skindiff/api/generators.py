@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffusers.utils.torch_utils import get_device
+
 from skindiff.api.calls import Folder, Home, configured, run_of_call, study_of
 from skindiff.classification.networks import DESCRIPTION_FILE, load_classifier
 from skindiff.corpora.registry import Corpus
@@ -81,14 +83,15 @@ def place_of(generator: Any) -> Place:
     return find_generator(str(generator)) if is_word else generator_of(generator).place
 
 
-def generator_of(generator: Any, dtype: str = "float32") -> Generator:
+def generator_of(generator: Any, dtype: str = "float32", offload: bool = False) -> Generator:
     """Return what is known of a generator, given as a pipeline of :func:`load`, as what it takes, or as its
     place.
 
     Args:
         generator: the same.
         dtype: precision to load it in where it is not loaded, see
-            :class:`~skindiff.synthesis.config.SynthesisConfig`.
+            :class:`~skindiff.synthesis.config.SynthesisConfig`; it is put on the GPU where there is one.
+        offload: leave it on the CPU then.
 
     Raises:
         ConfigError: a pipeline that was loaded by something else, or a precision that is unknown.
@@ -100,7 +103,7 @@ def generator_of(generator: Any, dtype: str = "float32") -> Generator:
     if isinstance(generator, str | Path):
         generator = find_generator(str(at_home(generator)))
     if isinstance(generator, Place):
-        return load_generator(generator, dtype=DTYPES[dtype])
+        return load_generator(generator, "cpu" if offload else get_device(), dtype=DTYPES[dtype])
     known = getattr(generator, "skindiff", None)
     if not isinstance(known, Generator):
         raise ConfigError(

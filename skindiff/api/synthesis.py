@@ -179,7 +179,7 @@ def generate(
         planned = _budget(classes or study.corpus.class_names, images, settings)
         place = place_of(generator)
         return _kept(study, place, draw_by_class(study, Path(place.model), planned), study.train)
-    known = generator_of(generator, settings.get("dtype", "float32"))
+    known = generator_of(generator, settings.get("dtype", "float32"), settings.get("offload", False))
     wanted = classes_to_draw(known, classes)
     if draws_by_class(known):
         _refuse_same_noise(same_noise, known.name)
@@ -258,7 +258,7 @@ def transfer(
         place = place_of(generator)
         drawn = draw_transfers(study, place, configured(config, settings))
         return _kept(study, place, drawn, study.train)
-    known = generator_of(generator, settings.get("dtype", "float32"))
+    known = generator_of(generator, settings.get("dtype", "float32"), settings.get("offload", False))
     if draws_by_class(known):
         if targets is not None:
             raise ConfigError(f"targets: {known.name} knows no {corpus.attribute.name}; leave it out")

@@ -65,8 +65,9 @@ def refuse_by_header(source: Path | bytes) -> None:
         if _is_dicom(source):
             _need("DICOM")
         else:
-            with _opened(source, FORMATS, MOST_PIXELS):
-                pass
+            with _opened(source, FORMATS, MOST_PIXELS) as image:
+                if not is_deep(image):
+                    _refuse_mode(image)
 
 
 def as_srgb(image: PILImage.Image) -> PILImage.Image:
@@ -103,11 +104,7 @@ def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: i
         notes += said
     else:
         image = ImageOps.exif_transpose(image)
-    if image.mode not in _COLOURS:
-        raise ImageRefused(
-            f"has numbers of the kind {image.mode}, of which none is said to be black or white; save it with "
-            "8 or 16 bits a channel"
-        )
+    _refuse_mode(image)
     alpha = None
     if image.has_transparency_data:
         grey = image.mode in ("1", "L", "LA")
@@ -120,6 +117,14 @@ def _converted(image: PILImage.Image, again: PILImage.Image | None, bit_depth: i
         white.paste(image, mask=alpha)
         image = white
     return Reading(image, [*notes, *said], peak, deep)
+
+
+def _refuse_mode(image: PILImage.Image) -> None:
+    if image.mode not in _COLOURS:
+        raise ImageRefused(
+            f"has numbers of the kind {image.mode}, of which none is said to be black or white; save it with "
+            "8 or 16 bits a channel"
+        )
 
 
 def _is_plain(image: PILImage.Image) -> bool:

@@ -32,7 +32,7 @@ _MOST, _LONGEST = 10**7, 10**4
 million words."""
 _BOUNDS = {"num_train_timesteps": 10**5, "sample_size": 4096, "image_size": 4096}
 """Whole numbers from 1 up to these."""
-_TOKENIZERS = ("tokenizer", "tokenizer_2", "feature_extractor")
+_TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "feature_extractor")
 """Parts whose settings hold words and ids, and a length that stands for none."""
 
 

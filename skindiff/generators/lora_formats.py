@@ -99,8 +99,10 @@ def load_lora_file(pipeline: Any, file: Path, adapter_name: str) -> None:
         pipeline.load_lora_weights(str(file.parent), adapter_name=adapter_name, **options)
     networks = architecture.adaptable(pipeline).values()
     put = sum(_layers_on(network, adapter_name) for network in networks)
-    if put != len(layers):
-        raise ValueError(f"{len(layers) - put} of its {len(layers)} layers are not in this model")
+    joined = architecture.joined.items()
+    stated = sum(next((count for end, count in joined if name.endswith(end)), 1) for name in layers)
+    if put != stated:
+        raise ValueError(f"{stated - put} of its {stated} layers are not in this model")
 
 
 def _layers_on(network: Any, adapter_name: str) -> int:

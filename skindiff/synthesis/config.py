@@ -110,6 +110,11 @@ class SynthesisConfig:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if self.dtype == "bfloat16" and not is_bf16_available():
             refuse(f"{path}dtype is bfloat16, which this device has not: set it to float32, or to float16")
+        if self.dtype != "float32" and not _same_noise(DTYPES[self.dtype]):
+            refuse(
+                f"{path}dtype is {self.dtype}, in which torch {torch.__version__} draws other and coarser "
+                "noise than in float32: update torch, or set it to float32"
+            )
         if self.dtype == "float16" and get_device() == "cpu":
             refuse(f"{path}dtype is float16, which needs a GPU, and there is none here: set it to bfloat16")
         if self.offload and get_device() == "cpu":
@@ -207,6 +212,13 @@ def published_settings(**overrides: Any) -> SynthesisConfig:
         output_size=256,
     )
     return replace(settings, **overrides)
+
+
+def _same_noise(dtype: torch.dtype) -> bool:
+    """Return whether noise in a precision is that of float32, rounded."""
+    kinds, generator = (dtype, torch.float32), torch.Generator()
+    half, whole = (torch.randn(64, dtype=kind, generator=generator.manual_seed(0)) for kind in kinds)
+    return bool(torch.equal(half, whole.to(dtype)))
 
 
 def _least_steps(strength: float) -> int:

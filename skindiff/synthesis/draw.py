@@ -145,7 +145,8 @@ class Drawer:
                 output = drawing(image=torch.stack(latents), strength=first["strength"], **settings)
             else:
                 size = self._size(first)
-                if any(row["tone"] == "offset_noise" for row in batch):
+                # In half precision torch may draw coarser noise than in float32.
+                if any(row["tone"] == "offset_noise" for row in batch) or not self._decodes_itself():
                     settings["latents"] = self._start_noise(batch, generators, size)
                 output = drawing(height=size, width=size, **settings)
             images = output.images

@@ -111,13 +111,15 @@ def draw_transfer(
 
 
 def _sampled(generator: Generator, config: SynthesisConfig) -> SynthesisConfig:
-    held = str(architecture_of(generator.pipeline).network(generator.pipeline).dtype).removeprefix("torch.")
-    if config.dtype != held:
+    architecture = architecture_of(generator.pipeline)
+    networks = architecture.networks(generator.pipeline)
+    held, autoencoder = (str(network.dtype).removeprefix("torch.") for network in (networks[0], networks[-1]))
+    if config.dtype != held or autoencoder != "float32":
         raise ConfigError(
-            f"dtype is {config.dtype}, but {generator.name} was loaded in {held}: set it to {held}, or give "
-            "the generator's name or folder in the place of the pipeline"
+            f"dtype is {config.dtype}, but {generator.name} is held in {held}, its autoencoder in "
+            f"{autoencoder}: give the generator's name or folder in the place of the pipeline"
         )
-    return config.sampled_by(architecture_of(generator.pipeline))
+    return config.sampled_by(architecture)
 
 
 def _write(

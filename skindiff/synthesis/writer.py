@@ -156,10 +156,10 @@ def write_rows(
         SynthesisError: the folder holds another plan's shards, the disk is full, or no image was fit to keep.
     """
     shards: _Shards[RowT] = _shards(plan, features, folder, rows_per_shard)
+    peers = Peers.of(accelerator, folder)  # before the work: they meet in a collective
     if accelerator.is_main_process:
         _claim(shards)
         prepare(shards.rows)
-    peers = Peers.of(accelerator, folder)
     peers.meet("preparing to generate")
     own = range(accelerator.process_index, shards.count, accelerator.num_processes)
     began = time.perf_counter()

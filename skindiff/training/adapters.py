@@ -55,10 +55,10 @@ def learn_adapter(
     )
     if not stage.done:
         accelerator, cache = run.accelerator, run.path / "cache"
-        quantised = config.base_dtype == "nf4"  # which is made on the device
+        # On the CPU at first, where what is in 4 bits goes too once it is made: text encoders come before it.
         pipeline = load_pipeline(
             base.model, revision=base.revision, config=base.config, dtype=torch_dtype(config.base_dtype),
-            quantised=quantised, device=accelerator.device if quantised else "cpu",
+            quantised=config.base_dtype == "nf4",
         )  # fmt: skip
         if isinstance(config, LoRAConfig):
             learnt = load_adapter(pipeline, words) if words else None

@@ -87,8 +87,9 @@ def encode_tables(
     step = architecture.size_step(pipeline)
     views = [1 + flip, *[1] * (len(tables) - 1)]
     plans = [_plan(table, size, step, pictures, one) for table, one in zip(tables, views, strict=True)]
+    peers = Peers.of(accelerator, folder)  # before the work: they meet in a collective
     _share_out(accelerator, [part for plan in plans for part in plan.parts])
-    Peers.of(accelerator, folder).meet("encoding images")
+    peers.meet("encoding images")
     return [plan.moments() for plan in plans]
 
 

@@ -283,6 +283,7 @@ class _Run:
         on_validate: Callable[[nn.Module, Log], None] | None,
     ) -> None:
         """Score the (averaged) weights and add the scores to the last row of the log."""
+        peers = Peers.of(self.accelerator, self.folder)  # before the work: they meet in a collective
         self.read_device()
         self.module.eval()
         with ema_weights(self.ema, self.parameters), torch.no_grad():
@@ -292,7 +293,7 @@ class _Run:
                 self._track(self.step, scores)
             if on_validate is not None and self.accelerator.is_main_process:
                 on_validate(self.module, self.log)
-        Peers.of(self.accelerator, self.folder).meet(f"{self.name}: validating")
+        peers.meet(f"{self.name}: validating")
 
     def save(self) -> None:
         """Write a checkpoint from the main process while the others wait."""

@@ -212,6 +212,7 @@ def train_lora(
     check_base_dtype(config.base_dtype, "lora.base_dtype", accelerator.mixed_precision)
     refuse_unknown_columns(config.captions, dataset, "lora.captions")
     check_no_adapter(pipeline)
+    _networks(pipeline, config)  # refuses targets that are not there before images are encoded
     tokens = _words(pipeline, dataset, learnt)
     before = learnt.before if learnt else pipeline_state(pipeline)
     weights = base_weights(pipeline)
@@ -289,6 +290,29 @@ def _words(pipeline: Any, dataset: Dataset, learnt: Adapter | None) -> TokenMap:
     return tokens
 
 
+def _networks(pipeline: Any, config: LoRAConfig) -> list[tuple[str, Any, list[str]]]:
+    """Return the prefix of each network that gets a LoRA, the network, and where in it."""
+    architecture = architecture_of(pipeline)
+    (first, denoiser), *texts = architecture.adaptable(pipeline).items()
+    if config.train_text_encoder and not texts:
+        raise ConfigError(
+            f"train_text_encoder is true, but diffusers loads no LoRA of {architecture.name}'s text encoder: "
+            "set it to false"
+        )
+    found = [("targets", first, denoiser, config.targets)]
+    if config.train_text_encoder:
+        found += [("text_encoder_targets", *text, config.text_encoder_targets) for text in texts]
+    for setting, _, network, targets in found:
+        names = [name for name, _ in network.named_modules()]
+        for target in targets:
+            if not any(name == target or name.endswith(f".{target}") for name in names):
+                raise ConfigError(
+                    f"{setting} holds {target!r}, but no layer of {type(network).__name__} ends in it: leave "
+                    "it out"
+                )
+    return [place[1:] for place in found]
+
+
 def add_lora(pipeline: Any, config: LoRAConfig) -> None:
     """Put fresh LoRA layers, in float32 and trainable, into the networks that ``config`` names.
 
@@ -298,30 +322,16 @@ def add_lora(pipeline: Any, config: LoRAConfig) -> None:
         ConfigError: no layer of the network ends in one of the targets.
     """
     architecture = architecture_of(pipeline)
+    networks = _networks(pipeline, config)
     for module in architecture.networks(pipeline):
         module.requires_grad_(False)
-    (first, denoiser), *texts = architecture.adaptable(pipeline).items()
-    networks: list[tuple[str, str, Any, list[str]]] = [("targets", first, denoiser, config.targets)]
-    if config.train_text_encoder and not texts:
-        raise ConfigError(
-            f"train_text_encoder is true, but diffusers loads no LoRA of {architecture.name}'s text encoder: "
-            "set it to false"
-        )
-    if config.train_text_encoder:
-        networks += [("text_encoder_targets", *text, config.text_encoder_targets) for text in texts]
     unread = architecture.unread_layers(pipeline)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(NAME, config.loop.seed, "first weights"))
-        for setting, prefix, network, targets in networks:
+        for prefix, network, targets in networks:
             names = [name for name, _ in network.named_modules()]
             ends = tuple(f".{target}" for target in targets)
             taken = any(re.fullmatch(unread.get(prefix, ""), name) for name in names if name.endswith(ends))
-            for target in targets:
-                if not any(name == target or name.endswith(f".{target}") for name in names):
-                    raise ConfigError(
-                        f"{setting} holds {target!r}, but no layer of {type(network).__name__} ends in it: "
-                        "leave it out"
-                    )
             layers = LoraConfig(
                 r=config.rank,
                 lora_alpha=config.alpha,  # type: ignore[arg-type]  # PEFT divides it by the rank

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 import skindiff
 from skindiff.corpora.pixel_notes import ImageRefused, ReadingLog, TooManyPixels, UnknownFormat
-from skindiff.corpora.pixel_reader import as_srgb, read_pixels, reading_key
+from skindiff.corpora.pixel_reader import as_srgb, read_pixels, reading_key, refuse_by_header
 from skindiff.errors import CorpusError
 from skindiff.measures.skin.tone import image_ita
 from tests.corpora.colour_profiles import (
@@ -242,8 +242,9 @@ def test_only_the_formats_that_are_asked_for_are_decoded() -> None:
 
 def test_numbers_without_black_and_white_are_refused() -> None:
     for mode in ("I", "F"):
-        with pytest.raises(ImageRefused, match=f"numbers of the kind {mode}"):
-            read_pixels(file(flat(mode, 7), "TIFF"))
+        for read in (read_pixels, refuse_by_header):
+            with pytest.raises(ImageRefused, match=f"numbers of the kind {mode}"):
+                read(file(flat(mode, 7), "TIFF"))
 
 
 def test_an_open_image_is_read_like_a_file() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
@@ -19,9 +20,10 @@ from skindiff.generators.adapter import ADAPTER_NAME, load_adapter
 from skindiff.generators.lora_formats import LORA_FILE
 from skindiff.generators.resolve import find_generator, load_generator
 from skindiff.generators.text_to_image.architecture import Architecture
+from skindiff.generators.text_to_image.flux import Flux
 from skindiff.generators.text_to_image.loading import ARCHITECTURES, architecture_of
 from tests.generators.test_adapter import PLAIN_PROMPT, Trained, draw, fresh_like, train_both
-from tests.tiny import TINY_BUILDERS, save_tiny_pipeline
+from tests.tiny import TINY_BUILDERS, save_tiny_pipeline, tiny_flux
 
 pytestmark = pytest.mark.usefixtures("tiny_sizes")
 
@@ -144,6 +146,11 @@ def test_an_export_says_the_words_and_overwrites_nothing(
     assert main(words) == 2
     assert "is there; give another one, or --overwrite true" in capsys.readouterr().err
     assert main([*words, "--overwrite", "true"]) == 0
+    for other in (tmp_path / "out" / "loras" / "mine", tmp_path / "out" / "checkpoints"):
+        other.mkdir(parents=True)
+        assert main([*words, "--overwrite", "true"]) == 2
+        assert f"holds {other.name}, which an export does not write and would" in capsys.readouterr().err
+        other.rmdir()
     assert main(["export", "bundled", "--output_dir", str(tmp_path / "other")]) == 2
     assert "is no adapter of skindiff" in capsys.readouterr().err
 
@@ -253,3 +260,34 @@ def test_a_lora_draws_by_command(exported: Path, base: str, tmp_path: Path) -> N
     ]
     assert main(words) == 0
     assert (tmp_path / "run" / GRID).is_file()
+
+
+def kohya_of_flux(names: dict[str, int], width: int) -> dict[str, torch.Tensor]:
+    """Layers as kohya's own scripts name them, each of so many outputs, and of rank 2."""
+    found = {}
+    for name, outputs in names.items():
+        layer = f"lora_unet_{name}"
+        found[f"{layer}.lora_down.weight"] = torch.randn(2, width)
+        found[f"{layer}.lora_up.weight"] = torch.randn(outputs, 2)
+        found[f"{layer}.alpha"] = torch.tensor(2.0)
+    return found
+
+
+def test_kohyas_joined_layers_of_flux_are_read(tmp_path: Path) -> None:
+    base, width = str(save_tiny_pipeline(tmp_path / "base", build=tiny_flux)), 32
+    names = {"double_blocks_0_img_attn_qkv": 3 * width, "double_blocks_0_img_attn_proj": width}
+    save_file(kohya_of_flux(names, width), tmp_path / "lora.safetensors")
+    place = find_generator(str(tmp_path / "lora.safetensors"), base_model=base)
+    network = load_generator(place).pipeline.transformer
+    put = {name for name, module in network.named_modules() if "lora_A" in dict(module.named_children())}
+    block = "transformer_blocks.0.attn"
+    assert put == {f"{block}.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")}
+
+
+def test_joined_layers_of_flux_are_counted_as_diffusers_takes_them_apart() -> None:
+    names = {"double_blocks_0_txt_attn_qkv": 9216, "single_blocks_0_linear1": 21504}
+    for name, outputs in names.items():
+        tensors = kohya_of_flux({name: outputs}, 8)
+        apart = FluxPipeline.lora_state_dict(tensors)
+        count = next(count for end, count in Flux.joined.items() if name.endswith(end))
+        assert len(apart) == 2 * count

@@ -149,7 +149,8 @@ def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None
     assert made.dataset[0]["dtype"] == "bfloat16"
     assert np.array_equal(np.array(made.redraw([0])[0]), np.array(made.dataset[0]["image"]))
     with pytest.raises(
-        ConfigError, match=r"dtype is bfloat16, but tiny-skin-sd@.* was loaded in float32: set it"
+        ConfigError,
+        match=r"dtype is bfloat16, but tiny-skin-sd@.* is held in float32, its autoencoder in float32: give",
     ):
         skindiff.generate(skindiff.load("bundled"), ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
     with pytest.raises(ConfigError, match="dtype: 'half' is unknown; use one of float32, bfloat16, float16"):

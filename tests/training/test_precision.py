@@ -168,7 +168,8 @@ def test_weights_in_shards_are_refused_before_the_base_is_loaded(
 def test_four_bits_take_an_eighth_and_learn(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     folder = save_tiny_pipeline(tmp_path / "base", build=TINY_BUILDERS["Stable Diffusion XL"])
-    pipeline = load_pipeline(str(folder), dtype=torch.bfloat16, quantised=True, device="cuda")
+    pipeline = load_pipeline(str(folder), dtype=torch.bfloat16, quantised=True)
+    assert pipeline.unet.device.type == "cpu"
     learnt = train_lora(Accelerator(), pipeline, lora(base_dtype="nf4"), tiny_corpus(), tmp_path / "lora")
     assert all(torch.isfinite(torch.tensor(row["loss"])) for row in learnt.log)
     layer = pipeline.unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1.to_q.base_layer")

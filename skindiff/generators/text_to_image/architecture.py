@@ -40,6 +40,7 @@ class Architecture(ABC):
         loading: further settings of ``from_pretrained``.
         kohya: what kohya's keys of each network of :meth:`adaptable` begin with; after a point the layer's
             name keeps its points, which are underscores otherwise.
+        joined: how many layers one of kohya's own files is here, by how its name ends.
         single_file: whether its models are read from one file of weights too.
         reads_kohya: whether diffusers reads a LoRA in those keys.
         token_homes: where learned tokens live; empty where diffusers has no loader for them.
@@ -51,6 +52,7 @@ class Architecture(ABC):
     transfers: ClassVar[type[DiffusionPipeline]]
     loading: ClassVar[dict[str, Any]] = {}
     kohya: ClassVar[Mapping[str, str]]
+    joined: ClassVar[Mapping[str, int]] = {}
     single_file: ClassVar[bool] = False
     reads_kohya: ClassVar[bool] = True
     token_homes: ClassVar[tuple[TokenHome, ...]]

@@ -91,6 +91,8 @@ class Flux(FlowTransformer):
     # OneTrainer's, which ComfyUI and diffusers read: kohya's own joins queries, keys and values in one layer.
     kohya = {"transformer": "lora_transformer_", "text_encoder": "lora_te1_text_model_"}  # noqa: RUF012
 
+    joined = {"_attn_qkv": 3, "_linear1": 4}  # noqa: RUF012
+
     def refuse_unfit(self, pipeline: Any, name: str = "the pipeline") -> None:
         """Refuse sizes of parts that differ, and a scheduler or an autoencoder of another kind."""
         network, vae = pipeline.transformer.config, pipeline.vae.config
