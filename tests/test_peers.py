@@ -95,6 +95,18 @@ def test_a_process_that_has_died_ends_the_wait(
     waiting.leave()
 
 
+def test_a_launch_that_is_refused_leaves_the_signs_of_the_one_at_work(
+    two: list[Peers], tmp_path: Path
+) -> None:
+    signs = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(signs) == 2
+    alone = threading.Barrier(2)
+    alone.abort()  # its main process was refused the folder, and has ended
+    with pytest.raises(threading.BrokenBarrierError):
+        Peers(Process(1, barrier=alone), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == signs
+
+
 def test_what_came_before_it_died_counts(two: list[Peers]) -> None:
     with two[0].main_first("reading"):
         pass

@@ -354,6 +354,7 @@ def test_settings_that_cannot_work_are_named(settings, message: str) -> None:
 def test_an_unknown_layer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'to_queries'"):
         run(tmp_path, targets=["to_q", "to_queries"])
+    assert not list(tmp_path.rglob("latents-*")), "images are encoded before that"
 
 
 def test_the_papers_settings() -> None:
