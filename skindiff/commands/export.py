@@ -24,18 +24,19 @@ class ExportCommand:
     adapter: str = "runs/lora"
     """An adapter: its folder, a run of skindiff train, or a Hub id, with @revision or without."""
     output_dir: str = "exported"
-    """Folder of the files; one that is there is refused unless overwrite is given."""
+    """Folder that gets loras/NAME.safetensors and embeddings/WORD.safetensors, such as ComfyUI's models; what
+    else is there stays."""
     name: str = "skindiff"
     """Name of the LoRA in those programs: its file's, without the ending."""
     overwrite: bool = False
-    """Replace the folder."""
+    """Replace files of these names."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
         if not self.name or Path(self.name).name != self.name:
             refuse(f"{path}name: {self.name!r} is no name of a file; give a word such as skin")
-        if Path(at_home(self.output_dir)).exists() and not self.overwrite:
-            refuse(f"{path}output_dir: {self.output_dir} is there; give another one, or --overwrite true")
+        if Path(at_home(self.output_dir)).is_file():
+            refuse(f"{path}output_dir: {self.output_dir} is a file; name a folder")
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,7 +46,7 @@ def main(words: Sequence[str]) -> int:
     if adapter is None:
         raise GeneratorError(f"adapter: {config.adapter!r} is a whole pipeline; give an adapter")
     folder = Path(at_home(config.output_dir))
-    learnt = export_adapter(adapter, folder, config.name)
+    learnt = export_adapter(adapter, folder, config.name, overwrite=config.overwrite)
     say(f"for ComfyUI and A1111: {folder}")
     for condition, word in learnt.items():
         say(f"  in prompts {condition} is {word} (in ComfyUI embedding:{word})")
