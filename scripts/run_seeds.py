@@ -1,7 +1,7 @@
 """Run the seeds of a study side by side, each as a process, and keep their cells as they are finished.
 
     python scripts/run_seeds.py --recipe recipes/medmnist_subsets.py \\
-        --config recipes/medmnist_subsets/breastmnist.yaml --seeds "[1, 2, 3, 4]" \\
+        --settings recipes/medmnist_subsets/breastmnist.yaml --seeds "[1, 2, 3, 4]" \\
         --keep recipes/medmnist_subsets/results/breastmnist.parquet --at_once 4 --minutes 30
 
 For a machine that is lent for a while: every process has one thread, a GPU is shared, and what was finished
@@ -29,8 +29,8 @@ class Seeds:
 
     recipe: str
     """The recipe's file."""
-    config: str
-    """Its settings."""
+    settings: str
+    """Its file of settings, which the recipe calls --config."""
     seeds: list[int]
     """Which to run."""
     keep: str
@@ -49,36 +49,36 @@ class Seeds:
     """Seconds between two looks at what is finished."""
 
 
-def check(settings: Seeds) -> None:
+def check(given: Seeds) -> None:
     """Raise :class:`ConfigError` on the first setting that cannot work."""
-    for name in ("recipe", "config"):
-        if not Path(getattr(settings, name)).is_file():
-            raise ConfigError(f"{name}: there is no file {getattr(settings, name)!r}")
-    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
-        raise ConfigError(f"seeds: {settings.seeds} must name at least one, and each once")
-    if settings.at_once < 1 or settings.minutes <= 0 or settings.every <= 0:
+    for name in ("recipe", "settings"):
+        if not Path(getattr(given, name)).is_file():
+            raise ConfigError(f"{name}: there is no file {getattr(given, name)!r}")
+    if not given.seeds or len(set(given.seeds)) < len(given.seeds):
+        raise ConfigError(f"seeds: {given.seeds} must name at least one, and each once")
+    if given.at_once < 1 or given.minutes <= 0 or given.every <= 0:
         raise ConfigError("at_once, minutes and every must be above 0")
-    if not settings.keep.endswith(".parquet"):
-        raise ConfigError(f"keep: {settings.keep!r} must end in .parquet")
+    if not given.keep.endswith(".parquet"):
+        raise ConfigError(f"keep: {given.keep!r} must end in .parquet")
 
 
-def begin(settings: Seeds, seed: int) -> subprocess.Popen[bytes]:
+def begin(given: Seeds, seed: int) -> subprocess.Popen[bytes]:
     """Start the run of a seed."""
-    folder = Path(settings.folder)
+    folder = Path(given.folder)
     words = [
-        sys.executable, settings.recipe, "--config", settings.config, f"--{settings.setting}", f"[{seed}]",
+        sys.executable, given.recipe, "--config", given.settings, f"--{given.setting}", f"[{seed}]",
         "--corpus.cache_dir", str(folder / "cache"), "--output_dir", str(folder / f"seed-{seed}"),
-        "--resume", "true", *settings.further,
+        "--resume", "true", *given.further,
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     with (folder / f"seed-{seed}.log").open("ab") as log:
         return subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
 
-def keep(settings: Seeds) -> None:
+def keep(given: Seeds) -> None:
     """Add what is finished to the file of cells."""
-    runs = [Path(settings.folder) / f"seed-{seed}" for seed in settings.seeds]
-    for said in [keep_cells.keep(run, Path(settings.keep)) for run in runs if run.is_dir()]:
+    runs = [Path(given.folder) / f"seed-{seed}" for seed in given.seeds]
+    for said in [keep_cells.keep(run, Path(given.keep)) for run in runs if run.is_dir()]:
         print(time.strftime("%H:%M:%S"), said, flush=True)
 
 
@@ -90,29 +90,29 @@ def end(running: Sequence[subprocess.Popen[bytes]]) -> None:
         process.wait()
 
 
-def main(settings: Seeds) -> int:
+def main(given: Seeds) -> int:
     """Run, keep, and return 1 if the run of a seed has failed."""
-    check(settings)
-    Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + 60 * settings.minutes
-    waiting, running, failed = list(settings.seeds), dict[int, subprocess.Popen[bytes]](), list[int]()
+    check(given)
+    Path(given.folder).mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 60 * given.minutes
+    waiting, running, failed = list(given.seeds), dict[int, subprocess.Popen[bytes]](), list[int]()
     try:
         while (waiting or running) and time.monotonic() < deadline:
-            while waiting and len(running) < settings.at_once:
+            while waiting and len(running) < given.at_once:
                 seed = waiting.pop(0)
-                running[seed] = begin(settings, seed)
-            time.sleep(min(settings.every, max(0.0, deadline - time.monotonic())))
+                running[seed] = begin(given, seed)
+            time.sleep(min(given.every, max(0.0, deadline - time.monotonic())))
             for seed, process in list(running.items()):
                 if process.poll() is not None:
                     del running[seed]
                     failed += [seed] if process.returncode else []
-            keep(settings)
+            keep(given)
     finally:
         end(list(running.values()))
-        keep(settings)
+        keep(given)
     for said, seeds in (("failed", failed), ("begun and not finished", running), ("not begun", waiting)):
         if seeds:
-            print(f"{said}: {json.dumps(list(seeds))} (see {settings.folder}/seed-*.log)")
+            print(f"{said}: {json.dumps(list(seeds))} (see {given.folder}/seed-*.log)")
     return 1 if failed else 0
 
 

@@ -1,9 +1,11 @@
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -280,7 +282,7 @@ class TestRunSeeds:
         )
         given = {
             "recipe": str(recipe),
-            "config": str(recipe),
+            "settings": str(recipe),
             "every": 0.1,
             "keep": str(tmp_path / "a.parquet"),
         }
@@ -311,6 +313,12 @@ class TestRunSeeds:
         said = capsys.readouterr().out
         assert "begun and not finished: [1]" in said
         assert "not begun: [2]" in said
+
+    def test_reads_the_words_of_its_example(self, seeds: ModuleType) -> None:
+        example = seeds.__doc__.split("run_seeds.py ")[1].partition("\n\n")[0].replace("\\\n", " ")
+        given = auto_cli(seeds.Seeds, as_positional=False, args=shlex.split(example))
+        assert (given.seeds, given.at_once) == ([1, 2, 3, 4], 4)
+        seeds.check(replace(given, **dict.fromkeys(("recipe", "settings"), __file__)))
 
     @pytest.mark.parametrize(
         "wrong",
