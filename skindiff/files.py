@@ -22,6 +22,16 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Return whether a file lies in a folder itself, and is no link that leads out of it.
+
+    A snapshot in the Hub's cache consists of links to the ``blobs`` of its repository, which are its own.
+    """
+    place, target = real_path(folder), real_path(path)
+    snapshot = place.parent.name == "snapshots"
+    return target.is_relative_to(place) or (snapshot and target.is_relative_to(place.parents[1] / "blobs"))
+
+
 def at_home(value: Any) -> Any:
     """Return a path, or settings that hold paths, with a leading ``~`` as the user's home.
 

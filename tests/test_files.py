@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from skindiff.files import PARTIAL, disk_is_full, replacing, replacing_folder, write_atomically
+from skindiff.files import PARTIAL, disk_is_full, lies_in, replacing, replacing_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -83,3 +83,20 @@ def test_a_full_disk_is_known_from_what_each_library_makes_of_it(tmp_path: Path)
         assert disk_is_full(error.value)
     assert not disk_is_full(RuntimeError("CUDA error"))
     assert not disk_is_full(FileNotFoundError(2, "no such file"))
+
+
+def test_a_link_lies_where_it_leads(tmp_path: Path) -> None:
+    """A snapshot of the Hub's cache is all links, into the blobs of its repository and nowhere else."""
+    repository = tmp_path / "datasets--me--run"
+    snapshot, blobs = repository / "snapshots" / "0a1b", repository / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for path in (snapshot / "own", blobs / "blob", tmp_path / "secret"):
+        path.write_text("x")
+    (snapshot / "blob").symlink_to("../../blobs/blob")
+    (snapshot / "secret").symlink_to(tmp_path / "secret")
+    lies = {name: lies_in(snapshot / name, snapshot) for name in ("own", "blob", "secret", "../up", "none")}
+    assert lies == {"own": True, "blob": True, "secret": False, "../up": False, "none": True}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "blob").symlink_to(blobs / "blob")
+    assert not lies_in(tmp_path / "run" / "blob", tmp_path / "run")

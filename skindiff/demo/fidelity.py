@@ -44,7 +44,7 @@ def _network(row: _Scored) -> str:
 def measured_kid(runs: Mapping[str, str], generator: str) -> list[str]:
     """Return the KID of a generator's images with its 95% interval, each in words, as reports have it.
 
-    A run without a ``report.json``, as in a Space, says nothing of it; one that cannot be read is logged.
+    A run without a ``report.json`` says nothing of it; one that cannot be read is logged.
 
     Args:
         runs: folders of the finished runs that the demo shows, by name.

@@ -1,29 +1,25 @@
 """The report of a run as one page: its own ``report.html``, or its Markdown in the same look."""
 
-import base64
-import re
 from importlib.resources import files
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
-from skindiff.errors import HubError, RunFolderError
-from skindiff.files import real_path
-from skindiff.hub.staging import read_own
+from skindiff.errors import RunFolderError
+from skindiff.files import lies_in
+from skindiff.foreign import Malformed, read_text
 
 PAGE, REPORT = "report.html", "report.md"
 EXAMPLE = Path(str(files("skindiff").joinpath("assets", "phantom_study")))
 """The report of the default study, on phantom images, which a demo without runs shows."""
 EXAMPLE_NAME = "example: the default study, on computed images"
-_IMAGE = re.compile(r'<img src="([^"]*)"')
-_TITLE = re.compile(r"\A# (.*)\n")
+_MOST = 2**28
+"""Bytes of a report; pages hold their pictures."""
 
 
 def report_page(folder: Path) -> str:
     """Return the report of a run as a page of HTML that needs no other file.
 
-    It is the run's ``report.html``. A run without one, as in a Space, has its Markdown in the same look: HTML
-    inside of it is shown as text, and a picture is shown if it is a PNG that lies inside the folder. Whoever
+    It is the run's ``report.html``. A run without one, as in a Space or from the Hub, has the page made again
+    from its ``report.md``, ``report.json`` and the PNGs of its folder; HTML inside is shown as text. Whoever
     wrote it may be a stranger: a browser is to run no script of it, and to give it no origin.
 
     Raises:
@@ -31,26 +27,15 @@ def report_page(folder: Path) -> str:
     """
     name = PAGE if (folder / PAGE).exists() else REPORT
     try:
-        text = read_own(folder, name).decode("utf-8")
-    except (OSError, UnicodeDecodeError, HubError) as error:
+        if not lies_in(folder / name, folder):
+            raise Malformed("it is a link that leads out of the folder")
+        text = read_text(folder / name, _MOST)
+    except Malformed as error:
         raise RunFolderError(
-            f"run {folder.name!r} has no readable {name} of its own; finish it, or choose another"
+            f"run {folder.name!r} has no readable {name} of its own ({error}); finish it, or choose another"
         ) from error
-    return text if name == PAGE else _from_markdown(folder, text)
+    if name == PAGE:
+        return text
+    from skindiff.report.from_markdown import page_from_markdown  # with all networks and plots
 
-
-def _from_markdown(folder: Path, text: str) -> str:
-    from skindiff.report.page import fill_page  # with all networks and plots, and few runs need it
-
-    title = _TITLE.match(text)
-    page = MarkdownIt("commonmark", {"html": False}).enable("table").render(_TITLE.sub("", text))
-    page = _IMAGE.sub(lambda found: f'<img loading="lazy" src="{_inlined(folder, found[1])}"', page)
-    page = page.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-    return fill_page(title[1] if title else folder.name, [], folder, kicker="skindiff", answer=page)
-
-
-def _inlined(folder: Path, target: str) -> str:
-    path = real_path(folder / target)
-    if path.suffix != ".png" or not path.is_relative_to(real_path(folder)) or not path.is_file():
-        return ""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return page_from_markdown(folder, text)

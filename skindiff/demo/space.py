@@ -20,6 +20,7 @@ from skindiff.generators.models import INSIDE
 from skindiff.generators.resolve import artefact_folder
 from skindiff.hub.clean import model_name
 from skindiff.hub.client import Content
+from skindiff.hub.gates import refuse_file_names
 from skindiff.hub.leaving import files_of
 from skindiff.hub.push import adapter_files, pipeline_components, pipeline_files
 from skindiff.hub.results import report_files, report_of
@@ -169,14 +170,17 @@ def _copied_generators(folder: Path, generators: list[str]) -> list[str]:
 
 
 def _copied_runs(folder: Path, runs: list[str]) -> list[str]:
-    """Copy reports with the pictures that a push would send; those of photographs stay here."""
+    """Copy of each run what a push of it would send of its report; pictures of photographs stay here."""
     found = []
     for name, target in short_names(runs).items():
         place = Path("runs") / name
         with staged(Path(target), files_of("run")) as own:
             if not (own / "report.md").is_file():
                 raise RunFolderError(f"runs: {target} has no report.md; give the folder of a finished run")
-            _write(folder / place, report_files(own, all_pictures=_shows_nobody(own)))
+            files = report_files(own, all_pictures=_shows_nobody(own))
+            texts = [files.get(name, b"") for name in ("report.json", "report.md")]
+            refuse_file_names(Path(target), [text.decode() for text in texts if isinstance(text, bytes)])
+            _write(folder / place, files)
         found.append(place.as_posix())
     return found
 

@@ -50,6 +50,7 @@ LEAVES: Mapping[Kind, Mapping[str, str]] = {
         "report.json": "the fields of a report",
         "report.md": "the report in words, without what was said of the corpus' files",
         "pictures/*.png": "pictures of numbers; those of photographs only with a reason",
+        "pictures/dark/*.png": "the versions of the same pictures for dark pages",
     },
 }
 """The files of each kind below its folder, and what of them leaves; ``*`` stands for one name."""

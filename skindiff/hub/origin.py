@@ -81,8 +81,8 @@ class Facts:
 
     @property
     def report_bytes(self) -> bytes:
-        """The run's ``report.json`` as it is pushed: where nothing has to stay, the very bytes of the run."""
-        return (json.dumps(self.report, indent=1, ensure_ascii=False) + "\n").encode()
+        """The run's ``report.json`` as it is pushed."""
+        return report_bytes(self.report)
 
     @property
     def report_sha256(self) -> str:
@@ -107,7 +107,7 @@ def find_facts(origin: Origin | None, artefact: Path, licence: str) -> Facts:
         raise HubError(
             f"run: {origin.run} holds no config.yaml; give the output_dir of a run, or leave it out"
         )
-    report = _report(run) if run else {}
+    report = leaving_report(run) if run else {}
     trained_on = _corpus_of_run(run, report) if run else None
     corpora = tuple(map(without_folders, origin.corpora)) or ((trained_on,) if trained_on else ())
     if not corpora:
@@ -177,7 +177,17 @@ def _run_around(artefact: Path) -> Path | None:
     return None
 
 
-def _report(run: Path) -> ReportContent:
+def report_bytes(report: ReportContent) -> bytes:
+    """Return a ``report.json`` as it leaves: where nothing has to stay, the very bytes of the run."""
+    return (json.dumps(report, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def leaving_report(run: Path) -> ReportContent:
+    """Return what may leave of a run's ``report.json``, nothing where it has none.
+
+    Raises:
+        HubError: it is no report.
+    """
     path = run / "report.json"
     if not path.is_file():
         return {}

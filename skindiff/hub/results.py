@@ -16,7 +16,7 @@ from skindiff.hub.clean import clean_png, clean_text
 from skindiff.hub.client import Content, Pushed, push_files, refuse_bad_id
 from skindiff.hub.gates import in_words, refuse_file_names
 from skindiff.hub.leaving import NUMBER_PICTURES, files_of, shared_settings
-from skindiff.hub.origin import Facts, Origin, find_facts
+from skindiff.hub.origin import Facts, Origin, find_facts, leaving_report, report_bytes
 from skindiff.hub.staging import staged
 
 _PICTURE_LINK = re.compile(r"!\[((?:\\.|[^\]\\])*)\]\(pictures/([^)]+)\)")
@@ -60,8 +60,8 @@ def push_run(
         shown = facts.shows_nobody or reason is not None
         files: dict[str, Content] = {
             "config.yaml": _settings(own),
-            "report.json": facts.report_bytes,
             **report_files(own, all_pictures=shown),
+            "report.json": facts.report_bytes,
         }
         texts = [files[name] for name in ("report.json", "report.md")]
         refuse_file_names(folder, [text.decode() for text in texts if isinstance(text, bytes)])
@@ -79,11 +79,15 @@ def push_run(
 
 
 def report_files(own: Path, *, all_pictures: bool) -> dict[str, Content]:
-    """Return ``report.md`` of a staged run and the pictures that it shows.
+    """Return what a page is made from: a staged run's ``report.md``, its pictures, light and dark, and
+    ``report.json`` where it has one.
 
     Args:
         own: the staged folder.
         all_pictures: those too that may show photographs of the corpus.
+
+    Raises:
+        HubError: a picture is not there, or ``report.json`` is none.
     """
     text = clean_text(_without_reading(own).encode()).decode()
     pictures = {
@@ -95,9 +99,13 @@ def report_files(own: Path, *, all_pictures: bool) -> dict[str, Content]:
         if "/" in name or not path.is_file():
             raise HubError(f"folder: {own} has no picture {name}; make the report again by --resume")
     text = _PICTURE_LINK.sub(lambda link: link[0] if link[2] in pictures else _withheld(link[1]), text)
+    dark = {f"dark/{name}": path.parent / "dark" / name for name, path in pictures.items()}
+    shown = {**pictures, **{name: path for name, path in dark.items() if path.is_file()}}
+    report = leaving_report(own)
     return {
+        **({"report.json": report_bytes(report)} if report else {}),
         "report.md": text.encode(),
-        **{f"pictures/{name}": clean_png(path) for name, path in pictures.items()},
+        **{f"pictures/{name}": clean_png(path) for name, path in shown.items()},
     }
 
 

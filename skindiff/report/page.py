@@ -19,13 +19,15 @@ from skindiff.classification.cells import REAL
 from skindiff.classification.rows import METRICS
 from skindiff.evaluation.statistics.rows import Difference, Verdict
 from skindiff.evaluation.statistics.verdicts import CANNOT_TELL, NO_VERDICT, points
+from skindiff.files import lies_in
+from skindiff.foreign import read_bytes
 from skindiff.report.badges import badges
 from skindiff.report.content import ReportContent, Surroundings
 from skindiff.report.cost import timing_rows
 from skindiff.report.drawing import DARK, DENSITY
 from skindiff.report.judgement import decided, judged, named, would_change
 from skindiff.report.tables import deciding_interval
-from skindiff.report.text import CLOSING, COST, FOUND, Pictured, Section, answer, images, lead, paragraphs
+from skindiff.report.text import CLOSING, COST, FOUND, Section, lead
 from skindiff.report.words import contrast_words
 
 _CSS = 96
@@ -33,6 +35,8 @@ _CSS = 96
 _IN_DARK = "screen and (prefers-color-scheme: dark)"
 _LONG, _WORD, _MANY_ROWS = 36, 18, 18
 """Characters of a cell that need not break into lines, or of one word inside; rows that need not scroll."""
+_MOST_PIXELS = 50_000_000
+"""Of a picture; the largest of reports have a tenth of it."""
 _INTERVAL = r"\[[^]]*]|\([^()]* to [^()]*\)|\S+ ± \S+"
 """Numbers that stay on one line."""
 _FEW_CARDS = 6
@@ -41,18 +45,15 @@ _HALF = 100.0
 """Half the width of a verdict's bar, in the units of its picture."""
 
 
-def render_page(
-    content: ReportContent, sections: Sequence[Section], folder: Path, first: Pictured = ()
-) -> str:
+def render_page(content: ReportContent, sections: Sequence[Section], folder: Path, opening: str = "") -> str:
     """Return the text of ``report.html``: the same for the same content and pictures.
 
     Args:
         content: of ``report.json``.
         sections: of :func:`~skindiff.report.text.report_sections`.
         folder: that the pictures' paths start from; they are put into the page.
-        first: the picture that stands with the answer.
+        opening: of :func:`~skindiff.report.text.opening`.
     """
-    opening = paragraphs(answer(content), images(first))
     return fill_page(
         content["title"],
         sections,
@@ -60,7 +61,7 @@ def render_page(
         kicker=f"skindiff · {content['recipe']}",
         badges=badges(content),
         lead=lead(content),
-        answer=_markdown(folder).render(opening) if opening else "",
+        opening=opening,
         tally=_tally(content["verdicts"]),
         found=FOUND,
         cards=_cards(content),
@@ -68,35 +69,40 @@ def render_page(
         cost=COST,
         timings=timing_rows(content["timings"]),
         environment=_surroundings(content["environment"]),
-        closing=_markdown(folder).render(CLOSING),
+        closing=CLOSING,
     )
 
 
-def fill_page(title: str, sections: Sequence[Section], folder: Path, **more: Any) -> str:
+def fill_page(
+    title: str,
+    sections: Sequence[Section],
+    folder: Path,
+    *,
+    opening: str = "",
+    closing: str = "",
+    **more: Any,
+) -> str:
     """Return a page of sections.
 
     Args:
         title: its heading.
         sections: its contents.
-        folder: that the pictures' paths start from.
+        folder: that the pictures' paths start from; those that lie in it are shown.
+        opening: Markdown below the title.
+        closing: Markdown below the last section.
         more: what the template shows besides: ``kicker``, ``lead``, and what a report alone has.
     """
     nothing = dict.fromkeys(
-        (
-            "lead",
-            "badges",
-            "answer",
-            "tally",
-            "found",
-            "cards",
-            "cards_open",
-            "cost",
-            "timings",
-            "environment",
-            "closing",
-        )
+        ("lead", "badges", "tally", "found", "cards", "cards_open", "cost", "timings", "environment")
     )
-    return _template().render(title=title, sections=page_sections(sections, folder), **{**nothing, **more})
+    markdown = _markdown(folder)
+    return _template().render(
+        title=title,
+        sections=page_sections(sections, folder),
+        answer=markdown.render(opening),
+        closing=markdown.render(closing),
+        **{**nothing, **more},
+    )
 
 
 def page_sections(sections: Sequence[Section], folder: Path) -> list[dict[str, str]]:
@@ -134,7 +140,7 @@ def _markdown(folder: Path) -> MarkdownIt:
 
     def image(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
         words = self.renderInlineAsText(tokens[place].children or [], options, env)
-        return _figure(folder / str(tokens[place].attrs["src"]), words)
+        return _figure(folder, str(tokens[place].attrs["src"]), words)
 
     markdown.add_render_rule("image", image)
     return markdown
@@ -161,7 +167,7 @@ def _tables(state: Any) -> None:
     """Mark tables of many rows, columns of sentences, and long names, which are shown in other ways."""
     opened: list[Token] = []
     cells: list[tuple[int, Token, str]] = []
-    for token, inner in zip(state.tokens, [*state.tokens[1:], None], strict=True):
+    for token, inner in zip(state.tokens, [*state.tokens[1:], None], strict=False):
         if token.type == "table_open":
             opened, cells = [token], []
         elif token.type == "tr_open":
@@ -187,25 +193,40 @@ def _mark(table: Token, rows: int, cells: Sequence[tuple[int, Token, str]]) -> N
             token.attrJoin("class", "word")
 
 
-def _figure(path: Path, caption: str) -> str:
-    with Image.open(path) as picture:
-        width, height = (round(side * _CSS / DENSITY) for side in picture.size)
-    words, dark = escape(caption), path.parent / DARK / path.name
-    other = f'<source media="{_IN_DARK}" srcset="{_data(dark)}">' if dark.is_file() else ""
+def _figure(folder: Path, name: str, caption: str) -> str:
+    path, words = folder / name, escape(caption)
+    shown = _embedded(path, folder)
+    if shown is None:
+        return f"<figure><figcaption>{words} (This picture is not here.)</figcaption></figure>\n"
+    data, width, height = shown
+    dark = _embedded(path.parent / DARK / path.name, folder)
+    other = f'<source media="{_IN_DARK}" srcset="{dark[0]}">' if dark else ""
     return (
         f'<figure><div class="scroll picture" tabindex="0" role="region" aria-label="picture: {words}">'
-        f'<picture>{other}<img src="{_data(path)}" alt="{words}" width="{width}" height="{height}" '
+        f'<picture>{other}<img src="{data}" alt="{words}" width="{width}" height="{height}" '
         f'style="--width: {width}px; --ratio: {width / height:.4f}"></picture>'
         f"</div><figcaption>{words}</figcaption></figure>\n"
     )
 
 
-def _data(path: Path) -> str:
-    """Return a picture as an address, without loss in half of the bytes that its PNG has."""
+def _embedded(path: Path, folder: Path) -> tuple[str, int, int] | None:
+    """Return a picture as an address, in half of the bytes that its PNG has, and its CSS pixels.
+
+    None for what is no PNG of this folder that can be decoded: a report may be a stranger's.
+    """
     stream = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.save(stream, "WEBP", lossless=True, exact=True)
-    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    try:
+        if not lies_in(path, folder):
+            return None
+        with Image.open(io.BytesIO(read_bytes(path)), formats=["PNG"]) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                return None
+            picture.save(stream, "WEBP", lossless=True, exact=True)
+            width, height = (max(1, round(side * _CSS / DENSITY)) for side in picture.size)
+    # A damaged file can make a decoder raise nearly anything.
+    except Exception:
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}", width, height
 
 
 _MEANS = {CANNOT_TELL: "judged, and both more and less are possible", NO_VERDICT: "not judged; it says why"}

@@ -113,9 +113,18 @@ def render_markdown(content: ReportContent, sections: Sequence[Section], first: 
         first: the picture that stands with the answer, as (path from the report, caption).
     """
     bodies = [f"## {section.title}\n\n{section.body}" for section in sections]
-    told = " · ".join(f"**{prose(one.text)}**" for one in badges(content))
-    top = (f"# {markdown(content['title'])}", told, answer(content), images(first), lead(content))
+    top = (f"# {markdown(content['title'])}", told(content), opening(content, first), lead(content))
     return paragraphs(*top, *bodies, CLOSING) + "\n"
+
+
+def told(content: ReportContent) -> str:
+    """Return the badges of a report in a line."""
+    return " · ".join(f"**{prose(one.text)}**" for one in badges(content))
+
+
+def opening(content: ReportContent, first: Pictured = ()) -> str:
+    """Return what a report opens with, the answer and the picture that stands with it."""
+    return paragraphs(answer(content), images(first))
 
 
 def paragraphs(*parts: str) -> str:

@@ -73,6 +73,7 @@ from skindiff.report.text import (
     TRAINING,
     Section,
     images,
+    opening,
     paragraphs,
     render_markdown,
     report_sections,
@@ -290,7 +291,7 @@ def write_report(
     sections = report_sections(content, drawn, study_sections, left_out)
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / "report.json", text + "\n")
-    write_atomically(folder / "report.html", render_page(content, sections, folder, first))
+    write_atomically(folder / "report.html", render_page(content, sections, folder, opening(content, first)))
     write_atomically(folder / "report.md", render_markdown(content, sections, first))
     record(folder, "report.json", "report.html", "report.md", PICTURES)
     return folder / "report.md"

@@ -27,7 +27,8 @@ def write_run(folder: Path) -> Path:
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "pictures" / "samples.png")
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder.parent / "outside.png")
     text = (
-        "# A made-up run\n\n<script>alert(1)</script>\n\n| arm | F1 |\n| --- | ---: |\n| real | 41.2 |\n\n"
+        "# A made-up run\n\n<script>alert(1)</script>\n\n"
+        "## Scores\n\n| arm | F1 |\n| --- | ---: |\n| real | 41.2 |\n\n"
         "![Samples.](pictures/samples.png)\n\n![Not its own.](../outside.png)\n"
     )
     (folder / "report.md").write_text(text)

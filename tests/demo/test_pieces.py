@@ -69,23 +69,6 @@ def test_a_file_goes_with_the_last_session_that_has_it(tmp_path: Path):
     assert own.stat().st_mtime > time.time() + 86_400  # Gradio deletes by age what is older than an hour
 
 
-def test_a_report_shows_its_own_pictures_and_no_html(tmp_path: Path):
-    page = report_page(write_run(tmp_path / "run"))
-    assert page.count("data:image/png;base64,") == 1
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
-    assert '<div class="scroll"><table>' in page
-    own = tmp_path / "own"
-    write_report(own, small_report())
-    assert report_page(own) == (own / "report.html").read_text()
-    with pytest.raises(RunFolderError, match=r"no readable report\.md"):
-        report_page(tmp_path)
-    (tmp_path / "secret.txt").write_text("private")
-    (tmp_path / "report.md").symlink_to(tmp_path / "secret.txt")  # as a stranger's run may have it
-    with pytest.raises(RunFolderError, match=r"no readable report\.md of its own"):
-        report_page(tmp_path)
-
-
 def test_the_scale_of_tones_and_the_line():
     def picture(skin_type: str | None, ita: float | None) -> Picture:
         return Picture(np.zeros((2, 2, 3), np.uint8), {"skin_type": skin_type}, ita)

@@ -500,6 +500,7 @@ def runs(folder: Path) -> Attempt:
     honest.mkdir(parents=True)
     write_report(honest, small_report())
     (honest / "files.json").unlink()
+    (honest / "report.html").unlink()  # so that its page is made again
     shutil.rmtree(honest / "pictures")
     (honest / "config.yaml").write_text("corpus:\n  name: phantom\n")
     (honest / "plugins.json").write_text("[]")

@@ -81,7 +81,7 @@ def run(folder: Path, corpus: Path) -> Path:
     for place in ("logs/tensorboard", "wandb/run", "stages/lora", "cache"):
         (folder / place).mkdir(parents=True)
         (folder / place / f"{MARK}.txt").write_text(MARK)
-    for picture in (folder / "pictures").glob("*.png"):
+    for picture in (folder / "pictures").rglob("*.png"):
         note = PngImagePlugin.PngInfo()
         note.add_text("Comment", f"{MARK} text", zip=True)
         with Pillow.open(picture) as opened:

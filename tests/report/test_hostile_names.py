@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from skindiff.demo.reports import report_page
 from skindiff.report.class_sections import per_class_f1, per_class_section
+from skindiff.report.from_markdown import page_from_markdown
 from skindiff.report.write import write_report
 from tests.report.test_page import Page
 from tests.report.test_write import small_report
@@ -49,7 +49,8 @@ def test_the_text_shows_them(folder: Path) -> None:
 
 
 def test_the_pages_show_them(folder: Path) -> None:
-    for text in ((folder / "report.html").read_text(), report_page(folder)):
+    again = page_from_markdown(folder, (folder / "report.md").read_text())
+    for text in ((folder / "report.html").read_text(), again):
         page = Page(text)
         assert page.open == []
         assert not {"script", "s", "b"} & {tag for tag, _ in page.tags}

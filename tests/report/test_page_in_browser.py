@@ -14,6 +14,7 @@ from PIL import Image
 from skindiff.corpora.audit import AuditRow
 from skindiff.report.audit_page import render_audit
 from skindiff.report.compare import PAGE_FILE, Run, write_comparison
+from skindiff.report.from_markdown import page_from_markdown
 from skindiff.report.page import fill_page
 from skindiff.report.text import Section
 from skindiff.report.write import write_report
@@ -89,7 +90,7 @@ def test_names_that_are_markup_do_nothing(browser: playwright.Browser, tmp_path:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Pages of every kind: a study with all its pictures, an audit, runs side by side."""
+    """Pages of every kind: a study with all its pictures, an audit, runs side by side, a text alone."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(folder, made_up_report(**LONG))
     rows = [
@@ -104,7 +105,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     contents = [json.loads((folder / "report.json").read_text())] * 2
     runs = [Run(f"runs/{place}", content) for place, content in enumerate(contents)]
     write_comparison(folder, runs, ["balanced_accuracy"])
-    return [folder / name for name in ("report.html", "audit.html", PAGE_FILE)]
+    (folder / "report.json").unlink()
+    (folder / "text.html").write_text(page_from_markdown(folder, (folder / "report.md").read_text()))
+    return [folder / name for name in ("report.html", "audit.html", PAGE_FILE, "text.html")]
 
 
 LONG: dict[str, Any] = {
