@@ -110,7 +110,7 @@ class SynthesisConfig:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if self.dtype == "bfloat16" and not is_bf16_available():
             refuse(f"{path}dtype is bfloat16, which this device has not: set it to float32, or to float16")
-        if self.dtype != "float32" and not _same_noise(DTYPES[self.dtype]):
+        if self.dtype != "float32" and not same_noise(DTYPES[self.dtype]):
             refuse(
                 f"{path}dtype is {self.dtype}, in which torch {torch.__version__} draws other and coarser "
                 "noise than in float32: update torch, or set it to float32"
@@ -214,7 +214,7 @@ def published_settings(**overrides: Any) -> SynthesisConfig:
     return replace(settings, **overrides)
 
 
-def _same_noise(dtype: torch.dtype) -> bool:
+def same_noise(dtype: torch.dtype) -> bool:
     """Return whether noise in a precision is that of float32, rounded."""
     kinds, generator = (dtype, torch.float32), torch.Generator()
     half, whole = (torch.randn(64, dtype=kind, generator=generator.manual_seed(0)) for kind in kinds)

@@ -47,3 +47,12 @@ def test_a_precision_that_a_device_has_not_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(config_module, "is_bf16_available", lambda: False)
     with pytest.raises(ConfigError, match=r"^synthesis\.dtype is bfloat16, which this device has not"):
         SynthesisConfig(dtype="bfloat16").validate("synthesis.")
+
+
+def test_a_precision_in_which_torch_draws_other_noise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_module, "same_noise", lambda dtype: False)
+    with pytest.raises(
+        ConfigError, match=r"^synthesis\.dtype is bfloat16, in which torch .* update torch, or"
+    ):
+        SynthesisConfig(dtype="bfloat16").validate("synthesis.")
+    SynthesisConfig().validate("synthesis.")

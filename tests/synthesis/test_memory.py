@@ -16,7 +16,7 @@ import skindiff
 from skindiff.errors import ConfigError, SynthesisError
 from skindiff.generators.text_to_image.loading import architecture_of, load_pipeline
 from skindiff.hub.synthetic import _refuse_unknown_columns
-from skindiff.synthesis.config import DTYPES, SynthesisConfig
+from skindiff.synthesis.config import DTYPES, SynthesisConfig, same_noise
 from skindiff.synthesis.draw import Drawer, redraw
 from skindiff.synthesis.plan import make_plan
 from skindiff.synthesis.writer import load_synthetic, write_synthetic
@@ -30,6 +30,9 @@ from tests.tiny import (
     tiny_pipeline,
 )
 
+half_precision = pytest.mark.skipif(
+    not same_noise(torch.bfloat16), reason=f"torch {torch.__version__} draws other noise in bfloat16"
+)
 SOURCES = tiny_corpus(2, size=2 * TINY_SIZE)
 CONFIG = SynthesisConfig(
     strategy="vanilla", images_per_source=1, batch_size=2, steps=4, strength=0.5, tone="none",
@@ -103,6 +106,7 @@ def test_on_a_gpu_networks_wait_off_it_and_draw_the_same(tmp_path: Path) -> None
         assert np.array_equal(found[0], found[1]), name
 
 
+@half_precision
 @pytest.mark.parametrize("build", TINY_BUILDERS.values(), ids=TINY_BUILDERS)
 @pytest.mark.parametrize("mode", ["img2img", "txt2img"])
 def test_half_precision_draws_nearly_the_same_and_again_bit_for_bit(
@@ -126,6 +130,7 @@ def test_half_precision_draws_nearly_the_same_and_again_bit_for_bit(
     assert 0 < np.abs(whole - half).mean() < 4
 
 
+@half_precision
 def test_a_transfer_of_packed_latents_in_half_precision_keeps_its_shape(tmp_path: Path) -> None:
     save_tiny_pipeline(tmp_path / "tiny", build=tiny_flux)
     sources = bucketed_corpus("2:3", "1:1", "3:2")
@@ -137,6 +142,7 @@ def test_a_transfer_of_packed_latents_in_half_precision_keeps_its_shape(tmp_path
     assert len({shape for shape in shapes.values() if shape[0] != shape[1]}) > 1
 
 
+@half_precision
 def test_a_row_is_not_drawn_in_another_precision() -> None:
     pipeline = tiny_pipeline()
     row = plan(pipeline, dtype="bfloat16").to_list()[0]
@@ -144,6 +150,7 @@ def test_a_row_is_not_drawn_in_another_precision() -> None:
         redraw(row, pipeline, SOURCES)
 
 
+@half_precision
 def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None:
     made = skindiff.generate("bundled", ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
     assert made.dataset[0]["dtype"] == "bfloat16"
