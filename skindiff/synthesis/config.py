@@ -110,13 +110,13 @@ class SynthesisConfig:
                 refuse(f"{path}{name}: {getattr(self, name)} is below 1; give a whole number from 1")
         if self.dtype == "bfloat16" and not is_bf16_available():
             refuse(f"{path}dtype is bfloat16, which this device has not: set it to float32, or to float16")
+        if self.dtype == "float16" and get_device() == "cpu":
+            refuse(f"{path}dtype is float16, which needs a GPU, and there is none here: set it to bfloat16")
         if self.dtype != "float32" and not same_noise(DTYPES[self.dtype]):
             refuse(
                 f"{path}dtype is {self.dtype}, in which torch {torch.__version__} draws other and coarser "
                 "noise than in float32: update torch, or set it to float32"
             )
-        if self.dtype == "float16" and get_device() == "cpu":
-            refuse(f"{path}dtype is float16, which needs a GPU, and there is none here: set it to bfloat16")
         if self.offload and get_device() == "cpu":
             refuse(f"{path}offload: true keeps networks off the GPU, and there is none here; set it to false")
         if not 0 < self.strength <= 1:
