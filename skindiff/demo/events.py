@@ -280,9 +280,9 @@ class DemoEvents:
         self.visits.end(_session(request))
 
     def watch(
-        self, request: gr.Request, result: Result, work: Iterator[Progress]
+        self, request: gr.Request, result: Result, work: Iterator[Progress], minded: str = ""
     ) -> Iterator[tuple[str, bool]]:
-        """Fill a result, and yield the line to show and whether that was all."""
+        """Fill a result, and yield the line to show, with what is to be minded, and whether that was all."""
         self.visits.of(_session(request)).results[result.settings["page"]] = result
         started, note, place = time.monotonic(), "", len(result.pictures)
         with in_words():
@@ -290,7 +290,8 @@ class DemoEvents:
                 result.pictures[place:] = progress.pictures
                 result.total = place + progress.total
                 done, seconds = len(progress.pictures) == progress.total, time.monotonic() - started
-                note = note or (self.note(result) if progress.doing == "generating" else "")
+                if not note and progress.doing == "generating":
+                    note = " ".join(filter(None, (minded, self.note(result))))
                 line = pieces.status(progress, seconds, note)
                 if done:
                     made = pieces.count_of(len(result.pictures))

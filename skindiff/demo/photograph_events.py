@@ -74,8 +74,8 @@ class PhotographEvents:
         if clean != photograph:
             self.files.drop(str(request.session_hash), photograph)
         height, width = pixels.shape[:2]
-        note = _NO_SKIN if image_ita(pixels) is None else ""
-        return clean, pieces.said(f"{width} x {height} pixels; its metadata is removed.", "Ready:", note)
+        said = f"{width} x {height} pixels; its metadata is removed."
+        return clean, pieces.said(said, "Ready:", _minded(pixels))
 
     def forget(self, request: gr.Request) -> tuple[Shown, str, Any, Shown, Any, str]:
         """Take away what was generated from the photograph before: gallery, strip, zip, pairs and slider."""
@@ -132,7 +132,8 @@ class PhotographEvents:
             tone,
         )
         result = Result(settings)
-        for line, done in self.events.watch(request, result, transfer(self.events.cache, wanted)):
+        work = transfer(self.events.cache, wanted)
+        for line, done in self.events.watch(request, result, work, _minded(pixels)):
             shown = self.events.shown(request, result.pictures)
             if not done:
                 yield shown, "", None, line, [], gr.skip()
@@ -210,6 +211,11 @@ class PhotographEvents:
         except gr.Error:
             self.files.drop(str(request.session_hash), str(path))
             raise
+
+
+def _minded(pixels: Pixels) -> str:
+    """Return what is to be minded of a photograph."""
+    return _NO_SKIN if image_ita(pixels) is None else ""
 
 
 def _beside(pixels: Pixels, start: Picture, pictures: list[Picture]) -> dict[str, tuple[Pixels, str]]:

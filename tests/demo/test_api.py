@@ -266,6 +266,9 @@ def test_a_photograph_without_skin_is_said_to_have_none(client: Client, tmp_path
     Image.new("RGB", (60, 60), (20, 160, 40)).save(green)
     _, line = client.predict(handle_file(str(green)), api_name="/check_photograph")
     assert "No skin was found" in line
+    line = redrawn(client, green, target="V (one strength)")[3]
+    assert "1 image in" in line
+    assert "No skin was found" in line
 
 
 def test_several_strengths_of_one_type_side_by_side(client: Client, photograph: Path):
