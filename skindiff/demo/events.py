@@ -12,7 +12,7 @@ from skindiff.demo import pieces
 from skindiff.demo.about import about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
-from skindiff.demo.captions import caption, captions, image_name, picture_seed, shared_words
+from skindiff.demo.captions import captions, image_name
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result, zip_bytes
 from skindiff.demo.drawing import Picture, Progress, draw
@@ -30,14 +30,11 @@ from skindiff.demo.settings import (
     read_address,
     read_settings,
 )
-from skindiff.demo.sheets import contact_sheet
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.generators.models import BUNDLED_NAMES
-from skindiff.synthesis.asked import asked_column
 
 Shown = list[tuple[str, str]]
-_REMEMBERED = 12
 DOWNLOAD = "Download images, provenance and settings (zip)"
 
 
@@ -161,7 +158,7 @@ class DemoEvents:
         """Return the event that empties the gallery of a page and sets its buttons when a request begins."""
 
         def begun(request: gr.Request) -> tuple[Shown, Any, Any]:
-            visit = self.visits.of(_session(request))
+            visit = self.visits.of(session_of(request))
             visit.failed, visit.asked = "", True
             visit.results.pop(page, None)
             return [], gr.update(value=None, interactive=False, label=DOWNLOAD), gr.update(interactive=True)
@@ -172,7 +169,7 @@ class DemoEvents:
         """Return the event that sets both buttons when a request of a page is done."""
 
         def finished(request: gr.Request) -> tuple[Any, Any]:
-            result = self.visits.of(_session(request)).results[page]
+            result = self.visits.of(session_of(request)).results[page]
             label = DOWNLOAD.replace("images", pieces.count_of(len(result.pictures)))
             return gr.update(interactive=True, label=label), gr.update(interactive=False)
 
@@ -183,7 +180,7 @@ class DemoEvents:
         what the buttons become. What there is of images can be downloaded."""
 
         def stopped(request: gr.Request) -> tuple[str, Any, Any]:
-            visit = self.visits.of(_session(request))
+            visit = self.visits.of(session_of(request))
             result, words = visit.results.get(page), visit.failed
             count = len(result.pictures) if result else 0
             ended = cancelled or not words  # Gradio calls a cancelled request a failed one too
@@ -219,71 +216,16 @@ class DemoEvents:
         hidden = [name for name in names if not free and given[name] not in self.cache.offered]
         return [gr.skip() if name in hidden else given[name] for name in PAGES[page]]
 
-    def history(self, page: str) -> Callable[[gr.Request], Shown]:
-        """Return the event that gives the results of a page in this visit as a gallery, the last first."""
-
-        def remembered(request: gr.Request) -> Shown:
-            visit = self.visits.of(_session(request))
-            result, known = visit.results[page], visit.history.setdefault(page, [])
-            sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
-            known.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
-            del known[_REMEMBERED:]
-            return [(path, _remembered(settings)) for settings, path in known]
-
-        return remembered
-
-    def revisit(self, page: str, words: str) -> Callable[[gr.SelectData, gr.Request], list[Any]]:
-        """Return the event that gives the fields of an earlier result of a page, and the line with words."""
-
-        def revisited(chosen: gr.SelectData, request: gr.Request) -> list[Any]:
-            known = self.visits.of(_session(request)).history[page]
-            given: Any = known[min(int(chosen.index), len(known) - 1)][0]
-            return [*(given[name] for name in PAGES[page]), pieces.said(words, "Ready:")]
-
-        return revisited
-
-    def shared(self, page: str, gallery: str) -> Callable[[gr.Request], str]:
-        """Return the event that gives what all images of a page's result share."""
-
-        def told(request: gr.Request) -> str:
-            result = self.visits.of(_session(request)).results.get(page)
-            return pieces.shared(shared_words(result.pictures) if result else "", gallery)
-
-        return told
-
-    def choosable(self, request: gr.Request) -> tuple[None, Any]:
-        """Return that no image is chosen of a gallery that has changed, and whether there is one to vary."""
-        result = self.visits.of(_session(request)).results.get("generate")
-        return None, gr.update(interactive=bool(result and result.pictures))
-
-    def vary(self, place: int | None, request: gr.Request) -> tuple[Any, Any, Any, Any, str]:
-        """Return condition, skin type, count and seed that give one image of the result alone, and the
-        line."""
-        result = self.visits.of(_session(request)).results.get("generate")
-        if result is None or place is None or place >= len(result.pictures):
-            line = pieces.said("Click one of the images, then press this again.", "Choose an image first:")
-            return *[gr.skip()] * 4, line
-        picture = result.pictures[place]
-        seed, value = picture_seed(picture), picture.row.get(asked_column(picture.row.keys()))
-        line = "Change the condition, skin type, guidance or steps, and press Generate: the noise stays."
-        return (
-            picture.row["condition"],
-            value if value else gr.skip(),
-            1,
-            seed.partition("-")[0],
-            pieces.said(line, f"Seed {seed}:"),
-        )
-
     def goodbye(self, request: gr.Request) -> None:
         """Delete the files of a session that has ended."""
-        self.files.release(_session(request))
-        self.visits.end(_session(request))
+        self.files.release(session_of(request))
+        self.visits.end(session_of(request))
 
     def watch(
         self, request: gr.Request, result: Result, work: Iterator[Progress], minded: str = ""
     ) -> Iterator[tuple[str, bool]]:
         """Fill a result, and yield the line to show, with what is to be minded, and whether that was all."""
-        self.visits.of(_session(request)).results[result.settings["page"]] = result
+        self.visits.of(session_of(request)).results[result.settings["page"]] = result
         started, note, place = time.monotonic(), "", len(result.pictures)
         with in_words():
             for progress in work:
@@ -327,7 +269,7 @@ class DemoEvents:
     def one(self, request: gr.Request, picture: Picture, words: str, pixels: Any = None) -> tuple[str, str]:
         """Return a picture's file and caption; ``pixels`` are shown in place of its own."""
         data = png_bytes(picture.pixels if pixels is None else pixels)
-        return self.files.keep(_session(request), data, image_name(picture)), words
+        return self.files.keep(session_of(request), data, image_name(picture)), words
 
     def zip(self, request: gr.Request, result: Result | None) -> str | None:
         """Return the path of a result as a zip, None where there is none yet."""
@@ -335,7 +277,7 @@ class DemoEvents:
             return None
         name = file_name("skindiff", result.settings["page"], result.settings["condition"])
         with in_words():
-            return self.files.keep(_session(request), zip_bytes(result), f"{name}.zip")
+            return self.files.keep(session_of(request), zip_bytes(result), f"{name}.zip")
 
     def _wanted(self, generator: str, settings: PageSettings) -> DrawRequest:
         condition, value = settings["condition"], settings["skin_type"]
@@ -381,18 +323,12 @@ class DemoEvents:
         return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
 
 
-def _remembered(settings: PageSettings) -> str:
-    condition = settings["condition"]
-    value = settings["target" if settings["page"] == "photograph" else "skin_type"]
-    said = ("every condition" if condition == ALL else condition, "all types" if value == ALL else value)
-    return " · ".join((*said, f"seed {settings['seed']}"))
-
-
 def _value_info(words: bool, attribute: Attribute) -> str | None:
     if not words:
         return "this generator knows no skin types"
     return "Fitzpatrick's scale, see below" if attribute.is_skin_tone else None
 
 
-def _session(request: gr.Request) -> str:
+def session_of(request: gr.Request) -> str:
+    """Return the session of a request, by which its visit and its files are known."""
     return str(request.session_hash)

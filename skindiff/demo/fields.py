@@ -11,6 +11,7 @@ from skindiff.demo import pieces
 from skindiff.demo.about import BUNDLED_ABOUT
 from skindiff.demo.events import DOWNLOAD, DemoEvents
 from skindiff.demo.settings import PAGES
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.generators.models import BUNDLED_NAMES
 
@@ -190,7 +191,7 @@ def results_gallery(events: DemoEvents, page: str, label: str, name: str, column
     """Return the gallery of a page's results, with what all its images share above it."""
     words = gr.HTML(pieces.shared("", name), padding=False)
     shown = gallery(label, name, columns)
-    shown.change(events.shared(page, name), None, words, **QUIET)
+    shown.change(VisitEvents(events).shared(page, name), None, words, **QUIET)
     return shown
 
 
@@ -207,7 +208,7 @@ def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTM
     with gr.Accordion("This visit", open=False):
         gr.HTML('<p class="sd-about">Choose one to have its settings in the fields.</p>', padding=False)
         visit = gallery(f"Results of this visit: {page}", f"{page}-visit", columns=2)
-    visit.select(events.revisit(page, words), None, [*fields, line], **QUIET)
+    visit.select(VisitEvents(events).revisit(page, words), None, [*fields, line], **QUIET)
     return visit
 
 
@@ -283,7 +284,7 @@ def run(
         show_progress_on=[line],
     )
     event.success(events.finish(page), None, [download, cancel], **QUIET)
-    event.success(events.history(page), None, visit, **QUIET)
+    event.success(VisitEvents(events).history(page), None, visit, **QUIET)
     event.success(None, None, None, js=_TAKE_ADDRESS, **QUIET)
     event.failure(events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     cancel.click(events.stop(page, cancelled=True), None, [line, download, cancel], cancels=[event], **QUIET)

@@ -34,6 +34,7 @@ from skindiff.demo.fields import (
     visit_gallery,
 )
 from skindiff.demo.photograph_events import PhotographEvents, target_choices
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, explained, swatches
 
 TONES = (
@@ -109,8 +110,8 @@ def draw_page(events: DemoEvents) -> Filled:
     event = run(events, "generate", go, cancel, events.draw, fields, outputs, visit, "draw")
     event.success(events.about, generator, about, **QUIET)
     shown.select(_index, None, place_of, **QUIET)
-    shown.change(events.choosable, None, [place_of, vary], **QUIET)
-    vary.click(events.vary, place_of, [condition, skin_type, count, seed, line], **QUIET)
+    shown.change(VisitEvents(events).choosable, None, [place_of, vary], **QUIET)
+    vary.click(VisitEvents(events).vary, place_of, [condition, skin_type, count, seed, line], **QUIET)
     for button, values in ((strip, (None, ALL)), (grid, (ALL, ALL))):
         _preset(button, values, go, condition, skin_type, count)
     return fields, line, outputs

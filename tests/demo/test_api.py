@@ -26,6 +26,7 @@ from skindiff.demo.downloads import Result
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.files import SessionFiles
 from skindiff.demo.settings import page_settings, settings_bytes
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import Run, run_command
@@ -349,10 +350,11 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     assert "<table" in table
     assert download["interactive"]
     assert "An example:" in line
+    visits = VisitEvents(app.opening.events)
     for page in ("generate", "compare"):
-        (remembered,) = app.opening.events.history(page)(visitor)
+        (remembered,) = visits.history(page)(visitor)
         assert Path(remembered[0]).is_file()
-        fields = app.opening.events.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
+        fields = visits.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
         assert fields[0] == "bundled"
         assert "as they were" in fields[-1]
     assert list(fields[2:4]) == asked  # the form beside the example says what the example is of
