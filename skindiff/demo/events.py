@@ -1,7 +1,7 @@
 """The functions of the pages as Gradio's events."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import gradio as gr
 
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
-from skindiff.demo.about import about, unknown_words
+from skindiff.demo.about import LATER, about, unknown_words
 from skindiff.demo.again import draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import captions, image_name
@@ -23,6 +23,8 @@ from skindiff.demo.refusals import field_at_fault, in_words, refusal
 from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, report_page
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import (
+    DESCRIBED,
+    GENERATORS,
     PAGES,
     PageSettings,
     address_of,
@@ -32,6 +34,7 @@ from skindiff.demo.settings import (
 )
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import ALL, ANY, type_choice
+from skindiff.errors import SynthesisError
 from skindiff.generators.models import BUNDLED_NAMES
 
 Shown = list[tuple[str, str]]
@@ -67,7 +70,6 @@ class DemoEvents:
             gr.update(
                 choices=choices,
                 value=kept,
-                allow_custom_value=own is None,
                 info="or type your own words" if own is None else "the classes it was trained on",
             ),
             gr.update(
@@ -89,6 +91,41 @@ class DemoEvents:
         """Return what a generator is and knows."""
         with in_words():
             return pieces.about(about(self.cache.generator(generator)))
+
+    def described(
+        self, page: str, describe: Callable[..., Sequence[Any]], values: Sequence[str]
+    ) -> Sequence[Any]:
+        """Return what ``describe`` gives of fields that were filled by a file, an address or the history.
+
+        Of a generator that is not at hand, as a file may name it, nothing is loaded: a button does that.
+
+        Args:
+            page: its name.
+            describe: of the page: what its fields become, then what its generators are.
+            values: its fields (:data:`~skindiff.demo.settings.DESCRIBED`).
+        """
+        names = values[: len(_generators(page))]
+        if all(map(self.cache.is_at_hand, names)):
+            return describe(*values)[: len(values)]
+        said = [self.about(name) if self.cache.is_at_hand(name) else pieces.about(LATER) for name in names]
+        return [*[gr.skip() for _ in values[len(names) :]], *said]
+
+    def described_by_address(
+        self, pages: Mapping[str, Callable[..., Sequence[Any]]], request: gr.Request
+    ) -> list[Any]:
+        """Return what :meth:`described` gives of the page that an address is of; of others nothing."""
+        try:
+            found: Any = read_address(dict(request.query_params or {}))
+        except SynthesisError:
+            found = None  # as the line says
+        given: list[Any] = []
+        for page, describe in pages.items():
+            asked = found is not None and found["page"] == page
+            if asked and all(found[name] in self.cache.offered for name in _generators(page)):
+                given += self.described(page, describe, [found[name] for name in DESCRIBED[page]])
+            else:
+                given += [gr.skip() for _ in DESCRIBED[page]]
+        return given
 
     def draw(
         self,
@@ -212,8 +249,7 @@ class DemoEvents:
         """Return what the fields become; a generator that cannot be chosen here stays as it is."""
         given: Any = settings
         free = typed and self.config.open_choice
-        names = ("generator", "second")
-        hidden = [name for name in names if not free and given[name] not in self.cache.offered]
+        hidden = [name for name in GENERATORS if not free and given[name] not in self.cache.offered]
         return [gr.skip() if name in hidden else given[name] for name in PAGES[page]]
 
     def goodbye(self, request: gr.Request) -> None:
@@ -321,6 +357,11 @@ class DemoEvents:
         machine sees the page, else its name."""
         word = self.cache.offered.get(generator, generator)
         return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+
+
+def _generators(page: str) -> list[str]:
+    """Return the fields of a page that are generators."""
+    return [name for name in DESCRIBED[page] if name in GENERATORS]
 
 
 def _value_info(words: bool, attribute: Attribute) -> str | None:

@@ -1,6 +1,7 @@
 """The fields that pages have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import gradio as gr
 
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
-from skindiff.demo.about import BUNDLED_ABOUT
+from skindiff.demo.about import BUNDLED_ABOUT, LATER
 from skindiff.demo.events import DOWNLOAD, DemoEvents
-from skindiff.demo.settings import PAGES
+from skindiff.demo.settings import DESCRIBED, PAGES
 from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.generators.models import BUNDLED_NAMES
@@ -53,8 +54,7 @@ def generator_field(
         elem_id=f"{page}-{name}",
     )
     bundled = events.cache.offered[value] in BUNDLED_NAMES
-    words = BUNDLED_ABOUT if bundled else "What it is and knows is said here when it is chosen or used."
-    return field, gr.HTML(pieces.about(words), padding=False)
+    return field, gr.HTML(pieces.about(BUNDLED_ABOUT if bundled else LATER), padding=False)
 
 
 def condition_field(
@@ -142,8 +142,45 @@ def knobs(events: DemoEvents, page: str) -> tuple[gr.Slider, gr.Slider, gr.Textb
     return guidance, steps, seed
 
 
-def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML) -> None:
-    """Add the button that fills a page's fields from a ``settings.json``."""
+@dataclass(frozen=True)
+class Filled:
+    """A page whose fields may be filled by a file, an address or the history.
+
+    Attributes:
+        page: its name.
+        fields: in the order of its event.
+        line: of the page.
+        describe: gives what the fields become and what the generators are, of the fields in
+            :data:`~skindiff.demo.settings.DESCRIBED`.
+        said: what it gives: those fields but the generators, and what each generator is.
+        opened: where its example is shown.
+    """
+
+    page: str
+    fields: list[Any]
+    line: gr.HTML
+    describe: Callable[..., Sequence[Any]]
+    said: list[Any]
+    opened: list[Any]
+
+    def follow(self, events: DemoEvents, *fillings: Any) -> "Filled":
+        """Say what the generators are after each of the events that fill the fields."""
+        asked = [self.fields[PAGES[self.page].index(name)] for name in DESCRIBED[self.page]]
+
+        def described(*values: str) -> Sequence[Any]:
+            return events.described(self.page, self.describe, values)
+
+        for filling in fillings:
+            done = filling.success(
+                described, asked, self.said, api_visibility="private", concurrency_id=DRAWING,
+                show_progress="hidden",
+            )  # fmt: skip
+            done.failure(_failed(events, self.page), None, self.line, **QUIET)
+        return self
+
+
+def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML) -> Any:
+    """Add the button that fills a page's fields from a ``settings.json``, and return its event."""
     button = undecoded(
         gr.UploadButton("Load settings.json", file_types=[".json"], size="sm", elem_id=f"{page}-settings")
     )
@@ -156,6 +193,7 @@ def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML)
     )
     loaded.success(lambda: pieces.said("The fields are as in the file.", "Loaded:"), None, line, **QUIET)
     loaded.failure(_failed(events, page), None, line, **QUIET)
+    return loaded
 
 
 def _failed(events: DemoEvents, page: str) -> Callable[[gr.Request], str]:
@@ -195,8 +233,11 @@ def results_gallery(events: DemoEvents, page: str, label: str, name: str, column
     return shown
 
 
-def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str) -> gr.Gallery:
-    """Add the results of a page in this visit, side by side, of which one gives its settings to the fields.
+def visit_gallery(
+    events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str
+) -> tuple[gr.Gallery, Any]:
+    """Add the results of a page in this visit, side by side, of which one gives its settings to the fields;
+    and return them with the event of it.
 
     Args:
         events: of the app.
@@ -208,8 +249,7 @@ def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTM
     with gr.Accordion("This visit", open=False):
         gr.HTML('<p class="sd-about">Choose one to have its settings in the fields.</p>', padding=False)
         visit = gallery(f"Results of this visit: {page}", f"{page}-visit", columns=2)
-    visit.select(VisitEvents(events).revisit(page, words), None, [*fields, line], **QUIET)
-    return visit
+    return visit, visit.select(VisitEvents(events).revisit(page, words), None, [*fields, line], **QUIET)
 
 
 def download_button() -> gr.DownloadButton:

@@ -126,6 +126,10 @@ class GeneratorCache:
             self._loaded.move_to_end(name)
             return self._loaded[name]
 
+    def is_at_hand(self, name: str) -> bool:
+        """Return whether a generator is offered here, or in memory since a visitor asked for it."""
+        return name.strip() in (*self.offered, *self._loaded)
+
     def attribute(self, name: str) -> Attribute:
         """Return what a generator is asked for beside the condition, as far as that is known before it is
         loaded: of an adapter in a folder of this machine what it was trained on, else the skin type."""

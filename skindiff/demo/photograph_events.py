@@ -42,9 +42,11 @@ class PhotographEvents:
     def __init__(self, events: DemoEvents) -> None:
         self.events, self.config, self.files = events, events.config, events.files
 
-    def describe(self, generator: str, condition: str, skin_type: str) -> tuple[Any, Any, Any, Any, str]:
-        """Return what the fields become when a generator is chosen: condition, type in the photograph, target
-        and the choice of what is shown; and what it is."""
+    def describe(
+        self, generator: str, condition: str, skin_type: str, target: str
+    ) -> tuple[Any, Any, Any, str, Any]:
+        """Return what the fields become when a generator is chosen: condition, type in the photograph and
+        target; what it is; and the choice of what is shown."""
         condition_field, value, about = self.events.describe(generator, condition, skin_type)
         with in_words():
             attribute = self.events.cache.generator(generator).generator.attribute
@@ -58,8 +60,9 @@ class PhotographEvents:
             choices=[(name, place) for place, name in enumerate(attribute.known)],
             value=len(attribute.known) - 1,
         )
-        target = gr.update(choices=target_choices(attribute.name, attribute.known), value=ALL)
-        return condition_field, value, target, shown, about
+        targets = target_choices(attribute.name, attribute.known)
+        kept = target if target in [name for _, name in targets] else ALL
+        return condition_field, value, gr.update(choices=targets, value=kept), about, shown
 
     def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""

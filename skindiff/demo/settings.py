@@ -63,6 +63,13 @@ PAGES = {
     "compare": ("generator", "second", "condition", "skin_type", "images", "guidance", "steps", "seed"),
 }  # fmt: skip
 """The fields of each page, in the order of its event."""
+GENERATORS = ("generator", "second")
+DESCRIBED = {
+    "generate": ("generator", "condition", "skin_type"),
+    "photograph": ("generator", "condition", "skin_type", "target"),
+    "compare": ("generator", "second", "condition", "skin_type"),
+}
+"""The fields of each page that say what its generators are asked for; the generators first."""
 _TONES = ("prototype_colour", "colour", "none")
 
 
@@ -118,7 +125,7 @@ def address_of(settings: PageSettings, offered: Mapping[str, str]) -> str:
     """Return the query of an address with the settings: of generators only names that the demo offers, since
     what was typed may be a folder."""
     given: Mapping[str, Any] = settings
-    hidden = [name for name in ("generator", "second") if given[name] not in offered]
+    hidden = [name for name in GENERATORS if given[name] not in offered]
     shown = {name: given[name] for name in PAGES[settings["page"]] if name not in hidden}
     return urlencode({TAB: settings["page"], **shown})
 

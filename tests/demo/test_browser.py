@@ -15,6 +15,7 @@ import pytest
 
 from skindiff.demo.app import DemoApp, launch_demo
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.settings import page_settings, settings_bytes
 from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
@@ -111,9 +112,12 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     page.get_by_text("What the words mean").click()
     assert serious_problems(page) == []
     # The address opens the page as it was; a stranger's is read with its bounds.
-    page.goto(page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "eczema"))
+    address = page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "two")
+    page.goto(address.replace("generator=tiny", "generator=ddpm"))
     page.get_by_text("as in the page's address").wait_for()
-    assert page.locator("#generate-condition input").input_value() == "eczema"
+    page.get_by_text("It knows one, two.").wait_for()  # of the generator in the address
+    assert page.locator("#generate-condition input").input_value() == "two"
+    assert page.locator("#generate-skin_type input").input_value() == "any"
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     assert page.locator(SEED).input_value() == "9223372036854775807"
     page.goto(page.url.replace("steps=14", "steps=many"))
@@ -140,7 +144,7 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
     assert page.evaluate(marked, "generate-seed") == "none"
 
 
-def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page):
+def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page, tmp_path: Path):
     playwright.expect(button(page, "Vary the chosen image")).to_be_disabled()
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
@@ -149,8 +153,19 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
     page.get_by_text("This visit").and_(page.locator(":visible")).click()
     playwright.expect(images(page, "generate-visit")).to_have_count(2)
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
+    (tmp_path / "settings.json").write_bytes(
+        settings_bytes(page_settings("generate", generator="ddpm", condition="two", skin_type="V"))
+    )
+    given = page.locator("input[type=file][accept='.json']").first
+    given.set_input_files(str(tmp_path / "settings.json"))
+    about = page.get_by_text("It knows one, two.")
+    about.wait_for()
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("any")
     images(page, "generate-visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
+    playwright.expect(about).to_have_count(0)
+    assert page.locator("#generate-skin_type input").is_editable()
     button(page, "Vary the chosen image").click()
     page.get_by_text("Choose an image first").wait_for()
     images(page, "drawn").nth(2).click()
@@ -165,7 +180,6 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     button(page, "Generate").click()
     page.get_by_text("1 image in").wait_for()
     playwright.expect(preview).to_have_count(0)
-    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
     playwright.expect(page.locator(SEED)).to_have_value(re.compile(r"[1-9]\d*"))
 
