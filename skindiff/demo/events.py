@@ -10,7 +10,7 @@ import gradio as gr
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
 from skindiff.demo.about import LATER, about, unknown_words
-from skindiff.demo.again import draw_again
+from skindiff.demo.again import Source, draw_again
 from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import captions, image_name
 from skindiff.demo.config import DemoConfig
@@ -35,6 +35,7 @@ from skindiff.demo.settings import (
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.errors import SynthesisError
+from skindiff.files import at_home
 from skindiff.generators.models import BUNDLED_NAMES
 
 Shown = list[tuple[str, str]]
@@ -352,11 +353,21 @@ class DemoEvents:
         how = draw_again(settings, word, list(wanted.conditions), groups, drawn)
         return pieces.again(how) + self.link(settings)
 
-    def findable(self, generator: str) -> str:
-        """Return the word by which a generator is found in a shell: a folder as it was given where only this
-        machine sees the page, else its name."""
+    def findable(self, generator: str) -> Source:
+        """Return how a generator is found in a shell: folders and files as they were given where only this
+        machine sees the page, else their names."""
         word = self.cache.offered.get(generator, generator)
-        return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+        options = self.cache.generator(generator).options
+        if not self.config.open_choice:
+            word = f"FOLDER/{generator}" if Path(at_home(word)).is_dir() else _without_folder(word)
+            options = {name: _without_folder(value) for name, value in options.items()}
+        return Source(word, options)
+
+
+def _without_folder(word: str) -> str:
+    """Return a folder or a file by its name alone, and any other word as it is."""
+    path = Path(at_home(word))
+    return f"FOLDER/{path.name}" if path.exists() else word
 
 
 def _generators(page: str) -> list[str]:

@@ -31,12 +31,14 @@ class Loaded:
         base: model to measure the colours of the skin types with: an adapter trained on light skin alone
             generates dark skin too light.
         prototypes: those colours, as far as they are measured.
+        options: of :func:`skindiff.load` that it was loaded with, which its word does not say.
     """
 
     generator: Generator
     conditions: list[str]
     base: Any = None
     prototypes: TonePrototypes = field(default_factory=lambda: TonePrototypes({}, {}))
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def takes_words(self) -> bool:
@@ -163,9 +165,12 @@ class GeneratorCache:
 
     def _load(self, word: str) -> Loaded:
         refuse_out_of_reach(word)
-        place = find_generator(word, base_model=self.config.adapter_base)
-        if model_file(place.model):
-            place = replace(place, config=place.config or self.config.model_config)
+        base_model, model_config = self.config.adapter_base, self.config.model_config
+        place = find_generator(word, base_model=base_model)
+        options = {"base_model": base_model} if base_model and place.adapter else {}
+        if model_config and not place.config and model_file(place.model):
+            place = replace(place, config=model_config)
+            options["model_config"] = model_config
         found = load_generator(place, fuse=True)
         base = found.load_base() if found.adapter else None
-        return Loaded(found, found.class_names or list(self.config.conditions), base)
+        return Loaded(found, found.class_names or list(self.config.conditions), base, options=options)
