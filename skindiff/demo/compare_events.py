@@ -1,6 +1,7 @@
 """The function of the page that compares two generators."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,7 +15,7 @@ from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import captions, degrees
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result
-from skindiff.demo.drawing import Picture, draw
+from skindiff.demo.drawing import Picture, Progress, draw
 from skindiff.demo.events import DemoEvents, Shown
 from skindiff.demo.fidelity import measured_kid
 from skindiff.demo.generator_cache import Loaded, short_names
@@ -36,6 +37,7 @@ SECOND_MISSING = (
     "skindiff train lora makes one."
 )
 """What is said where both are the same: by whether another can be typed."""
+LOADING_BOTH = "loading both generators, which takes some seconds the first time"
 _MEASURE = (
     " Where no KID was measured, <code>skindiff evaluate --fidelity.features.network lite0</code> measures "
     "it on images of the generator; it stands here when the demo shows that run (<code>--runs</code>)."
@@ -109,17 +111,25 @@ class CompareEvents:
             images=int(count), guidance=float(guidance), steps=int(steps), seed=str(number),
         )  # fmt: skip
         result = Result(settings)
-        sides: list[list[Picture]] = [[], []]
-        yield [], "", None, pieces.said("the first time this takes some seconds.", "Loading both generators:")
+        for line, done in self.events.watch(request, result, self._work(settings)):
+            half = result.total // 2
+            sides = [result.pictures[:half], result.pictures[half:]]
+            rows, table = self._shown(request, settings, sides, whole=done)
+            yield rows, table, self.events.zip(request, result if done else None), line
+
+    def _work(self, settings: PageSettings) -> Iterator[Progress]:
+        """Generate with both, and yield the progress of all; what is wrong with either is said before."""
+        value, number = settings["skin_type"], settings["images"]
         works, counts = [], []
-        for which, generator in (("first", first), ("second", second)):
+        yield Progress([], 2 * number, LOADING_BOTH)
+        for which, generator in (("first", settings["generator"]), ("second", settings["second"])):
             wanted = DrawRequest(
-                generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
-                float(guidance), int(steps), number,
+                generator, (settings["condition"],), () if value in (ANY, ALL) else (value,), number,
+                settings["guidance"], settings["steps"], int(settings["seed"]),
             )  # fmt: skip
             works.append(work := draw(self.events.cache, wanted))
             with blaming(which, generator.strip()):
-                for _ in range(2):  # up to its first batch: what is wrong with either is said before
+                for _ in range(2):  # up to its first batch
                     progress = next(work)
             counts.append(progress.total)
         if len(set(counts)) > 1:
@@ -127,12 +137,12 @@ class CompareEvents:
                 f"the first generator would make {counts[0]} images and the second {counts[1]}, as only one "
                 "of them tells types of skin. Choose one type"
             )
-        for place, work in enumerate(works):
-            for line, done in self.events.watch(request, result, work):
-                sides[place] = result.pictures[len(sides[0]) if place else 0 :]
-                last = done and place == 1
-                rows, table = self._shown(request, settings, sides, whole=last)
-                yield rows, table, self.events.zip(request, result if last else None), line
+        made: list[Picture] = []
+        yield Progress(made, sum(counts), progress.doing)
+        for work in works:
+            for progress in work:
+                yield replace(progress, pictures=made + progress.pictures, total=sum(counts))
+            made += progress.pictures
 
     def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str, str, str, str]:
         """Return a finished result as the page shows it, with the words of an example, what the second

@@ -263,11 +263,10 @@ class DemoEvents:
     ) -> Iterator[tuple[str, bool]]:
         """Fill a result, and yield the line to show, with what is to be minded, and whether that was all."""
         self.visits.of(session_of(request)).results[result.settings["page"]] = result
-        started, note, place = time.monotonic(), "", len(result.pictures)
+        started, note = time.monotonic(), ""
         with in_words():
             for progress in work:
-                result.pictures[place:] = progress.pictures
-                result.total = place + progress.total
+                result.pictures, result.total = list(progress.pictures), progress.total
                 done, seconds = len(progress.pictures) == progress.total, time.monotonic() - started
                 if not note and progress.doing == "generating":
                     note = " ".join(filter(None, (minded, self.note(result))))

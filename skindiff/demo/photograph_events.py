@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.crops import CropKind
 from skindiff.demo import pieces
 from skindiff.demo.again import ORIGINAL, TONES, as_corpus, transfer_again
 from skindiff.demo.asked import TransferRequest
@@ -139,6 +140,8 @@ class PhotographEvents:
         for line, done in self.events.watch(request, result, work, _minded(pixels)):
             shown = self.events.shown(request, result.pictures)
             if not done:
+                if result.pictures:  # which a cancelled request leaves
+                    self._keep(result, pixels)
                 yield shown, "", None, line, [], gr.skip()
                 continue
             strip, pairs = self._finished(request, result, pixels)
@@ -155,16 +158,9 @@ class PhotographEvents:
         return shown, strip, button, line, pairs, _choice(result.pictures)
 
     def _finished(self, request: gr.Request, result: Result, pixels: Pixels) -> tuple[str, Shown]:
-        """Return the strip and the pairs of a result, and let its zip have what stands beside its images."""
-        with in_words():
-            loaded = self.events.cache.generator(result.settings["generator"])
-        size, crop = image_size(loaded), loaded.generator.crop
-        start = before(pixels, size, crop)
-        result.beside = _beside(pixels, start, result.pictures)
+        """Return the strip and the pairs of a result, and let its zip be whole."""
+        start, crop, told = self._keep(result, pixels)
         settings, rows = result.settings, [picture.row for picture in result.pictures]
-        told = loaded.generator.attribute.is_skin_tone
-        corpus = as_corpus(settings, size, crop) if told else {}
-        result.files = {TONES: loaded.prototypes.to_bytes(), **corpus}
         pairs = self._pairs(request, original_part(pixels, crop), start, result.pictures)
         strip = pieces.ita_strip(start, result.pictures, crop) + self._skin(request, result)
         values = list(dict.fromkeys(str(row[SKIN_COLUMN]) for row in rows)) if told else []
@@ -173,6 +169,18 @@ class PhotographEvents:
         how = transfer_again(settings, word, values, strengths, rows[0])
         strip += pieces.again(how, first="Unpack the zip. In its folder:") + self.events.link(settings)
         return strip, pairs
+
+    def _keep(self, result: Result, pixels: Pixels) -> tuple[Picture, CropKind, bool]:
+        """Let a result's zip have what stands beside its images so far; return the photograph as the
+        generator sees it, by which crop, and whether the generator tells skin types."""
+        with in_words():
+            loaded = self.events.cache.generator(result.settings["generator"])
+        size, crop = image_size(loaded), loaded.generator.crop
+        start, told = before(pixels, size, crop), loaded.generator.attribute.is_skin_tone
+        result.beside = _beside(pixels, start, result.pictures)
+        corpus = as_corpus(result.settings, size, crop) if told else {}
+        result.files = {TONES: loaded.prototypes.to_bytes(), **corpus}
+        return start, crop, told
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, str]:
         """Return whether there is a photograph beside one of the images generated from it, and the two."""
