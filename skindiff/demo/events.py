@@ -78,7 +78,7 @@ class DemoEvents:
                 value=skin_type if skin_type in known else attribute.of_minority[0] if words else ANY,
                 label=attribute.name.capitalize(),
                 interactive=words,
-                info=_value_info(words, attribute),
+                info=value_info(words, attribute),
             ),
             pieces.about(about(loaded)),
         )
@@ -374,7 +374,8 @@ def _generators(page: str) -> list[str]:
     return [name for name in DESCRIBED[page] if name in GENERATORS]
 
 
-def _value_info(words: bool, attribute: Attribute) -> str | None:
+def value_info(words: bool, attribute: Attribute) -> str | None:
+    """Return what stands under the choice of a skin type, or another value, by whether any is told."""
     if not words:
         return "this generator knows no skin types"
     return "Fitzpatrick's scale, see below" if attribute.is_skin_tone else None

@@ -10,7 +10,7 @@ import gradio as gr
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
 from skindiff.demo.about import BUNDLED_ABOUT, LATER
-from skindiff.demo.events import DOWNLOAD, DemoEvents
+from skindiff.demo.events import DOWNLOAD, DemoEvents, value_info
 from skindiff.demo.settings import DESCRIBED, PAGES
 from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, ANY, type_choice
@@ -88,8 +88,9 @@ def value_field(
     of_photograph: bool = False,
     every: bool = True,
     value: str | None = None,
+    generators: Sequence[str] = (),
 ) -> gr.Dropdown:
-    """Return the choice of a skin type, or another value.
+    """Return the choice of a skin type, or another value; where no generator tells any, there is none.
 
     Args:
         events: of the page.
@@ -97,14 +98,18 @@ def value_field(
         of_photograph: it is a photograph's, which may not be known.
         every: whether all of them can be chosen.
         value: that it has at first.
+        generators: that are chosen at first; the first that is offered where none is given.
     """
     attribute = attribute_of(events)
+    told = any(map(events.cache.takes_words, generators or list(events.cache.offered)[:1]))
     known = [(type_choice(name), name) for name in attribute.known]
     first = [("not known", ANY)] if of_photograph else [(f"all {attribute.name}s", ALL)] if every else []
+    usual = ANY if of_photograph else attribute.of_minority[0]
     return gr.Dropdown(
-        [*first, *known],
-        value=value or (ANY if of_photograph else attribute.of_minority[0]),
-        info="Fitzpatrick's scale, see below" if attribute.is_skin_tone else None,
+        [*first, *known] if told else [(ANY, ANY)],
+        value=(value or usual) if told else ANY,
+        info=value_info(told, attribute),
+        interactive=told,
         allow_custom_value=True,  # a file of settings may be for another generator; which refuses it in words
         label=attribute.name.capitalize() + (" in the photograph" if of_photograph else ""),
         min_width=240,

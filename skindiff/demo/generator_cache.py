@@ -15,8 +15,9 @@ from skindiff.demo.reach import refuse_out_of_reach
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.models import model_file
+from skindiff.generators.models import model_file, pipeline_class_name
 from skindiff.generators.resolve import Generator, artefact_folder, find_generator, load_generator
+from skindiff.generators.text_to_image.loading import architecture_named
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 
 
@@ -140,6 +141,17 @@ class GeneratorCache:
             return SKIN_TYPE
         found = artefact_folder(folder)
         return read_adapter(found).attribute if (found / TOKENS_FILE).is_file() else SKIN_TYPE
+
+    def takes_words(self, name: str) -> bool:
+        """Return whether a generator takes words and skin types, as far as that is known before it is loaded:
+        all are taken to but those of folders of this machine that say otherwise."""
+        try:
+            folder = Path(self.offered.get(name, name))
+            if not folder.is_dir() or ((found := artefact_folder(folder)) / TOKENS_FILE).is_file():
+                return True
+            return architecture_named(pipeline_class_name(str(found))) is not None
+        except GeneratorError:
+            return True
 
     def learn_tones(self, loaded: Loaded) -> Iterator[str]:
         """Measure a generator's own colour of each skin type that is not known yet, one after the other.

@@ -277,7 +277,7 @@ def compare_page(app_events: DemoEvents) -> Filled:
             second, about_second = generator_field(app_events, page, "second", "Second generator", other)
     with gr.Row():
         condition = condition_field(app_events, page, one=True)
-        skin_type = value_field(app_events, page, every=False)
+        skin_type = value_field(app_events, page, every=False, generators=[names[0], other])
         most, usual = compared_images(app_events.config)
         count = count_field(app_events, page, "Images of each", most, usual)
     go, cancel = buttons("Compare")
