@@ -154,7 +154,7 @@ class CompareEvents:
         sides = [result.pictures[:half], result.pictures[half:]]
         rows, table = self._shown(request, result.settings, sides, whole=True)
         button = gr.update(value=self.events.zip(request, result), interactive=True)
-        line = pieces.said(SAME_SEEDS, "An example:")
+        line = pieces.said(SAME_SEEDS, "An example:", self.events.note(result))
         asked = result.settings["condition"], result.settings["skin_type"]
         return rows, table, button, line, self.events.about(result.settings["second"]), *asked
 
