@@ -153,6 +153,20 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
     page.get_by_text("This visit").and_(page.locator(":visible")).click()
     playwright.expect(images(page, "generate-visit")).to_have_count(2)
+    page.set_viewport_size({"width": 900, "height": 850})
+    types = [image.bounding_box() for image in images(page, "drawn").all()]
+    assert len({round(place["y"]) for place in types}) == 1  # a row for each condition, at every width
+    assert len({round(place["x"]) for place in types}) == 6
+    sheets = images(page, "generate-visit")
+    first, second = (sheet.bounding_box() for sheet in sheets.all())
+    assert second["x"] > first["x"] + first["width"] > 200
+    assert (
+        sheets.first.evaluate(
+            "one => Math.abs(one.width / one.height - one.naturalWidth / one.naturalHeight)"
+        )
+        < 0.05
+    )
+    page.set_viewport_size(LAPTOP)
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     (tmp_path / "settings.json").write_bytes(
         settings_bytes(page_settings("generate", generator="ddpm", condition="two", skin_type="V"))
