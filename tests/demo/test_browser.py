@@ -19,7 +19,7 @@ from skindiff.demo.settings import page_settings, settings_bytes
 from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
-from tests.accessibility import SCHEMES, SCREENS, serious_problems
+from tests.accessibility import SCHEMES, SCREENS, serious_problems, unfold
 from tests.browser import FLAGS, PATIENCE, chromium, playwright
 from tests.demo.conftest import files_in, phantom
 from tests.evaluation.made_up import make_cells
@@ -136,6 +136,7 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
     assert [page.evaluate(marked, one) for one in fields] == ["solid", "none", "none", "none"]
     assert page.get_by_test_id("toast-body").count() == 0
     assert page.locator(".error:visible").count() == 0
+    assert serious_problems(page) == []
     assert page.get_by_text("0 of").count() == 0
     playwright.expect(button(page, "Cancel")).to_be_disabled()
     seed.fill("")
@@ -187,6 +188,7 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     strip, image = preview.locator(".thumbnails"), preview.locator("img").first
     playwright.expect(strip).to_be_visible()
     page.wait_for_timeout(500)
+    assert serious_problems(page) == []
     assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
@@ -349,6 +351,7 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
             button(page, made[name][0]).click()
             page.locator(made[name][1]).wait_for()
         page.wait_for_timeout(500)
+        unfold(page)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert page.evaluate(LEAST_ROOM_OF_ARROWS) >= 20
@@ -358,10 +361,17 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
                 assert len({round(place["y"]) for place in places if place}) == 1  # aligned
         assert serious_problems(page) == []
     assert page.locator("#report iframe").content_frame.get_by_text("A made-up run").is_visible()
+    page.get_by_role("combobox", name="Run").focus()
+    assert page.evaluate(FOCUS) == ["solid", "3px"]  # of a dropdown around its text and its arrow
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
 
+
+FOCUS = """(() => {
+  const around = getComputedStyle(document.activeElement.closest(".wrap:has(> .wrap-inner)"));
+  return [around.outlineStyle, around.outlineWidth];
+})()"""
 
 LEAST_ROOM_OF_ARROWS = """Math.min(Infinity, ...[...document.querySelectorAll(".wrap-inner input")]
   .filter(one => one.offsetParent).map(one => parseFloat(getComputedStyle(one).paddingRight)))"""
