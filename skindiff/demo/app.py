@@ -239,6 +239,7 @@ def build_app(config: DemoConfig) -> DemoApp:
     app.queue(default_concurrency_limit=1, api_open=False)
     app._queue = TurnQueue(
         listeners=listeners,
+        visits=events.visits,
         per_session=config.queue_per_session,
         live_updates=True,
         concurrency_count=app.max_threads,
