@@ -116,7 +116,7 @@ class DemoEvents:
     ) -> list[Any]:
         """Return what :meth:`described` gives of the page that an address is of; of others nothing."""
         try:
-            found: Any = read_address(dict(request.query_params or {}))
+            found: Any = read_address(dict(request.query_params or {}), self.config)
         except SynthesisError:
             found = None  # as the line says
         given: list[Any] = []
@@ -178,7 +178,7 @@ class DemoEvents:
         with in_words():
             own = self.files.claim(str(request.session_hash), path)
             try:
-                settings = read_settings(own, page)
+                settings = read_settings(own, page, self.config)
             finally:
                 self.files.drop(str(request.session_hash), path)
         return self._values(settings, page)
@@ -338,7 +338,7 @@ class DemoEvents:
     def arrive(self, page: str, request: gr.Request) -> tuple[list[Any], str]:
         """Return what the fields of a page become by the address that it was opened with, and the line."""
         with in_words():
-            found = read_address(dict(request.query_params or {}))
+            found = read_address(dict(request.query_params or {}), self.config)
         if found is None or found["page"] != page:
             return [gr.skip() for _ in PAGES[page]], ""
         return self._values(found, page, typed=False), pieces.said(

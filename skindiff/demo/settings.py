@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlencode
 
+from skindiff.demo.config import DemoConfig
 from skindiff.demo.words import ALL, ANY
 from skindiff.errors import SynthesisError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -73,6 +74,17 @@ DESCRIBED = {
 _TONES = ("prototype_colour", "colour", "none")
 
 
+def bounds_of(name: str, page: str, config: DemoConfig) -> tuple[float, float]:
+    """Return the least and the most that a field of a page can be; any number for one without bounds."""
+    images = config.max_images // 2 if page == "compare" else config.max_images
+    return {
+        "images": (1, max(1, images)),
+        "steps": (1, config.max_steps),
+        "guidance": (1, 10),
+        "strength": (0.05, 1),
+    }.get(name, (-math.inf, math.inf))
+
+
 def page_settings(page: str, **fields: Any) -> PageSettings:
     """Return the settings of a page from its fields."""
     return cast(PageSettings, {**DEFAULTS, "page": page, **fields})
@@ -84,11 +96,12 @@ def settings_bytes(settings: PageSettings) -> bytes:
     return (json.dumps({name: settings[name] for name in names}, indent=1) + "\n").encode()  # type: ignore[literal-required]
 
 
-def read_settings(path: Path, page: str) -> PageSettings:
+def read_settings(path: Path, page: str, config: DemoConfig) -> PageSettings:
     """Return the settings of a file that a visitor has uploaded.
 
     Raises:
-        SynthesisError: it is too large, no such file, or of another page; nothing of it is quoted.
+        SynthesisError: it is too large, no such file, of another page, or has a number that the fields of
+            this demo cannot have; no words of it are quoted.
     """
     try:
         content = read_json(path, MOST_BYTES)
@@ -96,10 +109,10 @@ def read_settings(path: Path, page: str) -> PageSettings:
         raise SynthesisError(
             f"settings: this file holds none ({error}); choose the settings.json of a downloaded zip"
         ) from None
-    return _checked(content, page)
+    return _checked(content, page, config)
 
 
-def read_address(query: Mapping[str, str]) -> PageSettings | None:
+def read_address(query: Mapping[str, str], config: DemoConfig) -> PageSettings | None:
     """Return the settings in a page's address, None where there are none.
 
     Raises:
@@ -118,7 +131,7 @@ def read_address(query: Mapping[str, str]) -> PageSettings | None:
                 content[name] = math.nan
             if not math.isfinite(content[name]):
                 raise SynthesisError(f"settings: {name} in the address is no number; correct it")
-    return _checked({**DEFAULTS, **content}, str(page))
+    return _checked({**DEFAULTS, **content}, str(page), config)
 
 
 def address_of(settings: PageSettings, offered: Mapping[str, str]) -> str:
@@ -130,7 +143,7 @@ def address_of(settings: PageSettings, offered: Mapping[str, str]) -> str:
     return urlencode({TAB: settings["page"], **shown})
 
 
-def _checked(content: Any, page: str) -> PageSettings:
+def _checked(content: Any, page: str, config: DemoConfig) -> PageSettings:
     if isinstance(content, dict) and content.get("page") in PAGES:
         content = {name: DEFAULTS[name] for name in DEFAULTS if name not in content} | content  # type: ignore[literal-required]
     try:
@@ -147,4 +160,8 @@ def _checked(content: Any, page: str) -> PageSettings:
         raise SynthesisError("settings: a word is too long or cannot be shown; choose another file")
     if found["tone"] not in _TONES:
         raise SynthesisError(f"settings: tone is none of {', '.join(_TONES)}; correct it")
+    for name in PAGES[page]:
+        least, most = bounds_of(name, page, config)
+        if name in _NUMBERS and not least <= found[name] <= most:  # type: ignore[literal-required]
+            raise SynthesisError(f"settings: {name} is outside {least:g} to {most:g}; correct it")
     return found
