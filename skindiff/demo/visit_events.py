@@ -67,21 +67,27 @@ class VisitEvents:
         return None, gr.update(interactive=bool(result and result.pictures))
 
     def vary(self, place: int | None, request: gr.Request) -> tuple[Any, Any, Any, Any, str]:
-        """Return condition, skin type, count and seed that give one image of the result alone, and the
-        line."""
+        """Return condition, skin type, count and seed that give one image of the result, and the line.
+
+        It is the only one, but for a from-scratch generator: there no seed gives the third image alone, so
+        that it is the last of three; and each condition has noises of its own.
+        """
         result = self.events.visits.of(session_of(request)).results.get("generate")
         if result is None or place is None or place >= len(result.pictures):
             line = pieces.said("Click one of the images, then press this again.", "Choose an image first:")
             return *[gr.skip()] * 4, line
         picture = result.pictures[place]
         seed, value = picture_seed(picture), picture.row.get(asked_column(picture.row.keys()))
-        line = "Change the condition, skin type, guidance or steps, and press Generate: the noise stays."
+        line, count = "Change the condition, skin type, guidance or steps", 1
+        if "family" in picture.row:
+            line, count = "Change guidance or steps", int(picture.row["index"]) + 1
+        which = "" if count == 1 else ", of which it is the last image"
         return (
             picture.row["condition"],
             value if value else gr.skip(),
-            1,
+            count,
             seed.partition("-")[0],
-            pieces.said(line, f"Seed {seed}:"),
+            pieces.said(f"{line}, and press Generate{which}: the noise stays.", f"Seed {seed}:"),
         )
 
 

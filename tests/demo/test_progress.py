@@ -1,4 +1,4 @@
-"""What a page says of its progress, and what a cancelled request leaves."""
+"""What a page says of its progress, what a cancelled request leaves, and how an image of it is varied."""
 
 import re
 import zipfile
@@ -7,14 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from skindiff.demo.compare_events import CompareEvents
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.drawing import Picture
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.files import SessionFiles
 from skindiff.demo.photograph_events import PhotographEvents
 from skindiff.demo.photographs import png_bytes
+from skindiff.demo.visit_events import VisitEvents
 from tests.demo.conftest import phantom
 
 VISITOR: Any = SimpleNamespace(session_hash="ann", query_params={})
@@ -68,3 +71,22 @@ def test_a_cancelled_transfer_leaves_what_its_zip_speaks_of(events: DemoEvents):
     assert [name.split("-")[0] for name in names if name.startswith("skin/")] == [
         "skin/000", "skin/001", "skin/002",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("generator", "condition", "value", "count"), [("tiny", "eczema", "V", 1), ("ddpm", "one", "any", 3)]
+)
+def test_an_image_that_is_to_be_varied_is_made_again_by_what_the_fields_become(
+    events: DemoEvents, generator: str, condition: str, value: str, count: int
+):
+    def draw(count: int, seed: str) -> list[Picture]:
+        list(events.draw(generator, condition, value, count, 2.0, 2, seed, VISITOR))
+        return events.visits.of("ann").results["generate"].pictures
+
+    third = draw(4, "5")[2]
+    _, _, asked, seed, line = VisitEvents(events).vary(2, VISITOR)
+    assert asked == count
+    assert "the noise stays" in line
+    assert ("of which it is the last image" in line) == (generator == "ddpm")
+    assert ("Change the condition" in line) == (generator == "tiny")  # a class has noises of its own
+    np.testing.assert_allclose(draw(asked, seed)[-1].pixels, third.pixels, atol=2)
