@@ -17,6 +17,19 @@ _OPTIONS = {
 }
 
 
+_UNFOLD = """() => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  for (const one of document.querySelectorAll("button.label-wrap:not(.open)"))
+    if (one.offsetParent) one.click();
+}"""
+
+
+def unfold(page: playwright.Page) -> None:
+    """Open what is folded on a page: of what is not shown axe says nothing."""
+    page.evaluate(_UNFOLD)
+    page.wait_for_timeout(300)
+
+
 def serious_problems(page: playwright.Page) -> list[str]:
     """Return what is serious or critical on a page as it stands, a line for each element.
 

@@ -14,6 +14,8 @@ BUNDLED_ABOUT = (
     f"{', '.join(_COLOURS)} as patch, spots or lines; smooth skin; hairy skin."
 )
 
+LATER = "What it is and knows is said here when it is chosen or used."
+
 
 def about(loaded: Loaded) -> str:
     """Return what a generator is, the size of its images, and what it knows."""

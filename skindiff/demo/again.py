@@ -20,6 +20,35 @@ _TABLE, _CORPUS = "photograph/photograph.jsonl", "corpus.yaml"
 
 
 @dataclass(frozen=True)
+class Source:
+    """How a generator is found outside of the demo.
+
+    Attributes:
+        word: that finds it.
+        options: what it was loaded with beside: ``base_model`` and ``model_config`` of :func:`skindiff.load`,
+            by which the command knows them too.
+    """
+
+    word: str
+    options: Mapping[str, str]
+
+    @property
+    def words(self) -> list[str]:
+        """Those of the command."""
+        return [
+            "--generator",
+            self.word,
+            *(word for name, value in self.options.items() for word in (f"--{name}", value)),
+        ]
+
+    @property
+    def loaded(self) -> str:
+        """The Python that loads it."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"skindiff.load({self.word!r}{options})"
+
+
+@dataclass(frozen=True)
 class Again:
     """How a result is made again: words of a shell, and lines of Python.
 
@@ -38,7 +67,7 @@ class Again:
 
 def draw_again(
     settings: PageSettings,
-    generator: str,
+    generator: Source,
     conditions: list[str],
     groups: list[str] | None,
     drawn: Mapping[str, Any],
@@ -47,7 +76,7 @@ def draw_again(
 
     Args:
         settings: with the seed that was used.
-        generator: word that finds it.
+        generator: where it is found.
         conditions: those generated.
         groups: skin types or other values, None for class-conditional generators.
         drawn: columns of a row that no setting of the page says.
@@ -58,8 +87,7 @@ def draw_again(
     words = [
         "skindiff",
         "sample",
-        "--generator",
-        generator,
+        *generator.words,
         "--classes",
         json.dumps(conditions, ensure_ascii=False),
     ]
@@ -73,7 +101,7 @@ def draw_again(
     python = (
         "import skindiff\n\n"
         "made = skindiff.generate(\n"
-        f"    {generator!r},\n"
+        f"    {generator.loaded if generator.options else repr(generator.word)},\n"
         f"    classes={conditions!r},\n"
         f"    {asked}images={settings['images']}, seed={settings['seed']},\n"
         f"    {', '.join(f'{name}={value!r}' for name, value in own.items())},\n"
@@ -106,7 +134,7 @@ def as_corpus(settings: PageSettings, image_size: int, crop: str) -> dict[str, b
 
 def transfer_again(
     settings: PageSettings,
-    generator: str,
+    generator: Source,
     values: Sequence[str],
     strengths: Sequence[float],
     drawn: Mapping[str, Any],
@@ -116,7 +144,7 @@ def transfer_again(
 
     Args:
         settings: with the seed that was used.
-        generator: word that finds it.
+        generator: where it is found.
         values: skin types that it was transferred to; none where it was something else, which no command
             does with one photograph.
         strengths: of each of them.
@@ -136,7 +164,7 @@ def transfer_again(
         '    features=Features({"image_id": Value("string"), "image": Image()}),\n'
         ")\n"
         f'tones = TonePrototypes.load(Path("{TONES}"))\n'
-        f"generator = skindiff.load({generator!r})\n"
+        f"generator = {generator.loaded}\n"
         "made = [redraw(row, generator, sources, tones) for row in rows]  # PIL images\n"
     )
     threads = int(drawn["threads"])  # which a row brings with it
@@ -145,12 +173,12 @@ def transfer_again(
 
 def _transfer_command(
     settings: PageSettings,
-    generator: str,
+    generator: Source,
     values: Sequence[str],
     strengths: Sequence[float],
     drawn: Mapping[str, Any],
 ) -> str:
-    words = ["skindiff", "sample", "--generator", generator, "--mode", "transfer", "--part", "all"]
+    words = ["skindiff", "sample", *generator.words, "--mode", "transfer", "--part", "all"]
     words += [
         "--corpus",
         _CORPUS,

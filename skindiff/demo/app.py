@@ -26,14 +26,14 @@ from skindiff.corpora.phantom import render_phantom
 from skindiff.demo import pieces, theme
 from skindiff.demo.config import MEGABYTE, DemoConfig
 from skindiff.demo.events import DemoEvents
-from skindiff.demo.fields import QUIET
+from skindiff.demo.fields import QUIET, Filled
 from skindiff.demo.files import APP, SessionFiles, Uploads
 from skindiff.demo.generator_cache import GeneratorCache
 from skindiff.demo.guard import Guard
 from skindiff.demo.hosts import Doors
 from skindiff.demo.listeners import Listeners
 from skindiff.demo.opening import Opening
-from skindiff.demo.pages import Example, Filled, compare_page, draw_page, photograph_page, report_page
+from skindiff.demo.pages import Example, compare_page, draw_page, photograph_page, report_page
 from skindiff.demo.photographs import GONE, Pixels, png_bytes
 from skindiff.demo.refusals import BROKEN, refusal
 from skindiff.demo.serving import Server
@@ -53,6 +53,8 @@ _EXAMPLES = (
 """Skin type and lesion of a phantom, and what of the bundled generator's words comes nearest to it."""
 _EXAMPLE_SIZE = 128
 _SESSIONS = 200
+_OPENING = 20
+"""Pages that are opened at a time."""
 _SWEEP_SECONDS = 60
 _CLOSING_SECONDS = 5.0
 
@@ -127,19 +129,24 @@ def _take_address(app: DemoApp, events: DemoEvents, tabs: gr.Tabs, filled: Mappi
     def arrived(request: gr.Request) -> list[Any]:
         asked = (request.query_params or {}).get(TAB)
         found: list[Any] = [gr.Tabs(selected=asked) if asked in filled else gr.skip()]
-        for page, (fields, *_) in filled.items():
+        for page, one in filled.items():
             if page != asked:
-                found += [gr.skip() for _ in range(len(fields) + 1)]
+                found += [gr.skip() for _ in range(len(one.fields) + 1)]
                 continue
             try:
                 values, line = events.arrive(page, request)
             except gr.Error as error:
-                values, line = [gr.skip() for _ in fields], pieces.failed(str(error.message), None)
+                values, line = [gr.skip() for _ in one.fields], pieces.failed(str(error.message), None)
             found += [*values, line]
         return found
 
-    outputs = [tabs, *(one for fields, line, _ in filled.values() for one in (*fields, line))]
-    app.load(arrived, None, outputs, **QUIET)
+    def described(request: gr.Request) -> list[Any]:
+        return events.described_by_address({page: one.describe for page, one in filled.items()}, request)
+
+    outputs = [tabs, *(field for one in filled.values() for field in (*one.fields, one.line))]
+    arrival = app.load(arrived, None, outputs, **QUIET)
+    said = [field for one in filled.values() for field in one.said]
+    arrival.success(described, None, said, **{**QUIET, "queue": True}, concurrency_limit=_OPENING)
 
 
 def _check_types(block_fn: Any, inputs: list[Any]) -> None:
@@ -224,7 +231,7 @@ def build_app(config: DemoConfig) -> DemoApp:
             ("photograph", app.opening.transferred),
             ("compare", app.opening.compared),
         ):
-            app.load(shown, None, filled[page][2], **{**QUIET, "queue": True}, concurrency_limit=20)
+            app.load(shown, None, filled[page].opened, **{**QUIET, "queue": True}, concurrency_limit=_OPENING)
         gr.HTML(glossary())
         app.unload(events.goodbye)
     app.state_session_capacity = _SESSIONS
@@ -232,6 +239,7 @@ def build_app(config: DemoConfig) -> DemoApp:
     app.queue(default_concurrency_limit=1, api_open=False)
     app._queue = TurnQueue(
         listeners=listeners,
+        visits=events.visits,
         per_session=config.queue_per_session,
         live_updates=True,
         concurrency_count=app.max_threads,

@@ -1,6 +1,7 @@
 """The function of the page that compares two generators."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -14,8 +15,8 @@ from skindiff.demo.asked import DrawRequest
 from skindiff.demo.captions import captions, degrees
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result
-from skindiff.demo.drawing import Picture, draw
-from skindiff.demo.events import DemoEvents, Shown
+from skindiff.demo.drawing import Picture, Progress, draw
+from skindiff.demo.events import DemoEvents, Shown, value_info
 from skindiff.demo.fidelity import measured_kid
 from skindiff.demo.generator_cache import Loaded, short_names
 from skindiff.demo.photographs import Pixels
@@ -36,6 +37,7 @@ SECOND_MISSING = (
     "skindiff train lora makes one."
 )
 """What is said where both are the same: by whether another can be typed."""
+LOADING_BOTH = "loading both generators, which takes some seconds the first time"
 _MEASURE = (
     " Where no KID was measured, <code>skindiff evaluate --fidelity.features.network lite0</code> measures "
     "it on images of the generator; it stands here when the demo shows that run (<code>--runs</code>)."
@@ -66,16 +68,17 @@ class CompareEvents:
 
         Conditions that both take and were taught come first.
         """
-        both = []
-        for which, name in (("first", first), ("second", second)):
-            with blaming(which, name.strip()):
-                both.append(self.events.cache.generator(name))
-        offered = conditions_of_both(both)
-        value: Any = gr.skip()
-        if all(loaded.takes_words for loaded in both):
-            known = values_of_both(both)
-            kept = skin_type if skin_type in known or not known else known[-1]
-            value = gr.update(choices=[(type_choice(name), name) for name in known], value=kept)
+        both = self._both(first, second)
+        offered, known = conditions_of_both(both), values_of_both(both)
+        alone = [which for which, one in zip(("first", "second"), both, strict=True) if one.takes_words]
+        value: Any = gr.update(
+            choices=[(type_choice(name), name) for name in known] or [(ANY, ANY)],
+            value=skin_type if skin_type in known else known[-1] if known else ANY,
+            interactive=bool(known),
+            info=f"asked of the {alone[0]} generator; the other knows none"
+            if len(alone) == 1
+            else value_info(bool(known), both[0].generator.attribute),
+        )
         return (
             gr.update(
                 choices=[(name, name) for name in offered],
@@ -109,17 +112,27 @@ class CompareEvents:
             images=int(count), guidance=float(guidance), steps=int(steps), seed=str(number),
         )  # fmt: skip
         result = Result(settings)
-        sides: list[list[Picture]] = [[], []]
-        yield [], "", None, pieces.said("the first time this takes some seconds.", "Loading both generators:")
+        for line, done in self.events.watch(request, result, self._work(settings)):
+            half = result.total // 2
+            sides = [result.pictures[:half], result.pictures[half:]]
+            rows, table = self._shown(request, settings, sides, whole=done)
+            yield rows, table, self.events.zip(request, result if done else None), line
+
+    def _work(self, settings: PageSettings) -> Iterator[Progress]:
+        """Generate with both, and yield the progress of all; what is wrong with either is said before."""
+        value, number = settings["skin_type"], settings["images"]
         works, counts = [], []
-        for which, generator in (("first", first), ("second", second)):
-            wanted = DrawRequest(
-                generator, (condition,), () if skin_type in (ANY, ALL) else (skin_type,), int(count),
-                float(guidance), int(steps), number,
-            )  # fmt: skip
-            works.append(work := draw(self.events.cache, wanted))
+        yield Progress([], 2 * number, LOADING_BOTH)
+        names = settings["generator"], settings["second"]
+        both = self._both(*names)
+        for which, generator, loaded in zip(("first", "second"), names, both, strict=True):
             with blaming(which, generator.strip()):
-                for _ in range(2):  # up to its first batch: what is wrong with either is said before
+                wanted = DrawRequest(
+                    generator, (settings["condition"],), values_asked(loaded, value), number,
+                    settings["guidance"], settings["steps"], int(settings["seed"]),
+                )  # fmt: skip
+                works.append(work := draw(self.events.cache, wanted))
+                for _ in range(2):  # up to its first batch
                     progress = next(work)
             counts.append(progress.total)
         if len(set(counts)) > 1:
@@ -127,12 +140,12 @@ class CompareEvents:
                 f"the first generator would make {counts[0]} images and the second {counts[1]}, as only one "
                 "of them tells types of skin. Choose one type"
             )
-        for place, work in enumerate(works):
-            for line, done in self.events.watch(request, result, work):
-                sides[place] = result.pictures[len(sides[0]) if place else 0 :]
-                last = done and place == 1
-                rows, table = self._shown(request, settings, sides, whole=last)
-                yield rows, table, self.events.zip(request, result if last else None), line
+        made: list[Picture] = []
+        yield Progress(made, sum(counts), progress.doing)
+        for work in works:
+            for progress in work:
+                yield replace(progress, pictures=made + progress.pictures, total=sum(counts))
+            made += progress.pictures
 
     def present(self, request: gr.Request, result: Result) -> tuple[Shown, str, Any, str, str, str, str]:
         """Return a finished result as the page shows it, with the words of an example, what the second
@@ -141,7 +154,7 @@ class CompareEvents:
         sides = [result.pictures[:half], result.pictures[half:]]
         rows, table = self._shown(request, result.settings, sides, whole=True)
         button = gr.update(value=self.events.zip(request, result), interactive=True)
-        line = pieces.said(SAME_SEEDS, "An example:")
+        line = pieces.said(SAME_SEEDS, "An example:", self.events.note(result))
         asked = result.settings["condition"], result.settings["skin_type"]
         return rows, table, button, line, self.events.about(result.settings["second"]), *asked
 
@@ -171,11 +184,25 @@ class CompareEvents:
         """Return how each side is made again."""
         found = []
         for (short, generator), pictures in zip(names.items(), sides, strict=True):
-            row = pictures[0].row
-            value = None if "family" in row else [str(row[asked_column(row.keys())])]
-            how = draw_again(settings, self.events.findable(generator), [str(row["condition"])], value, row)
+            row, source = pictures[0].row, self.events.findable(generator)
+            column = asked_column(row.keys())
+            values = (
+                None if "family" in row else list(dict.fromkeys(str(one.row[column]) for one in pictures))
+            )
+            how = draw_again(settings, source, [str(row["condition"])], values, row)
             found.append(pieces.again(how, f"those of {short}"))
         return "".join([*found, self.events.link(settings)])
+
+    def _both(self, *names: str) -> list[Loaded]:
+        """Return two generators; two that tell different things are refused, as no choice suits both."""
+        both = []
+        for which, name in zip(("first", "second"), names, strict=True):
+            with blaming(which, name.strip()):
+                both.append(self.events.cache.generator(name))
+        if all(loaded.takes_words for loaded in both) and not values_of_both(both):
+            told = [loaded.generator.attribute.name for loaded in both]
+            raise refusal(f"second generator: it tells {told[1]}, and the first {told[0]}; choose two alike")
+        return both
 
     def _equal(self, first: str, second: str) -> bool:
         word = self.events.cache.offered
@@ -227,11 +254,14 @@ def conditions_of_both(both: Sequence[Loaded]) -> list[str]:
 
 
 def values_of_both(both: Sequence[Loaded]) -> list[str]:
-    """Return the skin types, or other values, that both of two generators tell; none where one tells none."""
-    if not all(loaded.takes_words for loaded in both):
-        return []
-    left, right = (loaded.generator.attribute.known for loaded in both)
-    return [name for name in left if name in right]
+    """Return the skin types, or other values, that all of two generators tell that tell any."""
+    known = [loaded.generator.attribute.known for loaded in both if loaded.takes_words]
+    return [name for name in known[0] if all(name in others for others in known)] if known else []
+
+
+def values_asked(loaded: Loaded, value: str) -> tuple[str, ...]:
+    """Return what one of two generators is asked for beside the condition: nothing where it tells none."""
+    return () if value in (ANY, ALL) or not loaded.takes_words else (value,)
 
 
 def _takes(loaded: Loaded, condition: str) -> bool:

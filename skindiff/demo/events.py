@@ -1,7 +1,7 @@
 """The functions of the pages as Gradio's events."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ import gradio as gr
 
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
-from skindiff.demo.about import about, unknown_words
-from skindiff.demo.again import draw_again
+from skindiff.demo.about import LATER, about, unknown_words
+from skindiff.demo.again import Source, draw_again
 from skindiff.demo.asked import DrawRequest
-from skindiff.demo.captions import caption, captions, image_name, picture_seed, shared_words
+from skindiff.demo.captions import captions, image_name
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result, zip_bytes
 from skindiff.demo.drawing import Picture, Progress, draw
@@ -23,6 +23,8 @@ from skindiff.demo.refusals import field_at_fault, in_words, refusal
 from skindiff.demo.reports import EXAMPLE, EXAMPLE_NAME, report_page
 from skindiff.demo.seeds import read_seed
 from skindiff.demo.settings import (
+    DESCRIBED,
+    GENERATORS,
     PAGES,
     PageSettings,
     address_of,
@@ -30,14 +32,13 @@ from skindiff.demo.settings import (
     read_address,
     read_settings,
 )
-from skindiff.demo.sheets import contact_sheet
 from skindiff.demo.visits import Visits
 from skindiff.demo.words import ALL, ANY, type_choice
+from skindiff.errors import SynthesisError
+from skindiff.files import at_home
 from skindiff.generators.models import BUNDLED_NAMES
-from skindiff.synthesis.asked import asked_column
 
 Shown = list[tuple[str, str]]
-_REMEMBERED = 12
 DOWNLOAD = "Download images, provenance and settings (zip)"
 
 
@@ -70,7 +71,6 @@ class DemoEvents:
             gr.update(
                 choices=choices,
                 value=kept,
-                allow_custom_value=own is None,
                 info="or type your own words" if own is None else "the classes it was trained on",
             ),
             gr.update(
@@ -78,7 +78,7 @@ class DemoEvents:
                 value=skin_type if skin_type in known else attribute.of_minority[0] if words else ANY,
                 label=attribute.name.capitalize(),
                 interactive=words,
-                info=_value_info(words, attribute),
+                info=value_info(words, attribute),
             ),
             pieces.about(about(loaded)),
         )
@@ -92,6 +92,41 @@ class DemoEvents:
         """Return what a generator is and knows."""
         with in_words():
             return pieces.about(about(self.cache.generator(generator)))
+
+    def described(
+        self, page: str, describe: Callable[..., Sequence[Any]], values: Sequence[str]
+    ) -> Sequence[Any]:
+        """Return what ``describe`` gives of fields that were filled by a file, an address or the history.
+
+        Of a generator that is not at hand, as a file may name it, nothing is loaded: a button does that.
+
+        Args:
+            page: its name.
+            describe: of the page: what its fields become, then what its generators are.
+            values: its fields (:data:`~skindiff.demo.settings.DESCRIBED`).
+        """
+        names = values[: len(_generators(page))]
+        if all(map(self.cache.is_at_hand, names)):
+            return describe(*values)[: len(values)]
+        said = [self.about(name) if self.cache.is_at_hand(name) else pieces.about(LATER) for name in names]
+        return [*[gr.skip() for _ in values[len(names) :]], *said]
+
+    def described_by_address(
+        self, pages: Mapping[str, Callable[..., Sequence[Any]]], request: gr.Request
+    ) -> list[Any]:
+        """Return what :meth:`described` gives of the page that an address is of; of others nothing."""
+        try:
+            found: Any = read_address(dict(request.query_params or {}), self.config)
+        except SynthesisError:
+            found = None  # as the line says
+        given: list[Any] = []
+        for page, describe in pages.items():
+            asked = found is not None and found["page"] == page
+            if asked and all(found[name] in self.cache.offered for name in _generators(page)):
+                given += self.described(page, describe, [found[name] for name in DESCRIBED[page]])
+            else:
+                given += [gr.skip() for _ in DESCRIBED[page]]
+        return given
 
     def draw(
         self,
@@ -143,7 +178,7 @@ class DemoEvents:
         with in_words():
             own = self.files.claim(str(request.session_hash), path)
             try:
-                settings = read_settings(own, page)
+                settings = read_settings(own, page, self.config)
             finally:
                 self.files.drop(str(request.session_hash), path)
         return self._values(settings, page)
@@ -161,7 +196,7 @@ class DemoEvents:
         """Return the event that empties the gallery of a page and sets its buttons when a request begins."""
 
         def begun(request: gr.Request) -> tuple[Shown, Any, Any]:
-            visit = self.visits.of(_session(request))
+            visit = self.visits.of(session_of(request))
             visit.failed, visit.asked = "", True
             visit.results.pop(page, None)
             return [], gr.update(value=None, interactive=False, label=DOWNLOAD), gr.update(interactive=True)
@@ -172,7 +207,7 @@ class DemoEvents:
         """Return the event that sets both buttons when a request of a page is done."""
 
         def finished(request: gr.Request) -> tuple[Any, Any]:
-            result = self.visits.of(_session(request)).results[page]
+            result = self.visits.of(session_of(request)).results[page]
             label = DOWNLOAD.replace("images", pieces.count_of(len(result.pictures)))
             return gr.update(interactive=True, label=label), gr.update(interactive=False)
 
@@ -183,7 +218,7 @@ class DemoEvents:
         what the buttons become. What there is of images can be downloaded."""
 
         def stopped(request: gr.Request) -> tuple[str, Any, Any]:
-            visit = self.visits.of(_session(request))
+            visit = self.visits.of(session_of(request))
             result, words = visit.results.get(page), visit.failed
             count = len(result.pictures) if result else 0
             ended = cancelled or not words  # Gradio calls a cancelled request a failed one too
@@ -215,82 +250,26 @@ class DemoEvents:
         """Return what the fields become; a generator that cannot be chosen here stays as it is."""
         given: Any = settings
         free = typed and self.config.open_choice
-        names = ("generator", "second")
-        hidden = [name for name in names if not free and given[name] not in self.cache.offered]
+        hidden = [name for name in GENERATORS if not free and given[name] not in self.cache.offered]
         return [gr.skip() if name in hidden else given[name] for name in PAGES[page]]
-
-    def history(self, page: str) -> Callable[[gr.Request], Shown]:
-        """Return the event that gives the results of a page in this visit as a gallery, the last first."""
-
-        def remembered(request: gr.Request) -> Shown:
-            visit = self.visits.of(_session(request))
-            result, known = visit.results[page], visit.history.setdefault(page, [])
-            sheet = png_bytes(contact_sheet([(one.pixels, caption(one)) for one in result.pictures[:6]], 3))
-            known.insert(0, (result.settings, self.files.keep(_session(request), sheet, "visit.png")))
-            del known[_REMEMBERED:]
-            return [(path, _remembered(settings)) for settings, path in known]
-
-        return remembered
-
-    def revisit(self, page: str, words: str) -> Callable[[gr.SelectData, gr.Request], list[Any]]:
-        """Return the event that gives the fields of an earlier result of a page, and the line with words."""
-
-        def revisited(chosen: gr.SelectData, request: gr.Request) -> list[Any]:
-            known = self.visits.of(_session(request)).history[page]
-            given: Any = known[min(int(chosen.index), len(known) - 1)][0]
-            return [*(given[name] for name in PAGES[page]), pieces.said(words, "Ready:")]
-
-        return revisited
-
-    def shared(self, page: str, gallery: str) -> Callable[[gr.Request], str]:
-        """Return the event that gives what all images of a page's result share."""
-
-        def told(request: gr.Request) -> str:
-            result = self.visits.of(_session(request)).results.get(page)
-            return pieces.shared(shared_words(result.pictures) if result else "", gallery)
-
-        return told
-
-    def choosable(self, request: gr.Request) -> tuple[None, Any]:
-        """Return that no image is chosen of a gallery that has changed, and whether there is one to vary."""
-        result = self.visits.of(_session(request)).results.get("generate")
-        return None, gr.update(interactive=bool(result and result.pictures))
-
-    def vary(self, place: int | None, request: gr.Request) -> tuple[Any, Any, Any, Any, str]:
-        """Return condition, skin type, count and seed that give one image of the result alone, and the
-        line."""
-        result = self.visits.of(_session(request)).results.get("generate")
-        if result is None or place is None or place >= len(result.pictures):
-            line = pieces.said("Click one of the images, then press this again.", "Choose an image first:")
-            return *[gr.skip()] * 4, line
-        picture = result.pictures[place]
-        seed, value = picture_seed(picture), picture.row.get(asked_column(picture.row.keys()))
-        line = "Change the condition, skin type, guidance or steps, and press Generate: the noise stays."
-        return (
-            picture.row["condition"],
-            value if value else gr.skip(),
-            1,
-            seed.partition("-")[0],
-            pieces.said(line, f"Seed {seed}:"),
-        )
 
     def goodbye(self, request: gr.Request) -> None:
         """Delete the files of a session that has ended."""
-        self.files.release(_session(request))
-        self.visits.end(_session(request))
+        self.files.release(session_of(request))
+        self.visits.end(session_of(request))
 
     def watch(
-        self, request: gr.Request, result: Result, work: Iterator[Progress]
+        self, request: gr.Request, result: Result, work: Iterator[Progress], minded: str = ""
     ) -> Iterator[tuple[str, bool]]:
-        """Fill a result, and yield the line to show and whether that was all."""
-        self.visits.of(_session(request)).results[result.settings["page"]] = result
-        started, note, place = time.monotonic(), "", len(result.pictures)
+        """Fill a result, and yield the line to show, with what is to be minded, and whether that was all."""
+        self.visits.of(session_of(request)).results[result.settings["page"]] = result
+        started, note = time.monotonic(), ""
         with in_words():
             for progress in work:
-                result.pictures[place:] = progress.pictures
-                result.total = place + progress.total
+                result.pictures, result.total = list(progress.pictures), progress.total
                 done, seconds = len(progress.pictures) == progress.total, time.monotonic() - started
-                note = note or (self.note(result) if progress.doing == "generating" else "")
+                if not note and progress.doing == "generating":
+                    note = " ".join(filter(None, (minded, self.note(result))))
                 line = pieces.status(progress, seconds, note)
                 if done:
                     made = pieces.count_of(len(result.pictures))
@@ -326,7 +305,7 @@ class DemoEvents:
     def one(self, request: gr.Request, picture: Picture, words: str, pixels: Any = None) -> tuple[str, str]:
         """Return a picture's file and caption; ``pixels`` are shown in place of its own."""
         data = png_bytes(picture.pixels if pixels is None else pixels)
-        return self.files.keep(_session(request), data, image_name(picture)), words
+        return self.files.keep(session_of(request), data, image_name(picture)), words
 
     def zip(self, request: gr.Request, result: Result | None) -> str | None:
         """Return the path of a result as a zip, None where there is none yet."""
@@ -334,7 +313,7 @@ class DemoEvents:
             return None
         name = file_name("skindiff", result.settings["page"], result.settings["condition"])
         with in_words():
-            return self.files.keep(_session(request), zip_bytes(result), f"{name}.zip")
+            return self.files.keep(session_of(request), zip_bytes(result), f"{name}.zip")
 
     def _wanted(self, generator: str, settings: PageSettings) -> DrawRequest:
         condition, value = settings["condition"], settings["skin_type"]
@@ -359,7 +338,7 @@ class DemoEvents:
     def arrive(self, page: str, request: gr.Request) -> tuple[list[Any], str]:
         """Return what the fields of a page become by the address that it was opened with, and the line."""
         with in_words():
-            found = read_address(dict(request.query_params or {}))
+            found = read_address(dict(request.query_params or {}), self.config)
         if found is None or found["page"] != page:
             return [gr.skip() for _ in PAGES[page]], ""
         return self._values(found, page, typed=False), pieces.said(
@@ -373,25 +352,35 @@ class DemoEvents:
         how = draw_again(settings, word, list(wanted.conditions), groups, drawn)
         return pieces.again(how) + self.link(settings)
 
-    def findable(self, generator: str) -> str:
-        """Return the word by which a generator is found in a shell: a folder as it was given where only this
-        machine sees the page, else its name."""
+    def findable(self, generator: str) -> Source:
+        """Return how a generator is found in a shell: folders and files as they were given where only this
+        machine sees the page, else their names."""
         word = self.cache.offered.get(generator, generator)
-        return word if self.config.open_choice or not Path(word).is_dir() else f"FOLDER/{generator}"
+        options = self.cache.generator(generator).options
+        if not self.config.open_choice:
+            word = f"FOLDER/{generator}" if Path(at_home(word)).is_dir() else _without_folder(word)
+            options = {name: _without_folder(value) for name, value in options.items()}
+        return Source(word, options)
 
 
-def _remembered(settings: PageSettings) -> str:
-    condition = settings["condition"]
-    value = settings["target" if settings["page"] == "photograph" else "skin_type"]
-    said = ("every condition" if condition == ALL else condition, "all types" if value == ALL else value)
-    return " · ".join((*said, f"seed {settings['seed']}"))
+def _without_folder(word: str) -> str:
+    """Return a folder or a file by its name alone, and any other word as it is."""
+    path = Path(at_home(word))
+    return f"FOLDER/{path.name}" if path.exists() else word
 
 
-def _value_info(words: bool, attribute: Attribute) -> str | None:
+def _generators(page: str) -> list[str]:
+    """Return the fields of a page that are generators."""
+    return [name for name in DESCRIBED[page] if name in GENERATORS]
+
+
+def value_info(words: bool, attribute: Attribute) -> str | None:
+    """Return what stands under the choice of a skin type, or another value, by whether any is told."""
     if not words:
         return "this generator knows no skin types"
     return "Fitzpatrick's scale, see below" if attribute.is_skin_tone else None
 
 
-def _session(request: gr.Request) -> str:
+def session_of(request: gr.Request) -> str:
+    """Return the session of a request, by which its visit and its files are known."""
     return str(request.session_hash)

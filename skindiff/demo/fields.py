@@ -1,6 +1,7 @@
 """The fields that pages have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import gradio as gr
 
 from skindiff.corpora.attribute import Attribute
 from skindiff.demo import pieces
-from skindiff.demo.about import BUNDLED_ABOUT
-from skindiff.demo.events import DOWNLOAD, DemoEvents
-from skindiff.demo.settings import PAGES
+from skindiff.demo.about import BUNDLED_ABOUT, LATER
+from skindiff.demo.events import DOWNLOAD, DemoEvents, value_info
+from skindiff.demo.settings import DESCRIBED, PAGES
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, ANY, type_choice
 from skindiff.generators.models import BUNDLED_NAMES
 
@@ -52,8 +54,7 @@ def generator_field(
         elem_id=f"{page}-{name}",
     )
     bundled = events.cache.offered[value] in BUNDLED_NAMES
-    words = BUNDLED_ABOUT if bundled else "What it is and knows is said here when it is chosen or used."
-    return field, gr.HTML(pieces.about(words), padding=False)
+    return field, gr.HTML(pieces.about(BUNDLED_ABOUT if bundled else LATER), padding=False)
 
 
 def condition_field(
@@ -87,8 +88,9 @@ def value_field(
     of_photograph: bool = False,
     every: bool = True,
     value: str | None = None,
+    generators: Sequence[str] = (),
 ) -> gr.Dropdown:
-    """Return the choice of a skin type, or another value.
+    """Return the choice of a skin type, or another value; where no generator tells any, there is none.
 
     Args:
         events: of the page.
@@ -96,14 +98,18 @@ def value_field(
         of_photograph: it is a photograph's, which may not be known.
         every: whether all of them can be chosen.
         value: that it has at first.
+        generators: that are chosen at first; the first that is offered where none is given.
     """
     attribute = attribute_of(events)
+    told = any(map(events.cache.takes_words, generators or list(events.cache.offered)[:1]))
     known = [(type_choice(name), name) for name in attribute.known]
     first = [("not known", ANY)] if of_photograph else [(f"all {attribute.name}s", ALL)] if every else []
+    usual = ANY if of_photograph else attribute.of_minority[0]
     return gr.Dropdown(
-        [*first, *known],
-        value=value or (ANY if of_photograph else attribute.of_minority[0]),
-        info="Fitzpatrick's scale, see below" if attribute.is_skin_tone else None,
+        [*first, *known] if told else [(ANY, ANY)],
+        value=(value or usual) if told else ANY,
+        info=value_info(told, attribute),
+        interactive=told,
         allow_custom_value=True,  # a file of settings may be for another generator; which refuses it in words
         label=attribute.name.capitalize() + (" in the photograph" if of_photograph else ""),
         min_width=240,
@@ -141,8 +147,45 @@ def knobs(events: DemoEvents, page: str) -> tuple[gr.Slider, gr.Slider, gr.Textb
     return guidance, steps, seed
 
 
-def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML) -> None:
-    """Add the button that fills a page's fields from a ``settings.json``."""
+@dataclass(frozen=True)
+class Filled:
+    """A page whose fields may be filled by a file, an address or the history.
+
+    Attributes:
+        page: its name.
+        fields: in the order of its event.
+        line: of the page.
+        describe: gives what the fields become and what the generators are, of the fields in
+            :data:`~skindiff.demo.settings.DESCRIBED`.
+        said: what it gives: those fields but the generators, and what each generator is.
+        opened: where its example is shown.
+    """
+
+    page: str
+    fields: list[Any]
+    line: gr.HTML
+    describe: Callable[..., Sequence[Any]]
+    said: list[Any]
+    opened: list[Any]
+
+    def follow(self, events: DemoEvents, *fillings: Any) -> "Filled":
+        """Say what the generators are after each of the events that fill the fields."""
+        asked = [self.fields[PAGES[self.page].index(name)] for name in DESCRIBED[self.page]]
+
+        def described(*values: str) -> Sequence[Any]:
+            return events.described(self.page, self.describe, values)
+
+        for filling in fillings:
+            done = filling.success(
+                described, asked, self.said, api_visibility="private", concurrency_id=DRAWING,
+                show_progress="hidden",
+            )  # fmt: skip
+            done.failure(_failed(events, self.page), None, self.line, **QUIET)
+        return self
+
+
+def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML) -> Any:
+    """Add the button that fills a page's fields from a ``settings.json``, and return its event."""
     button = undecoded(
         gr.UploadButton("Load settings.json", file_types=[".json"], size="sm", elem_id=f"{page}-settings")
     )
@@ -155,6 +198,7 @@ def load_button(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML)
     )
     loaded.success(lambda: pieces.said("The fields are as in the file.", "Loaded:"), None, line, **QUIET)
     loaded.failure(_failed(events, page), None, line, **QUIET)
+    return loaded
 
 
 def _failed(events: DemoEvents, page: str) -> Callable[[gr.Request], str]:
@@ -190,12 +234,15 @@ def results_gallery(events: DemoEvents, page: str, label: str, name: str, column
     """Return the gallery of a page's results, with what all its images share above it."""
     words = gr.HTML(pieces.shared("", name), padding=False)
     shown = gallery(label, name, columns)
-    shown.change(events.shared(page, name), None, words, **QUIET)
+    shown.change(VisitEvents(events).shared(page, name), None, words, **QUIET)
     return shown
 
 
-def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str) -> gr.Gallery:
-    """Add the results of a page in this visit, side by side, of which one gives its settings to the fields.
+def visit_gallery(
+    events: DemoEvents, page: str, fields: list[Any], line: gr.HTML, words: str
+) -> tuple[gr.Gallery, Any]:
+    """Add the results of a page in this visit, side by side, of which one gives its settings to the fields;
+    and return them with the event of it.
 
     Args:
         events: of the app.
@@ -207,8 +254,7 @@ def visit_gallery(events: DemoEvents, page: str, fields: list[Any], line: gr.HTM
     with gr.Accordion("This visit", open=False):
         gr.HTML('<p class="sd-about">Choose one to have its settings in the fields.</p>', padding=False)
         visit = gallery(f"Results of this visit: {page}", f"{page}-visit", columns=2)
-    visit.select(events.revisit(page, words), None, [*fields, line], **QUIET)
-    return visit
+    return visit, visit.select(VisitEvents(events).revisit(page, words), None, [*fields, line], **QUIET)
 
 
 def download_button() -> gr.DownloadButton:
@@ -283,7 +329,7 @@ def run(
         show_progress_on=[line],
     )
     event.success(events.finish(page), None, [download, cancel], **QUIET)
-    event.success(events.history(page), None, visit, **QUIET)
+    event.success(VisitEvents(events).history(page), None, visit, **QUIET)
     event.success(None, None, None, js=_TAKE_ADDRESS, **QUIET)
     event.failure(events.stop(page, cancelled=False), None, [line, download, cancel], **QUIET)
     cancel.click(events.stop(page, cancelled=True), None, [line, download, cancel], cancels=[event], **QUIET)

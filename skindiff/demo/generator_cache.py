@@ -15,8 +15,9 @@ from skindiff.demo.reach import refuse_out_of_reach
 from skindiff.errors import GeneratorError
 from skindiff.generators.adapter import TOKENS_FILE, read_adapter
 from skindiff.generators.class_conditional import ClassConditionalPipeline
-from skindiff.generators.models import model_file
+from skindiff.generators.models import model_file, pipeline_class_name
 from skindiff.generators.resolve import Generator, artefact_folder, find_generator, load_generator
+from skindiff.generators.text_to_image.loading import architecture_named
 from skindiff.synthesis.tone import TonePrototypes, estimate_prototypes
 
 
@@ -31,12 +32,14 @@ class Loaded:
         base: model to measure the colours of the skin types with: an adapter trained on light skin alone
             generates dark skin too light.
         prototypes: those colours, as far as they are measured.
+        options: of :func:`skindiff.load` that it was loaded with, which its word does not say.
     """
 
     generator: Generator
     conditions: list[str]
     base: Any = None
     prototypes: TonePrototypes = field(default_factory=lambda: TonePrototypes({}, {}))
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def takes_words(self) -> bool:
@@ -126,6 +129,10 @@ class GeneratorCache:
             self._loaded.move_to_end(name)
             return self._loaded[name]
 
+    def is_at_hand(self, name: str) -> bool:
+        """Return whether a generator is offered here, or in memory since a visitor asked for it."""
+        return name.strip() in (*self.offered, *self._loaded)
+
     def attribute(self, name: str) -> Attribute:
         """Return what a generator is asked for beside the condition, as far as that is known before it is
         loaded: of an adapter in a folder of this machine what it was trained on, else the skin type."""
@@ -134,6 +141,17 @@ class GeneratorCache:
             return SKIN_TYPE
         found = artefact_folder(folder)
         return read_adapter(found).attribute if (found / TOKENS_FILE).is_file() else SKIN_TYPE
+
+    def takes_words(self, name: str) -> bool:
+        """Return whether a generator takes words and skin types, as far as that is known before it is loaded:
+        all are taken to but those of folders of this machine that say otherwise."""
+        try:
+            folder = Path(self.offered.get(name, name))
+            if not folder.is_dir() or ((found := artefact_folder(folder)) / TOKENS_FILE).is_file():
+                return True
+            return architecture_named(pipeline_class_name(str(found))) is not None
+        except GeneratorError:
+            return True
 
     def learn_tones(self, loaded: Loaded) -> Iterator[str]:
         """Measure a generator's own colour of each skin type that is not known yet, one after the other.
@@ -159,9 +177,12 @@ class GeneratorCache:
 
     def _load(self, word: str) -> Loaded:
         refuse_out_of_reach(word)
-        place = find_generator(word, base_model=self.config.adapter_base)
-        if model_file(place.model):
-            place = replace(place, config=place.config or self.config.model_config)
+        base_model, model_config = self.config.adapter_base, self.config.model_config
+        place = find_generator(word, base_model=base_model)
+        options = {"base_model": base_model} if base_model and place.adapter else {}
+        if model_config and not place.config and model_file(place.model):
+            place = replace(place, config=model_config)
+            options["model_config"] = model_config
         found = load_generator(place, fuse=True)
         base = found.load_base() if found.adapter else None
-        return Loaded(found, found.class_names or list(self.config.conditions), base)
+        return Loaded(found, found.class_names or list(self.config.conditions), base, options=options)

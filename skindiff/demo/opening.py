@@ -11,6 +11,7 @@ from skindiff.demo.compare_events import (
     CompareEvents,
     compared_images,
     conditions_of_both,
+    values_asked,
     values_of_both,
 )
 from skindiff.demo.downloads import Result
@@ -103,10 +104,9 @@ class Opening:
             images=count,
         )
         result = Result(settings, total=2 * count)
-        for name in (self._name, self._second):
-            wanted = DrawRequest(
-                name, (condition,), (value,) if value else (), count, settings["guidance"], self._steps, _SEED
-            )
+        for name, loaded in zip((self._name, self._second), both, strict=True):
+            values = values_asked(loaded, settings["skin_type"])
+            wanted = DrawRequest(name, (condition,), values, count, settings["guidance"], self._steps, _SEED)
             *_, last = draw(self.events.cache, wanted)
             result.pictures += last.pictures
         return result

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -18,6 +17,7 @@ from skindiff.demo.events import DemoEvents
 from skindiff.demo.fields import (
     DRAWING,
     QUIET,
+    Filled,
     attribute_of,
     buttons,
     condition_field,
@@ -34,6 +34,7 @@ from skindiff.demo.fields import (
     visit_gallery,
 )
 from skindiff.demo.photograph_events import PhotographEvents, target_choices
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL, explained, swatches
 
 TONES = (
@@ -52,10 +53,6 @@ class Example:
     name: str
     condition: str
     skin_type: str
-
-
-Filled = tuple[list[Any], gr.HTML, list[Any]]
-"""The fields of a page in the order of its event, its line, and where its example is shown."""
 
 
 def draw_page(events: DemoEvents) -> Filled:
@@ -92,10 +89,10 @@ def draw_page(events: DemoEvents) -> Filled:
             again = gr.HTML(elem_id="again")
             fields = [generator, condition, skin_type, count, guidance, steps, seed]
             again_words = "The fields are as they were; Generate makes the same again."
-            visit = visit_gallery(events, "generate", fields, line, again_words)
+            visit, revisited = visit_gallery(events, "generate", fields, line, again_words)
     place_of = gr.State(None)
     with place:
-        load_button(events, "generate", fields, line)
+        loaded = load_button(events, "generate", fields, line)
     described = generator.input(
         events.describe,
         [generator, condition, skin_type],
@@ -109,11 +106,13 @@ def draw_page(events: DemoEvents) -> Filled:
     event = run(events, "generate", go, cancel, events.draw, fields, outputs, visit, "draw")
     event.success(events.about, generator, about, **QUIET)
     shown.select(_index, None, place_of, **QUIET)
-    shown.change(events.choosable, None, [place_of, vary], **QUIET)
-    vary.click(events.vary, place_of, [condition, skin_type, count, seed, line], **QUIET)
+    shown.change(VisitEvents(events).choosable, None, [place_of, vary], **QUIET)
+    vary.click(VisitEvents(events).vary, place_of, [condition, skin_type, count, seed, line], **QUIET)
     for button, values in ((strip, (None, ALL)), (grid, (ALL, ALL))):
         _preset(button, values, go, condition, skin_type, count)
-    return fields, line, outputs
+    said = [condition, skin_type, about]
+    filled = Filled("generate", fields, line, events.describe, said, outputs)
+    return filled.follow(events, loaded, revisited)
 
 
 def _index(chosen: gr.SelectData) -> int:
@@ -188,14 +187,15 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
             download = download_button()
             fields = [generator, condition, skin_type, target, strength, guidance, steps, seed, tone]
             again_words = "The fields are as they were; Transfer makes the same again of the same photograph."
-            visit = visit_gallery(app_events, page, fields, line, again_words)
+            visit, revisited = visit_gallery(app_events, page, fields, line, again_words)
     pairs = gr.State([], time_to_live=app_events.config.keep_minutes * 60)
     with place:
-        load_button(app_events, page, fields, line)
+        loaded = load_button(app_events, page, fields, line)
+    said = [condition, skin_type, target, about]
     described = generator.input(
         events.describe,
-        [generator, condition, skin_type],
-        [condition, skin_type, target, choice, about],
+        [generator, condition, skin_type, target],
+        [*said, choice],
         api_visibility="private",
         concurrency_id=DRAWING,
         show_progress="hidden",
@@ -215,7 +215,8 @@ def photograph_page(app_events: DemoEvents, examples: Sequence[Example]) -> Fill
     event.success(app_events.about, generator, about, **QUIET)
     for trigger in (pairs.change, choice.change):
         trigger(events.pair, [choice, pairs], [pair, slider], **QUIET)
-    return fields, line, outputs
+    filled = Filled(page, fields, line, events.describe, said, outputs)
+    return filled.follow(app_events, loaded, revisited)
 
 
 def _upload(events: PhotographEvents, first: str | None) -> gr.Image:
@@ -276,7 +277,7 @@ def compare_page(app_events: DemoEvents) -> Filled:
             second, about_second = generator_field(app_events, page, "second", "Second generator", other)
     with gr.Row():
         condition = condition_field(app_events, page, one=True)
-        skin_type = value_field(app_events, page, every=False)
+        skin_type = value_field(app_events, page, every=False, generators=[names[0], other])
         most, usual = compared_images(app_events.config)
         count = count_field(app_events, page, "Images of each", most, usual)
     go, cancel = buttons("Compare")
@@ -293,9 +294,9 @@ def compare_page(app_events: DemoEvents) -> Filled:
     download = download_button()
     fields = [first, second, condition, skin_type, count, guidance, steps, seed]
     again_words = "The fields are as they were; Compare makes the same again."
-    visit = visit_gallery(app_events, page, fields, line, again_words)
+    visit, revisited = visit_gallery(app_events, page, fields, line, again_words)
     with place:
-        load_button(app_events, page, fields, line)
+        loaded = load_button(app_events, page, fields, line)
     chosen = [first, second]
     for generator in chosen:
         generator.change(events.ready, chosen, go, **QUIET)
@@ -312,7 +313,10 @@ def compare_page(app_events: DemoEvents) -> Filled:
     event = run(app_events, page, go, cancel, events.compare, fields, outputs, visit, "compare")
     for generator, about in ((first, about_first), (second, about_second)):
         event.success(app_events.about, generator, about, **QUIET)
-    return fields, line, [*outputs, about_second, condition, skin_type]
+    said = [condition, skin_type, about_first, about_second]
+    opened = [*outputs, about_second, condition, skin_type]
+    filled = Filled(page, fields, line, events.describe, said, opened)
+    return filled.follow(app_events, loaded, revisited)
 
 
 def report_page(events: DemoEvents) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from skindiff.corpora.attribute import SKIN_COLUMN
+from skindiff.corpora.crops import CropKind
 from skindiff.demo import pieces
 from skindiff.demo.again import ORIGINAL, TONES, as_corpus, transfer_again
 from skindiff.demo.asked import TransferRequest
@@ -42,9 +43,11 @@ class PhotographEvents:
     def __init__(self, events: DemoEvents) -> None:
         self.events, self.config, self.files = events, events.config, events.files
 
-    def describe(self, generator: str, condition: str, skin_type: str) -> tuple[Any, Any, Any, Any, str]:
-        """Return what the fields become when a generator is chosen: condition, type in the photograph, target
-        and the choice of what is shown; and what it is."""
+    def describe(
+        self, generator: str, condition: str, skin_type: str, target: str
+    ) -> tuple[Any, Any, Any, str, Any]:
+        """Return what the fields become when a generator is chosen: condition, type in the photograph and
+        target; what it is; and the choice of what is shown."""
         condition_field, value, about = self.events.describe(generator, condition, skin_type)
         with in_words():
             attribute = self.events.cache.generator(generator).generator.attribute
@@ -58,8 +61,9 @@ class PhotographEvents:
             choices=[(name, place) for place, name in enumerate(attribute.known)],
             value=len(attribute.known) - 1,
         )
-        target = gr.update(choices=target_choices(attribute.name, attribute.known), value=ALL)
-        return condition_field, value, target, shown, about
+        targets = target_choices(attribute.name, attribute.known)
+        kept = target if target in [name for _, name in targets] else ALL
+        return condition_field, value, gr.update(choices=targets, value=kept), about, shown
 
     def check(self, photograph: str | None, request: gr.Request) -> tuple[str | None, str]:
         """Judge an upload: return a copy without metadata and a line; the upload itself is deleted."""
@@ -74,8 +78,8 @@ class PhotographEvents:
         if clean != photograph:
             self.files.drop(str(request.session_hash), photograph)
         height, width = pixels.shape[:2]
-        note = _NO_SKIN if image_ita(pixels) is None else ""
-        return clean, pieces.said(f"{width} x {height} pixels; its metadata is removed.", "Ready:", note)
+        said = f"{width} x {height} pixels; its metadata is removed."
+        return clean, pieces.said(said, "Ready:", _minded(pixels))
 
     def forget(self, request: gr.Request) -> tuple[Shown, str, Any, Shown, Any, str]:
         """Take away what was generated from the photograph before: gallery, strip, zip, pairs and slider."""
@@ -132,9 +136,12 @@ class PhotographEvents:
             tone,
         )
         result = Result(settings)
-        for line, done in self.events.watch(request, result, transfer(self.events.cache, wanted)):
+        work = transfer(self.events.cache, wanted)
+        for line, done in self.events.watch(request, result, work, _minded(pixels)):
             shown = self.events.shown(request, result.pictures)
             if not done:
+                if result.pictures:  # which a cancelled request leaves
+                    self._keep(result, pixels)
                 yield shown, "", None, line, [], gr.skip()
                 continue
             strip, pairs = self._finished(request, result, pixels)
@@ -151,16 +158,9 @@ class PhotographEvents:
         return shown, strip, button, line, pairs, _choice(result.pictures)
 
     def _finished(self, request: gr.Request, result: Result, pixels: Pixels) -> tuple[str, Shown]:
-        """Return the strip and the pairs of a result, and let its zip have what stands beside its images."""
-        with in_words():
-            loaded = self.events.cache.generator(result.settings["generator"])
-        size, crop = image_size(loaded), loaded.generator.crop
-        start = before(pixels, size, crop)
-        result.beside = _beside(pixels, start, result.pictures)
+        """Return the strip and the pairs of a result, and let its zip be whole."""
+        start, crop, told = self._keep(result, pixels)
         settings, rows = result.settings, [picture.row for picture in result.pictures]
-        told = loaded.generator.attribute.is_skin_tone
-        corpus = as_corpus(settings, size, crop) if told else {}
-        result.files = {TONES: loaded.prototypes.to_bytes(), **corpus}
         pairs = self._pairs(request, original_part(pixels, crop), start, result.pictures)
         strip = pieces.ita_strip(start, result.pictures, crop) + self._skin(request, result)
         values = list(dict.fromkeys(str(row[SKIN_COLUMN]) for row in rows)) if told else []
@@ -169,6 +169,18 @@ class PhotographEvents:
         how = transfer_again(settings, word, values, strengths, rows[0])
         strip += pieces.again(how, first="Unpack the zip. In its folder:") + self.events.link(settings)
         return strip, pairs
+
+    def _keep(self, result: Result, pixels: Pixels) -> tuple[Picture, CropKind, bool]:
+        """Let a result's zip have what stands beside its images so far; return the photograph as the
+        generator sees it, by which crop, and whether the generator tells skin types."""
+        with in_words():
+            loaded = self.events.cache.generator(result.settings["generator"])
+        size, crop = image_size(loaded), loaded.generator.crop
+        start, told = before(pixels, size, crop), loaded.generator.attribute.is_skin_tone
+        result.beside = _beside(pixels, start, result.pictures)
+        corpus = as_corpus(result.settings, size, crop) if told else {}
+        result.files = {TONES: loaded.prototypes.to_bytes(), **corpus}
+        return start, crop, told
 
     def pair(self, number: int, shown: Shown | None) -> tuple[Any, str]:
         """Return whether there is a photograph beside one of the images generated from it, and the two."""
@@ -210,6 +222,11 @@ class PhotographEvents:
         except gr.Error:
             self.files.drop(str(request.session_hash), str(path))
             raise
+
+
+def _minded(pixels: Pixels) -> str:
+    """Return what is to be minded of a photograph."""
+    return _NO_SKIN if image_ita(pixels) is None else ""
 
 
 def _beside(pixels: Pixels, start: Picture, pictures: list[Picture]) -> dict[str, tuple[Pixels, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlencode
 
+from skindiff.demo.config import DemoConfig
 from skindiff.demo.words import ALL, ANY
 from skindiff.errors import SynthesisError
 from skindiff.foreign import Malformed, read_json, refuse_unlike
@@ -63,7 +64,25 @@ PAGES = {
     "compare": ("generator", "second", "condition", "skin_type", "images", "guidance", "steps", "seed"),
 }  # fmt: skip
 """The fields of each page, in the order of its event."""
+GENERATORS = ("generator", "second")
+DESCRIBED = {
+    "generate": ("generator", "condition", "skin_type"),
+    "photograph": ("generator", "condition", "skin_type", "target"),
+    "compare": ("generator", "second", "condition", "skin_type"),
+}
+"""The fields of each page that say what its generators are asked for; the generators first."""
 _TONES = ("prototype_colour", "colour", "none")
+
+
+def bounds_of(name: str, page: str, config: DemoConfig) -> tuple[float, float]:
+    """Return the least and the most that a field of a page can be; any number for one without bounds."""
+    images = config.max_images // 2 if page == "compare" else config.max_images
+    return {
+        "images": (1, max(1, images)),
+        "steps": (1, config.max_steps),
+        "guidance": (1, 10),
+        "strength": (0.05, 1),
+    }.get(name, (-math.inf, math.inf))
 
 
 def page_settings(page: str, **fields: Any) -> PageSettings:
@@ -77,11 +96,12 @@ def settings_bytes(settings: PageSettings) -> bytes:
     return (json.dumps({name: settings[name] for name in names}, indent=1) + "\n").encode()  # type: ignore[literal-required]
 
 
-def read_settings(path: Path, page: str) -> PageSettings:
+def read_settings(path: Path, page: str, config: DemoConfig) -> PageSettings:
     """Return the settings of a file that a visitor has uploaded.
 
     Raises:
-        SynthesisError: it is too large, no such file, or of another page; nothing of it is quoted.
+        SynthesisError: it is too large, no such file, of another page, or has a number that the fields of
+            this demo cannot have; no words of it are quoted.
     """
     try:
         content = read_json(path, MOST_BYTES)
@@ -89,10 +109,10 @@ def read_settings(path: Path, page: str) -> PageSettings:
         raise SynthesisError(
             f"settings: this file holds none ({error}); choose the settings.json of a downloaded zip"
         ) from None
-    return _checked(content, page)
+    return _checked(content, page, config)
 
 
-def read_address(query: Mapping[str, str]) -> PageSettings | None:
+def read_address(query: Mapping[str, str], config: DemoConfig) -> PageSettings | None:
     """Return the settings in a page's address, None where there are none.
 
     Raises:
@@ -111,19 +131,19 @@ def read_address(query: Mapping[str, str]) -> PageSettings | None:
                 content[name] = math.nan
             if not math.isfinite(content[name]):
                 raise SynthesisError(f"settings: {name} in the address is no number; correct it")
-    return _checked({**DEFAULTS, **content}, str(page))
+    return _checked({**DEFAULTS, **content}, str(page), config)
 
 
 def address_of(settings: PageSettings, offered: Mapping[str, str]) -> str:
     """Return the query of an address with the settings: of generators only names that the demo offers, since
     what was typed may be a folder."""
     given: Mapping[str, Any] = settings
-    hidden = [name for name in ("generator", "second") if given[name] not in offered]
+    hidden = [name for name in GENERATORS if given[name] not in offered]
     shown = {name: given[name] for name in PAGES[settings["page"]] if name not in hidden}
     return urlencode({TAB: settings["page"], **shown})
 
 
-def _checked(content: Any, page: str) -> PageSettings:
+def _checked(content: Any, page: str, config: DemoConfig) -> PageSettings:
     if isinstance(content, dict) and content.get("page") in PAGES:
         content = {name: DEFAULTS[name] for name in DEFAULTS if name not in content} | content  # type: ignore[literal-required]
     try:
@@ -140,4 +160,8 @@ def _checked(content: Any, page: str) -> PageSettings:
         raise SynthesisError("settings: a word is too long or cannot be shown; choose another file")
     if found["tone"] not in _TONES:
         raise SynthesisError(f"settings: tone is none of {', '.join(_TONES)}; correct it")
+    for name in PAGES[page]:
+        least, most = bounds_of(name, page, config)
+        if name in _NUMBERS and not least <= found[name] <= most:  # type: ignore[literal-required]
+            raise SynthesisError(f"settings: {name} is outside {least:g} to {most:g}; correct it")
     return found

@@ -9,6 +9,7 @@ from gradio.queueing import Event, Queue
 from gradio.server_messages import EstimationMessage, EventMessage, ProcessCompletedMessage
 
 from skindiff.demo.listeners import Listeners
+from skindiff.demo.visits import Visits
 
 UNHEARD_SECONDS = 5.0
 """How long a request waits for somebody to listen to its answer."""
@@ -28,13 +29,17 @@ class TurnQueue(Queue):
 
     Args:
         listeners: who listens.
+        visits: which are told what is refused.
         most: requests that may wait.
         per_session: requests of one session that may wait.
         options: of Gradio's queue.
     """
 
-    def __init__(self, *, listeners: Listeners, most: int, per_session: int, **options: Any) -> None:
+    def __init__(
+        self, *, listeners: Listeners, visits: Visits, most: int, per_session: int, **options: Any
+    ) -> None:
         super().__init__(max_size=None, **options)
+        self.visits = visits
         self.listeners, self.most, self.per_session = listeners, most, per_session
         # Each finished request has Gradio summarise all that are recorded.
         self.ANALYTICS_MAX_EVENTS = _RECORDED
@@ -46,9 +51,11 @@ class TurnQueue(Queue):
             self._drop_unheard(line)
         waiting = sum(event.session_hash == body.session_hash for line in lines for event in line)
         if waiting >= self.per_session:
-            return False, f"{waiting} requests of this page are waiting, and no more may.", "queue_full"
+            return self._refused(
+                body.session_hash, f"{waiting} requests of this page are waiting, and no more may."
+            )
         if self._make_room(lines) >= self.most:
-            return False, _FULL, "queue_full"
+            return self._refused(body.session_hash, _FULL)
         self._forget()
         taken, name, state = await super().push(body, request, username)
         event = self.event_ids_to_events.get(str(name)) if taken else None
@@ -82,6 +89,11 @@ class TurnQueue(Queue):
         if not isinstance(event_message, EstimationMessage) or self._is_heard(event):
             super().send_message(event, event_message)
 
+    def _refused(self, session: Any, words: str) -> tuple[bool, str, str]:
+        """Refuse a request, which the line of the page says too."""
+        self.visits.of(str(session)).failed = words
+        return False, words, "queue_full"
+
     def _is_heard(self, event: Event) -> bool:
         return self.listeners.waits(event._id, event.session_hash)
 
@@ -106,6 +118,7 @@ class TurnQueue(Queue):
     def _drop(self, waiting: list[Event], event: Event, words: str = _GONE) -> None:
         waiting.remove(event)
         self.event_ids_to_events.pop(event._id, None)
+        self.visits.of(str(event.session_hash)).failed = words
         said: dict[str, Any] = {"error": words, "visible": True, "duration": 15, "title": "Not taken"}
         self.send_message(event, ProcessCompletedMessage(output=said, success=False))
 

@@ -26,6 +26,7 @@ from skindiff.demo.downloads import Result
 from skindiff.demo.events import DemoEvents
 from skindiff.demo.files import SessionFiles
 from skindiff.demo.settings import page_settings, settings_bytes
+from skindiff.demo.visit_events import VisitEvents
 from skindiff.demo.words import ALL
 from skindiff.synthesis.writer import load_synthetic
 from tests.commands.conftest import Run, run_command
@@ -266,6 +267,9 @@ def test_a_photograph_without_skin_is_said_to_have_none(client: Client, tmp_path
     Image.new("RGB", (60, 60), (20, 160, 40)).save(green)
     _, line = client.predict(handle_file(str(green)), api_name="/check_photograph")
     assert "No skin was found" in line
+    line = redrawn(client, green, target="V (one strength)")[3]
+    assert "1 image in" in line
+    assert "No skin was found" in line
 
 
 def test_several_strengths_of_one_type_side_by_side(client: Client, photograph: Path):
@@ -346,10 +350,11 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     assert "<table" in table
     assert download["interactive"]
     assert "An example:" in line
+    visits = VisitEvents(app.opening.events)
     for page in ("generate", "compare"):
-        (remembered,) = app.opening.events.history(page)(visitor)
+        (remembered,) = visits.history(page)(visitor)
         assert Path(remembered[0]).is_file()
-        fields = app.opening.events.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
+        fields = visits.revisit(page, "as they were")(SimpleNamespace(index=0), visitor)
         assert fields[0] == "bundled"
         assert "as they were" in fields[-1]
     assert list(fields[2:4]) == asked  # the form beside the example says what the example is of

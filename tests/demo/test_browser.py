@@ -15,10 +15,11 @@ import pytest
 
 from skindiff.demo.app import DemoApp, launch_demo
 from skindiff.demo.config import DemoConfig
+from skindiff.demo.settings import page_settings, settings_bytes
 from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
-from tests.accessibility import SCHEMES, SCREENS, serious_problems
+from tests.accessibility import SCHEMES, SCREENS, serious_problems, unfold
 from tests.browser import FLAGS, PATIENCE, chromium, playwright
 from tests.demo.conftest import files_in, phantom
 from tests.evaluation.made_up import make_cells
@@ -111,9 +112,12 @@ def test_draw_by_class_and_download(page: playwright.Page, tmp_path: Path):
     page.get_by_text("What the words mean").click()
     assert serious_problems(page) == []
     # The address opens the page as it was; a stranger's is read with its bounds.
-    page.goto(page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "eczema"))
+    address = page.url.replace("seed=0", "seed=9223372036854775807").replace("red+lesion", "two")
+    page.goto(address.replace("generator=tiny", "generator=ddpm"))
     page.get_by_text("as in the page's address").wait_for()
-    assert page.locator("#generate-condition input").input_value() == "eczema"
+    page.get_by_text("It knows one, two.").wait_for()  # of the generator in the address
+    assert page.locator("#generate-condition input").input_value() == "two"
+    assert page.locator("#generate-skin_type input").input_value() == "any"
     page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     assert page.locator(SEED).input_value() == "9223372036854775807"
     page.goto(page.url.replace("steps=14", "steps=many"))
@@ -132,6 +136,7 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
     assert [page.evaluate(marked, one) for one in fields] == ["solid", "none", "none", "none"]
     assert page.get_by_test_id("toast-body").count() == 0
     assert page.locator(".error:visible").count() == 0
+    assert serious_problems(page) == []
     assert page.get_by_text("0 of").count() == 0
     playwright.expect(button(page, "Cancel")).to_be_disabled()
     seed.fill("")
@@ -140,7 +145,7 @@ def test_a_refusal_stands_in_the_line_and_marks_one_field(page: playwright.Page)
     assert page.evaluate(marked, "generate-seed") == "none"
 
 
-def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page):
+def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Page, tmp_path: Path):
     playwright.expect(button(page, "Vary the chosen image")).to_be_disabled()
     button(page, "Generate").click()
     page.get_by_text("6 images in").wait_for()
@@ -149,8 +154,33 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("all skin types")
     page.get_by_text("This visit").and_(page.locator(":visible")).click()
     playwright.expect(images(page, "generate-visit")).to_have_count(2)
+    page.set_viewport_size({"width": 900, "height": 850})
+    types = [image.bounding_box() for image in images(page, "drawn").all()]
+    assert len({round(place["y"]) for place in types}) == 1  # a row for each condition, at every width
+    assert len({round(place["x"]) for place in types}) == 6
+    sheets = images(page, "generate-visit")
+    first, second = (sheet.bounding_box() for sheet in sheets.all())
+    assert second["x"] > first["x"] + first["width"] > 200
+    assert (
+        sheets.first.evaluate(
+            "one => Math.abs(one.width / one.height - one.naturalWidth / one.naturalHeight)"
+        )
+        < 0.05
+    )
+    page.set_viewport_size(LAPTOP)
+    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
+    (tmp_path / "settings.json").write_bytes(
+        settings_bytes(page_settings("generate", generator="ddpm", condition="two", skin_type="V"))
+    )
+    given = page.locator("input[type=file][accept='.json']").first
+    given.set_input_files(str(tmp_path / "settings.json"))
+    about = page.get_by_text("It knows one, two.")
+    about.wait_for()
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("any")
     images(page, "generate-visit").nth(1).click()
     playwright.expect(page.locator("#generate-skin_type input")).to_have_value("V (dark brown)")
+    playwright.expect(about).to_have_count(0)
+    assert page.locator("#generate-skin_type input").is_editable()
     button(page, "Vary the chosen image").click()
     page.get_by_text("Choose an image first").wait_for()
     images(page, "drawn").nth(2).click()
@@ -158,6 +188,7 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     strip, image = preview.locator(".thumbnails"), preview.locator("img").first
     playwright.expect(strip).to_be_visible()
     page.wait_for_timeout(500)
+    assert serious_problems(page) == []
     assert strip.bounding_box()["y"] >= image.bounding_box()["y"] + image.bounding_box()["height"]
     button(page, "Vary the chosen image").click()
     page.get_by_text("the noise stays").wait_for()
@@ -165,7 +196,6 @@ def test_one_click_for_all_types_and_the_results_of_a_visit(page: playwright.Pag
     button(page, "Generate").click()
     page.get_by_text("1 image in").wait_for()
     playwright.expect(preview).to_have_count(0)
-    page.get_by_text("Generation settings").and_(page.locator(":visible")).first.click()
     button(page, "Random seed").click()
     playwright.expect(page.locator(SEED)).to_have_value(re.compile(r"[1-9]\d*"))
 
@@ -321,6 +351,7 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
             button(page, made[name][0]).click()
             page.locator(made[name][1]).wait_for()
         page.wait_for_timeout(500)
+        unfold(page)
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert page.evaluate(LEAST_ROOM_OF_ARROWS) >= 20
@@ -330,10 +361,17 @@ def test_every_page_fits_the_screen_and_is_for_everyone(
                 assert len({round(place["y"]) for place in places if place}) == 1  # aligned
         assert serious_problems(page) == []
     assert page.locator("#report iframe").content_frame.get_by_text("A made-up run").is_visible()
+    page.get_by_role("combobox", name="Run").focus()
+    assert page.evaluate(FOCUS) == ["solid", "3px"]  # of a dropdown around its text and its arrow
     local = (demo.local_url, "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     context.close()
 
+
+FOCUS = """(() => {
+  const around = getComputedStyle(document.activeElement.closest(".wrap:has(> .wrap-inner)"));
+  return [around.outlineStyle, around.outlineWidth];
+})()"""
 
 LEAST_ROOM_OF_ARROWS = """Math.min(Infinity, ...[...document.querySelectorAll(".wrap-inner input")]
   .filter(one => one.offsetParent).map(one => parseFloat(getComputedStyle(one).paddingRight)))"""
@@ -484,9 +522,7 @@ def test_names_of_classes_are_shown_as_text(browser: playwright.Browser, tmp_pat
     assert [name.removeprefix("✓").strip() for name in offered][1:] == list(HOSTILE)
     condition.fill(other := "<b>no</b> <img src=x onerror=alert(2)>")
     condition.press("Enter")
-    skin_type = page.locator("#generate-skin_type input")
-    skin_type.fill("any")
-    skin_type.press("Enter")
+    playwright.expect(page.locator("#generate-skin_type input")).to_have_value("any")  # it knows none
     button(page, "Generate").click()
     refused = page.locator(".sd-failed").and_(page.locator(":visible"))
     playwright.expect(refused).to_contain_text("is no class of")

@@ -62,6 +62,8 @@ def test_an_adapter_keeps_its_crop_and_the_demo_follows(
     request = TransferRequest(photograph, "lora", "eczema", steps=4, tone="none")
     pictures = list(transfer(cache, request))[-1].pictures
     original = original_part(photograph, crop)
+    if crop == "centre":  # as it is, and not as it is seen
+        assert np.array_equal(original, photograph[:, 30:90])
     assert enlarged(pictures[0].pixels, original).shape == original.shape
     assert f"Generated at {shape[1]} x {shape[0]} pixels" in ita_strip(start, pictures, crop)
     assert "learnt from squares around a mask" in ita_strip(start, pictures, "mask")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from skindiff.corpora.schema import SKIN_TYPES
 from skindiff.demo.asked import DrawRequest, TransferRequest
+from skindiff.demo.captions import caption
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.downloads import Result, zip_bytes
 from skindiff.demo.drawing import Picture, draw, image_size
@@ -99,6 +100,8 @@ def test_an_image_says_whether_tone_and_lesion_were_kept(bundled: GeneratorCache
     assert torn.kept < gentle[0].kept
     assert "lesion lost" in misses(replace(torn, kept=LEAST_KEPT - 0.1))
     assert "tone missed" in misses(replace(torn, ita=40.0))
+    assert caption(replace(torn, ita=40.0, kept=0.1)).endswith("⚠ tone missed · ⚠ lesion lost")
+    assert "⚠" not in caption(replace(torn, ita=torn.aim, kept=0.9))
     assert misses(replace(torn, ita=torn.aim, kept=0.9)) == []
 
 

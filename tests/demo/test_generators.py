@@ -1,6 +1,11 @@
 """The demo finds the generators that ``skindiff sample`` finds, and draws the same with them."""
 
+import html
+import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +14,9 @@ from diffusers import StableDiffusionPipeline
 from skindiff.demo.asked import DrawRequest, TransferRequest
 from skindiff.demo.config import DemoConfig
 from skindiff.demo.drawing import draw
-from skindiff.demo.generator_cache import GeneratorCache
+from skindiff.demo.events import DemoEvents
+from skindiff.demo.files import SessionFiles
+from skindiff.demo.generator_cache import GeneratorCache, Loaded
 from skindiff.demo.space import write_space
 from skindiff.demo.transferring import transfer
 from skindiff.errors import RunFolderError
@@ -83,6 +90,51 @@ def test_another_base_is_put_under_adapters_alone(made: Made) -> None:
     cache = GeneratorCache(DemoConfig(generators=[str(made.adapter), "bundled"], adapter_base=str(made.base)))
     assert cache.generator("alone").generator.name.startswith("base@")
     assert cache.generator("bundled").generator.name.startswith("tiny-skin-sd@")
+
+
+def test_what_is_shown_to_make_images_again_names_the_base_that_they_were_made_on(
+    made: Made, tmp_path: Path, run_command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DemoConfig(generators=[str(made.adapter)], adapter_base=str(made.base), batch_size=2, threads=1)
+    events = DemoEvents(config, SessionFiles(tmp_path / "held"))
+    events.files.folder.mkdir()
+    visitor: Any = SimpleNamespace(session_hash="ann")
+    *_, (_, _, _, again) = events.draw("alone", "eczema", "V", 2, 2.0, 2, "3", visitor)
+    pictures = events.visits.of("ann").results["generate"].pictures
+    command, python = (
+        html.unescape(re.search(f'sd-{kind}">(.*?)</pre>', again, re.DOTALL)[1])
+        for kind in ("command", "python")
+    )
+    assert f"--base_model {made.base}" in command
+    monkeypatch.chdir(tmp_path)
+    run_command(*shlex.split(command)[1:])
+    rows = load_synthetic(tmp_path / "runs" / "again" / "data")
+    known: dict = {}
+    exec(python, known)
+    for row, other, picture in zip(rows, known["made"].dataset, pictures, strict=True):
+        np.testing.assert_array_equal(picture.pixels, np.array(row["image"]))
+        np.testing.assert_allclose(picture.pixels, np.array(other["image"]), atol=2)
+
+
+def test_a_closed_demo_shows_no_folder_of_a_generator_in_one_file(tmp_path: Path) -> None:
+    for name in ("secret/model.safetensors", "secret/base.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    word, base = str(tmp_path / "secret" / "model.safetensors"), str(tmp_path / "secret" / "base.safetensors")
+    options = {"base_model": base, "model_config": "sd15"}
+    for open_choice in (True, False):
+        config = DemoConfig(generators=[word], open_choice=open_choice)
+        events = DemoEvents(config, SessionFiles(tmp_path / "held"))
+        events.cache._loaded["model"] = Loaded(None, [], options=options)
+        source = events.findable("model")
+        assert ("secret" in repr(source)) == open_choice
+    assert source.words == [
+        "--generator", "FOLDER/model.safetensors", "--base_model", "FOLDER/base.safetensors",
+        "--model_config", "sd15",
+    ]  # fmt: skip
+    assert source.loaded == (
+        "skindiff.load('FOLDER/model.safetensors', base_model='FOLDER/base.safetensors', model_config='sd15')"
+    )
 
 
 def test_a_space_holds_the_adapter_of_a_run_and_nothing_else_of_it(made: Made, tmp_path: Path) -> None:

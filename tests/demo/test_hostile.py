@@ -206,6 +206,25 @@ def test_sessions_take_turns() -> None:
     assert order == [("a", 0), ("b", 3), ("c", 5), ("a", 1), ("a", 2), ("a", 4)]
 
 
+def test_the_page_knows_why_the_queue_did_not_take_its_request(
+    demo: DemoApp, web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its line said that the request was cancelled."""
+    body = {"data": GOOD, "session_hash": "many"}
+    for _ in range(demo._queue.per_session):
+        assert web.post("gradio_api/call/draw", json=body).status_code == 200
+        assert demo.visits.of("many").failed == ""
+    assert web.post("gradio_api/call/draw", json=body).status_code != 200
+    assert "requests of this page are waiting, and no more may" in demo.visits.of("many").failed
+    line, *_ = demo.opening.events.stop("generate", cancelled=False)(
+        SimpleNamespace(session_hash="many", query_params={})
+    )
+    assert "no more may" in line
+    monkeypatch.setattr(turns, "UNHEARD_SECONDS", 0.0)
+    web.post("gradio_api/call/draw", json={**body, "session_hash": "other"})
+    assert "Nobody listened to the answer of this request" in demo.visits.of("many").failed
+
+
 def test_a_listener_who_leaves_stops_the_drawing(demo: DemoApp, web: httpx.Client) -> None:
     slow = [*GOOD[:3], 48, 2, 50, 0]
     body = {"data": slow, "session_hash": "leaver"}

@@ -208,3 +208,17 @@ def test_cancelling_before_anything_is_there_says_so_and_offers_nothing(tmp_path
 def test_a_run_of_ones_own_takes_the_place_of_the_example(tmp_path: Path):
     run = write_run(tmp_path / "mine")
     assert list(DemoEvents(DemoConfig(runs=[str(run)]), SessionFiles(tmp_path / "held")).runs) == ["mine"]
+
+
+def test_a_generator_that_a_file_names_is_not_loaded_before_a_button_is_pressed(tmp_path: Path):
+    events = DemoEvents(DemoConfig(), SessionFiles(tmp_path / "held"))
+
+    def describe(*values: str) -> tuple[str, ...]:
+        return (*values, "what it is")
+
+    skipped, _, said = events.described("generate", describe, ("stranger/model", "eczema", "V"))
+    assert "is said here when it is chosen or used" in said
+    assert "value" not in skipped
+    assert list(events.cache._loaded) == []
+    known = events.described("generate", describe, ("bundled", "eczema", "V"))
+    assert known == ("bundled", "eczema", "V")

@@ -595,10 +595,10 @@ def demo(folder: Path) -> Attempt:
         names = rng.sample(list(strange), rng.randint(1, 2))
         if rng.random() < 0.2:
             page = rng.choice(("generate", "photograph", "compare"))
-            read_address({"tab": page, **{name: str(strange[name]) for name in names}})
+            read_address({"tab": page, **{name: str(strange[name]) for name in names}}, DemoConfig())
             path = folder / "settings.json"
             path.write_text(json.dumps({**page_settings(page), **{name: strange[name] for name in names}}))
-            read_settings(path, page)
+            read_settings(path, page, DemoConfig())
         elif rng.random() < 0.5:
             asked = {**honest, **{name: strange[name] for name in names if name not in ("strength", "tone")}}
             asked |= {f"{name}s": (asked.pop(name),) for name in ("condition", "value") if name in asked}

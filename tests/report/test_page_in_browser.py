@@ -18,7 +18,7 @@ from skindiff.report.from_markdown import page_from_markdown
 from skindiff.report.page import fill_page
 from skindiff.report.text import Section
 from skindiff.report.write import write_report
-from tests.accessibility import SCHEMES, SCREENS, serious_problems
+from tests.accessibility import SCHEMES, SCREENS, serious_problems, unfold
 from tests.browser import playwright
 from tests.evaluation.made_up import make_cells
 from tests.report.test_hostile_names import SHOWN, write_hostile
@@ -135,6 +135,7 @@ def test_no_page_has_a_serious_problem(
 ) -> None:
     for file in pages:
         page = opened(browser, file, screen, scheme)
+        unfold(page)
         assert serious_problems(page) == [], file.name
         assert page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [SCREENS[screen][0]] * 2
         page.close()
