@@ -30,7 +30,7 @@ NOTICE = (
     "provenance.csv   how each was made: generator, prompt, seeds, settings, its ITA in degrees;\n"
     "                 request_seed and index are the page's seed and the image's place\n"
     "provenance.parquet  the same with types\n"
-    "settings.json    what stood in the page's fields; the page loads it again\n"
+    "settings.json    what stood in the page's fields, and the images' indices; the page loads it\n"
 )
 
 
@@ -83,7 +83,7 @@ def zip_bytes(result: Result) -> bytes:
     rows = table_of(result.pictures)
     content = {
         "README.txt": NOTICE.encode(),
-        "settings.json": settings_bytes(result.settings),
+        "settings.json": settings_bytes(result.settings, [int(row.get("index", 0)) for row in rows]),
         "provenance.csv": _csv(rows),
         "provenance.parquet": _parquet(rows),
         **result.files,

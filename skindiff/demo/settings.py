@@ -6,7 +6,7 @@ them is refused.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import urlencode
@@ -90,10 +90,11 @@ def page_settings(page: str, **fields: Any) -> PageSettings:
     return cast(PageSettings, {**DEFAULTS, "page": page, **fields})
 
 
-def settings_bytes(settings: PageSettings) -> bytes:
-    """Return ``settings.json``: the fields of its page alone."""
+def settings_bytes(settings: PageSettings, indices: Sequence[int] = ()) -> bytes:
+    """Return ``settings.json``: the fields of its page alone, and the place in the request of each image."""
     names = ("schema", "page", *PAGES[settings["page"]])
-    return (json.dumps({name: settings[name] for name in names}, indent=1) + "\n").encode()  # type: ignore[literal-required]
+    fields: dict[str, Any] = {name: settings[name] for name in names}  # type: ignore[literal-required]
+    return (json.dumps({**fields, "indices": list(indices)}) + "\n").encode()
 
 
 def read_settings(path: Path, page: str, config: DemoConfig) -> PageSettings:

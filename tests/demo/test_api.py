@@ -365,6 +365,8 @@ def test_one_seed_gives_one_image_by_the_page_the_command_and_python(
     rows = list(csv.DictReader(io.StringIO(archive.read("provenance.csv").decode())))
     saved = [np.array(Image.open(io.BytesIO(archive.read(row["file"])))) for row in rows]
     assert {row["request_seed"] for row in rows} == {str(seed)}
+    indices = json.loads(archive.read("settings.json"))["indices"]
+    assert [row["index"] for row in rows] == [str(index) for index in indices]
     fields = client.predict(handle_file(str(tmp_path / "settings.json")), api_name="/load_generate")
     by_page = pixels_of(client.predict(*fields, api_name="/draw")[0])
     client.close()
