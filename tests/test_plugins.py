@@ -117,6 +117,7 @@ def test_a_run_names_its_plugin_and_goes_on_with_it_alone(
     assert again.returncode == 0, again.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_an_installed_plugin_is_there_without_a_word_and_noted_where_it_is_used(home: Path) -> None:
     package = home / "plugins" / "toy-1.0.dist-info"
     package.mkdir()

@@ -23,6 +23,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_the_quick_start_is_short_and_runs_in_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

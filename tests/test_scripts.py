@@ -162,6 +162,7 @@ class TestBench:
         with pytest.raises(ConfigError, match=f"{next(iter(setting))} (is )?"):
             bench.check(bench.Bench(diffusers_repository=str(checkout), **setting))
 
+    @pytest.mark.slow
     def test_times_a_process_only_while_it_works(self, bench: ModuleType, tmp_path: Path) -> None:
         script = tmp_path / "training.py"
         script.write_text(
@@ -186,6 +187,7 @@ class TestBench:
         finally:
             trainee.stop()
 
+    @pytest.mark.slow
     def test_tells_why_a_process_stopped(self, bench: ModuleType, tmp_path: Path) -> None:
         script = tmp_path / "training.py"
         script.write_text("raise SystemExit('no such model')")

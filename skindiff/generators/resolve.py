@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import DiffusionPipeline
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import hf_hub_download, is_offline_mode, snapshot_download
 
 from skindiff.corpora.attribute import SKIN_TYPE, Attribute
 from skindiff.corpora.crops import CropKind
@@ -255,7 +255,14 @@ def artefact_folder(folder: Path) -> Path:
 def fetch_adapter(repo_id: str, *, revision: str | None = None, token: str | None = None) -> Path:
     """Fetch the files of an adapter from the Hub and return their folder; errors are those of its client."""
     return Path(
-        snapshot_download(repo_id, revision=revision, token=token, allow_patterns=list(_ADAPTER_FILES))
+        snapshot_download(
+            repo_id,
+            revision=revision,
+            token=token,
+            allow_patterns=list(_ADAPTER_FILES),
+            # Older clients ask the Hub for the list of files of a commit, offline too.
+            local_files_only=is_offline_mode(),
+        )
     )
 
 

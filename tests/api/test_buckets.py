@@ -35,6 +35,7 @@ def corpus(photographs: Path) -> Any:
     return skindiff.load_corpus(photographs, image_size=32, audit=False, crop="longest")
 
 
+@pytest.mark.slow
 def test_shapes_travel_from_photographs_to_a_classifier(
     corpus: Any, photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -279,6 +279,7 @@ def test_a_notebook_asks_about_a_corpus_by_its_own_groups(
         skindiff.evaluate_elsewhere(first.folder, other, MAPPED, name="a b")
 
 
+@pytest.mark.slow
 def test_synthetic_images_that_show_an_image_of_elsewhere_are_counted_and_told(scene: Scene) -> None:
     folder, corpus, clinic = scene
     split = skindiff.make_split(corpus, test_fraction=0.4)

@@ -142,6 +142,7 @@ def test_a_product_of_a_run_has_the_name_of_the_run(tmp_path: Path):
     assert list(short_names(["bundled", *folders])) == ["bundled", "lora", "ti"]
 
 
+@pytest.mark.slow
 def test_a_space_is_ready_to_run(tmp_path: Path, generators: list[str]):
     run = write_run(tmp_path / "fitz")
     (run / "report.md").write_text("See /home/ann/secret/thing.png ![x](pictures/samples.png)")

@@ -173,6 +173,7 @@ def test_a_plan_records_what_the_sampler_takes_and_refuses_the_rest(
         trained(name).draw([0], [1], colour=1.0)
 
 
+@pytest.mark.slow
 def test_what_is_saved_draws_the_same_in_two_new_processes(
     trained: Callable[[str], Trained], tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ The kinds share their processes, since most of the time goes into importing torc
 
 import textwrap
 
+import pytest
+
 from tests.hub import classifiers_trip, from_scratch_trip, generators_trip, synthetic_trip
 from tests.hub.conftest import STRANGER, Client
 from tests.hub.server import Hub
@@ -21,6 +23,7 @@ def run_the_card(repo_id, repo_type="model"):
 """
 
 
+@pytest.mark.slow
 def test_every_kind_comes_back_as_it_went(hub: Hub, client: Client) -> None:
     kinds = (generators_trip, classifiers_trip, synthetic_trip, from_scratch_trip)
     client.folder.mkdir()

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recipes.fitz_lora import FitzLoraConfig, main
 from skindiff.config import parse_config
 from skindiff.synthesis.strategies import FurtherGenerator
@@ -18,6 +20,7 @@ def small(settings: Any) -> Any:
     return replace(settings, image_size=32, validation_examples=0, loop=loop)
 
 
+@pytest.mark.slow
 def test_the_settings_run_small_with_an_arm_for_each_base(tmp_path: Path, model: Path) -> None:
     given = parse_config(FitzLoraConfig, ["--config", str(SMOKE.with_name("sdxl.yaml"))], default=SMOKE)
     assert given.generator.model == "stabilityai/stable-diffusion-xl-base-1.0"

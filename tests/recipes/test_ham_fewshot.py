@@ -106,6 +106,7 @@ def test_the_report_sets_the_paper_beside_and_says_what_is_not_drawn(study: HamF
     }
 
 
+@pytest.mark.slow
 def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) -> None:
     before, text = stage_times(study.output_dir), (Path(study.output_dir) / "report.md").read_bytes()
     main(replace(study, resume=True))
@@ -115,6 +116,7 @@ def test_resume_repeats_nothing_and_reports_the_same(study: HamFewShotConfig) ->
         main(study)
 
 
+@pytest.mark.slow
 def test_the_published_gain_is_taken_apart(study: HamFewShotConfig, tmp_path: Path) -> None:
     ladder = LadderConfig(
         metric="balanced_accuracy",

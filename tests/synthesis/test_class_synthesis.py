@@ -94,6 +94,7 @@ def test_a_class_plan_becomes_a_data_set_whose_rows_can_be_drawn_again(tmp_path:
     assert np.array_equal(np.asarray(redraw_class(row, pipeline)), np.asarray(row["image"]))
 
 
+@pytest.mark.slow
 def test_a_killed_drawing_goes_on_to_the_same_bytes_and_processes_share_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
