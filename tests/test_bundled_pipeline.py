@@ -37,6 +37,7 @@ def test_it_is_a_plain_pipeline_that_knows_no_lesion_class(pipeline: StableDiffu
     assert not [name for name in LESION_CLASSES if f"{name}</w>" in vocabulary]
 
 
+@pytest.mark.slow
 def test_the_measured_tone_follows_the_prompt(pipeline: StableDiffusionPipeline) -> None:
     medians = []
     for skin_type in SKIN_TYPES:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.hub.conftest import TOKEN, Client
 from tests.hub.server import Hub
 
@@ -35,6 +37,7 @@ PUSH = """
 """
 
 
+@pytest.mark.slow
 def test_artefacts_go_to_the_hub_and_come_back(tmp_path: Path) -> None:
     with Hub(tmp_path / "hub", {TOKEN: "me"}).running() as hub:
         said = Client(hub, tmp_path / "client").succeed(PUSH)

@@ -45,6 +45,7 @@ def train(run: Run, folder: Path, model: Path, *words: str | Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_lora_learns_the_same_on_it_as_on_its_folder(
     trained: Trained, run_command: Run, tmp_path: Path
 ) -> None:

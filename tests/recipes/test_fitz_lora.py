@@ -211,6 +211,7 @@ def test_a_folder_in_use_is_refused_and_stays(study: FitzLoraConfig, counts: Cou
     assert counts() == {}
 
 
+@pytest.mark.slow
 def test_the_commands_train_the_adapters_of_the_recipe(study: FitzLoraConfig, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "threads": 1,

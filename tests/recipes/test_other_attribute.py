@@ -41,6 +41,8 @@ from skindiff.report.read import read_report
 from skindiff.synthesis.writer import load_synthetic
 from tests.recipes.tiny_study import tiny_study
 
+pytestmark = pytest.mark.slow  # one study, that all of these look at
+
 SEX = Attribute(
     "sex",
     majority=["male"],

@@ -102,6 +102,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return begun
 
 
+@pytest.mark.slow
 def test_six_strategies_take_three_trainings(tmp_path: Path, model: Path, trained: list[str]) -> None:
     drawer = generator(tmp_path, model)
     drawn = {name: drawer.draw(name, SYNTHESIS) for name in STRATEGIES}

@@ -35,7 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
 @pytest.mark.parametrize(
     ("stage", "step", "model"),
     [
-        ("textual_inversion", "3", SD),
+        pytest.param("textual_inversion", "3", SD, marks=pytest.mark.slow),
         ("lora", "5", SD),
         pytest.param("lora", "5", "Stable Diffusion XL", marks=pytest.mark.slow),
     ],
