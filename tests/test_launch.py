@@ -62,6 +62,7 @@ def test_no_threads_is_an_error(threads: int) -> None:
         start_accelerator(threads)
 
 
+@pytest.mark.slow
 def test_trackers_of_the_extra_keep_their_logs_on_this_machine(tmp_path: Path) -> None:
     for tracker in ("tensorboard", "trackio"):
         pytest.importorskip(tracker)

@@ -161,6 +161,7 @@ def test_a_study_that_is_done_is_asked_later(
         assert mine == {**theirs, "optimiser_steps": mine["optimiser_steps"]}
 
 
+@pytest.mark.slow
 def test_settings_that_follow_an_answer_are_told(scene: Scene, first: EvaluationReport) -> None:
     shutil.copytree(first.folder, first.folder.with_name("again"))
     again = run(scene, "again", resume=True, classifier={"dropout": 0.3}, external=external(scene[2]))

@@ -138,6 +138,7 @@ def test_ratios_go_with_what_adds_to_real_rows(
         study.cells(drawn)
 
 
+@pytest.mark.slow
 def test_every_filter_keeps_the_same_share_of_every_class(
     accelerator: Accelerator, corpus: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

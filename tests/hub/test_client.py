@@ -107,6 +107,7 @@ def test_a_stranger_and_a_nobody_are_told_what_to_do(hub: Hub, client: Client) -
     assert hub.repositories.names() == []
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_busy_for_a_while_is_waited_for(hub: Hub, client: Client) -> None:
     soon = {"Retry-After": "0"}
     hub.faults += [

@@ -23,6 +23,8 @@ from tests.recipes.tiny_class_study import (
     tiny_synthesis,
 )
 
+pytestmark = pytest.mark.slow  # test_medmnist_subsets.py has the same engine
+
 SETTINGS = REPOSITORY / "recipes" / "medmnist_augment"
 FAMILIES = ("cvae_conv", "joint_vae", "attention_gan")
 ARMS = ("real", "real+weighted", "real+geometric", "real+syn", "real+syn+weighted")
