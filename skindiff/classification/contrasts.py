@@ -70,6 +70,24 @@ class PrimaryContrast:
         )
 
 
+@dataclass
+class ChoiceConfig:
+    """How the best of many uses of synthetic images is chosen, in the metric of the study's question.
+
+    It is chosen on some groups of the test images and confirmed once on the others, which had no say.
+    """
+
+    share: float = 0.5
+    """Share of the groups of test images (patients, lesions, duplicates) that the choice is made on."""
+    seed: int = 0
+    """Which groups those are."""
+
+    def validate(self, path: str = "") -> None:
+        """Raise a ConfigError on the first setting that cannot work."""
+        if not 0 < self.share < 1:
+            refuse(f"{path}share: {self.share} is outside above 0 to below 1; 0.5 is usual")
+
+
 def default_primary(arms: Sequence[str]) -> PrimaryContrast | None:
     """Return the question of a study that states none: `real+syn` against `real`, where it has both."""
     return PrimaryContrast() if {REAL, "real+syn"} <= set(arms) else None

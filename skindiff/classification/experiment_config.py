@@ -3,14 +3,15 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from skindiff.classification.arm_names import ARM_NAMES, ARMS, is_arm, parse_arm
+from skindiff.classification.arm_names import ARM_NAMES, ARMS, FILTERED, is_arm, parse_arm
 from skindiff.classification.cells import PREFIX, is_probe
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.contrasts import PrimaryContrast
+from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast, default_primary
 from skindiff.classification.external import ExternalConfig, validate_external
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.measures.backbones import LITE0
 from skindiff.measures.filters import FilterConfig
+from skindiff.recorded_settings import LATER
 from skindiff.training.augmentation import Augment
 from skindiff.wrong_settings import refuse
 
@@ -72,6 +73,9 @@ class ExperimentConfig:
     primary: PrimaryContrast | None = None
     """The study's one question; null is real+syn against real in balanced accuracy, where both are arms. All
     other differences are exploratory and corrected together."""
+    choice: ChoiceConfig | None = field(default=None, metadata=LATER)
+    """Choose the best of all arms and generators on some groups of the test images, and confirm it once on
+    the others; null chooses none."""
     test_curve: bool = False
     """Score the test images too at every validation, and report the best of these scores beside the selected
     one, as Chaptoukaev does. Nothing is selected by them."""
@@ -118,6 +122,12 @@ class ExperimentConfig:
         if self.primary is not None:
             self.primary.validate(f"{path}primary.")
             self.primary.check_arms(self.arms, f"{path}primary.")
+        if self.choice is not None:
+            self.choice.validate(f"{path}choice.")
+            if (self.primary or default_primary(self.arms)) is None:
+                refuse(f"{path}choice: {path}primary says in which score, and there is none: state one")
+            if not any(parse_arm(arm).rows in FILTERED for arm in self.arms):
+                refuse(f"{path}choice: no arm has synthetic images, so there is nothing to choose from")
         for architecture in self.architectures:
             if is_probe(architecture):
                 check_probe(architecture, self.probe, path)

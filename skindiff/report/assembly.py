@@ -10,12 +10,16 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from skindiff.classification.best_epoch import mean_best_epochs
+from skindiff.classification.contrasts import default_primary
 from skindiff.classification.rows import MeanBestEpochs
 from skindiff.config import settings_file
 from skindiff.corpora.attribute import titled
 from skindiff.corpora.registry import shows_patients
+from skindiff.evaluation.statistics.choosing import tried_rows
+from skindiff.evaluation.statistics.rows import TriedRow
 from skindiff.measures.skin.transfer import transfer_lesions, transfer_tone, transferred_rows
 from skindiff.progress import duration
+from skindiff.report.choosing import tried_section
 from skindiff.report.class_pictures import class_lines, classes_section, types_section
 from skindiff.report.class_sections import (
     beside_rows,
@@ -99,6 +103,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
         **results.measured.content(),
         "detection": detection,
         "ladder": results.ladder,
+        "tried": _tried(results, replicates),
     }
     sets = results.external_sets()
     external = external_content(
@@ -137,6 +142,7 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
             external_section(external),
             *group_sections(external),
             detection_section(detection, published),
+            tried_section(extra["tried"]),
             ladder_section(results.ladder),
             per_class_section(by_class),
             *results.measured.sections(),
@@ -149,6 +155,14 @@ def assemble(results: Results, config: dict[str, Any], about: About, replicates:
             "seconds_of_drawing": results.drawing_seconds,
         },
     )
+
+
+def _tried(results: Results, replicates: int) -> list[TriedRow]:
+    """Return what the uses of synthetic images gain, where the best of them is asked for."""
+    primary = results.primary or default_primary([cell.key.arm for cell in results.cells])
+    if results.choice is None or primary is None:
+        return []
+    return tried_rows(results.cells, results.choice, primary, replicates=replicates)
 
 
 def _by_class(published: Sequence[Published]) -> bool:

@@ -12,6 +12,7 @@ from skindiff.evaluation.statistics.rows import (
     ResultRow,
     RungRow,
     SummaryRow,
+    TriedRow,
     Verdict,
 )
 from skindiff.measures.copying.rows import CopiedElsewhere, CopyingRow
@@ -163,6 +164,7 @@ class ExtraContent(MeasuredContent, total=False):
     best_test_epoch: list[MeanBestEpochs]
     detection: DetectionContent
     ladder: list[RungRow]
+    tried: list[TriedRow]
     external: ExternalContent
 
 

@@ -7,6 +7,8 @@ from skindiff.evaluation.rows import DetectionRow
 from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.copying.rows import CopyingRow
+from skindiff.report.choosing import TITLE as TRIED
+from skindiff.report.choosing import tried_finding
 from skindiff.report.content import ReportContent
 from skindiff.report.external import TITLE as EXTERNAL
 from skindiff.report.external import external_finding
@@ -203,6 +205,7 @@ _FINDINGS: Mapping[str, Callable[[ReportContent], str]] = {
     "Fidelity": _fidelity,
     "Detection": _detection,
     EXTERNAL: lambda content: external_finding(content.get("external")),
+    TRIED: lambda content: tried_finding(content.get("tried") or []),
     LADDER: lambda content: ladder_finding(content.get("ladder") or []),
     "Beside the paper": _paper,
     "Splits": _splits,

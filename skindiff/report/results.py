@@ -9,7 +9,7 @@ from typing import cast
 from datasets import Dataset
 
 from skindiff.classification.cells import Cell
-from skindiff.classification.contrasts import PrimaryContrast
+from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast
 from skindiff.classification.experiment import Experiment
 from skindiff.classification.external_sets import ExternalSet
 from skindiff.classification.rows import BestEpochRow, ExternalCounts, SplitRow
@@ -37,6 +37,7 @@ class Results:
 
     Attributes:
         primary: the study's question, as its experiment states it.
+        choice: how the best of all arms is chosen, where that is asked.
         splits: how each split fell.
         cells: predictions of every arm and seed.
         best_epochs: where tests were watched, a row for each cell.
@@ -57,6 +58,7 @@ class Results:
 
     studies: list[Study] = field(default_factory=list)
     primary: PrimaryContrast | None = None
+    choice: ChoiceConfig | None = None
     splits: list[SplitRow] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
     best_epochs: list[BestEpochRow] = field(default_factory=list)
@@ -99,7 +101,7 @@ class Results:
     def add_split(self, experiment: Experiment) -> None:
         """Add a split, or a further seed of the same one, and the cells that need no generator."""
         self._add_study(experiment.study)
-        self.primary = experiment.config.primary
+        self.primary, self.choice = experiment.config.primary, experiment.config.choice
         row = experiment.described_split()
         self.splits += [row] if row not in self.splits else []
         self._add_cells(experiment, None, "classifiers")

@@ -16,6 +16,7 @@ from PIL import Image
 import skindiff
 from skindiff.api.calls import configured
 from skindiff.api.evaluation import EvaluationConfig
+from skindiff.classification.contrasts import ChoiceConfig
 from skindiff.classification.fine_tuning import predict
 from skindiff.errors import ConfigError, CorpusError, GeneratorError, SplitError, SynthesisError
 from skindiff.measures.copying.memorisation import CopyingConfig
@@ -139,10 +140,14 @@ def test_a_study_trains_and_generates_in_its_run(corpus: Any, tmp_path: Path) ->
     with pytest.raises(GeneratorError, match="is a FcCvaePipeline"):
         skindiff.transfer(place, corpus, output_dir=first, strength=0.5)
     two = [[one, one.named("again")] for one in shared]
+    quick["choice"] = ChoiceConfig()
     report = skindiff.evaluate(corpus, splits, two, output_dir=run, allow_taught=True, **quick)
     assert any("taught a generator, as asked for" in note for note in report.content["notes"])
     assert [row["strategy"] for row in report.content["synthesis"]] == ["fc_cvae"] * 4
     assert {row.get("name") for row in report.content["synthesis"]} == {None, "again"}
+    assert [row["reference"] for row in report.content["tried"]] == ["real"] * 2
+    assert sum(row["chosen"] for row in report.content["tried"]) == 1
+    assert "## What was tried, and what holds" in (report.folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_family_is_trained_and_generates_by_class(corpus: Any, tmp_path: Path) -> None:

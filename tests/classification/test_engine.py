@@ -18,6 +18,7 @@ from skindiff.classification import experiment, fine_tuning
 from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
 from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
 from skindiff.classification.networks import load_classifier
@@ -96,6 +97,16 @@ def test_names_of_filters_and_new_views() -> None:
         ),
         ({"synthetic_share": 1.0, "arms": ["real+syn+downweighted"]}, "synthetic_share: 1.0 is outside"),
         ({"synthetic_share": 0.3}, r"synthetic_share: 0.3 changes nothing, as no arm ends in \+downweighted"),
+        ({"choice": ChoiceConfig(share=1.0)}, "choice.share: 1.0 is outside above 0 to below 1"),
+        ({"choice": ChoiceConfig(), "arms": ["real", "syn"]}, "choice: primary says in which score"),
+        (
+            {
+                "choice": ChoiceConfig(),
+                "arms": ["real", "real+duplicates"],
+                "primary": PrimaryContrast("real+duplicates"),
+            },
+            "choice: no arm has synthetic images",
+        ),
         ({"mixing_probability": 0.3}, r"mixing_probability: 0.3 changes nothing, as no arm ends in \+mixed"),
         ({"arms": ["real+geometric+randaugment"]}, "two augmentations"),
         ({"ratios": [0.5, 0.0]}, "ratios"),

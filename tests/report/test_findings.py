@@ -1,7 +1,11 @@
 """What the sections of a report open with."""
 
+from typing import cast
+
 import pytest
 
+from skindiff.evaluation.statistics.rows import TriedRow
+from skindiff.report.choosing import tried_section
 from skindiff.report.findings import finding
 
 ROW = {"scenario": "iii", "test_group": "dark", "architecture": "resnet18", "preset": "grouped"}
@@ -18,7 +22,34 @@ def found_of(name: str, low: float | None, high: float | None, **more: float) ->
     return {"generator": "dcgan", "class_name": name, "share_ci_low": low, "share_ci_high": high, **more}
 
 
+TRIED = {
+    **SERIES,
+    "metric": "balanced_accuracy",
+    "reference": "real",
+    "runs": 5,
+    "groups": 40,
+    "chosen": False,
+    "gain": 0.01,
+    "gain_ci_low": -0.02,
+    "gain_ci_high": 0.04,
+    "confirmed": None,
+    "confirmed_ci_low": None,
+    "confirmed_ci_high": None,
+    "confirming_groups": None,
+}
+CHOSEN = {
+    **TRIED,
+    "gain": 0.05,
+    "gain_ci_low": 0.01,
+    "gain_ci_high": 0.09,
+    "chosen": True,
+    "confirmed": 0.03,
+    "confirmed_ci_low": -0.01,
+    "confirmed_ci_high": 0.07,
+    "confirming_groups": 41,
+}
 CONTENT = {
+    "tried": [{**TRIED, "arm": "real+syn"}, {**CHOSEN, "arm": "real+syn:tone"}],
     "summary": [score("real", 0.30), score("real+syn", 0.45), score("real+colour", 0.41)],
     "per_class_f1": [
         {**SERIES, "arm": "real", "f1": {"a": {"mean": 0.2}, "b": {"mean": 0.4}, "c": {"mean": None}}},
@@ -61,6 +92,11 @@ CONTENT = {
             "dcgan: recognised less often than real images in 1 of 4 classes (a), more often in 0; it "
             "can't be told in 2. No verdict on 1, which the detector does not know from other classes.",
         ),
+        (
+            "What was tried, and what holds",
+            "The best of 2 is real+syn:tone: +5.0 [+1.0, +9.0] points where it was chosen, +3.0 [-1.0, +7.0] "
+            "where it was not: can't tell.",
+        ),
         ("Splits", "No known group stands on both sides of a cut, in 2 splits."),
         ("Cost", "12 classifiers, 1,234 synthetic images."),
         ("Samples", ""),
@@ -68,3 +104,18 @@ CONTENT = {
 )
 def test_a_section_opens_with_what_it_found(title: str, said: str) -> None:
     assert finding(title, CONTENT) == said
+
+
+def test_the_chosen_use_comes_first_and_is_the_only_one_that_is_confirmed() -> None:
+    text = tried_section(cast(list[TriedRow], CONTENT["tried"])).text
+    lines = [line for line in text.splitlines() if line.startswith("| real")]
+    assert lines == [
+        "| real+syn:tone (chosen) | real | +5.0 [+1.0, +9.0] | +3.0 [-1.0, +7.0] |",
+        "| real+syn | real | +1.0 [-2.0, +4.0] |  |",
+    ]
+    assert "on 41 others" in text
+    few = [{**row, "runs": 2} for row in cast(list[TriedRow], CONTENT["tried"])]
+    assert finding("What was tried, and what holds", {"tried": few}).endswith(
+        "no verdict, as it rests on 2 runs."
+    )
+    assert not tried_section([]).text

@@ -121,6 +121,25 @@ class RungRow(TypedDict):
     images: int
 
 
+class TriedRow(SeriesColumns):
+    """A use of synthetic images that was tried; see :func:`.choosing.tried_rows`."""
+
+    metric: str
+    reference: str
+    gain: float
+    gain_ci_low: float
+    gain_ci_high: float
+    runs: int
+    images: int
+    groups: int
+    chosen: bool
+    confirmed: float | None
+    confirmed_ci_low: float | None
+    confirmed_ci_high: float | None
+    confirming_images: int | None
+    confirming_groups: int | None
+
+
 class ElsewhereRow(SeriesColumns, Mean):
     """A series and a score on another corpus; see :func:`.elsewhere.elsewhere_rows`.
 
