@@ -20,6 +20,7 @@ from pathlib import Path
 import keep_cells
 from jsonargparse import auto_cli, set_parsing_settings
 
+from skindiff.commands.signals import Terminated, ending_in_words, status_of
 from skindiff.errors import ConfigError, SkindiffError
 
 
@@ -119,6 +120,9 @@ def main(given: Seeds) -> int:
 if __name__ == "__main__":
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     try:
-        sys.exit(main(auto_cli(Seeds, as_positional=False)))
+        with ending_in_words():
+            sys.exit(main(auto_cli(Seeds, as_positional=False)))
     except SkindiffError as error:
         sys.exit(f"error: {error}")
+    except (Terminated, KeyboardInterrupt) as ending:
+        sys.exit(status_of(ending, then="run it again to go on"))

@@ -316,6 +316,23 @@ class TestRunSeeds:
         assert "begun and not finished: [1]" in said
         assert "not begun: [2]" in said
 
+    def test_its_seeds_end_with_it(
+        self, settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = vars(settings(seeds=[1], further=["slow"]))
+        words = [
+            f"--{name}={given[name]}" for name in ("recipe", "settings", "keep", "folder", "seeds", "further")
+        ]
+        script = subprocess.Popen([sys.executable, str(REPOSITORY / "scripts" / "run_seeds.py"), *words])
+        written = Path(given["folder"], "seed-1", "words")
+        while not written.exists():
+            assert script.poll() is None
+            time.sleep(0.1)
+        (child,) = psutil.Process(script.pid).children()
+        script.terminate()
+        assert script.wait(60) == 143
+        assert not child.is_running()
+
     def test_reads_the_words_of_its_example(self, seeds: ModuleType) -> None:
         example = seeds.__doc__.split("run_seeds.py ")[1].partition("\n\n")[0].replace("\\\n", " ")
         given = auto_cli(seeds.Seeds, as_positional=False, args=shlex.split(example))
