@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from skindiff.classification.arm_names import FILTERED, parse_arm
 from skindiff.classification.cells import Cell, CellKey
 from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast, references_of
 from skindiff.evaluation.statistics.estimates import Estimate
@@ -25,6 +26,8 @@ def tried_rows(
     replicates: int = 2000,
 ) -> list[TriedRow]:
     """Return a row for every use of synthetic images: its gain on the groups that the choice is made on.
+
+    Controls, which add something else, are none of them.
 
     Args:
         cells: predictions of every arm and seed.
@@ -45,7 +48,7 @@ def tried_rows(
     metric = primary.metric
     first = _series([_cut(cell, choosing) for cell in asked], metric, replicates, "choosing", config.seed)
     arms = list(dict.fromkeys(key.arm for key in first))
-    pairs = {key: references_of(key.arm, arms)[:1] for key in first if key.generator is not None}
+    pairs = {key: references_of(key.arm, arms)[:1] for key in first if parse_arm(key.arm).rows in FILTERED}
     bare = {key.arm: key for key in first if key.generator is None}
     gains = {
         key: (bare[names[0]], found)

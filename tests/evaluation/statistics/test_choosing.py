@@ -110,5 +110,14 @@ def test_arms_are_compared_with_themselves_without_synthetic_images() -> None:
     }
 
 
+def test_a_control_is_never_chosen() -> None:
+    cells = make_cells({"real": 1.0, "real+duplicates": 3.0, "real+colour": 3.0, "real+syn": 1.1})
+    for_images = [
+        replace(cell, key=cell.key._replace(generator="made-up")) if cell.key.arm == "real+colour" else cell
+        for cell in cells
+    ]
+    assert [(row["arm"], row["chosen"]) for row in tried(for_images)] == [("real+syn", True)]
+
+
 def test_nothing_is_tried_where_the_question_has_no_cells() -> None:
     assert tried(make_cells({"real": 1.0, "syn": 1.0})) == []
