@@ -37,9 +37,10 @@ def tried_rows(
         replicates: of the bootstrap.
 
     Returns:
-        Rows with ``gain`` over the arm without synthetic images (:func:`.references_of`) and the ends of its
-        95% interval, shares of one; ``chosen`` is true in that of the largest, which also has ``confirmed``
-        with an interval, of the other groups. None where no score could be computed.
+        Rows with ``gain`` over the arm without synthetic images, see
+        :func:`~skindiff.classification.contrasts.references_of`, and the ends of its 95% interval, shares of
+        one; ``chosen`` is true in that of the largest, which also has ``confirmed`` with an interval, of the
+        other groups. None where no score could be computed.
     """
     asked = _population(cells, primary)
     if not asked:
