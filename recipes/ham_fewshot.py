@@ -51,7 +51,7 @@ class HamFewShotConfig(ClassStudyConfig, ComparisonConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_seeds(self.split_seeds, f"{path}split_seeds")
-        check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
+        check_ladder(self.ladder, self.split_seeds, self.families, self.split.preset, path)
 
 
 def generated(config: HamFewShotConfig, study: Study, family: str) -> SyntheticDataset:

@@ -53,7 +53,7 @@ class MedMNISTAugmentConfig(ClassStudyConfig, ComparisonConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         check_seeds(self.seeds, f"{path}seeds")
-        check_ladder(self.ladder, self.seeds, "official", path)
+        check_ladder(self.ladder, self.seeds, self.families, "official", path)
         if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
             refuse(
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "

@@ -60,7 +60,7 @@ class MedMNISTSubsetsConfig(ClassStudyConfig, ComparisonConfig):
         if self.per_class < 1:
             refuse(f"{path}per_class: {self.per_class} is below 1; the paper has 150")
         check_seeds(self.seeds, f"{path}seeds")
-        check_ladder(self.ladder, self.seeds, "official", path)
+        check_ladder(self.ladder, self.seeds, self.families, "official", path)
         if self.ladder and not (self.deduplicated and self.corpus.name == "medmnist"):
             refuse(
                 f"{path}ladder: it leads to the deduplicated split of a MedMNIST set; set {path}deduplicated "

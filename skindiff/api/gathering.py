@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from skindiff.api.promised import Promised, prepared
 from skindiff.api.published_protocol import PublishedProtocol, fair_experiments, published_ladder
@@ -50,6 +51,10 @@ class Question:
         scenario = self.scenario or study.split.protocol
         return Experiment(study, config, scenario=scenario, recorded=self.recorded, external=self.external)
 
+    def all_asked_of(self, study: Study, label: str) -> list[Experiment]:
+        """Return the experiment on a split, and what the ladder asks of its images of a label."""
+        return [self.asked_of(study), *fair_experiments(study, label, self.published, self.recorded)]
+
 
 def gathered(
     run: RunFolder,
@@ -72,7 +77,7 @@ def gathered(
     )
     # All before any classifier is trained, as a set may be refused.
     for study, own in zip(studies, sets, strict=True):
-        asked = [question.asked_of(study), *fair_experiments(study, question.published, question.recorded)]
+        asked = partial(question.all_asked_of, study)
         found = prepared(study, own, asked, allow_taught=question.allow_taught)
         ready.append((study, found))
         for one in found:

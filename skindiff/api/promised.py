@@ -28,19 +28,20 @@ class Promised:
     make: Callable[[], SyntheticDataset]
     name: str | None = None
 
-    def made(self, study: Study, asked: Sequence[Experiment]) -> SyntheticDataset | Unmade:
+    def made(self, study: Study, asked: Callable[[str], Sequence[Experiment]]) -> SyntheticDataset | Unmade:
         """Return the images, or what stands for them if all that is asked of them is recorded.
 
         Args:
             study: of the split.
-            asked: the experiments on these images; where they train nothing, no image is made.
+            asked: returns the experiments on images of a label; where they train nothing, no image is made.
         """
         trained = list(study.train["image_id"])
         known = {"strategy": self.strategy, "seed": study.seed, "train": trained}
         digest = fingerprint({**self.made_with, **known})
         name = self.name or self.strategy
         unmade = Unmade(self.strategy, name, digest, named=self.name is not None)
-        if any(one.recorded.alone for one in asked) or all(one.holds(unmade) for one in asked):
+        experiments = asked(unmade.label)
+        if all(one.recorded.alone or one.holds(unmade) for one in experiments):
             return unmade
         images = self.make().named(self.name)
         return replace(images, drawn=replace(images.drawn, made_with=digest))
@@ -49,7 +50,7 @@ class Promised:
 def prepared(
     study: Study,
     sets: Sequence[OfSplit | Promised],
-    asked: Sequence[Experiment],
+    asked: Callable[[str], Sequence[Experiment]],
     *,
     allow_taught: bool,
 ) -> list[Judged | Unmade]:
@@ -58,7 +59,7 @@ def prepared(
     Args:
         study: what is trained and tested on.
         sets: promised or made.
-        asked: the experiments on them.
+        asked: returns the experiments on those of a label.
         allow_taught: see :func:`~skindiff.api.synthetic_input.judged`.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from skindiff.api.corpora import make_split
@@ -52,6 +53,11 @@ class PublishedProtocol:
         """Whether a study is of a seed that is compared."""
         return not self.config.seeds or study.seed in self.config.seeds
 
+    def asked_of(self, study: Study, label: str, cut: Cut, recorded: RecordedCells) -> list[Experiment]:
+        """Return the experiments on a split's images of a label; none where these are not compared."""
+        compared = not self.config.strategies or label in self.config.strategies
+        return list(self.experiments(study, cut, recorded).values()) if compared else []
+
 
 class CutByPresets(Protocol):
     """The settings of a study whose split has the presets published and grouped."""
@@ -78,12 +84,12 @@ Ready = tuple[Study, Sequence[Judged | Unmade]]
 
 
 def fair_experiments(
-    study: Study, published: PublishedProtocol | None, recorded: RecordedCells
+    study: Study, label: str, published: PublishedProtocol | None, recorded: RecordedCells
 ) -> list[Experiment]:
-    """Return what the ladder asks of a split of the study; nothing where there is no ladder."""
+    """Return what the ladder asks of the images of a split; nothing where there is no ladder."""
     if published is None or not published.is_fair(study):
         return []
-    return list(published.experiments(study, "fair", recorded).values())
+    return published.asked_of(study, label, "fair", recorded)
 
 
 def published_ladder(
@@ -153,6 +159,6 @@ def _ready(
     for study, sets in zip(studies, published.synthetic, strict=True):
         if not published.asks(study):
             continue
-        asked = list(published.experiments(study, "published", recorded).values())
+        asked = partial(published.asked_of, study, cut="published", recorded=recorded)
         found.append((study, prepared(study, sets, asked, allow_taught=allow_taught)))
     return found

@@ -40,7 +40,9 @@ class TransferStudyConfig(ComparisonConfig):
         super().validate(path)
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
-        check_ladder(self.ladder, self.split_seeds, self.split.preset, path)
+        labels = [*self.strategies]
+        labels += [f"{one} by {name}" for name in self.further_generators for one in self.strategies]
+        check_ladder(self.ladder, self.split_seeds, labels, self.split.preset, path)
         drawings = {path: self.synthesis}
         for name, further in self.further_generators.items():
             own = f"{path}further_generators.{name}."

@@ -75,14 +75,21 @@ class LadderConfig:
             rung.experiment(self, self.train_seeds).validate(path)
 
 
-def check_ladder(config: LadderConfig | None, seeds: Sequence[int], preset: str, path: str = "") -> None:
-    """Raise a ConfigError if the ladder of a study has other seeds, or leads to the split it comes from."""
+def check_ladder(
+    config: LadderConfig | None, seeds: Sequence[int], strategies: Sequence[str], preset: str, path: str = ""
+) -> None:
+    """Raise a ConfigError if the ladder of a study has other seeds or strategies, or leads nowhere."""
     if config is None:
         return
     if unknown := [seed for seed in config.seeds if seed not in seeds]:
         refuse(
             f"{path}ladder.seeds: {unknown[0]} is not among those of the study, "
             f"{', '.join(map(str, seeds))}; leave them out for all"
+        )
+    if others := [name for name in config.strategies if name not in strategies]:
+        refuse(
+            f"{path}ladder.strategies: {others[0]!r} is not among those of the study, "
+            f"{', '.join(strategies)}; leave them out for all"
         )
     if preset == "published":
         refuse(
