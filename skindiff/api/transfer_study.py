@@ -14,6 +14,7 @@ from skindiff.synthesis.strategies import (
     GeneratorConfig,
     check_strategies,
     idle_of_strategies,
+    label_of,
 )
 from skindiff.wrong_settings import judge, refuse
 
@@ -40,8 +41,7 @@ class TransferStudyConfig(ComparisonConfig):
         super().validate(path)
         check_strategies(self.strategies, f"{path}strategies")
         check_seeds(self.split_seeds, f"{path}split_seeds")
-        labels = [*self.strategies]
-        labels += [f"{one} by {name}" for name in self.further_generators for one in self.strategies]
+        labels = [label_of(one, name) for name in (None, *self.further_generators) for one in self.strategies]
         check_ladder(self.ladder, self.split_seeds, labels, self.split.preset, path)
         drawings = {path: self.synthesis}
         for name, further in self.further_generators.items():

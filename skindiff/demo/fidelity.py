@@ -9,6 +9,7 @@ from skindiff.errors import RunFolderError
 from skindiff.foreign import Malformed, refuse_unlike
 from skindiff.report.fidelity import score_text
 from skindiff.report.read import REPORT_FILE, read_report
+from skindiff.synthesis.strategies import label_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def measured_kid(runs: Mapping[str, str], generator: str) -> list[str]:
             logger.warning("run %s: its fidelity is not shown: %s", run, error)
             continue
         own = {
-            (f"{row['strategy']} by {row['name']}" if "name" in row else row["strategy"], row["seed"])
+            (label_of(row["strategy"], row.get("name")), row["seed"])
             for row in report.get("synthesis", [])
             if row["generator"] == generator
         }

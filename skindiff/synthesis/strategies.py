@@ -121,6 +121,11 @@ def idle_of_strategies(strategies: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def label_of(strategy: str, generator: str | None) -> str:
+    """Return what synthetic images are called in a study; the generator is None where it has no name."""
+    return f"{strategy} by {generator}" if generator else strategy
+
+
 @dataclass(frozen=True)
 class Synthetic:
     """The synthetic images of one split by one generator and strategy.
@@ -151,7 +156,7 @@ class Synthetic:
     @property
     def label(self) -> str:
         """Its name among the synthetic data sets of the study."""
-        return f"{self.strategy} by {self.name}" if self.named else self.strategy
+        return label_of(self.strategy, self.name if self.named else None)
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ class Unmade:
     @property
     def label(self) -> str:
         """Its name among the synthetic data sets of the study."""
-        return f"{self.strategy} by {self.name}" if self.named else self.strategy
+        return label_of(self.strategy, self.name if self.named else None)
 
 
 def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synthetic:
