@@ -84,7 +84,7 @@ def train_classifier(
             drawn = None if synthetic is None else judged(study, synthetic).synthetic
             column = corpus.attribute.column
             if isinstance(config, ClassifierConfig):
-                refuse_unrecorded(config.balance, study.train[column], column, "balance")
+                refuse_unrecorded(config.balance, study.train[column][:], column, "balance")
             images = drawn.dataset if drawn else None
             rows = build_arm(arm, study.train, images, seed=split.seed, column=column)
         stage = _classifier_stage(study, name, config, arm, drawn)

@@ -17,7 +17,7 @@ from skindiff.api.generators import CLASSIFIER
 from skindiff.api.same_data import CORPUS_FILE
 from skindiff.api.synthesis import DATA
 from skindiff.classification.arm_names import parse_arm
-from skindiff.classification.cells import REAL, Cell, CellKey, is_probe, load_cell
+from skindiff.classification.cells import REAL, Cell, CellImages, CellKey, is_probe, load_cell
 from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Predicted
 from skindiff.classification.external import ExternalConfig, validate_external
@@ -204,17 +204,8 @@ def _notes(kept: Sequence[_Kept], here: Sequence[Cell]) -> list[str]:
 def _asked(run: RunFolder, kept: _Kept, one: ExternalSet, model: Path) -> Cell:
     """Return what a classifier says of the images."""
     own = one.table.collapse(_predictor(run, kept, one, model)(one.images).astype(np.float64))
-    cell = Cell(
-        key=kept.key._replace(test_group=one.name),
-        class_names=one.table.names,
-        image_ids=tuple(one.images["image_id"]),
-        group_ids=tuple(one.images["group_id"]),
-        skin_types=tuple(one.images["skin_type"]),
-        labels=np.asarray(one.images["label"], dtype=np.int64),
-        probabilities=own,
-        optimiser_steps=kept.steps,
-    )
-    return one.described(cell)
+    images = CellImages.of(one.images, one.attribute.columns)
+    return images.cell(kept.key._replace(test_group=one.name), own, kept.steps)
 
 
 def _copied(run: RunFolder, one: ExternalSet, model: Path) -> list[CopiedElsewhere]:

@@ -223,7 +223,8 @@ def _config(
     refuse_tone_arms(experiment.arms, corpus.attribute, "arms")
     if not all(map(is_probe, experiment.architectures)):
         column = corpus.attribute.column
-        refuse_unrecorded(experiment.classifier.balance, corpus.dataset[column], column, "classifier.balance")
+        recorded = corpus.dataset[column][:]
+        refuse_unrecorded(experiment.classifier.balance, recorded, column, "classifier.balance")
     return config
 
 

@@ -35,7 +35,7 @@ class Promised:
             study: of the split.
             asked: returns the experiments on images of a label; where they train nothing, no image is made.
         """
-        trained = list(study.train["image_id"])
+        trained = study.train["image_id"][:]
         known = {"strategy": self.strategy, "seed": study.seed, "train": trained}
         digest = fingerprint({**self.made_with, **known})
         name = self.name or self.strategy

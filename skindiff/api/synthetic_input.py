@@ -158,14 +158,14 @@ def shards_folder(place: str | Path) -> Path:
 def _fitting(drawn: Dataset, corpus: Corpus, folder: Path) -> Dataset:
     """Return the rows with the corpus' class codes and image size."""
     own, names = list(drawn.features["label"].names), corpus.class_names
-    shown = {own[code] for code in set(drawn["label"])}
+    shown = {own[code] for code in set(drawn["label"][:])}
     if unknown := sorted(shown - set(names)):
         raise ConfigError(
             f"synthetic: {unknown[0]!r} is no class of the corpus, which has {', '.join(names)}; generate "
             "its classes, or choose its corpus"
         )
     if own != names:
-        codes = [names.index(own[code]) for code in drawn["label"]]
+        codes = [names.index(own[code]) for code in drawn["label"][:]]
         drawn = drawn.remove_columns("label").add_column("label", codes)
         drawn = drawn.cast_column("label", ClassLabel(names=names))
     size = corpus.image_size

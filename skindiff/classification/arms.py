@@ -51,10 +51,10 @@ def build_arm(
     if arm == "syn":
         return _columns(added, real, column)
     if arm == "real+duplicates":
-        added = real.select(_stand_ins(added, list(real["image_id"]), real, seed))
+        added = real.select(_stand_ins(added, real["image_id"][:], real, seed))
     if arm == "real+colour":
         copies = _needed(colour, arm, "colour")
-        added = copies.select(_stand_ins(added, list(copies["source_id"]), copies, seed))
+        added = copies.select(_stand_ins(added, copies["source_id"][:], copies, seed))
     return concatenate_datasets([_columns(real, real, column), _columns(added, real, column)])
 
 
@@ -100,21 +100,21 @@ def _added_rows(synthetic: Dataset, real_rows: int, ratio: float | None, seed: i
 
 def _sources(synthetic: Dataset) -> list[str]:
     """Return each row's source, and for a row without one its class instead."""
-    labels = [f"class {label}" for label in synthetic["label"]]
-    known = list(synthetic["source_id"]) if "source_id" in synthetic.column_names else [None] * len(labels)
+    labels = [f"class {label}" for label in synthetic["label"][:]]
+    known = synthetic["source_id"][:] if "source_id" in synthetic.column_names else [None] * len(labels)
     return [source or label for source, label in zip(known, labels, strict=True)]
 
 
 def _stand_ins(added: Dataset, pool_ids: Sequence[str], pool: Dataset, seed: int) -> list[int]:
     """Return for every added row a row of ``pool`` of the same source, else of the same class, in turn."""
     by_name: dict[str, list[int]] = {}
-    labels = list(pool["label"])
+    labels = pool["label"][:]
     for row in numpy_generator("arm stand-ins", seed).permutation(len(pool)).tolist():
         for name in (pool_ids[row], f"class {labels[row]}"):
             by_name.setdefault(name, []).append(row)
     used: dict[str, int] = {}
     rows = []
-    for source, label in zip(_sources(added), added["label"], strict=True):
+    for source, label in zip(_sources(added), added["label"][:], strict=True):
         name = source if source in by_name else f"class {label}"
         if name not in by_name:
             raise ConfigError(f"arms: no row of class {label} can stand in for the synthetic rows of it")

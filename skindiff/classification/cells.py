@@ -1,12 +1,13 @@
 """A cell: one classifier's predictions on one test set, and how it is kept on disk between stages."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
+from datasets import Dataset
 from numpy.typing import NDArray
 
 from skindiff.classification.rows import CellColumns, SeriesColumns
@@ -121,6 +122,38 @@ class Cell:
             raise ValueError(
                 f"the columns of cell {tuple(self.key)} have different lengths: {sorted(lengths)}"
             )
+
+
+@dataclass(frozen=True)
+class CellImages:
+    """What cells say of their images, read once for all of them; the fields are those of :class:`Cell`."""
+
+    class_names: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    group_ids: tuple[str, ...]
+    skin_types: tuple[str | None, ...]
+    labels: NDArray[np.int64]
+    attributes: Mapping[str, tuple[str | None, ...]]
+
+    @classmethod
+    def of(cls, images: Dataset, attributes: Iterable[str]) -> "CellImages":
+        """Read the columns of a test set; attributes that it does not record are left out."""
+        return cls(
+            class_names=tuple(images.features["label"].names),
+            image_ids=tuple(images["image_id"][:]),
+            group_ids=tuple(images["group_id"][:]),
+            skin_types=tuple(images["skin_type"][:]),
+            labels=np.asarray(images["label"][:], dtype=np.int64),
+            attributes={name: tuple(images[name][:]) for name in attributes if name in images.column_names},
+        )
+
+    def cell(self, key: CellKey, probabilities: NDArray[Any], steps: int, record: str = "") -> Cell:
+        """Return the cell of a classifier's probabilities, ``(n, classes)``, after so many optimiser steps.
+
+        They keep as many digits as a recorded cell has, so that it makes no difference which is taken.
+        """
+        kept = probabilities.astype(np.float32).astype(np.float64)
+        return Cell(key=key, probabilities=kept, optimiser_steps=steps, record=record, **vars(self))
 
 
 def save_cell(cell: Cell, path: Path) -> None:

@@ -20,10 +20,9 @@ def colour_copies(real: Dataset, synthetic: Dataset) -> Dataset:
         real: training rows with ``image``, ``skin_type``, ``image_id``.
         synthetic: rows made from them; rows without a source are left out.
     """
-    place = {image_id: row for row, image_id in enumerate(real["image_id"])}
-    pairs = [
-        (s, t) for s, t in zip(synthetic["source_id"], synthetic["skin_type"], strict=True) if s in place
-    ]
+    place = {image_id: row for row, image_id in enumerate(real["image_id"][:])}
+    transfers = zip(synthetic["source_id"][:], synthetic["skin_type"][:], strict=True)
+    pairs = [(source, target) for source, target in transfers if source in place]
     wanted = sorted(dict.fromkeys(pairs), key=lambda pair: (place[pair[0]], pair[1]))
     features = Features({**corpus_features(real.features["label"].names), "source_id": Value("string")})
     if not wanted:

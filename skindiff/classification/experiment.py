@@ -16,7 +16,7 @@ from skindiff.classification.arm_names import Arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.blending import Blend, Blending
-from skindiff.classification.cells import Cell, CellKey, is_probe, load_cell, save_cell
+from skindiff.classification.cells import Cell, CellImages, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
@@ -248,7 +248,7 @@ class Experiment:
             steps, predicted = asked = self._fit(worker, job, stage.folder)
             for group, test in self.study.tests.items():
                 key = job.key(self.study, self.scenario, group)
-                cell = self._score(key, predicted(test), test, steps, record)
+                cell = self._images(test).cell(key, predicted(test), steps, record)
                 if worker.is_main_process:
                     save_cell(cell, stage.folder / f"{group}.npz")
             stage.finish()
@@ -259,10 +259,13 @@ class Experiment:
             asked = asked or self._kept(worker, job, own) or self._fit(worker, job, stage.folder)
             steps, predicted = asked
             key = job.key(self.study, self.scenario, one.name)
-            cell = self._score(key, one.table.collapse(predicted(one.images)), one.images, steps, "")
+            cell = self._images(one.images).cell(key, one.table.collapse(predicted(one.images)), steps)
             if worker.is_main_process:
                 save_cell(cell, stage.folder / _PREDICTIONS)
             stage.finish()
+
+    def _images(self, tested: Dataset) -> CellImages:
+        return CellImages.of(tested, self.study.corpus.attribute.columns)
 
     def _fit(self, worker: Worker, job: Job, folder: Path) -> tuple[int, Predicted]:
         """Train a classifier in a folder, and return the number of its steps with how it is asked."""
@@ -358,9 +361,9 @@ class Experiment:
         """Return what is done with the synthetic rows of an arm, of so many rows in all."""
         real = len(self.study.train)
         if drawn is not None and "mixed" in arm.views:
-            sources = drawn["source_id"] if "source_id" in drawn.column_names else [None] * len(drawn)
-            known = (self.study.train["image_id"], self.study.train["label"])
-            partners = partners_of(*known, sources, drawn["label"])
+            sources = drawn["source_id"][:] if "source_id" in drawn.column_names else [None] * len(drawn)
+            known = (self.study.train["image_id"][:], self.study.train["label"][:])
+            partners = partners_of(*known, sources, drawn["label"][:])
             return SyntheticUse(mixing=Mixing(self.config.mixing_probability, partners))
         if "downweighted" in arm.views:
             return SyntheticUse(weights=downweighted(real, rows - real, self.config.synthetic_share))
@@ -376,25 +379,6 @@ class Experiment:
                     blending=Blending(kind, self.config.blending_alpha, real, rows), real=real
                 )
         return SyntheticUse()
-
-    def _score(self, key: CellKey, probabilities: np.ndarray, test: Dataset, steps: int, record: str) -> Cell:
-        return Cell(
-            key=key,
-            class_names=tuple(test.features["label"].names),
-            image_ids=tuple(test["image_id"]),
-            group_ids=tuple(test["group_id"]),
-            skin_types=tuple(test["skin_type"]),
-            labels=np.asarray(test["label"], dtype=np.int64),
-            # As many digits as a recorded cell has, so that it makes no difference which is taken.
-            probabilities=probabilities.astype(np.float32).astype(np.float64),
-            optimiser_steps=steps,
-            record=record,
-            attributes={
-                name: tuple(test[name])
-                for name in self.study.corpus.attribute.columns
-                if name in test.column_names  # another corpus may not record it
-            },
-        )
 
 
 def _begun(stage: Stage, worker: Worker) -> Stage:

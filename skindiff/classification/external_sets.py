@@ -51,9 +51,9 @@ class ExternalSet:
 
     def described(self, cell: Cell) -> Cell:
         """Return predictions on its images with what is known of each of them."""
-        place = {image_id: row for row, image_id in enumerate(self.images["image_id"])}
+        place = {image_id: row for row, image_id in enumerate(self.images["image_id"][:])}
         rows = [place[image_id] for image_id in cell.image_ids]
-        known = {name: list(self.images[name]) for name in ("skin_type", *self.attribute.columns)}
+        known = {name: self.images[name][:] for name in ("skin_type", *self.attribute.columns)}
         ordered = {name: tuple(values[row] for row in rows) for name, values in known.items()}
         return replace(cell, skin_types=ordered.pop("skin_type"), attributes=ordered)
 
@@ -112,16 +112,16 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
 
     settings = replace(config.corpus, image_size=size)
     read, table = read_corpus(settings, run, mapped_classes, run.path / EXTERNAL / name)
-    meant = [table.theirs[read.class_names[code]] for code in read.dataset["label"]]
+    meant = [table.theirs[read.class_names[code]] for code in read.dataset["label"][:]]
     mapped = [row for row, code in enumerate(meant) if code is not None]
     _refuse_few(table, Counter(meant), path)
     images = _labelled(read.dataset.select(mapped), [meant[row] for row in mapped], table.names)
     twins = None if learnt.corpus is None else _twins(run, name, images, learnt.corpus, read, config)
     same = twins.over(config.twins_from) if twins else set()
-    kept = [row for row, image_id in enumerate(images["image_id"]) if image_id not in same]
+    kept = [row for row, image_id in enumerate(images["image_id"][:]) if image_id not in same]
     images = images.select(kept)
-    _refuse_few(table, Counter(images["label"]), path)
-    unmapped = Counter(read.class_names[code] for code in read.dataset["label"])
+    _refuse_few(table, Counter(images["label"][:]), path)
+    unmapped = Counter(read.class_names[code] for code in read.dataset["label"][:])
     counts: ExternalCounts = {
         "name": name,
         "corpus": {"name": config.corpus.name, **read.counts()},
@@ -129,9 +129,9 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
             theirs: None if code is None else table.names[code] for theirs, code in table.theirs.items()
         },
         "ours": {ours: table.names[code] for ours, code in zip(learnt.class_names, table.ours, strict=True)},
-        "tested": {table.names[code]: count for code, count in sorted(Counter(images["label"]).items())},
+        "tested": {table.names[code]: count for code, count in sorted(Counter(images["label"][:]).items())},
         "images": len(images),
-        "groups": len(set(images["group_id"])),
+        "groups": len(set(images["group_id"][:])),
         "unmapped": {
             one: unmapped[one] for one, code in table.theirs.items() if code is None and unmapped[one]
         },
@@ -144,7 +144,7 @@ def _open(run: RunFolder, learnt: Learnt, name: str, config: ExternalConfig, pat
     }
     _say(counts)
     reading = [f"{name}: {said}" for said in (*read.warnings, *patients_unknown(read.counts()))]
-    digest = [read.fingerprint, sorted(images["image_id"]), table.names, table.ours.tolist(), table.theirs]
+    digest = [read.fingerprint, sorted(images["image_id"][:]), table.names, table.ours.tolist(), table.theirs]
     return ExternalSet(name, images, table, str(digest), counts, reading, config.corpus.attribute)
 
 

@@ -62,7 +62,7 @@ def filter_scores(
         inputs["config"] = {**asdict(config), "share": None}
     stage = study.stage(
         f"filter-{name}",
-        real=list(study.train["image_id"]),
+        real=study.train["image_id"][:],
         synthetic=synthetic.folder.parent.name,
         seed=study.split.seed,
         **inputs,
@@ -72,7 +72,7 @@ def filter_scores(
             drawn = synthetic.dataset
             if name == "agreement":
                 probabilities = _judged(study, stage, architecture, classifier, drawn)
-                scores = agreement_scores(probabilities, drawn["label"])
+                scores = agreement_scores(probabilities, drawn["label"][:])
             else:
                 scores = _scores(study, name, config, drawn)
             written = io.BytesIO()

@@ -128,7 +128,7 @@ def inputs_of(study: Study, config: ExperimentConfig, job: Job) -> dict[str, Any
     return {
         "arm": job.arm.name,
         "seed": job.train_seed,
-        "train": list(study.train["image_id"]),
+        "train": study.train["image_id"][:],
         "validation": study.split.validation,
         "test": study.split.test,
         "synthetic": job.synthetic.folder.parent.name if isinstance(job.synthetic, Synthetic) else None,
@@ -159,4 +159,4 @@ def _kept(study: Study, config: ExperimentConfig, arm: Arm, synthetic: Synthetic
     architecture = config.architectures[0]
     settings = config.settings_of(architecture)
     scores = filter_scores(study, arm.kept, config.filters, architecture, settings, synthetic)
-    return kept_rows(scores, synthetic.dataset["label"], config.filters.share)
+    return kept_rows(scores, synthetic.dataset["label"][:], config.filters.share)

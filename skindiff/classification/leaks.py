@@ -33,12 +33,12 @@ def refuse_leaks(corpus: Dataset, split: Split, synthetic: Dataset) -> None:
     """
     if "source_id" not in synthetic.column_names:
         return
-    groups, labels = list(corpus["group_id"]), list(corpus["label"])
-    place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
+    groups, labels = corpus["group_id"][:], corpus["label"][:]
+    place = {image_id: row for row, image_id in enumerate(corpus["image_id"][:])}
     parts = {"validated": split.validation, "tested": [row for rows in split.test.values() for row in rows]}
     held_out = {groups[row]: part for part, rows in parts.items() for row in rows}
     names, crossing = corpus.features["label"].names, set(split.train) if split.groups_crossing else set()
-    columns = (synthetic["image_id"], synthetic["source_id"], synthetic["label"])
+    columns = (synthetic["image_id"][:], synthetic["source_id"][:], synthetic["label"][:])
     for image_id, source, label in zip(*columns, strict=True):
         row = place.get(source)
         if row is None:

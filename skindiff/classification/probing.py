@@ -85,7 +85,7 @@ def train_probe(
         weights = np.ones(count) if use.mixing is None else use.mixing.weights(count)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     store = feature_store(study, architecture, config)
-    exposure, groups = float(len(study.train)), list(rows["group_id"])
+    exposure, groups = float(len(study.train)), rows["group_id"][:]
     part = (np.arange(count) >= use.real).astype(np.int64) if use.equal_exposure else None
     features = store(table, config.augment, views)
     problem = ProbeRows(features, table.labels, groups, weights, judges, exposure, part=part)

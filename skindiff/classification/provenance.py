@@ -37,15 +37,15 @@ def refuse_taught(drawn: Dataset, study: Study, record: Path, *, allow_taught: b
         SynthesisError: such images were transferred, or taught the generator.
     """
     table = study.corpus.dataset.select_columns(["image_id", "group_id"])
-    groups = dict(zip(table["image_id"], table["group_id"], strict=True))
+    groups = dict(zip(table["image_id"][:], table["group_id"][:], strict=True))
     held = table.select([*study.split.validation, *study.split.tested])
-    held_groups = set(held["group_id"])
-    trained = set(study.train["image_id"])  # a split that cuts groups, as some papers do, says so itself
+    held_groups = set(held["group_id"][:])
+    trained = set(study.train["image_id"][:])  # a split that cuts groups, as some papers do, says so itself
 
     def leaked(ids: set[str]) -> list[str]:
         return sorted(image_id for image_id in ids - trained if groups.get(image_id) in held_groups)
 
-    sources, taught = leaked(set(drawn["source_id"]) - {None}), leaked(taught_by(record))
+    sources, taught = leaked(set(drawn["source_id"][:]) - {None}), leaked(taught_by(record))
     refused = sources or ([] if allow_taught else taught)
     if refused:
         what = "were made from" if sources else "come from a generator that learnt from"
@@ -70,8 +70,8 @@ def images_shown(drawn: Dataset, corpus: Dataset, split: Split, record: Path) ->
         split: of the corpus.
         record: of the images that the generator has learnt from; absent where that is not known.
     """
-    shown = {*drawn["source_id"], *taught_by(record)}
-    known = enumerate(corpus["image_id"])
+    shown = {*drawn["source_id"][:], *taught_by(record)}
+    known = enumerate(corpus["image_id"][:])
     rows = {*split.train, *(row for row, image_id in known if image_id in shown)}
     return corpus.select(sorted(rows))
 
@@ -83,8 +83,8 @@ def with_sources_of(synthetic: Synthetic, corpus: Dataset) -> tuple[Synthetic, i
         synthetic: rows with ``source_id``.
         corpus: the whole of it.
     """
-    known = set(corpus["image_id"])
-    sources = list(synthetic.dataset["source_id"])
+    known = set(corpus["image_id"][:])
+    sources = synthetic.dataset["source_id"][:]
     kept = [source if source in known else None for source in sources]
     lost = sum(source is not None for source in sources) - sum(source is not None for source in kept)
     if lost:

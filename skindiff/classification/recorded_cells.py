@@ -8,16 +8,18 @@ where the fingerprint is that of the study at hand.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
+from datasets import Dataset
 
 from skindiff import __version__
-from skindiff.classification.cells import Cell, CellKey
+from skindiff.classification.cells import Cell, CellImages, CellKey
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.jobs import Job, inputs_of
@@ -83,6 +85,9 @@ class RecordedCells:
 
     files: tuple[Path, ...] = ()
     alone: bool = False
+    _images: WeakKeyDictionary[Dataset, CellImages] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def beside(cls, recipe: str, use: Recorded) -> "RecordedCells":
@@ -108,34 +113,29 @@ class RecordedCells:
         rows = {json.loads(row["key"])["test_group"]: row for row in self._rows.get(record, ())}
         if not record or not set(study.tests) <= set(rows):
             return None
-        return [_cell(study, group, rows[group]) for group in study.tests]
+        return [_cell(self._images_of(study, group), group, rows[group]) for group in study.tests]
+
+    def _images_of(self, study: Study, group: str) -> CellImages:
+        """Return the images of a test set, read once for the hundreds of cells on them."""
+        test = study.tests[group]
+        if test not in self._images:
+            self._images[test] = CellImages.of(test, study.corpus.attribute.columns)
+        return self._images[test]
 
 
-def _cell(study: Study, group: str, row: Mapping[str, Any]) -> tuple[Cell, BestEpoch | None]:
-    test = study.tests[group]
-    place = {hashed(image): number for number, image in enumerate(test["image_id"])}
+def _cell(images: CellImages, group: str, row: Mapping[str, Any]) -> tuple[Cell, BestEpoch | None]:
+    place = {hashed(image): number for number, image in enumerate(images.image_ids)}
     if set(place) != set(row["images"]):
         raise RunFolderError(
             f"recorded cell {row['record']}: its images are not those of test set {group!r}; delete the row "
             "and train it again"
         )
-    names = tuple(test.features["label"].names)
-    probabilities = np.empty((len(place), len(names)))
+    probabilities = np.empty((len(place), len(images.class_names)))
     probabilities[[place[image] for image in row["images"]]] = np.reshape(
         row["probabilities"], (len(place), -1)
     )
-    cell = Cell(
-        key=CellKey(**json.loads(row["key"])),
-        class_names=names,
-        image_ids=tuple(test["image_id"]),
-        group_ids=tuple(test["group_id"]),
-        skin_types=tuple(test["skin_type"]),
-        labels=np.asarray(test["label"], dtype=np.int64),
-        probabilities=probabilities,
-        optimiser_steps=int(row["optimiser_steps"]),
-        record=row["record"],
-        attributes={name: tuple(test[name]) for name in study.corpus.attribute.columns},
-    )
+    key = CellKey(**json.loads(row["key"]))
+    cell = images.cell(key, probabilities, int(row["optimiser_steps"]), row["record"])
     return cell, json.loads(row["best_epoch"]) if row["best_epoch"] else None
 
 

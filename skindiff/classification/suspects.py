@@ -55,14 +55,14 @@ def find_suspects(images: Dataset, folder: Path, backbone: str = LITE0, seed: in
             parts.append(store(ImageTable.from_dataset(part))[:, 0])
             bar.update(len(part))
     features = np.concatenate(parts)
-    names, labels = images.features["label"].names, np.asarray(images["label"], dtype=np.int64)
-    groups = list(images["group_id"])
+    names, labels = images.features["label"].names, np.asarray(images["label"][:], dtype=np.int64)
+    groups = images["group_id"][:]
     doubts = doubt_labels(features, labels, groups, len(names), seed)
     doubt, rows = np.zeros(len(labels), dtype=np.int64), np.arange(len(labels))
     doubt[doubts.order] = rows[: len(doubts.order)] + 1
     return pd.DataFrame(
         {
-            "image_id": list(images["image_id"]),
+            "image_id": images["image_id"][:],
             "label": [names[code] for code in labels],
             "label_probability": doubts.probabilities[rows, labels],
             "suggested": [names[code] for code in doubts.suggested],

@@ -24,8 +24,8 @@ def draw_samples_of(drawn: Dataset, sources: Dataset | None, path: Path) -> None
         path: of the picture.
     """
     names, column = drawn.features["label"].names, asked_column(drawn.column_names)
-    labels = list(drawn["label"])
-    places = {} if sources is None else {name: row for row, name in enumerate(sources["image_id"])}
+    labels = drawn["label"][:]
+    places = {} if sources is None else {name: row for row, name in enumerate(sources["image_id"][:])}
     lines = []
     for code in sorted(set(labels))[:_LINES]:
         rows = _shown(drawn, column, [row for row, label in enumerate(labels) if label == code])
@@ -47,7 +47,7 @@ def draw_samples_of(drawn: Dataset, sources: Dataset | None, path: Path) -> None
 def _shown(drawn: Dataset, column: str, rows: list[int]) -> list[int]:
     """Return rows of one source, or of as many values of a column as there are."""
     table = drawn.select_columns(["source_id", column]).select(rows)
-    sources, types = list(table["source_id"]), list(table[column])
+    sources, types = table["source_id"][:], table[column][:]
     if sources[0] is not None:
         return [row for row, source in zip(rows, sources, strict=True) if source == sources[0]][:_COLUMNS]
     turns: dict[str | None, int] = {}

@@ -123,10 +123,8 @@ def main(method: str, words: Sequence[str]) -> int:
     for group, images in study.tests.items():
         test = ImageTable.from_dataset(images)
         found = predict(accelerator, model, test)
-        own = classification_scores(
-            test.labels, found, class_names=names, skin_types=list(images["skin_type"])
-        )
-        columns = {name: list(images[name]) for name in study.corpus.attribute.columns}
+        own = classification_scores(test.labels, found, class_names=names, skin_types=images["skin_type"][:])
+        columns = {name: images[name][:] for name in study.corpus.attribute.columns}
         by_column = recalls_by_column(test.labels, found.argmax(1), columns)
         scores[group] = {**own, **({"per_group_recall": by_column} if by_column else {})}
     if accelerator.is_main_process:

@@ -270,7 +270,7 @@ def with_attributes(loaded: LoadedCorpus, attribute: Attribute, where: str) -> L
         setting = "corpus.attribute." + ("column" if column == attribute.column else "further")
         if column not in dataset.column_names:
             raise CorpusError(f"{setting}: {where} records no {column!r}; name a column that it has")
-        before = list(dataset[column])
+        before = dataset[column][:]
         cells = [_cell(cell, attribute.bands.get(column), column) for cell in before]
         if (kinds := len(set(cells) - {None})) > MOST_VALUES:
             raise CorpusError(

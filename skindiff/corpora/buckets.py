@@ -84,7 +84,7 @@ def row_sizes(dataset: Dataset, size: int, step: int = STEP) -> list[tuple[int, 
     """
     if BUCKET not in dataset.column_names:
         return [(size, size)] * len(dataset)
-    return [bucket_size(bucket, size, step) for bucket in dataset[BUCKET]]
+    return [bucket_size(bucket, size, step) for bucket in dataset[BUCKET][:]]
 
 
 def row_shapes(dataset: Dataset, side: int | None) -> list[RowShape]:
@@ -97,9 +97,9 @@ def row_shapes(dataset: Dataset, side: int | None) -> list[RowShape]:
     if BUCKET in dataset.column_names:
         return [
             {"bucket": bucket, "shown": None if side is None else shares(bucket_place(bucket, side), side)}
-            for bucket in dataset[BUCKET]
+            for bucket in dataset[BUCKET][:]
         ]
-    return [{"shown": shown} for shown in dataset[SHOWN]] if SHOWN in dataset.column_names else []
+    return [{"shown": shown} for shown in dataset[SHOWN][:]] if SHOWN in dataset.column_names else []
 
 
 def shares(part: Part, side: int) -> list[float]:

@@ -146,7 +146,7 @@ def resize_to_cache(
     }
     dataset = load_from_disk(str(folder))
     if SHOWN in crop.columns:
-        parts = [shares(frames[image_id].part(size), size) for image_id in dataset["image_id"]]
+        parts = [shares(frames[image_id].part(size), size) for image_id in dataset["image_id"][:]]
         dataset = dataset.add_column(SHOWN, parts, feature=SHAPE_COLUMNS[SHOWN])
     warnings = said.get("warnings", [])
     if bit_depth is not None and not said.get("deep"):

@@ -132,7 +132,7 @@ def _column(source: Dataset | Mapping[str, Sequence[Any]], name: str, protocol: 
             f"split.protocol: {protocol} needs the column {name!r}, which this corpus has not; name it by "
             f"--corpus.table.columns.{name}, or use fractions"
         )
-    return list(source[name])
+    return list(source[name][:])
 
 
 def _is_after(cell: str | None, date: str) -> bool | None:

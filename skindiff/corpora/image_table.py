@@ -38,8 +38,8 @@ class ImageTable:
         known = column in dataset.column_names
         return cls(
             pixels=pixels(dataset),
-            labels=np.asarray(dataset["label"], dtype=np.int64),
-            values=tuple(dataset[column]) if known else (None,) * len(dataset),
+            labels=np.asarray(dataset["label"][:], dtype=np.int64),
+            values=tuple(dataset[column][:]) if known else (None,) * len(dataset),
             class_names=tuple(dataset.features["label"].names),
         )
 

@@ -298,7 +298,7 @@ class Corpus:
         """
         counts: CorpusCounts = {
             "images": len(self.dataset),
-            "groups": len(set(self.dataset["group_id"])),
+            "groups": len(set(self.dataset["group_id"][:])),
             "missing": len(self.missing),
             "quarantined": len(self.quarantined),
         }
@@ -333,7 +333,7 @@ def prepare_corpus(
     )
     quarantined = [*loaded.quarantined, *cached.quarantined]
     replace(loaded, quarantined=quarantined).write_lists(folder)
-    ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"]))
+    ungrouped = len(loaded.ungrouped.intersection(cached.dataset["image_id"][:]))
     warnings = [*loaded.warnings, *cached.warnings]
     corpus = Corpus(
         cached.dataset, loaded.missing, quarantined, cached.fingerprint, warnings, ungrouped,

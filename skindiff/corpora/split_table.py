@@ -36,7 +36,7 @@ class SplitTable:
             raise SplitError(
                 f"column {absent[0]!r} is missing (there are {', '.join(names)}); add it to the corpus"
             )
-        label, image_id, group_id = (list(source[name]) for name in COLUMNS)
+        label, image_id, group_id = (list(source[name][:]) for name in COLUMNS)
         feature = source.features["label"] if isinstance(source, Dataset) else None
         known = enumerate(feature.names) if isinstance(feature, ClassLabel) else ((x, str(x)) for x in label)
         return cls(label, image_id, group_id, dict(sorted(known)))

@@ -179,7 +179,7 @@ def _read_table(source: Dataset | Mapping[str, Sequence[Any]], attribute: Attrib
         raise SplitError(
             f"column {absent[0]!r} is missing (there are {', '.join(names)}); add it to the corpus"
         )
-    columns = {name: list(source[name]) for name in needed}
+    columns = {name: list(source[name][:]) for name in needed}
     if None in columns["group_id"]:
         row = columns["group_id"].index(None)
         raise SplitError(

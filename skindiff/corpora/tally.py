@@ -24,13 +24,13 @@ def tallies(dataset: Dataset) -> dict[str, dict[str, int]]:
     """
     feature = dataset.features["label"]
     assert isinstance(feature, ClassLabel)
-    labels = Counter(dataset["label"])
+    labels = Counter(dataset["label"][:])
     found = {"class": {name: labels[code] for code, name in enumerate(feature.names)}}
     others = [name for name in dataset.column_names if name not in REAL_COLUMNS]
     for name in ("skin_type", *others):
         kind = dataset.features[name]
         if getattr(kind, "dtype", "") == "string":
-            counts = by_size(list(dataset[name]))
+            counts = by_size(dataset[name][:])
             if name != "skin_type" or set(counts) != {UNKNOWN}:
                 found[name] = counts
     return found

@@ -81,7 +81,7 @@ def make_detector_split(
     Raises:
         SplitError: a class has fewer than three groups that the generator never saw.
     """
-    groups, labels = list(corpus["group_id"]), list(corpus["label"])
+    groups, labels = corpus["group_id"][:], corpus["label"][:]
     seen = {groups[row] for row in generator_rows}
     class_of: dict[str, int] = {}
     for group, label in zip(groups, labels, strict=True):
@@ -219,9 +219,9 @@ class DetectorOfSplit:
         )
 
     def _judged(self, model: SkinClassifier, images: Dataset, group: str) -> Judged:
-        labels = np.asarray(images["label"], dtype=np.int64)
+        labels = np.asarray(images["label"][:], dtype=np.int64)
         probabilities = predict(self.study.accelerator, model, images).astype(np.float64)
-        return Judged(labels, probabilities, tuple(images[group]))
+        return Judged(labels, probabilities, tuple(images[group][:]))
 
 
 def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[DetectionRow]:

@@ -35,7 +35,7 @@ def record_of(detector: DetectorOfSplit, family: str, made_with: Mapping[str, An
         family: of the generator.
         made_with: settings of its training and drawing.
     """
-    ids = detector.corpus["image_id"]
+    ids = detector.corpus["image_id"][:]
     parts = {"generator": detector.study.split.train, **vars(detector.split)}
     return fingerprint(
         {
@@ -97,7 +97,7 @@ class RecordedDetections:
             self._taken.append(name)
         generated, held_out = (_judged(known[record, part]) for part in _PARTS)
         real = detector.corpus.select(detector.split.held_out)
-        if held_out.groups != tuple(hashed(group) for group in real["group_id"]):
+        if held_out.groups != tuple(hashed(group) for group in real["group_id"][:]):
             raise RunFolderError(
                 f"recorded detection {record}: its held-out images are not those of this split; delete its "
                 "rows and run it again"

@@ -159,7 +159,7 @@ def _refuse_unknown_columns(drawn: Dataset) -> None:
     }
     asked = asked_column(drawn.column_names)
     of_words = drawn.features.get(asked) == drawn.features.get(f"source_{asked}") == Value("string")
-    if of_words and len(set(drawn[asked])) <= MOST_VALUES:  # more would be names, and of no attribute
+    if of_words and len(set(drawn[asked][:])) <= MOST_VALUES:  # more would be names, and of no attribute
         known |= {asked, f"source_{asked}"}
     strange = [name for name in drawn.column_names if name not in known]
     if strange:
@@ -194,7 +194,7 @@ def _near_copy_report(
     drawn: Dataset, own: Path, home: Path, sources: Dataset | None, held_out: Dataset | None
 ) -> NearCopies | None:
     """Return the report that images made from others need, None where none were; a new one goes home."""
-    if all(source is None for source in drawn["source_id"]):
+    if all(source is None for source in drawn["source_id"][:]):
         return None
     saved = load_near_copies(own)
     speaks = saved is not None and saved.fingerprint == fingerprint(drawn)
@@ -282,7 +282,7 @@ def _shared_report(report: NearCopies, aliases: Aliases) -> bytes:
 
 def _bases(drawn: Dataset, facts: Facts) -> list[str]:
     """Return the base models that images are by; generators from scratch have learnt from corpora alone."""
-    names = {model_name(name).partition("+")[0] for name in set(drawn["generator"])}
+    names = {model_name(name).partition("+")[0] for name in set(drawn["generator"][:])}
     found = sorted(name for name in names if name.partition("@")[0] not in FAMILIES)
     return [facts.base_model] if found and facts.base_model else found
 
@@ -303,7 +303,7 @@ def _readme(
 def _card(repo_id: str, drawn: Dataset, facts: Facts, report: NearCopies | None, reason: str | None) -> Card:
     label = drawn.features["label"]
     assert isinstance(label, ClassLabel)
-    generators = sorted({model_name(name) for name in set(drawn["generator"])})
+    generators = sorted({model_name(name) for name in set(drawn["generator"][:])})
     redrawn = "made from real ones" if report is not None else "generated"
     classes, makers = (", ".join(names) for names in (map(markdown, label.names), map(_coded, generators)))
     return Card(
@@ -340,7 +340,7 @@ def _value_limit(drawn: Dataset) -> str:
 
 def _counts(drawn: Dataset, names: list[str]) -> str:
     column, kind = asked_column(drawn.column_names), value_of_rows(drawn)
-    counts = Counter(zip(drawn["label"], drawn[column], strict=True))
+    counts = Counter(zip(drawn["label"][:], drawn[column][:], strict=True))
     seen = {kind for _, kind in counts}
     order = SKIN_TYPES if column == SKIN_COLUMN else sorted(kind for kind in seen if kind is not None)
     types = [kind for kind in (*order, None) if kind in seen]

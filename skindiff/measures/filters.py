@@ -93,7 +93,7 @@ def tone_scores(synthetic: Dataset) -> FloatArray:
     Raises:
         ConfigError: rows have no skin type.
     """
-    types: list[Any] = list(synthetic["skin_type"])
+    types: list[Any] = synthetic["skin_type"][:]
     if None in types:
         raise ConfigError(
             "arms: the filter 'tone' needs rows with a skin type; drop its arms for this corpus"

@@ -200,7 +200,7 @@ def _samples(results: Results) -> list[SampleRow]:
     sources = study.corpus.dataset
     column = study.corpus.attribute.column
     pairs = dict(transferred_rows(synthetic.dataset, sources, column))
-    labels = list(synthetic.dataset["label"])
+    labels = synthetic.dataset["label"][:]
     found = []
     for code, name in enumerate(results.corpus.class_names):
         own = [row for row in pairs if labels[row] == code]
@@ -239,12 +239,12 @@ def _notes(results: Results, corpus: str) -> list[str]:
     for label, sets in results.drawn.items():
         drawn = sets[0][1].dataset
         asked = asked_column(drawn.column_names)
-        if asked != scarce.column and any(drawn[asked]) and any(drawn["prompt"]):
+        if asked != scarce.column and any(drawn[asked][:]) and any(drawn["prompt"][:]):
             notes.append(
                 f"{label}: its images were asked for by {asked.replace('_', ' ')}, and what is scarce in "
                 f"this study is {scarce.name}: they were not made for its minority."
             )
-        if value_of_rows(drawn) == "unknown" and any(results.corpus.dataset[scarce.column]):
+        if value_of_rows(drawn) == "unknown" and any(results.corpus.dataset[scarce.column][:]):
             notes.append(
                 f"{label} generates by class alone: the {scarce.name} of its images is not known, and none "
                 "was made for the minority."

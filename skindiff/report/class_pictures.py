@@ -55,9 +55,9 @@ def class_lines(real: Dataset, synthetic: Dataset) -> list[ClassLine]:
         synthetic: synthetic rows of the same classes.
     """
     names: list[str] = real.features["label"].names
-    place = {image_id: row for row, image_id in enumerate(real["image_id"])}
-    labels, drawn_labels = np.asarray(real["label"]), np.asarray(synthetic["label"])
-    sources = list(synthetic["source_id"])
+    place = {image_id: row for row, image_id in enumerate(real["image_id"][:])}
+    labels, drawn_labels = np.asarray(real["label"][:]), np.asarray(synthetic["label"][:])
+    sources = synthetic["source_id"][:]
     lines = []
     for code, name in enumerate(names):
         drawn = np.flatnonzero(drawn_labels == code)[:DRAWN_COLUMNS].tolist()
@@ -116,14 +116,14 @@ def type_blocks(real: Dataset, drawn: Dataset, attribute: Attribute = SKIN_TYPE)
     Returns:
         A block of real and one of synthetic images; nothing where no synthetic row has a value.
     """
-    if attribute.column not in drawn.column_names or not any(drawn[attribute.column]):
+    if attribute.column not in drawn.column_names or not any(drawn[attribute.column][:]):
         return []
     return [_type_block("real (training)", real, attribute), _type_block("synthetic, as", drawn, attribute)]
 
 
 def _type_block(head: str, images: Dataset, attribute: Attribute) -> Block:
     names: list[str] = images.features["label"].names
-    kinds = list(zip(images["label"], images[attribute.column], strict=True))
+    kinds = list(zip(images["label"][:], images[attribute.column][:], strict=True))
     first = {kind: row for row, kind in reversed(list(enumerate(kinds)))}
     types = [name for name in attribute.known if any(kind[1] == name for kind in first)]
     found = {kind: pixels(images, [row])[0] for kind, row in first.items() if kind[1] in types}

@@ -45,7 +45,7 @@ def closest_pairs_picture(name: str, report: NearCopies, generated: Dataset, tra
         training: ``image``, ``image_id``.
     """
     nearest = sorted(range(len(report.rows)), key=lambda row: -report.rows[row].other_similarity)[:DRAWN]
-    places = {image_id: row for row, image_id in enumerate(training["image_id"])}
+    places = {image_id: row for row, image_id in enumerate(training["image_id"][:])}
     pairs = [
         (row, places[other], report.rows[row].other_similarity)
         for row in nearest

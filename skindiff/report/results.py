@@ -178,7 +178,7 @@ class Results:
     def undrawn(self) -> dict[str, list[str]]:
         """Return, by label, the classes without any synthetic image."""
         names = list(enumerate(self.corpus.class_names))
-        shown = {label: set(sets[0][1].dataset["label"]) for label, sets in self.drawn.items()}
+        shown = {label: set(sets[0][1].dataset["label"][:]) for label, sets in self.drawn.items()}
         return {label: [name for code, name in names if code not in own] for label, own in shown.items()}
 
     def _add_study(self, study: Study) -> None:
@@ -239,6 +239,6 @@ def _diversity(pipeline: Path) -> Diversity | None:
 
 def _tested_of(study: Study, drawn: Dataset, column: str) -> Dataset:
     """Return the tested images of the skin types (or other values) of the synthetic ones."""
-    wanted = set(drawn[column]) - {None} if column in drawn.column_names else set()
-    kinds = study.held_out[column] if wanted else []
+    wanted = set(drawn[column][:]) - {None} if column in drawn.column_names else set()
+    kinds = study.held_out[column][:] if wanted else []
     return study.held_out.select([row for row, kind in enumerate(kinds) if kind in wanted])

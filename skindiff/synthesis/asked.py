@@ -64,6 +64,6 @@ def value_of_rows(drawn: Dataset) -> str:
         families that know classes alone are asked for no value, and none is measured.
     """
     column = asked_column(drawn.column_names)
-    if column not in drawn.column_names or not any(drawn[column]):
+    if column not in drawn.column_names or not any(drawn[column][:]):
         return "unknown"
-    return "asked" if "prompt" in drawn.column_names and any(drawn["prompt"]) else "source"
+    return "asked" if "prompt" in drawn.column_names and any(drawn["prompt"][:]) else "source"

@@ -34,7 +34,7 @@ class ClassDrawer:
 
     def __init__(self, pipeline: ClassConditionalPipeline, sources: Dataset | None = None) -> None:
         self._pipeline, self._sources = pipeline, sources
-        self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
+        self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"][:])}
         self._shown: dict[str, PILImage.Image] = {}
         pipeline.set_progress_bar_config(disable=True)
 

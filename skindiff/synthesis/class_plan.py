@@ -205,7 +205,7 @@ def make_class_plan(
         SynthesisError: there is nothing to generate, or a class to be reconstructed has no source.
     """
     config.validate()
-    names, labels = list(sources.features["label"].names), list(sources["label"])
+    names, labels = list(sources.features["label"].names), sources["label"][:]
     real = {name: labels.count(code) for code, name in enumerate(names)}
     budgets = class_budgets(config, real, redraws=redraws)
     planned = sum(budgets.values())
@@ -227,7 +227,7 @@ def make_class_plan(
     }
     own = _redrawn(sources, budgets, seed, family) if redraws else _from_noise(budgets, seed, family)
     added = attribute_columns(attribute)
-    values = dict(zip(sources["image_id"], sources[attribute.column], strict=True)) if redraws else {}
+    values = dict(zip(sources["image_id"][:], sources[attribute.column][:], strict=True)) if redraws else {}
     rows: list[dict[str, object]] = [
         {
             **constant,
@@ -260,7 +260,7 @@ def _from_noise(budgets: Mapping[str, int], seed: int, family: str) -> list[Sour
 
 
 def _redrawn(sources: Dataset, budgets: Mapping[str, int], seed: int, family: str) -> list[SourceColumns]:
-    columns = {name: list(sources[name]) for name in ("label", "skin_type", "image_id", "group_id")}
+    columns = {name: sources[name][:] for name in ("label", "skin_type", "image_id", "group_id")}
     rows: list[SourceColumns] = []
     for label, (name, count) in enumerate(budgets.items()):
         # In the order of their ids, so that the order of the rows does not matter.

@@ -50,7 +50,7 @@ def draw_by_class(study: Study, pipeline_folder: Path, config: ClassSynthesisCon
         says=f"generating by {family}",
         config=asdict(config),
         generator=generator,
-        rows=list(sources["image_id"]),
+        rows=sources["image_id"][:],
         seed=seed,
         **({} if attribute.is_skin_tone else {"attribute": attribute.column}),
     )

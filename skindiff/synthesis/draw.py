@@ -70,7 +70,7 @@ class Drawer:
         self._sources, self._step = sources, self._architecture.size_step(pipeline)
         self._crop: CropKind = getattr(getattr(pipeline, "skindiff", None), "crop", "centre")
         self._prototypes = prototypes
-        self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"])}
+        self._numbers = {} if sources is None else {name: n for n, name in enumerate(sources["image_id"][:])}
         self._embeddings: dict[str, Conditioning] = {}
         self._moments: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
         self._drawing: dict[tuple[str, str], Any] = {}

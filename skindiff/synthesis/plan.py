@@ -142,7 +142,7 @@ def make_plan(
     label_feature = sources.features["label"]
     assert isinstance(label_feature, ClassLabel)
     names = dict.fromkeys(("label", "skin_type", "image_id", "group_id", attribute.column))
-    columns = {name: list(sources[name]) for name in names}
+    columns = {name: sources[name][:] for name in names}
     _check_sources(columns["image_id"])
     if config.mode == "img2img" and config.tone == "prototype_contrast" and None in columns["skin_type"]:
         nameless = columns["image_id"][columns["skin_type"].index(None)]

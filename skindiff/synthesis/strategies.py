@@ -204,7 +204,7 @@ def draw_transfers(study: Study, place: Place, config: SynthesisConfig) -> Synth
         says=f"generating by {strategy}",
         config=recorded(config),
         generator=generator,
-        rows=list(train["image_id"]),
+        rows=train["image_id"][:],
         seed=seed,
         **attribute.record(),
     )

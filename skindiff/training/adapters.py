@@ -49,8 +49,8 @@ def learn_adapter(
         config=recorded(config),
         base=name,
         words=adapter_digest(words) if words else None,
-        rows=list(train["image_id"]),
-        validation=list(validation["image_id"]) if validation else None,
+        rows=train["image_id"][:],
+        validation=validation["image_id"][:] if validation else None,
         **study.corpus.attribute.record(),
     )
     if not stage.done:

@@ -55,7 +55,7 @@ def refuse_unknown_columns(parts: Sequence[str], dataset: Dataset, setting: str)
 def captions(parts: Sequence[str], dataset: Dataset) -> list[str]:
     """Return the caption of each row, empty where nothing of it is recorded."""
     columns = dict.fromkeys(column for part in parts for column in _columns(part))
-    cells: Mapping[str, list[str | None]] = {column: list(dataset[column]) for column in columns}
+    cells: Mapping[str, list[str | None]] = {column: dataset[column][:] for column in columns}
     return [_filled(parts, {name: own[row] for name, own in cells.items()}) for row in range(len(dataset))]
 
 

@@ -47,7 +47,7 @@ def framings(dataset: Dataset, size: int) -> torch.Tensor:
     """
     shapes = row_sizes(dataset, size)
     if FRAMED in dataset.column_names:
-        framed = dataset[FRAMED]
+        framed = dataset[FRAMED][:]
     else:
         framed = [(height, width, 0, 0, height, width) for width, height in shapes]
     rows = []

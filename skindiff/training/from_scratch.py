@@ -124,12 +124,12 @@ def train_from_scratch(study: Study, config: FromScratchConfig, rows: Dataset | 
     train = study.train if rows is None else rows
     held_out, balance = _held_out(study, own), vars(own).get("balance", "none")
     column = study.corpus.attribute.column
-    refuse_unrecorded(balance, train[column], column, f"{config.family}.balance")
+    refuse_unrecorded(balance, train[column][:], column, f"{config.family}.balance")
     stage = study.stage(
         f"generator-{config.family.replace('_', '-')}",
         says=f"training {config.family}",
         config=asdict(own),  # type: ignore[call-overload]
-        rows=list(train["image_id"]),
+        rows=train["image_id"][:],
         **({"validation": study.split.validation} if held_out else {}),
         **({"attribute": column} if balance == BY_BOTH else {}),
         seed=study.seed,

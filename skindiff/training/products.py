@@ -49,7 +49,7 @@ def record_rows(study: Study, artefact: Path, earlier: Path | None = None) -> No
     """
     if not study.accelerator.is_main_process:
         return
-    ids = set(study.train["image_id"])
+    ids = set(study.train["image_id"][:])
     before = trained_on(str(earlier)) if earlier else None
     if before:
         ids |= set(json.loads(before.read_text(encoding="utf-8"))["image_ids"])

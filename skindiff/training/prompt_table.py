@@ -40,10 +40,10 @@ def prompt_table(
     rows = []
     for table in tables:
         names = table.features["label"].names
-        values = list(table[attribute.column]) if attribute else [None] * len(table)
+        values = table[attribute.column][:] if attribute else [None] * len(table)
         prompts = [
             prompt_for(tokens.subject(names[label]), value, attribute or SKIN_TYPE, caption)
-            for label, value, caption in zip(table["label"], values, captions(parts, table), strict=True)
+            for label, value, caption in zip(table["label"][:], values, captions(parts, table), strict=True)
         ]
         rows.append(torch.tensor([numbers.setdefault(prompt, len(numbers)) for prompt in prompts]))
     return PromptTable(list(numbers), rows)

@@ -320,7 +320,7 @@ def _sampler(
     dataset: Dataset, size: int, step: int, global_batch: int, loop: LoopConfig, lesson: _Lesson
 ) -> Sampler:
     """Return the batches of a lesson; of images of several shapes each pass shows the largest class once."""
-    labels = np.asarray(dataset["label"])
+    labels = np.asarray(dataset["label"][:])
     counts = np.bincount(labels)
     whole = len(counts) * counts.max() if lesson.only is None else counts[lesson.only]
     return batches_of(
@@ -337,7 +337,7 @@ def _sampler(
 
 def _classes(dataset: Dataset) -> list[str]:
     names: list[str] = dataset.features["label"].names
-    present = set(dataset["label"])
+    present = set(dataset["label"][:])
     missing = [name for number, name in enumerate(names) if number not in present]
     if missing:
         raise TrainingError(

@@ -301,7 +301,7 @@ def _of_dataset(config: "TableConfig", read: Callable[[], Dataset | DatasetDict]
 def _texts(source: Dataset, column: str) -> list[str]:
     """Return a column as text, class labels by name and nulls as empty."""
     feature = source.features[column]
-    values = list(source[column])
+    values = source[column][:]
     if isinstance(feature, ClassLabel):
         return ["" if value is None else plain(feature.int2str(value)) for value in values]
     return ["" if value is None else plain(str(value)) for value in values]

@@ -62,7 +62,7 @@ def elsewhere_rows(
     """
     rows: list[ElsewhereRow] = []
     for one in sets:
-        present = sorted(set(one.images["label"]))
+        present = sorted(set(one.images["label"][:]))
         own = [one.table.asked_here(cell, present) for cell in here]
         other = [cell for cell in there if cell.key.test_group == one.name]
         rows += compared(own, other, one.name, metrics, replicates, level, seed)

@@ -209,7 +209,7 @@ def memorisation(
     a_side = int(sides[1].sum())
     masks = [compared.among, *(sides if len(held_out) else ())]
     found, *either = known.nearest(comparable(pictures_of(generated)), owned, masks)
-    clusters = [group or image_id for group, image_id in zip(owned, generated["image_id"], strict=True)]
+    clusters = [group or image_id for group, image_id in zip(owned, generated["image_id"][:], strict=True)]
     return Memorisation(
         report=compared.report(generated, training, found),
         threshold=threshold,
@@ -320,12 +320,12 @@ class _Compared:
             raise ConfigError("generated: there are no images; generate some first")
         owned = own_groups(generated, training)
         held_out = _unseen(held_out, training, config.held_out, seed)
-        groups = [*training["group_id"], *held_out["group_id"]]
+        groups = [*training["group_id"][:], *held_out["group_id"][:]]
         pixels = np.concatenate([comparable(pictures_of(one)) for one in (training, held_out)])
         known = _known(config, pixels, groups, device)
         among = np.arange(len(pixels)) < len(training)
         (of_unseen,) = known.nearest(pixels[len(training) :], among=[among])
-        threshold, alike = _threshold(of_unseen, held_out["group_id"], config)
+        threshold, alike = _threshold(of_unseen, held_out["group_id"][:], config)
         between = percentiles(of_unseen.similarity) if len(held_out) else between_groups(known, pixels)
         return cls(known, pixels, owned, held_out, threshold, alike, between, among)
 
@@ -346,7 +346,7 @@ class _Compared:
 def _sides(training: Dataset, held_out: Dataset, seed: int) -> list[NDArray[np.bool_]]:
     """Return masks of as many training as held-out images of every class."""
     both = np.arange(len(training) + len(held_out))
-    rows = same_mix(training["label"], held_out["label"], seed)
+    rows = same_mix(training["label"][:], held_out["label"][:], seed)
     return [np.isin(both, rows[0]), np.isin(both, len(training) + np.asarray(rows[1], np.int64))]
 
 
@@ -360,8 +360,8 @@ def _known(
 
 def _unseen(held_out: Dataset, training: Dataset, most: int, seed: int) -> Dataset:
     """Return held-out images whose group the generator has not seen: all, or that many at random."""
-    seen = set(training["group_id"])
-    rows = np.array([row for row, group in enumerate(held_out["group_id"]) if group not in seen], np.int64)
+    seen = set(training["group_id"][:])
+    rows = np.array([row for row, group in enumerate(held_out["group_id"][:]) if group not in seen], np.int64)
     chosen = numpy_generator("unseen", seed).permutation(rows)[:most]
     return held_out.select(np.sort(chosen))
 

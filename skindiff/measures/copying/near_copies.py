@@ -160,8 +160,8 @@ def own_groups(drawn: Dataset, sources: Dataset) -> list[str | None]:
     Raises:
         SynthesisError: there are no sources, or a synthetic image's own source is not among them.
     """
-    groups = dict(zip(sources["image_id"], sources["group_id"], strict=True))
-    own = list(drawn["source_id"])
+    groups = dict(zip(sources["image_id"][:], sources["group_id"][:], strict=True))
+    own = drawn["source_id"][:]
     missing = [source for source in own if source is not None and source not in groups]
     if missing or not groups:
         what = f"source {missing[0]!r} is not among them" if missing else "there are none"
@@ -180,9 +180,9 @@ def nearest_rows(
         owned: group of each synthetic image's source, from :func:`own_groups`.
         found: of the synthetic images among the sources.
     """
-    ids, groups = list(sources["image_id"]), list(sources["group_id"])
+    ids, groups = sources["image_id"][:], sources["group_id"][:]
     rows = []
-    named = zip(drawn["image_id"], drawn["source_id"], owned, strict=True)
+    named = zip(drawn["image_id"][:], drawn["source_id"][:], owned, strict=True)
     for place, (image_id, own_source, own_group) in enumerate(named):
         other, own = int(found.other[place]), int(found.own[place])
         nearest = own if found.own_similarity[place] >= found.similarity[place] and own != NONE else other

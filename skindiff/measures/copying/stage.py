@@ -57,10 +57,10 @@ def find_copies(
         f"copying-{name.replace('_', '-').replace(' ', '-').replace('+', '-')}",
         says=f"near copies among {name}",
         config=asdict(config),
-        training=list(training["image_id"]),
-        held_out=list(held_out["image_id"]),
+        training=training["image_id"][:],
+        held_out=held_out["image_id"][:],
         images=fingerprint(generated),
-        generators=sorted(set(generated["generator"])),
+        generators=sorted(set(generated["generator"][:])),
         seed=study.seed,
     )
     if not stage.done:

@@ -72,13 +72,13 @@ def find_twins(
 
 def _search(images: Dataset, corpus: Dataset, threshold: float, device: torch.device | None) -> Twins:
     pixels = comparable(pictures_of(corpus))
-    known = KnownStructures(pixels, corpus["group_id"], device)
+    known = KnownStructures(pixels, corpus["group_id"][:], device)
     (found,) = known.nearest(comparable(pictures_of(images)))
     others = corpus["image_id"][:]
     nearest = [
         Nearest(image_id, others[place], round(similarity, 4))
         for image_id, place, similarity in zip(
-            images["image_id"], found.other.tolist(), found.similarity.tolist(), strict=True
+            images["image_id"][:], found.other.tolist(), found.similarity.tolist(), strict=True
         )
     ]
     every = np.ones(len(pixels), dtype=bool)

@@ -46,16 +46,16 @@ def class_fidelity(
         f"fidelity-{name.replace('_', '-').replace(' ', '-')}",
         says=f"fidelity of {name}",
         config=asdict(config),
-        held_out=list(held_out["image_id"]),
+        held_out=held_out["image_id"][:],
         # Ids of synthetic images do not change with how they are drawn.
-        images=fingerprint(images) if is_synthetic else list(images["image_id"]),
-        generators=sorted(set(images["generator"])) if is_synthetic else [],
+        images=fingerprint(images) if is_synthetic else images["image_id"][:],
+        generators=sorted(set(images["generator"][:])) if is_synthetic else [],
         seed=seed,
         **({"attribute": attribute.column} if "attribute" in config.by else {}),
     )
     if not stage.done:
         if accelerator.is_main_process:
-            pairs = same_mix(held_out["label"], images["label"], seed)
+            pairs = same_mix(held_out["label"][:], images["label"][:], seed)
             real, own = (
                 ImageTable.from_dataset(dataset.select(rows), attribute.column)
                 for dataset, rows in zip((held_out, images), pairs, strict=True)

@@ -60,10 +60,10 @@ def transferred_rows(
     """
     if column not in synthetic.column_names or column not in sources.column_names:
         return []
-    places = {image_id: row for row, image_id in enumerate(sources["image_id"])}
-    types = list(sources[column])
-    pairs = [(row, places[source]) for row, source in enumerate(synthetic["source_id"]) if source in places]
-    wanted = list(synthetic[column])
+    places = {image_id: row for row, image_id in enumerate(sources["image_id"][:])}
+    types = sources[column][:]
+    wanted, made_of = synthetic[column][:], synthetic["source_id"][:]
+    pairs = [(row, places[source]) for row, source in enumerate(made_of) if source in places]
     return [(row, place) for row, place in pairs if wanted[row] != types[place]]
 
 
@@ -94,12 +94,12 @@ def transfer_tone(
         used = sorted({place for _, place in pairs})
         angles = measure_ita(part.sources.select(used), show_progress=show_progress)
         before = dict(zip(used, angles, strict=True))
-        names = list(part.sources["group_id"])
+        names = part.sources["group_id"][:]
         source += [before[place] for _, place in pairs]
         drawn += measure_ita(part.synthetic.select([row for row, _ in pairs]), show_progress=show_progress)
         groups += [names[place] for _, place in pairs]
         target += measure_ita(part.target, show_progress=show_progress)
-        target_groups += list(part.target["group_id"])
+        target_groups += part.target["group_id"][:]
     return tone_shift(source, drawn, groups, target, target_groups, seed=seed)
 
 
