@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from skindiff.classification.cells import load_cell, save_cell
 from skindiff.classification.rows import METRICS
-from skindiff.classification.weighted_scores import weighted_auroc, weighted_scores
+from skindiff.classification.weighted_scores import weighted_auroc, weighted_scores, weighted_sensitivity
 from skindiff.errors import RunFolderError
 from skindiff.evaluation.statistics.paired_bootstrap import find_row, result_row
 from skindiff.evaluation.statistics.summary import summarise
@@ -58,6 +58,34 @@ def test_weights_count_like_repeated_rows() -> None:
         auroc = roc_auc_score(labels == 1, chances[:, 1], sample_weight=weights[replicate])
         mine = weighted_auroc(labels == 1, chances[:, 1], weights)[replicate]
         assert mine == pytest.approx(auroc, abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_class_of_few_and_one_of_many_are_scored_alike(share: float) -> None:
+    rng = np.random.default_rng(2)
+    positive, scores = rng.random(200) < share, rng.random(200).round(1)
+    weights = rng.integers(0, 3, (4, 200)).astype(float)
+    weights[1, positive], weights[2, ~positive] = 0, 0
+    found = weighted_auroc(positive, scores, weights)
+    assert np.isnan(found[1:3]).all()
+    for replicate in (0, 3):
+        assert found[replicate] == pytest.approx(
+            roc_auc_score(positive, scores, sample_weight=weights[replicate]), abs=1e-12
+        )
+
+
+def test_the_threshold_is_found_far_below_the_highest_negatives() -> None:
+    positive = np.arange(100) % 2 == 0
+    scores = np.arange(100) / 100
+    weights = np.ones((3, 100))
+    weights[1, 40:] = positive[40:]  # the thirty highest negatives weigh nothing
+    weights[2] = positive
+    found = weighted_sensitivity(positive, scores, weights, 0.9)
+    rows = np.flatnonzero(weights[1])
+    alone = weighted_sensitivity(positive[rows], scores[rows], np.ones((1, len(rows))), 0.9)
+    assert found[0] == 0.1
+    assert found[1] == alone[0] == 0.64  # of 20 negatives two may be called, and 35 is the third
+    assert np.isnan(found[2])
 
 
 def test_a_planted_gain_is_found_and_a_planted_loss_too() -> None:
