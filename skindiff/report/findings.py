@@ -59,10 +59,10 @@ def _by_class(content: ReportContent) -> str:
         more = sum(mine > theirs for mine, theirs in known)
         less = sum(mine < theirs for mine, theirs in known)
         name = series_name(row, [other for other in rows if _place(other) == _place(row)])
-        lines.append(
-            f"{name}: mean F1 is above that of `real` in {more} of {len(known)} classes, below in {less}."
-        )
-    return " ".join(lines)
+        said = f"{name}: mean F1 is above that of `real` in {more} of {len(known)} classes, below in {less}."
+        where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
+        lines.append((where, said))
+    return _told_apart(lines, " ")
 
 
 def _place(row: SeriesColumns) -> tuple[str, ...]:
@@ -71,10 +71,23 @@ def _place(row: SeriesColumns) -> tuple[str, ...]:
 
 def _confusions(content: ReportContent) -> str:
     lines = [
-        f"{row['series']}: {percent(row['share'])}% of {row['true']} is called {row['predicted']}"
+        (
+            row["population"],
+            f"{row['series']}: {percent(row['share'])}% of {row['true']} is called {row['predicted']}",
+        )
         for row in content.get("confusions", [])
     ]
-    return f"The most frequent confusion of each arm. {'; '.join(lines)}." if lines else ""
+    return f"The most frequent confusion of each arm. {_told_apart(lines, '; ')}." if lines else ""
+
+
+def _told_apart(lines: Sequence[tuple[str, str]], between: str) -> str:
+    """Return sentences, in paragraphs by classifier and test images where these are several."""
+    by_place: dict[str, list[str]] = {}
+    for place, said in lines:
+        by_place.setdefault(place, []).append(said)
+    if len(by_place) < 2:
+        return between.join(said for _, said in lines)
+    return "\n\n".join(f"{place}: {between.join(own)}" for place, own in by_place.items())
 
 
 def _tone(content: ReportContent) -> str:

@@ -55,7 +55,9 @@ CONTENT = {
         {**SERIES, "arm": "real", "f1": {"a": {"mean": 0.2}, "b": {"mean": 0.4}, "c": {"mean": None}}},
         {**SERIES, "arm": "real+syn", "f1": {"a": {"mean": 0.3}, "b": {"mean": 0.1}, "c": {"mean": 0.5}}},
     ],
-    "confusions": [{"series": "real", "true": "ring", "predicted": "plaque", "share": 0.25}],
+    "confusions": [
+        {"population": "all", "series": "real", "true": "ring", "predicted": "plaque", "share": 0.25}
+    ],
     "lesion": {"img2img": {"kept": {"value": 0.871, "low": 0.86, "high": 0.88}}},
     "copying": [
         {"images": "ddpm", "generated": 50, "near_copies": {"share": 0.04}, "of_own_group": None},
@@ -104,6 +106,21 @@ CONTENT = {
 )
 def test_a_section_opens_with_what_it_found(title: str, said: str) -> None:
     assert finding(title, CONTENT) == said
+
+
+def test_two_test_sets_are_told_apart() -> None:
+    """A study of BreastMNIST tests on all images and on those that leak nothing."""
+    apart = [
+        {**row, "test_group": group} for group in ("all", "deduplicated") for row in CONTENT["per_class_f1"]
+    ]
+    content = {
+        **CONTENT,
+        "per_class_f1": apart,
+        "confusions": [{**CONTENT["confusions"][0], "population": name} for name in ("all", "deduplicated")],
+    }
+    for group in ("all", "deduplicated"):
+        assert f"resnet18, scenario iii, {group} test images: real+syn: " in finding("F1 by class", content)
+        assert f"{group}: real: 25.0% of ring is called plaque" in finding("Confusions", content)
 
 
 def test_the_chosen_use_comes_first_and_is_the_only_one_that_is_confirmed() -> None:
