@@ -8,6 +8,8 @@ from skindiff.evaluation.statistics.rows import RungRow
 from skindiff.report.study_section import StudySection, markdown_table
 
 TITLE = "How much of the published gain is the generator's"
+HEADINGS = ("gain [95%]", "changed by [95%]", "runs, images")
+"""Of the last columns of the table."""
 
 
 def ladder_section(rows: Sequence[RungRow]) -> StudySection:
@@ -15,28 +17,9 @@ def ladder_section(rows: Sequence[RungRow]) -> StudySection:
     if not rows:
         return StudySection(TITLE)
     several = len({row["strategy"] for row in rows}) > 1
-    lines = [
-        [
-            (f"{row['strategy']}: " if several else "") + row["rung"],
-            f"`{row['arm']}` - `{row['reference']}`",
-            f"{row['optimiser_steps']:.0f} / {row['reference_steps']:.0f}",
-            f"{100 * row['mean']:.1f} / {100 * row['reference_mean']:.1f}",
-            interval(row["gain"], row["gain_ci_low"], row["gain_ci_high"]),
-            _change(row),
-            f"{row['runs']} of {row['images']}",
-        ]
-        for row in rows
-    ]
+    lines = [step_cells(row, several) for row in rows]
     metric = METRICS[rows[0]["metric"]]
-    headings = [
-        "step",
-        "difference",
-        "optimiser steps",
-        metric,
-        "gain [95%]",
-        "changed by [95%]",
-        "runs, images",
-    ]
+    headings = ["step", "difference", "optimiser steps", metric, *HEADINGS]
     about = (
         "The first row compares as the paper does, at the size of this study; each further row takes away "
         "one more thing that is not the generator's. The order was stated before it ran and is one of "
@@ -47,6 +30,19 @@ def ladder_section(rows: Sequence[RungRow]) -> StudySection:
     if min(row["runs"] for row in rows) < FEW_UNITS:
         about = f"Fewer than {FEW_UNITS} runs: these intervals hold for these runs alone. {about}"
     return StudySection(TITLE, f"{markdown_table(headings, lines)}\n\n{about}", after="Scores")
+
+
+def step_cells(row: RungRow, several: bool = False) -> list[str]:
+    """Return a row of the table; ``several`` says that strategies have to be told apart."""
+    return [
+        (f"{row['strategy']}: " if several else "") + row["rung"],
+        f"`{row['arm']}` - `{row['reference']}`",
+        f"{row['optimiser_steps']:.0f} / {row['reference_steps']:.0f}",
+        f"{100 * row['mean']:.1f} / {100 * row['reference_mean']:.1f}",
+        interval(row["gain"], row["gain_ci_low"], row["gain_ci_high"]),
+        _change(row),
+        f"{row['runs']} of {row['images']}",
+    ]
 
 
 def ladder_finding(rows: Sequence[RungRow]) -> str:
