@@ -59,10 +59,10 @@ def _by_class(content: ReportContent) -> str:
         more = sum(mine > theirs for mine, theirs in known)
         less = sum(mine < theirs for mine, theirs in known)
         name = series_name(row, [other for other in rows if _place(other) == _place(row)])
-        said = f"{name}: mean F1 is above that of `real` in {more} of {len(known)} classes, below in {less}."
+        said = f"{name}: mean F1 is above that of `real` in {more} of {len(known)} classes, below in {less}"
         where = f"{row['architecture']}, scenario {row['scenario']}, {row['test_group']} test images"
         lines.append((where, said))
-    return _told_apart(lines, " ")
+    return _told_apart("", lines, ". ")
 
 
 def _place(row: SeriesColumns) -> tuple[str, ...]:
@@ -77,17 +77,19 @@ def _confusions(content: ReportContent) -> str:
         )
         for row in content.get("confusions", [])
     ]
-    return f"The most frequent confusion of each arm. {_told_apart(lines, '; ')}." if lines else ""
+    return _told_apart("The most frequent confusion of each arm.", lines, "; ")
 
 
-def _told_apart(lines: Sequence[tuple[str, str]], between: str) -> str:
-    """Return sentences, in paragraphs by classifier and test images where these are several."""
+def _told_apart(about: str, lines: Sequence[tuple[str, str]], between: str) -> str:
+    """Return what is said of each place, in paragraphs where classifiers or test images are several."""
     by_place: dict[str, list[str]] = {}
     for place, said in lines:
         by_place.setdefault(place, []).append(said)
-    if len(by_place) < 2:
-        return between.join(said for _, said in lines)
-    return "\n\n".join(f"{place}: {between.join(own)}" for place, own in by_place.items())
+    several = len(by_place) > 1
+    found = [
+        (f"Of {place}: " if several else "") + f"{between.join(own)}." for place, own in by_place.items()
+    ]
+    return ("\n\n" if several else " ").join([*([about] if about and found else ()), *found])
 
 
 def _tone(content: ReportContent) -> str:

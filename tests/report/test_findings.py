@@ -119,8 +119,9 @@ def test_two_test_sets_are_told_apart() -> None:
         "confusions": [{**CONTENT["confusions"][0], "population": name} for name in ("all", "deduplicated")],
     }
     for group in ("all", "deduplicated"):
-        assert f"resnet18, scenario iii, {group} test images: real+syn: " in finding("F1 by class", content)
-        assert f"{group}: real: 25.0% of ring is called plaque" in finding("Confusions", content)
+        where = f"Of resnet18, scenario iii, {group} test images"
+        assert f"{where}: real+syn: mean F1 is" in finding("F1 by class", content)
+        assert f"Of {group}: real: 25.0% of ring is called plaque" in finding("Confusions", content)
 
 
 def test_the_chosen_use_comes_first_and_is_the_only_one_that_is_confirmed() -> None:
