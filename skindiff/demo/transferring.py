@@ -144,7 +144,7 @@ def _rows(
     targets: Sequence[str],
 ) -> list[dict[str, object]]:
     attribute, subjects = loaded.generator.attribute, loaded.generator.subjects
-    (source_id,) = source["image_id"]
+    (source_id,) = source["image_id"][:]
     condition = condition_of(request.condition)
     subject = subjects.get(condition, condition)
     rows: list[dict[str, object]] = []

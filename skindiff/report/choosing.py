@@ -46,7 +46,7 @@ def tried_finding(rows: Sequence[TriedRow]) -> str:
         if row["chosen"]:
             name = series_name(row, rows)
             if row["runs"] < FEWEST_UNITS:
-                verdict = f"{NO_VERDICT}, as it rests on {row['runs']} runs"
+                verdict = f"{NO_VERDICT}, as it rests on {row['runs']} of the {FEWEST_UNITS} runs it needs"
             else:
                 verdict = call(row["confirmed_ci_low"], row["confirmed_ci_high"])
             first = interval(row["gain"], row["gain_ci_low"], row["gain_ci_high"])

@@ -134,6 +134,6 @@ def test_the_chosen_use_comes_first_and_is_the_only_one_that_is_confirmed() -> N
     assert "on 41 others" in text
     few = [{**row, "runs": 2} for row in cast(list[TriedRow], CONTENT["tried"])]
     assert finding("What was tried, and what holds", {"tried": few}).endswith(
-        "no verdict, as it rests on 2 runs."
+        "no verdict, as it rests on 2 of the 3 runs it needs."
     )
     assert not tried_section([]).text
