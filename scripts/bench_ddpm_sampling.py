@@ -101,7 +101,7 @@ def check(config: Bench) -> None:
 
 def split_groups(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Return training and held-out rows, without a group in both."""
-    groups = np.array(dataset["group_id"])
+    groups = np.array(dataset["group_id"][:])
     names = np.unique(groups)
     chosen = numpy_generator("bench", "held out", seed).permutation(names)[: round(share * len(names))]
     held_out = np.isin(groups, chosen)
@@ -247,7 +247,7 @@ def main(config: Bench) -> dict[str, Any]:
     for done in draw_in_turns(config, pipeline, images):
         print(done, flush=True)
     drawn = [row % len(pipeline.config.class_names) for row in range(config.images)]
-    alike, _ = same_mix(held_out["label"], drawn, config.seed)
+    alike, _ = same_mix(held_out["label"][:], drawn, config.seed)
     real = ImageTable.from_dataset(held_out.select(alike)).resized(pipeline.config.image_size)
     result = {
         "pipeline": model_revision(str(found)),

@@ -48,7 +48,7 @@ class Bench:
         dataset = prepare_corpus(config, folder).dataset
         table = ImageTable.from_dataset(dataset)
         self.names, self.labels = table.class_names, table.labels
-        self.groups, self.ids = list(dataset["group_id"]), list(dataset["image_id"])
+        self.groups, self.ids = dataset["group_id"][:], dataset["image_id"][:]
         self.features = FeatureStore(folder, load_backbone("lite0", image_size=SIZE))(table)
 
     def study(self, number: int, *, permuted: bool) -> str:

@@ -72,9 +72,9 @@ def main(run: Path, output: Path, seed: int = 0) -> None:
 
 def choose(drawn: Dataset, corpus: Dataset, seed: int) -> list[Shown]:
     """Return a light source of each class, by chance among those that were transferred to most types."""
-    place = {image_id: row for row, image_id in enumerate(corpus["image_id"])}
+    place = {image_id: row for row, image_id in enumerate(corpus["image_id"][:])}
     by_source: dict[str, dict[str, int]] = {}
-    for row, (source, skin_type) in enumerate(zip(drawn["source_id"], drawn["skin_type"], strict=True)):
+    for row, (source, skin_type) in enumerate(zip(drawn["source_id"][:], drawn["skin_type"][:], strict=True)):
         by_source.setdefault(source, {})[skin_type] = row
     names: list[str] = corpus.features["label"].names
     found: dict[str, Shown] = {}

@@ -92,7 +92,7 @@ def load(options: argparse.Namespace) -> Images:
     with tempfile.TemporaryDirectory() as folder:
         dataset = prepare_corpus(config, Path(folder)).dataset
         pixels = np.stack([np.asarray(image.convert("RGB")) for image in dataset["image"]])
-        images = Images(pixels, list(dataset["image_id"]), list(dataset["group_id"]))
+        images = Images(pixels, dataset["image_id"][:], dataset["group_id"][:])
     tuning = np.array([_place("half", group) < TUNING for group in images.groups])
     return images.select(np.flatnonzero(tuning if options.part == "tune" else ~tuning))
 
