@@ -25,6 +25,7 @@ class Job:
         kept: the synthetic rows that a filter keeps; None where there is no filter.
         pass_rows: see :func:`~skindiff.classification.fine_tuning.train_classifier`.
         beside: the images that the number of steps goes by, where it is not the arm's own.
+        kept_share: of the synthetic rows of every class, what a filter is asked to keep.
     """
 
     arm: Arm
@@ -36,6 +37,7 @@ class Job:
     kept: list[int] | None = None
     pass_rows: int | None = None
     beside: Synthetic | Unmade | None = None
+    kept_share: float = 1.0
 
     @property
     def curve(self) -> str:
@@ -48,8 +50,8 @@ class Job:
         their means."""
         ratio = self.ratio
         if ratio is None and isinstance(self.synthetic, Synthetic):
-            drawn = self.synthetic.summary["planned"] if self.kept is None else len(self.kept)
-            ratio = round(drawn / len(study.train), 4)
+            # What a filter is asked to keep: what it keeps differs by a row or two between splits.
+            ratio = round(self.kept_share * self.synthetic.summary["planned"] / len(study.train), 4)
         return CellKey(
             scenario=scenario,
             test_group=group,
@@ -88,7 +90,7 @@ def jobs_of(
             Job(
                 arm, ratio, architecture,
                 arm.settings(config.settings_of(architecture), config.geometric_augment),
-                seed, drawn, kept, rows, beside,
+                seed, drawn, kept, rows, beside, config.filters.share if arm.kept else 1.0,
             )
             for ratio in _ratios(config, arm)
             for architecture in config.architectures
