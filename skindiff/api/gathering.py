@@ -92,11 +92,12 @@ def gathered(
             "what is asked of other corpora is trained again."
         )
     if question.published is not None:
-        results.ladder = published_ladder(
+        results.ladder, unfinished = published_ladder(
             question.published, ready, question.recorded,
             allow_taught=question.allow_taught, replicates=question.experiment.bootstrap_replicates,
         )  # fmt: skip
-        notes += ["The published protocol is not run yet."] * (not results.ladder)
+        if unfinished:
+            notes.append(f"The published protocol is not run to its end: {'; '.join(unfinished)}.")
     return results, notes
 
 

@@ -99,7 +99,7 @@ def published_ladder(
     *,
     allow_taught: bool,
     replicates: int,
-) -> list[RungRow]:
+) -> tuple[list[RungRow], list[str]]:
     """Train the arms of every rung, and return what each step does to the gain, strategy by strategy.
 
     Args:
@@ -110,7 +110,7 @@ def published_ladder(
         replicates: of the bootstrap.
 
     Returns:
-        The rows; none of a strategy that is not run to its end where nothing is trained.
+        The rows, none of a strategy without a run; and, where nothing is trained, what is not run to its end.
 
     Raises:
         ConfigError: no split of the study is another than the paper's, or a strategy has no images.
@@ -121,7 +121,7 @@ def published_ladder(
     theirs = _ready(published, own[0][0], recorded, allow_taught)
     strategies = published.config.strategies or [_label(one) for one in fair[0][1]]
     cuts: dict[Cut, Sequence[Ready]] = {"published": theirs, "fair": fair}
-    rungs, rows = rungs_of(published.config), list[RungRow]()
+    rungs, rows, unfinished = rungs_of(published.config), list[RungRow](), list[str]()
     for strategy in strategies:
         cells: dict[str, list[Cell]] = {rung.name: [] for rung in rungs}
         for cut, ready in cuts.items():
@@ -131,12 +131,15 @@ def published_ladder(
                     known = ", ".join(map(_label, sets))
                     raise ConfigError(f"ladder.strategies: {strategy!r} has no images; there are {known}")
                 made = images[0] if isinstance(images[0], Unmade) else images[0].synthetic
-                for name, found in climb(published.experiments(study, cut, recorded), made).items():
+                experiments = published.experiments(study, cut, recorded)
+                for name, found in climb(experiments, made).items():
                     cells[name] += found
+                if any(one.not_run for one in experiments.values()):
+                    unfinished.append(f"{strategy}, seed {study.seed}")
         if all(_is_complete(found) for found in cells.values()):
             metric = published.config.metric
             rows += ladder_rows(rungs, cells, strategy=strategy, metric=metric, replicates=replicates)
-    return rows
+    return rows, list(dict.fromkeys(unfinished))
 
 
 def _is_complete(cells: Sequence[Cell]) -> bool:

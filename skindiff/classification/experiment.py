@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from datasets import Dataset
@@ -55,16 +55,20 @@ class _Taught:
 
 @dataclass(frozen=True)
 class _Work:
-    """A training with its stage, None where its cells are recorded, and those of its tests elsewhere."""
+    """A training with its stage, None where its cells are recorded, and those of its tests elsewhere.
+
+    ``also`` holds its cells once more, where a training of another record came out the same.
+    """
 
     job: Job
     stage: Stage | None
     elsewhere: Sequence[tuple[ExternalSet, Stage]]
+    also: Stage | None = None
 
     @property
     def waiting(self) -> bool:
         """Whether anything of it is still to be done."""
-        own = [] if self.stage is None else [self.stage]
+        own = [stage for stage in (self.stage, self.also) if stage is not None]
         return not all(stage.done for stage in (*own, *(stage for _, stage in self.elsewhere)))
 
 
@@ -143,7 +147,7 @@ class Experiment:
             self.not_run += [curve for curve in lacking if curve not in self.not_run]
             return [cell for cells in known for cell in cells or ()]
         work = [
-            _Work(job, None if cells else self._stage(job), self._elsewhere(job))
+            _Work(job, own := None if cells else self._stage(job), self._elsewhere(job), self._also(job, own))
             for job, cells in zip(every, known, strict=True)
         ]
         waiting = [one for one in work if one.waiting]
@@ -216,12 +220,26 @@ class Experiment:
     def _jobs(self, synthetic: Synthetic | Unmade | None) -> list[Job]:
         return jobs_of(self.study, self.config, synthetic, equal_steps=self.equal_steps)
 
-    def _stage(self, job: Job) -> Stage:
+    def _stage(self, job: Job, **further: Any) -> Stage:
         return self.study.stage(
             re.sub(r"[^\w.-]", "-", f"cell-{job.arm.name}-{job.architecture}"),
             says=f"classifier {job.curve}, seed {job.train_seed}",
             **inputs_of(self.study, self.config, job),
+            **further,
         )
+
+    def _also(self, job: Job, stage: Stage | None) -> Stage | None:
+        """Return a stage for the cells of a finished training under the record of this one, if it is another.
+
+        Two generators that make as many images give a reference of real images as many steps, and two filters
+        may keep the same images.
+        """
+        told_apart = job.beside is not None or job.kept is not None
+        record = record_of(self.study, self.config, job) if told_apart else ""
+        if not record or stage is None or not stage.done:
+            return None
+        cells = (load_cell(stage.folder / f"{group}.npz") for group in self.study.tests)
+        return None if all(cell.record == record for cell in cells) else self._stage(job, record=record)
 
     def _elsewhere(self, job: Job) -> list[tuple[ExternalSet, Stage]]:
         """Return the stage of every other corpus that a training is tested on."""
@@ -250,6 +268,13 @@ class Experiment:
                 key = job.key(self.study, self.scenario, group)
                 cell = self._images(test).cell(key, predicted(test), steps, record)
                 if worker.is_main_process:
+                    save_cell(cell, stage.folder / f"{group}.npz")
+            stage.finish()
+        if own is not None and work.also is not None and not work.also.done:
+            stage = _begun(work.also, worker)
+            if worker.is_main_process:
+                for group in self.study.tests:
+                    cell = replace(load_cell(own.folder / f"{group}.npz"), record=record)
                     save_cell(cell, stage.folder / f"{group}.npz")
             stage.finish()
         for one, waiting in work.elsewhere:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
+from scripts.keep_cells import cells_of
 from skindiff.classification.ladder import LadderConfig, climb, experiments_of, rungs_of
-from skindiff.classification.recorded_cells import NOTHING
+from skindiff.classification.recorded_cells import NOTHING, RecordedCells, write_cells
 from skindiff.errors import ConfigError
 from tests.classification.engine import PLAIN, drawn_from, make_corpus, make_split
 from tests.studies import make_study
@@ -56,6 +57,33 @@ def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: 
     fair = climb(experiments_of(study, CONFIG, "fair", [0], NOTHING), synthetic)
     assert set(fair) == {"no group across the split", "nothing selected on the test set"}
     assert len(list((tmp_path / "stages").glob("cell-*"))) == 6
+
+
+def test_generators_that_make_as_many_images_are_each_kept(tmp_path: Path) -> None:
+    corpus = make_corpus()
+    split = make_split(corpus)
+    study = make_study(tmp_path / "run", corpus, split, config=CONFIG, accelerator=Accelerator(cpu=True))
+    made = [
+        replace(
+            drawn_from(corpus, split.train, tmp_path, strategy=name),
+            folder=tmp_path / f"synthesis-{name}" / "data",
+            made_with={"by": name},
+        )
+        for name in ("first", "second")
+    ]
+    for images in made:
+        climb(experiments_of(study, CONFIG, "published", [0], NOTHING), images)
+    references = list((tmp_path / "run" / "stages").glob("cell-real-lesion_detector-*"))
+    trained = [folder for folder in references if (folder / "training_log.json").is_file()]
+    assert (len(references), len(trained)) == (3, 2)  # that of as many steps is one training of two records
+    file = tmp_path / "cells.parquet"
+    write_cells(file, cells_of(tmp_path / "run"))
+    recorded = RecordedCells((file,), alone=True)
+    for images in made:
+        experiments = experiments_of(study, CONFIG, "published", [0], recorded)
+        found = climb(experiments, images)
+        assert {name: len(cells) for name, cells in found.items()} == dict.fromkeys(experiments, 2)
+        assert not any(one.not_run for one in experiments.values())
 
 
 @pytest.mark.parametrize(
