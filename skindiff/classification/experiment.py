@@ -30,7 +30,7 @@ from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe, s
 from skindiff.classification.probing import predict_probe, train_probe
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells, record_of
 from skindiff.classification.rows import BestEpoch, BestEpochRow, SplitRow
-from skindiff.classification.synthetic_use import SyntheticUse, downweighted
+from skindiff.classification.synthetic_use import SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.progress import progress
 from skindiff.runs import Stage
@@ -391,7 +391,7 @@ class Experiment:
             partners = partners_of(*known, sources, drawn["label"][:])
             return SyntheticUse(mixing=Mixing(self.config.mixing_probability, partners))
         if "downweighted" in arm.views:
-            return SyntheticUse(weights=downweighted(real, rows - real, self.config.synthetic_share))
+            return SyntheticUse(share=self.config.synthetic_share, real=real)
         if "pretrained" in arm.views:
             return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
         if "own_statistics" in arm.views:

@@ -31,26 +31,32 @@ class ExperimentConfig:
     arms: list[str] = field(default_factory=lambda: list(ARMS))
     """Arms to compare: real, syn, real+syn, real+duplicates, real+colour. syn and real+syn may keep some of
     the synthetic images: real+syn:random, :agreement, :typicality, :novelty, :tone. Each may be followed by
-    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and +mixed
-    (synthetic images in place of real ones, now and then), +downweighted (synthetic images have a share of
-    the loss), +pretrained (a network learns from them first, and then from real ones) or +own_statistics
-    (batch norm has statistics of its own for them), +mixup or +cutmix (images are part real, part
-    synthetic), or +equal_exposure (real images are shown as often as in real, and as many synthetic ones
-    beside them)."""
+    +geometric or +randaugment (augmented on the fly), +weighted (classes sampled equally often), and by one
+    use of the added images. For networks and probes: +mixed (in place of real ones, now and then; DA-Fusion),
+    +downweighted (they have a share of the loss; DISEF, DataDream), +mixup or +cutmix (images are part real,
+    part synthetic; arXiv 1710.09412, 1905.04899), +equal_exposure (real images are shown as often as in
+    real, and as many synthetic ones beside them; in a probe the real ones weigh as much as in real). For
+    networks alone: +pretrained (they are learnt from first, and then real ones; arXiv 2210.07574). For
+    networks with batch norm alone: +own_statistics (it has statistics of its own for them; arXiv
+    2312.02253)."""
     ratios: list[float] = field(default_factory=list)
     """Synthetic images per real one, such as [0.25, 0.5, 1, 5, 10]: real+syn and its controls are trained at
-    each of them; none takes all."""
+    each of them, networks and probes; none takes all."""
     mixing_probability: float = 0.5
-    """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1."""
+    """How often +mixed shows a synthetic image in place of a real one, above 0 and at most 1; that of
+    DA-Fusion (arXiv 2302.07944), of networks and probes."""
     synthetic_share: float = 0.2
-    """Share of the loss that is of synthetic rows in +downweighted arms, however many there are, from 0 to
-    below 1; that of DISEF and DataDream."""
+    """Share of the loss that is of synthetic rows in +downweighted arms, however many there are and however
+    often they are drawn, from 0 to below 1; that of DISEF and DataDream (arXiv 2407.10910), of networks and
+    probes."""
     pretraining_share: float = 0.5
     """Share of the steps of a network in which +pretrained arms show the added rows alone, before the real
-    ones, above 0 and below 1."""
+    ones, above 0 and below 1; synthetic images first is He et al.'s (arXiv 2210.07574), the share is ours. A
+    probe has no steps."""
     blending_alpha: float = 1.0
     """Shares of the two images of +mixup and +cutmix arms are drawn from Beta(alpha, alpha), alpha above 0: 1
-    draws all shares alike often, less draws images that are mostly one."""
+    draws all shares alike often, as cutmix does (arXiv 1905.04899); less, as mixup does (0.2 to 0.4; arXiv
+    1710.09412), draws images that are mostly one. Of networks and probes."""
     filters: FilterConfig = field(default_factory=FilterConfig)
     """What arms such as real+syn:agreement keep."""
     architectures: list[str] = field(default_factory=lambda: [f"{PREFIX}{LITE0}"])
@@ -133,9 +139,9 @@ class ExperimentConfig:
                 check_probe(architecture, self.probe, path)
             else:
                 replace(self.classifier, architecture=architecture).validate(f"{path}classifier.")
-        for settings in {is_probe(one): self.settings_of(one) for one in self.architectures}.values():
+        for architecture in self.architectures:
             for arm in self.arms:
-                parse_arm(arm).settings(settings, self.geometric_augment, path)
+                parse_arm(arm).settings(self.settings_of(architecture), self.geometric_augment, path)
         self._refuse_without_effect(path)
 
     def _refuse_unused_uses(self, path: str) -> None:

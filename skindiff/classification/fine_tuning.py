@@ -37,7 +37,7 @@ from skindiff.classification.classifier_config import (
 )
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.classification.own_statistics import join_norms, rows_are, split_norms
-from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted
 from skindiff.corpora.crops import CropKind
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
@@ -295,6 +295,14 @@ def _part_sampler(
     return lambda step: np.asarray(rows[places(step)])
 
 
+def _loss_weights(config: ClassifierConfig, table: ImageTable, use: SyntheticUse) -> np.ndarray | None:
+    """Return (n,) what each row weighs in the loss, or None where all weigh alike."""
+    if use.share is None:
+        return None
+    drawn = balancing_weights(table, "class" if config.balance == "oversample" else config.balance)
+    return downweighted(np.ones(len(table)) if drawn is None else drawn, use.real, use.share)
+
+
 def _classification_loss(
     config: ClassifierConfig,
     table: ImageTable,
@@ -303,6 +311,7 @@ def _classification_loss(
 ) -> Loss:
     augmenter = Augmenter(config.augment, config.image_size, config.colour_jitter, config.loop.seed)
     key = ("classifier", config.loop.seed)
+    weights = _loss_weights(config, table, use)
 
     def loss(module: nn.Module, batch: MicroBatch) -> torch.Tensor:
         rows = batch.indices.numpy()
@@ -320,11 +329,11 @@ def _classification_loss(
         told = rows_are(module, batch.indices.to(device) >= use.real) if use.own_statistics else nullcontext()
         with told:
             logits = module(images)
-        if use.weights is None:
+        if weights is None:
             return functional.cross_entropy(logits, labels)
         # Over the number of rows and not their weight: the mean over processes is that over the batch.
         each = functional.cross_entropy(logits, labels, reduction="none")
-        return (each * torch.as_tensor(use.weights[rows], dtype=each.dtype, device=device)).mean()
+        return (each * torch.as_tensor(weights[rows], dtype=each.dtype, device=device)).mean()
 
     return loss
 

@@ -111,7 +111,7 @@ def inputs_of(study: Study, config: ExperimentConfig, job: Job) -> dict[str, Any
     if "mixed" in views:
         later |= {"mixing_probability": config.mixing_probability}
     if "downweighted" in views:
-        later |= {"synthetic_share": config.synthetic_share}
+        later |= {"share_of_loss": config.synthetic_share}
     if "pretrained" in views:
         later |= {"pretraining_share": config.pretraining_share}
     if {"mixup", "cutmix"} & views:

@@ -31,10 +31,16 @@ class TwoNorms(nn.Module):
             return torch.as_tensor(self.real(x))
         if rows.all():
             return torch.as_tensor(self.other(x))
-        real, other = self.real(x[~rows]), self.other(x[rows])
+        real, other = _normalised(self.real, x[~rows]), _normalised(self.other, x[rows])
         # Back in the order of the batch.
         place = torch.argsort(torch.argsort(rows.to(torch.int8), stable=True), stable=True)
         return torch.cat([real, other]).index_select(0, place)
+
+
+def _normalised(norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
+    """Normalise rows as in training; one row at one place has no variance, and takes what the others left."""
+    norm.train(x.numel() > x.shape[1])
+    return torch.as_tensor(norm(x))
 
 
 def split_norms(network: nn.Module) -> None:

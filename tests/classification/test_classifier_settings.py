@@ -18,12 +18,13 @@ from skindiff.classification.classifier_config import (
 )
 from skindiff.classification.fine_tuning import (
     _classification_loss,
+    _loss_weights,
     _network,
     _sampler,
     predict,
     train_classifier,
 )
-from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
 from skindiff.seeding import numpy_generator
@@ -220,22 +221,33 @@ def test_equal_exposure_shows_the_batches_of_real_and_as_many_added_images(
     assert len(log_of(folders[0])) == len(log_of(folders[1]))  # as many steps, whatever is added
 
 
+@pytest.mark.parametrize("balance", ["none", "class", "oversample"])
+def test_added_rows_have_their_share_of_the_loss_however_often_they_are_drawn(balance: str) -> None:
+    config = replace(SHORT, balance=balance, loop=replace(SHORT.loop, steps=2000, batch_size=8, seed=SEED))
+    images, use = table((9, 5, 16)), SyntheticUse(share=0.2, real=14)  # the third class is all added
+    weights = _loss_weights(config, images, use)
+    sampler = _sampler(config, images, use, 1)
+    drawn = np.concatenate([sampler(step) for step in range(2000)])
+    assert weights[drawn].mean() == pytest.approx(1, abs=0.02)
+    assert weights[drawn[drawn >= 14]].sum() / weights[drawn].sum() == pytest.approx(0.2, abs=0.01)
+
+
 def test_images_of_no_weight_have_no_gradient() -> None:
     config = replace(SHORT, architecture="test_vit", image_size=160)  # no batch norm, which mixes rows
     images = table((4, 3, 3)).resized(160)
-    weights = downweighted(6, 4, 0.0)
     model = _network(config, CLASSES).train()
     batch = torch.arange(10)
 
-    def gradients(rows: torch.Tensor, each: np.ndarray | None) -> list[torch.Tensor]:
+    def gradients(rows: torch.Tensor, share: float | None) -> list[torch.Tensor]:
         model.zero_grad()
-        loss = _classification_loss(config, images, torch.device("cpu"), SyntheticUse(weights=each))
+        use = SyntheticUse(share=share, real=6)
+        loss = _classification_loss(config, images, torch.device("cpu"), use)
         loss(model, MicroBatch(0, rows, rows)).backward()
         return [weight.grad.clone() for weight in model.parameters()]
 
-    for whole, real in zip(gradients(batch, weights), gradients(batch[:6], None), strict=True):
+    for whole, real in zip(gradients(batch, 0.0), gradients(batch[:6], None), strict=True):
         torch.testing.assert_close(whole, real, rtol=1e-4, atol=1e-6)
-    shares = gradients(batch, downweighted(6, 4, 0.3))
+    shares = gradients(batch, 0.3)
     parts = (gradients(batch[:6], None), gradients(batch[6:], None))
     for whole, real, added in zip(shares, *parts, strict=True):
         torch.testing.assert_close(whole, 0.7 * real + 0.3 * added, rtol=1e-4, atol=1e-6)

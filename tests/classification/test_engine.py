@@ -13,12 +13,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from datasets import ClassLabel, Dataset
+from docstring_parser import parse_from_object
 
 from skindiff.classification import experiment, fine_tuning
 from skindiff.classification.arm_names import FILTERS, is_arm, parse_arm
 from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast
+from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.fine_tuning import predict, train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
 from skindiff.classification.networks import load_classifier
@@ -92,6 +94,14 @@ def test_names_of_filters_and_new_views() -> None:
             "vit_tiny_patch16_224 has no batch norm that is trained",
         ),
         (
+            {
+                "arms": ["real+syn+own_statistics"],
+                "architectures": ["vit_tiny_patch16_224", "lesion_detector"],  # whatever their order
+                "classifier": replace(PLAIN, image_size=224),
+            },
+            "vit_tiny_patch16_224 has no batch norm that is trained",
+        ),
+        (
             {"arms": ["real+syn+pretrained"], "architectures": ["lesion_detector", "probe:lite0"]},
             "a probe is fitted on all rows at once",
         ),
@@ -117,6 +127,23 @@ def test_names_of_filters_and_new_views() -> None:
 def test_settings_that_cannot_work_are_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(SMALL, **change).validate()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("arms", "DA-Fusion|DISEF, DataDream|1710.09412|1905.04899|2210.07574|2312.02253|networks alone"),
+        ("mixing_probability", "2302.07944|networks and probes"),
+        ("synthetic_share", "2407.10910|networks and probes"),
+        ("pretraining_share", "2210.07574|A probe has no steps"),
+        ("blending_alpha", "1905.04899|1710.09412|networks and probes"),
+        ("ratios", "networks and probes"),
+    ],
+)
+def test_a_use_names_its_source_and_its_classifiers(setting: str, words: str) -> None:
+    help_of = {one.arg_name: one.description or "" for one in parse_from_object(ExperimentConfig).params}
+    said = " ".join(help_of[setting].split())
+    assert all(each in said for each in words.split("|"))
 
 
 def test_ratios_go_with_what_adds_to_real_rows(
@@ -182,9 +209,7 @@ def test_a_downweighted_arm_weighs_what_it_adds(
     rows = len(split.train)
     assert trainings.calls[0][8] == ALIKE
     for call in trainings.calls[1:]:
-        weights = call[8].weights
-        assert (len(weights), weights.mean()) == (3 * rows, pytest.approx(1))
-        assert weights[rows:].sum() / weights.sum() == pytest.approx(0.25)
+        assert (call[8].share, call[8].real) == (0.25, rows)
     other = replace(config, synthetic_share=0.5)
     make_experiment(tmp_path, accelerator, other, corpus, split).cells(
         drawn_from(corpus, split.train, tmp_path, times=2)

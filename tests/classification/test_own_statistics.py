@@ -43,6 +43,27 @@ def test_each_kind_is_normalised_by_its_own(rows: list[int]) -> None:
     assert torch.equal(norm(images), expected)
 
 
+@pytest.mark.parametrize("rows", [[1, 0, 0, 0], [0, 1, 1, 1]])
+def test_a_lone_row_at_one_place_takes_the_statistics_of_others(rows: list[int]) -> None:
+    synthetic = torch.tensor(rows).bool()
+    network = timm.create_model("resnet18", num_classes=2).train()  # one place is left of 32 px
+    split_norms(network)
+    with rows_are(network, synthetic):
+        network(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    assert all(
+        torch.isfinite(weight.grad).all() for weight in network.parameters() if weight.grad is not None
+    )
+    norm = nn.Sequential(nn.BatchNorm1d(3))
+    split_norms(norm)
+    images = torch.randn(4, 3)
+    with rows_are(norm, synthetic):
+        seen, alone = norm.train()(images).detach(), torch.tensor(rows) == int(sum(rows) == 1)
+        assert torch.allclose(seen[alone], images[alone], atol=1e-4)  # mean 0, variance 1 so far
+        norm(images)
+    others = norm[0].other if sum(rows) > 1 else norm[0].real
+    assert int(others.num_batches_tracked) == 2  # which go on learning
+
+
 def test_gradients_flow_to_both_and_to_the_images() -> None:
     network = timm.create_model("resnet10t", num_classes=2)
     split_norms(network)

@@ -7,8 +7,8 @@ import pytest
 
 from skindiff.classification import probe
 from skindiff.classification.cells import is_probe
-from skindiff.classification.probe import ProbeConfig, ProbeRows, check_probe, fit_probe
-from skindiff.classification.synthetic_use import downweighted
+from skindiff.classification.probe import ProbeConfig, ProbeRows, _balanced, check_probe, fit_probe
+from skindiff.classification.synthetic_use import downweighted_in_classes
 from skindiff.errors import ConfigError, TrainingError
 
 CONFIG = ProbeConfig(strengths=[0.01, 0.1, 1.0])
@@ -229,6 +229,13 @@ def test_a_probe_is_known_by_its_name() -> None:
         check_probe(name, ProbeConfig())
 
 
+def test_a_share_that_no_weight_gives_is_refused() -> None:
+    labels = np.array([0, 1, 2, 0, 0])  # synthetic images of one class of three
+    assert downweighted_in_classes(labels, 3, 0.3)[-1] > 1
+    with pytest.raises(ConfigError, match=r"synthetic_share: 0\.4 cannot be had .*; take 0\.00 to 0\.33"):
+        downweighted_in_classes(labels, 3, 0.4)
+
+
 def test_rows_of_no_weight_change_nothing() -> None:
     rng = np.random.default_rng(0)
     labels, centres = rng.integers(0, 5, 90), rng.normal(size=(5, 300)) * 0.2
@@ -236,13 +243,12 @@ def test_rows_of_no_weight_change_nothing() -> None:
     added = (rng.normal(size=(140, 300)) + 1).astype(np.float32)[:, None]
     groups, sources = [f"g{row // 2}" for row in range(90)], [f"g{row % 45}" for row in range(140)]
     alone = ProbeRows(features, labels, groups, np.ones(90), np.ones(90), 90.0)
-    weights = downweighted(90, 140, 0.0)
-    assert weights.mean() == pytest.approx(1)
+    every = np.concatenate([labels, rng.choice(5, 140, p=[0.6, 0.2, 0.1, 0.1, 0])])
     both = ProbeRows(
         np.concatenate([features, added]),
-        np.concatenate([labels, rng.integers(0, 5, 140)]),
+        every,
         groups + sources,
-        weights,
+        downweighted_in_classes(every, 90, 0.0),
         np.repeat([1.0, 0.0], [90, 140]),
         90.0,
     )
@@ -250,6 +256,8 @@ def test_rows_of_no_weight_change_nothing() -> None:
     assert joint.strength == real.strength
     assert np.abs(joint.weight - real.weight).max() < 1e-6
     assert np.abs(joint.bias - real.bias).max() < 1e-6
-    some = replace(both, weights=downweighted(90, 140, 0.2))
-    assert some.weights[90:].sum() / some.weights.sum() == pytest.approx(0.2)
+    some = replace(both, weights=downweighted_in_classes(every, 90, 0.2))
+    balanced = _balanced(ProbeConfig(), every, some.weights, 90.0)
+    assert balanced[90:].sum() / balanced.sum() == pytest.approx(0.2)
+    assert np.bincount(every, balanced) == pytest.approx(18)
     assert np.abs(fit_probe(ProbeConfig(), some, 5, 0).weight - real.weight).max() > 1e-3
