@@ -47,7 +47,8 @@ def progress(
     """
     shown: dict[str, Any] = {"leave": False}
     if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
-        shown |= {"file": _Lines(), "mininterval": SECONDS_BETWEEN_LINES, "bar_format": _LINE}
+        shown |= {"file": _Lines(), "bar_format": _LINE, "position": 0}  # a place of its own moves a cursor
+        shown |= {"mininterval": SECONDS_BETWEEN_LINES, "maxinterval": SECONDS_BETWEEN_LINES}
     delay = SECONDS_BETWEEN_LINES if "file" in shown else 2.0
     return tqdm(
         work, desc=desc, unit=unit, total=total, initial=initial, disable=disable, delay=delay, **shown

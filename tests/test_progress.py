@@ -26,6 +26,20 @@ def test_a_log_file_gets_a_line_now_and_then(
     assert "\r" not in capsys.readouterr().out
 
 
+def test_a_bar_within_a_bar_is_lines_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.02)
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False, write=print, flush=lambda: None))
+    with caplog.at_level(logging.INFO):
+        for _ in progress(range(3), desc="seeds", unit="seed"):
+            for _ in progress(range(10), desc="training", unit="step"):
+                time.sleep(0.01)
+    lines = [record.message for record in caplog.records]
+    assert {line.split(":")[0] for line in lines} == {"seeds", "training"}
+    assert "\x1b" not in "".join(lines)
+
+
 def test_nothing_is_said_of_what_is_quick_or_hidden(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert list(progress(range(5), desc="quick", unit="step")) == [0, 1, 2, 3, 4]
