@@ -1,6 +1,8 @@
 #!/bin/bash
 # A study on several machines under SLURM. Adapt the lines below to your cluster, then from the clone's folder:
-#   sbatch accelerate_configs/slurm.sh recipes/fitz_lora.py --config recipes/fitz_lora/paper.yaml ...
+#   sbatch accelerate_configs/slurm.sh recipes/fitz_lora.py --config recipes/fitz_lora/imagefolder.yaml ...
+# With paper.yaml on one machine of four GPUs, which can share its smallest batch of 4:
+#   sbatch --nodes 1 --gpus-per-node 4 accelerate_configs/slurm.sh recipes/fitz_lora.py --config ...
 # The output folder must be on a file system that all machines share. A job that was cut off goes on where it
 # was: submit the same line again.
 #SBATCH --job-name=skindiff

@@ -56,6 +56,10 @@ class HamCdcganConfig(ClassStudyConfig):
             refuse(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
         check_seeds(self.seeds, f"{path}seeds")
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the generators, and of the detector."""
+        return super().trained_together() | {"detection": self.detection}
+
 
 def cut(config: HamCdcganConfig, corpus: Corpus) -> list[Split]:
     """Return a split for each seed, into what generators learn from and what is left for the detector."""

@@ -21,6 +21,7 @@ from skindiff.idle_settings import without_effect
 from skindiff.launch import start_accelerator
 from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
+from skindiff.training.loop_config import refuse_unshared
 from skindiff.wrong_settings import judge_all
 
 logger = get_logger(__name__)
@@ -45,6 +46,10 @@ class RunConfig:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         validate_parts(self, path)
         check_resume(self.resume, self.overwrite, path)
+
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of what all processes train together, by their path."""
+        return {}
 
 
 @dataclass
@@ -128,6 +133,7 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
         ConfigError, RunFolderError: a setting cannot work, or the folder is in use.
     """
     accelerator = start_accelerator(config.threads, getattr(config, "trackers", ()), config.output_dir)
+    refuse_unshared(config.trained_together(), accelerator.num_processes)
     kept = config if settings is None else settings
     run = RunFolder(
         config.output_dir, kept, accelerator,

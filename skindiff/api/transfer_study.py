@@ -58,6 +58,17 @@ class TransferStudyConfig(ComparisonConfig):
                 f"{self.split.scenario} of {scarce.name}; give {' or '.join(tested)}, or null"
             )
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of what the strategies teach the generators."""
+        learnt = {part for one in self.strategies for part in one.split(" ")[1].split("+")}
+        parts = [name for part, name in (("ti", "textual_inversion"), ("lora", "lora")) if part in learnt]
+        names = ["generator", *(f"further_generators.{name}" for name in self.further_generators)]
+        return {
+            f"{own}.{part}": getattr(trainings, part)
+            for own, (_, trainings, _) in zip(names, self.generators(), strict=True)
+            for part in parts
+        }
+
     def idle(self) -> dict[str, str]:
         """Return the settings that the strategies overrule, or have no use for."""
         return idle_of_strategies(self.strategies) | idle_of_attribute(self.corpus.attribute)

@@ -23,6 +23,10 @@ class ClassStudyConfig(MeasuredConfig):
         super().validate(path)
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the families that are compared."""
+        return {f"generator.{family}": self.generator.of(family).own for family in self.families}
+
     def idle(self) -> dict[str, str]:
         """Return the settings of families that are not compared, and those that the study decides."""
         others = [item.name for item in fields(self.generator) if item.name not in ("family", *self.families)]

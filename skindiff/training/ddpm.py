@@ -120,11 +120,12 @@ def paper_ddpm(**overrides: Any) -> DDPMConfig:
     """Return the DDPM that Ravani et al. (section IV.D) describes: predicted noise, plain mean squared
     error, T steps.
 
-    It publishes neither image size nor T nor optimiser; 64 px, 1,000 linear steps and Adam at 2e-4 are Ho et
-    al.'s way (arXiv 2006.11239, appendix B) at a size that its figure 10 looks like.
+    It publishes neither image size nor T nor optimiser, and no warm-up, mirrored images or balance of classes;
+    64 px, 1,000 linear steps and Adam at 2e-4 are Ho et al.'s way (arXiv 2006.11239, appendix B) at a size
+    that its figure 10 looks like.
     """
     loop = LoopConfig(steps=20000, batch_size=64, learning_rate=2e-4, optimiser="adam", weight_decay=0.0)
-    loop = replace(loop, warmup_steps=500, ema_decay=0.999)
+    loop = replace(loop, lr_schedule="constant", warmup_steps=0, ema_decay=0.999)
     config = DDPMConfig(
         image_size=64,
         patch=1,
@@ -134,6 +135,8 @@ def paper_ddpm(**overrides: Any) -> DDPMConfig:
         noise_schedule="linear",
         min_snr_gamma=0.0,
         class_dropout=0.0,
+        mirror="none",
+        balance="none",
         loop=loop,
     )
     return replace(config, **overrides)

@@ -1,7 +1,7 @@
 """The settings of a training loop: how long, how fast, in which batches."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from skindiff.errors import ConfigError
@@ -99,8 +99,12 @@ class LoopConfig:
             return self.global_batch_size
         return self.batch_size * self.gradient_accumulation_steps * processes
 
-    def shared_by(self, processes: int) -> "LoopConfig":
+    def shared_by(self, processes: int, path: str = "") -> "LoopConfig":
         """Return these settings with rows and micro-steps for so many processes, where the batch is global.
+
+        Args:
+            processes: that train together.
+            path: of these settings, for the message.
 
         Raises:
             ConfigError: the processes cannot share it evenly.
@@ -111,8 +115,8 @@ class LoopConfig:
         if whole % processes:
             able = ", ".join(str(count) for count in range(1, whole + 1) if whole % count == 0)
             raise ConfigError(
-                f"global_batch_size is {whole}, which {processes} processes cannot share evenly: launch one "
-                f"of {able}, or change it"
+                f"{path}global_batch_size is {whole}, which {processes} processes cannot share evenly: launch "
+                f"one of {able}, or change it"
             )
         own = whole // processes
         rows = max(count for count in range(1, min(own, self.batch_size) + 1) if own % count == 0)
@@ -132,6 +136,18 @@ class LoopConfig:
         if settings.pop("global_batch_size") is not None:
             del settings["batch_size"], settings["gradient_accumulation_steps"]
         return {**settings, "global_batch": self.global_batch(processes)}
+
+
+def refuse_unshared(settings: object, processes: int, path: str = "") -> None:
+    """Raise ConfigError on the first global batch in some settings that so many processes cannot share."""
+    if isinstance(settings, LoopConfig):
+        settings.shared_by(processes, path)
+    elif is_dataclass(settings):
+        for item in fields(settings):
+            refuse_unshared(getattr(settings, item.name), processes, f"{path}{item.name}.")
+    elif isinstance(settings, dict):
+        for name, value in settings.items():
+            refuse_unshared(value, processes, f"{path}{name}.")
 
 
 def idle_of_loop(epochs: int | None = None) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""The files of the published settings say what the papers say, and mean it for any number of processes."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from recipes.fitz_lora import FitzLoraConfig
+from recipes.ham_cdcgan import HamCdcganConfig
+from recipes.ham_fewshot import HamFewShotConfig
+from recipes.medmnist_augment import MedMNISTAugmentConfig
+from recipes.medmnist_subsets import MedMNISTSubsetsConfig
+from skindiff import study
+from skindiff.config import parse_config
+from skindiff.errors import ConfigError
+from skindiff.training.ddpm import paper_ddpm
+from skindiff.training.loop_config import LoopConfig, refuse_unshared
+from skindiff.training.lora import paper_lora
+from skindiff.training.textual_inversion import paper_textual_inversion
+from tests.conftest import REPOSITORY
+
+STUDIES: dict[str, type[Any]] = {
+    "fitz_lora": FitzLoraConfig,
+    "ham_cdcgan": HamCdcganConfig,
+    "ham_fewshot": HamFewShotConfig,
+    "medmnist_augment": MedMNISTAugmentConfig,
+    "medmnist_subsets": MedMNISTSubsetsConfig,
+}
+
+
+def read(recipe: str, name: str, *words: str) -> Any:
+    """The settings of a file beside a recipe."""
+    return parse_config(
+        STUDIES[recipe], list(words), default=REPOSITORY / "recipes" / recipe / f"{name}.yaml"
+    )
+
+
+def loops_of(settings: object) -> list[LoopConfig]:
+    """Every loop in some settings."""
+    if isinstance(settings, LoopConfig):
+        return [settings]
+    if isinstance(settings, dict):
+        return [loop for value in settings.values() for loop in loops_of(value)]
+    parts = [getattr(settings, item.name) for item in fields(settings)] if is_dataclass(settings) else []
+    return [loop for part in parts for loop in loops_of(part)]
+
+
+@pytest.mark.parametrize("recipe", STUDIES)
+def test_several_processes_share_a_batch_or_are_refused_before_anything_is_read(recipe: str) -> None:
+    config = read(recipe, "paper")
+    loops = loops_of(config.trained_together())
+    assert loops
+    for loop in loops:
+        assert loop.global_batch_size == loop.shared_by(4).global_batch(4)
+    refuse_unshared(config.trained_together(), 4)
+    with pytest.raises(
+        ConfigError, match=r"^(generator|detection)\..*loop\.global_batch_size is .*, which 7 "
+    ):
+        refuse_unshared(config.trained_together(), 7)
+
+
+def test_the_refusal_comes_before_the_run_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read("ham_fewshot", "paper", "--output_dir", str(tmp_path / "run"))
+    monkeypatch.setattr(study, "start_accelerator", lambda *_: SimpleNamespace(num_processes=3))
+    with pytest.raises(ConfigError, match="launch one of 1, 2, 4, 8, 16, 32"):
+        study.open_run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_wang_et_al() -> None:
+    config = read("fitz_lora", "paper")
+    words, lora = config.generator.textual_inversion, config.generator.lora
+    assert (words.one_by_one, words.random_flip, lora.random_flip) == (True, True, False)
+    assert (words.loop.steps, words.loop.weight_decay, words.loop.global_batch_size) == (500, 0.01, 16)
+    assert words.loop.peak_learning_rate(1) == pytest.approx(0.008)
+    for own, paper in ((words, paper_textual_inversion()), (lora, paper_lora())):
+        for name in (
+            "steps",
+            "learning_rate",
+            "scale_lr",
+            "lr_schedule",
+            "weight_decay",
+            "global_batch_size",
+        ):
+            assert getattr(own.loop, name) == getattr(paper.loop, name), name
+    assert (lora.rank, config.synthesis.strength, config.synthesis.images_per_source) == (8, 0.5, 5)
+    assert [read("fitz_lora", "paper", "--split.scenario", one).split.scenario for one in ("i", "ii")] == [
+        "i",
+        "ii",
+    ]
+    # A strategy that teaches no LoRA has no batch of it to share.
+    plain = read("fitz_lora", "paper", "--strategies", "[img2img ti]")
+    refuse_unshared(plain.trained_together(), 16)
+
+
+def test_ravani_et_al() -> None:
+    config = read("ham_fewshot", "paper")
+    own, paper = config.generator.ddpm, paper_ddpm()
+    for name in ("prediction", "noise_schedule", "min_snr_gamma", "class_dropout", "mirror", "balance"):
+        assert getattr(own, name) == getattr(paper, name), name
+    for loop in (own.loop, paper.loop):
+        assert (loop.lr_schedule, loop.warmup_steps) == ("constant", 0)
+    classifier = config.experiment.classifier
+    assert (classifier.augment, classifier.balance, classifier.epochs) == ("none", "none", 10)
+    assert sum(config.synthesis.table.values()) == 1200
+    ladder = read("ham_fewshot", "ham10000").ladder
+    assert (ladder.strategies, ladder.classifier.epochs) == (["ddpm"], 5)  # section V.A
+
+
+def test_chaptoukaev_and_le_roux() -> None:
+    subsets = read("medmnist_subsets", "paper")
+    epochs = [subsets.generator.of(family).own.epochs for family in subsets.families]
+    assert (subsets.families, epochs) == (["fc_autoencoder", "fc_cvae", "fc_gan"], [300, 300, 1000])
+    assert subsets.experiment.classifier.epochs == 100
+    augment = read("medmnist_augment", "paper")
+    for family, count in (("cvae_conv", 200), ("joint_vae", 200), ("attention_gan", 100)):
+        assert augment.generator.of(family).own.epochs == count
+    assert augment.generator.cvae_conv.early_stopping
+    assert augment.generator.joint_vae.early_stopping
+
+
+def test_bingol_et_al() -> None:
+    config = read("ham_cdcgan", "paper")
+    assert sorted(config.corpus.ham10000.classes) == ["bcc", "bkl", "mel", "nv"]
+    assert config.generator.sn_dcgan.epochs == 100
