@@ -120,7 +120,7 @@ def paper_ddpm(**overrides: Any) -> DDPMConfig:
     """Return the DDPM that Ravani et al. (section IV.D) describes: predicted noise, plain mean squared
     error, T steps.
 
-    It publishes neither image size nor T nor optimiser, and no warm-up, mirrored images or balance of classes;
+    It publishes neither image size nor T nor optimiser, and no warm-up, mirrored images or balanced classes;
     64 px, 1,000 linear steps and Adam at 2e-4 are Ho et al.'s way (arXiv 2006.11239, appendix B) at a size
     that its figure 10 looks like.
     """

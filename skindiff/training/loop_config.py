@@ -115,8 +115,8 @@ class LoopConfig:
         if whole % processes:
             able = ", ".join(str(count) for count in range(1, whole + 1) if whole % count == 0)
             raise ConfigError(
-                f"{path}global_batch_size is {whole}, which {processes} processes cannot share evenly: launch "
-                f"one of {able}, or change it"
+                f"{path}global_batch_size is {whole}, which {processes} processes cannot share evenly: "
+                f"launch one of {able}, or change it"
             )
         own = whole // processes
         rows = max(count for count in range(1, min(own, self.batch_size) + 1) if own % count == 0)
