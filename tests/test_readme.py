@@ -28,6 +28,7 @@ from skindiff.cli import main
 from skindiff.commands import run
 from skindiff.commands.launching import IN_PROCESS, split_launch_words
 from skindiff.config import parse_config
+from skindiff.training.loop_config import refuse_unshared
 from skindiff.wrong_settings import setting_types
 from tests import readme
 from tests.conftest import REPOSITORY
@@ -114,7 +115,8 @@ def read_launch(words: list[str]) -> None:
     ]
     arguments = _validate_launch_command(launch_command_parser().parse_args(launch))[0]
     assert arguments.training_script.startswith("recipes/")
-    read_recipe(arguments.training_script, arguments.training_script_args)
+    config = read_recipe(arguments.training_script, arguments.training_script_args)
+    refuse_unshared(config.trained_together(), arguments.num_processes)
 
 
 def read_run(words: list[str]) -> None:
@@ -143,9 +145,13 @@ def read_python(words: list[str]) -> None:
 
 
 def read_submission(words: list[str]) -> None:
-    """``sbatch``: tests/test_slurm.py runs the script."""
-    assert words[1] == "accelerate_configs/slurm.sh"
-    read_recipe(words[2], words[3:])
+    """``sbatch``: tests/test_slurm.py runs the script; all its processes can share the recipe's batches."""
+    script = REPOSITORY / "accelerate_configs" / "slurm.sh"
+    place = words.index("accelerate_configs/slurm.sh")
+    asked = dict(re.findall(r"--(nodes|gpus-per-node)=(\d+)", script.read_text(encoding="utf-8")))
+    asked |= dict(zip((word.removeprefix("--") for word in words[1:place:2]), words[2:place:2], strict=True))
+    config = read_recipe(words[place + 1], words[place + 2 :])
+    refuse_unshared(config.trained_together(), int(asked["nodes"]) * int(asked["gpus-per-node"]))
 
 
 def read_login(words: list[str]) -> None:
