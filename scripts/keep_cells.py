@@ -13,6 +13,7 @@ from jsonargparse import auto_cli
 
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, load_cell
+from skindiff.classification.experiment import COPY
 from skindiff.classification.recorded_cells import write_cells
 from skindiff.classification.rows import BestEpoch
 from skindiff.evaluation.recorded_detections import merge, rows_in
@@ -25,7 +26,8 @@ LOG = "training_log.json"
 def cells_of(run: Path) -> list[tuple[Cell, BestEpoch | None]]:
     """Return the finished cells of a run that say what decides them, with best epochs that were watched."""
     found = []
-    for file in sorted((run / STAGES).glob("cell-*/*.npz")):
+    files = [file for kind in ("cell", COPY) for file in sorted((run / STAGES).glob(f"{kind}-*/*.npz"))]
+    for file in files:
         cell, log = load_cell(file), file.parent / LOG
         if cell.record and (file.parent / DONE).is_file():
             rows = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []

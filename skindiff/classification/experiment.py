@@ -41,6 +41,8 @@ from skindiff.training.single_process import SingleProcess, Worker
 
 _PREDICTIONS = "predictions.npz"
 """In the stage of a training and another corpus."""
+COPY = "copy"
+"""Begins the names of stages that hold the cells of another one under a further record."""
 Predicted = Callable[[Dataset], np.ndarray]
 """A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
 
@@ -220,9 +222,9 @@ class Experiment:
     def _jobs(self, synthetic: Synthetic | Unmade | None) -> list[Job]:
         return jobs_of(self.study, self.config, synthetic, equal_steps=self.equal_steps)
 
-    def _stage(self, job: Job, **further: Any) -> Stage:
+    def _stage(self, job: Job, kind: str = "cell", **further: Any) -> Stage:
         return self.study.stage(
-            re.sub(r"[^\w.-]", "-", f"cell-{job.arm.name}-{job.architecture}"),
+            re.sub(r"[^\w.-]", "-", f"{kind}-{job.arm.name}-{job.architecture}"),
             says=f"classifier {job.curve}, seed {job.train_seed}",
             **inputs_of(self.study, self.config, job),
             **further,
@@ -239,7 +241,8 @@ class Experiment:
         if not record or stage is None or not stage.done:
             return None
         cells = (load_cell(stage.folder / f"{group}.npz") for group in self.study.tests)
-        return None if all(cell.record == record for cell in cells) else self._stage(job, record=record)
+        same = all(cell.record == record for cell in cells)
+        return None if same else self._stage(job, COPY, record=record)
 
     def _elsewhere(self, job: Job) -> list[tuple[ExternalSet, Stage]]:
         """Return the stage of every other corpus that a training is tested on."""
