@@ -40,10 +40,12 @@ class PublishedProtocol:
     synthetic: Sequence[Sequence[SyntheticDataset | Promised]]
     seeds: Sequence[int] | None = None
 
-    def experiments(self, study: Study, cut: Cut, recorded: RecordedCells) -> dict[str, Experiment]:
-        """Return the experiment of every rung of a cut on one of its splits."""
+    def experiments(
+        self, study: Study, label: str, cut: Cut, recorded: RecordedCells
+    ) -> dict[str, Experiment]:
+        """Return the experiment of every rung of a cut on one of its splits, for the images of a label."""
         seeds = self.config.train_seeds if self.seeds is None else [study.seed]
-        return experiments_of(study, self.config, cut, seeds, recorded)
+        return experiments_of(study, self.config.of(label), cut, seeds, recorded)
 
     def is_fair(self, study: Study) -> bool:
         """Whether the split of a study is none of the paper's, and compared with one."""
@@ -56,7 +58,7 @@ class PublishedProtocol:
     def asked_of(self, study: Study, label: str, cut: Cut, recorded: RecordedCells) -> list[Experiment]:
         """Return the experiments on a split's images of a label; none where these are not compared."""
         compared = not self.config.strategies or label in self.config.strategies
-        return list(self.experiments(study, cut, recorded).values()) if compared else []
+        return list(self.experiments(study, label, cut, recorded).values()) if compared else []
 
 
 class CutByPresets(Protocol):
@@ -131,7 +133,7 @@ def published_ladder(
                     known = ", ".join(map(_label, sets))
                     raise ConfigError(f"ladder.strategies: {strategy!r} has no images; there are {known}")
                 made = images[0] if isinstance(images[0], Unmade) else images[0].synthetic
-                experiments = published.experiments(study, cut, recorded)
+                experiments = published.experiments(study, strategy, cut, recorded)
                 for name, found in climb(experiments, made).items():
                     cells[name] += found
                 if any(one.not_run for one in experiments.values()):

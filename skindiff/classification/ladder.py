@@ -15,6 +15,7 @@ from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.recorded_cells import RecordedCells
 from skindiff.classification.rows import JUDGED
 from skindiff.config import check_seeds
+from skindiff.recorded_settings import LATER
 from skindiff.study import Study
 from skindiff.synthesis.strategies import Synthetic, Unmade
 from skindiff.training.augmentation import Augment
@@ -49,6 +50,9 @@ class LadderConfig:
     """Seeds of the study that are compared, as networks take longer than probes; none takes all."""
     strategies: list[str] = field(default_factory=list)
     """Whose images are compared, such as ddpm or img2img ti+lora; none takes all of the study."""
+    epochs: dict[str, int] = field(default_factory=dict, metadata=LATER)
+    """Epochs of the classifiers of a strategy to which the paper gives others than classifier.epochs, such as
+    {ddpm: 5}."""
 
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work."""
@@ -71,8 +75,21 @@ class LadderConfig:
         check_seeds(self.train_seeds, f"{path}train_seeds")
         if self.seeds:
             check_seeds(self.seeds, f"{path}seeds")
+        for strategy, count in self.epochs.items():
+            if self.strategies and strategy not in self.strategies:
+                refuse(
+                    f"{path}epochs: {strategy!r} is not compared; {path}strategies are "
+                    f"{', '.join(self.strategies)}"
+                )
+            if count < 1:
+                refuse(f"{path}epochs: {count} of {strategy} is below 1")
         for rung in rungs_of(self):
             rung.experiment(self, self.train_seeds).validate(path)
+
+    def of(self, strategy: str) -> "LadderConfig":
+        """Return these settings for the classifiers of a strategy."""
+        epochs = self.epochs.get(strategy, self.classifier.epochs)
+        return replace(self, classifier=replace(self.classifier, epochs=epochs))
 
 
 def check_ladder(
@@ -86,9 +103,13 @@ def check_ladder(
             f"{path}ladder.seeds: {unknown[0]} is not among those of the study, "
             f"{', '.join(map(str, seeds))}; leave them out for all"
         )
-    if others := [name for name in config.strategies if name not in strategies]:
+    named = {"strategies": config.strategies, "epochs": list(config.epochs)}
+    for setting, names in named.items():
+        others = [name for name in names if name not in strategies]
+        if not others:
+            continue
         refuse(
-            f"{path}ladder.strategies: {others[0]!r} is not among those of the study, "
+            f"{path}ladder.{setting}: {others[0]!r} is not among those of the study, "
             f"{', '.join(strategies)}; leave them out for all"
         )
     if preset == "published":

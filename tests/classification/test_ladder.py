@@ -8,7 +8,7 @@ import pytest
 from accelerate import Accelerator
 
 from scripts.keep_cells import cells_of
-from skindiff.classification.ladder import LadderConfig, climb, experiments_of, rungs_of
+from skindiff.classification.ladder import LadderConfig, check_ladder, climb, experiments_of, rungs_of
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells, write_cells
 from skindiff.errors import ConfigError
 from tests.classification.engine import PLAIN, drawn_from, make_corpus, make_split
@@ -59,6 +59,13 @@ def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: 
     assert len(list((tmp_path / "stages").glob("cell-*"))) == 6
 
 
+def test_a_strategy_may_have_epochs_of_its_own() -> None:
+    config = replace(CONFIG, epochs={"ddpm": 1})
+    assert [config.of(name).classifier.epochs for name in ("ddpm", "cvae")] == [1, 2]
+    with pytest.raises(ConfigError, match=r"ladder.epochs: 'ddpm' is not among those of the study, cvae;"):
+        check_ladder(config, [0], ["cvae"], "grouped")
+
+
 def test_generators_that_make_as_many_images_are_each_kept(tmp_path: Path) -> None:
     corpus = make_corpus()
     split = make_split(corpus)
@@ -96,6 +103,8 @@ def test_generators_that_make_as_many_images_are_each_kept(tmp_path: Path) -> No
         ({"classifier": replace(PLAIN, epochs=None)}, "ladder.classifier.epochs: null gives all arms"),
         ({"classifier": replace(PLAIN, epochs=2, selection="none")}, "selected_on: test says which weights"),
         ({"train_seeds": []}, "ladder.train_seeds"),
+        ({"strategies": ["a"], "epochs": {"b": 5}}, "ladder.epochs: 'b' is not compared; .*strategies are a"),
+        ({"epochs": {"b": 0}}, "ladder.epochs: 0 of b is below 1"),
     ],
 )
 def test_what_cannot_be_climbed_is_refused(change: dict, message: str) -> None:
