@@ -133,7 +133,8 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
         ConfigError, RunFolderError: a setting cannot work, or the folder is in use.
     """
     accelerator = start_accelerator(config.threads, getattr(config, "trackers", ()), config.output_dir)
-    refuse_unshared(config.trained_together(), accelerator.num_processes)
+    if getattr(config, "recorded", None) != "only":
+        refuse_unshared(config.trained_together(), accelerator.num_processes)
     kept = config if settings is None else settings
     run = RunFolder(
         config.output_dir, kept, accelerator,

@@ -21,6 +21,12 @@ class ComparisonConfig(MeasuredConfig):
     """take: cells that are kept beside the recipe count as done; only: report those alone, and train
     nothing; ignore: train everything."""
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the networks, where all processes train each of them."""
+        alone = self.experiment.one_process_each
+        own = {} if alone else {"experiment.classifier": self.experiment.classifier}
+        return super().trained_together() | own
+
     def validate(self, path: str = "") -> None:
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)

@@ -112,7 +112,7 @@ def published_ladder(
         replicates: of the bootstrap.
 
     Returns:
-        The rows, none of a strategy without a run; and, where nothing is trained, what is not run to its end.
+        The rows, of the seeds that are run; and, where nothing is trained, what is not run to its end.
 
     Raises:
         ConfigError: no split of the study is another than the paper's, or a strategy has no images.

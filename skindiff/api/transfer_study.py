@@ -15,6 +15,7 @@ from skindiff.synthesis.strategies import (
     check_strategies,
     idle_of_strategies,
     label_of,
+    taught_by,
 )
 from skindiff.wrong_settings import judge, refuse
 
@@ -59,14 +60,12 @@ class TransferStudyConfig(ComparisonConfig):
             )
 
     def trained_together(self) -> dict[str, object]:
-        """Return the settings of what the strategies teach the generators."""
-        learnt = {part for one in self.strategies for part in one.split(" ")[1].split("+")}
-        parts = [name for part, name in (("ti", "textual_inversion"), ("lora", "lora")) if part in learnt]
+        """Return the settings of what the strategies teach the generators, and of a study's networks."""
         names = ["generator", *(f"further_generators.{name}" for name in self.further_generators)]
-        return {
+        return super().trained_together() | {
             f"{own}.{part}": getattr(trainings, part)
             for own, (_, trainings, _) in zip(names, self.generators(), strict=True)
-            for part in parts
+            for part in taught_by(self.strategies)
         }
 
     def idle(self) -> dict[str, str]:

@@ -2,20 +2,19 @@
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
-from skindiff.classification.arm_names import Arm
 from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
-from skindiff.classification.blending import Blend, Blending
 from skindiff.classification.cells import Cell, CellImages, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.colour_copies import colour_copies
@@ -24,13 +23,12 @@ from skindiff.classification.external_sets import ExternalSet
 from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
 from skindiff.classification.jobs import Job, inputs_of, jobs_of
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
-from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.classification.networks import WEIGHTS_FILE, SkinClassifier, load_classifier
 from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe, save_probe
 from skindiff.classification.probing import predict_probe, train_probe
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells, record_of
 from skindiff.classification.rows import BestEpoch, BestEpochRow, SplitRow
-from skindiff.classification.synthetic_use import SyntheticUse
+from skindiff.classification.synthetic_use import SyntheticUse, use_of
 from skindiff.corpora.image_table import ImageTable
 from skindiff.progress import progress
 from skindiff.runs import Stage
@@ -231,10 +229,10 @@ class Experiment:
         )
 
     def _also(self, job: Job, stage: Stage | None) -> Stage | None:
-        """Return a stage for the cells of a finished training under the record of this one, if it is another.
+        """Return a stage for the cells of a finished training under this record, if it has another.
 
-        Two generators that make as many images give a reference of real images as many steps, and two filters
-        may keep the same images.
+        Two generators that make as many images give a reference of real images as many steps, and a filter
+        may keep the same images by other settings.
         """
         told_apart = job.beside is not None or job.kept is not None
         record = record_of(self.study, self.config, job) if told_apart else ""
@@ -276,9 +274,7 @@ class Experiment:
         if own is not None and work.also is not None and not work.also.done:
             stage = _begun(work.also, worker)
             if worker.is_main_process:
-                for group in self.study.tests:
-                    cell = replace(load_cell(own.folder / f"{group}.npz"), record=record)
-                    save_cell(cell, stage.folder / f"{group}.npz")
+                self._copy(job, own.folder, stage.folder, record)
             stage.finish()
         for one, waiting in work.elsewhere:
             if waiting.done:
@@ -291,6 +287,16 @@ class Experiment:
             if worker.is_main_process:
                 save_cell(cell, stage.folder / _PREDICTIONS)
             stage.finish()
+
+    def _copy(self, job: Job, own: Path, folder: Path, record: str) -> None:
+        """Write the cells of a training once more, as those of a job and a record, with its log."""
+        for group in self.study.tests:
+            key = job.key(self.study, self.scenario, group)
+            save_cell(
+                replace(load_cell(own / f"{group}.npz"), key=key, record=record), folder / f"{group}.npz"
+            )
+        if (own / LOG_FILE).is_file():
+            shutil.copy(own / LOG_FILE, folder)
 
     def _images(self, tested: Dataset) -> CellImages:
         return CellImages.of(tested, self.study.corpus.attribute.columns)
@@ -383,30 +389,7 @@ class Experiment:
             job.arm.name, self.study.train, drawn,
             colour=colour, ratio=job.ratio, seed=self.study.split.seed, column=self._column,
         )  # fmt: skip
-        return _Taught(rows, self._use(job.arm, drawn, len(rows)))
-
-    def _use(self, arm: Arm, drawn: Dataset | None, rows: int) -> SyntheticUse:
-        """Return what is done with the synthetic rows of an arm, of so many rows in all."""
-        real = len(self.study.train)
-        if drawn is not None and "mixed" in arm.views:
-            sources = drawn["source_id"][:] if "source_id" in drawn.column_names else [None] * len(drawn)
-            known = (self.study.train["image_id"][:], self.study.train["label"][:])
-            partners = partners_of(*known, sources, drawn["label"][:])
-            return SyntheticUse(mixing=Mixing(self.config.mixing_probability, partners))
-        if "downweighted" in arm.views:
-            return SyntheticUse(share=self.config.synthetic_share, real=real)
-        if "pretrained" in arm.views:
-            return SyntheticUse(pretraining=self.config.pretraining_share, real=real)
-        if "own_statistics" in arm.views:
-            return SyntheticUse(own_statistics=True, real=real)
-        if "equal_exposure" in arm.views:
-            return SyntheticUse(equal_exposure=True, real=real)
-        for kind in get_args(Blend):
-            if kind in arm.views:
-                return SyntheticUse(
-                    blending=Blending(kind, self.config.blending_alpha, real, rows), real=real
-                )
-        return SyntheticUse()
+        return _Taught(rows, use_of(job.arm, self.config, self.study.train, drawn, len(rows)))
 
 
 def _begun(stage: Stage, worker: Worker) -> Stage:

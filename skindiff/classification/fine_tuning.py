@@ -43,7 +43,7 @@ from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing
 from skindiff.training.augmentation import Augmenter, working_size
-from skindiff.training.balancing import balancing_weights, oversampled_rows
+from skindiff.training.balancing import balanced_groups, balancing_weights, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.loop import Log, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, beside, epoch_batches, shuffled_batches, weighted_batches
@@ -299,8 +299,10 @@ def _loss_weights(config: ClassifierConfig, table: ImageTable, use: SyntheticUse
     """Return (n,) what each row weighs in the loss, or None where all weigh alike."""
     if use.share is None:
         return None
-    drawn = balancing_weights(table, "class" if config.balance == "oversample" else config.balance)
-    return downweighted(np.ones(len(table)) if drawn is None else drawn, use.real, use.share)
+    drawn = balancing_weights(table, config.balance)
+    if drawn is None:
+        drawn = np.bincount(_epoch(config, table, config.loop.seed), minlength=len(table)).astype(float)
+    return downweighted(drawn, balanced_groups(table, config.balance), use.real, use.share)
 
 
 def _classification_loss(

@@ -83,8 +83,18 @@ class LadderConfig:
                 )
             if count < 1:
                 refuse(f"{path}epochs: {count} of {strategy} is below 1")
+            if count == self.classifier.epochs or self.classifier.preset == "published":
+                refuse(
+                    f"{path}epochs: {count} of {strategy} changes nothing, as {path}classifier has as many, "
+                    "or its preset published says how many; leave it out"
+                )
         for rung in rungs_of(self):
             rung.experiment(self, self.train_seeds).validate(path)
+
+    def idle(self) -> dict[str, str]:
+        """Return what changes nothing where every strategy has epochs of its own."""
+        own = self.strategies and all(name in self.epochs for name in self.strategies)
+        return {"classifier.epochs": "epochs has those of every strategy"} if own else {}
 
     def of(self, strategy: str) -> "LadderConfig":
         """Return these settings for the classifiers of a strategy."""
@@ -110,7 +120,7 @@ def check_ladder(
             continue
         refuse(
             f"{path}ladder.{setting}: {others[0]!r} is not among those of the study, "
-            f"{', '.join(strategies)}; leave them out for all"
+            f"{', '.join(strategies)}; leave it out"
         )
     if preset == "published":
         refuse(

@@ -39,8 +39,10 @@ class TwoNorms(nn.Module):
 
 def _normalised(norm: _BatchNorm, x: torch.Tensor) -> torch.Tensor:
     """Normalise rows as in training; one row at one place has no variance, and takes what the others left."""
-    norm.train(x.numel() > x.shape[1])
-    return torch.as_tensor(norm(x))
+    alone = x.numel() == x.shape[1]
+    seen = torch.as_tensor(norm.train(not alone)(x))
+    norm.train()
+    return seen
 
 
 def split_norms(network: nn.Module) -> None:

@@ -12,10 +12,11 @@ from skindiff.classification.blending import Blending
 from skindiff.classification.cells import backbone_name
 from skindiff.classification.feature_store import FeatureStore
 from skindiff.classification.probe import FloatArray, Probe, ProbeConfig, ProbeRows, fit_probe
-from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted, downweighted_in_classes
+from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.backbones import LITE0, load_backbone
 from skindiff.study import Study
+from skindiff.training.balancing import balanced_groups, balancing_weights
 
 FEATURES = "features"
 """Folder in the cache of the corpus."""
@@ -76,15 +77,16 @@ def train_probe(
     Raises:
         ConfigError: see :func:`feature_store`.
         TrainingError: the rows are of one class.
+        ConfigError: no weight gives synthetic rows their share of the loss.
     """
     table = ImageTable.from_dataset(rows)
     views = 0 if config.augment == "none" else config.views
     count = len(table)
     weights = np.ones(count) if use.mixing is None else use.mixing.weights(count)
-    if use.share is not None and config.balance == "class":
-        weights = downweighted_in_classes(table.labels, use.real, use.share)
-    elif use.share is not None:
-        weights = downweighted(weights, use.real, use.share)
+    if use.share is not None:
+        drawn = balancing_weights(table, config.balance)
+        groups = balanced_groups(table, config.balance)
+        weights = downweighted(weights if drawn is None else drawn, groups, use.real, use.share)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     store = feature_store(study, architecture, config)
     exposure, groups = float(len(study.train)), rows["group_id"][:]

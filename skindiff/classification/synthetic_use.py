@@ -1,18 +1,24 @@
 """What is done with the synthetic rows of a training table, which follow its real ones."""
 
 import json
+import math
 from dataclasses import astuple, dataclass
+from typing import get_args
 
 import numpy as np
+from datasets import Dataset
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from skindiff.classification.blending import Blending
-from skindiff.classification.mixing import Mixing
+from skindiff.classification.arm_names import Arm
+from skindiff.classification.blending import Blend, Blending
+from skindiff.classification.experiment_config import ExperimentConfig
+from skindiff.classification.mixing import Mixing, partners_of
 from skindiff.errors import ConfigError
 
-_FAR = 30.0
-"""Logarithm of a ratio of weights beside which the lighter rows count for nothing."""
+_FAR = 1e12
+"""A ratio of weights beside which the lighter rows count for nothing."""
+_NOTHING = 1e-300
 
 
 @dataclass(frozen=True)
@@ -66,44 +72,67 @@ ALIKE = SyntheticUse()
 """Synthetic rows are rows like any other."""
 
 
-def downweighted(drawn: NDArray[np.float64], real: int, share: float) -> NDArray[np.float64]:
-    """Return what each row weighs in the loss, 1 in the mean of what is drawn: added rows have a share of it.
+def downweighted(
+    drawn: NDArray[np.float64], groups: NDArray[np.int64], real: int, share: float
+) -> NDArray[np.float64]:
+    """Return what each row weighs in the loss, so that added rows have a share of it.
+
+    What is drawn of a group weighs together what it weighed before, and so the balance of groups stays.
 
     Args:
         drawn: ``(n,)``, how often each row is drawn relative to the others.
+        groups: ``(n,)`` codes of what is balanced, such as classes; one alone where nothing is.
         real: how many rows come first; the others are added.
         share: of the added rows together, from 0 to below 1.
-    """
-    added = drawn[real:].sum() / drawn.sum()
-    return np.repeat([(1 - share) / (1 - added), share / added], [real, len(drawn) - real])
-
-
-def downweighted_in_classes(labels: NDArray[np.int64], real: int, share: float) -> NDArray[np.float64]:
-    """Return what rows weigh before every class is given the same weight, so that added rows have a share.
-
-    Args:
-        labels: ``(n,)`` codes.
-        real: how many rows come first; the others are added.
-        share: of the added rows in the mean over the classes, from 0 to below 1.
 
     Raises:
-        ConfigError: no weight gives them this share, as some classes have no rows of one of the kinds.
+        ConfigError: no weight gives them this share, as some groups have rows of one kind alone.
     """
-    if share == 0:
-        return np.repeat([1.0, 0.0], [real, len(labels) - real])
-    classes = int(labels.max()) + 1
-    kinds = (np.bincount(part, minlength=classes) for part in (labels[:real], labels[real:]))
-    own, added = (kind[np.bincount(labels) > 0] for kind in kinds)
+    drawn, added = drawn / drawn.sum(), np.arange(len(drawn)) >= real
+    own, more = (np.bincount(groups, drawn * kind) for kind in (~added, added))
+    whole = own + more
 
-    def beyond(log_ratio: float) -> float:
-        weighed = added * np.exp(log_ratio)
-        return float((weighed / (own + weighed)).mean()) - share
+    def beyond(ratio: float) -> float:
+        return float((whole * ratio * more / np.maximum(own + ratio * more, _NOTHING)).sum()) - share
 
-    if beyond(-_FAR) > 0 or beyond(_FAR) < 0:
-        least, most = beyond(-_FAR) + share, beyond(_FAR) + share
+    if share and not beyond(1 / _FAR) < 0 < beyond(_FAR):
+        least, most = (beyond(ratio) + share for ratio in (1 / _FAR, _FAR))
         raise ConfigError(
-            f"synthetic_share: {share} cannot be had where every class weighs as much, as some have real "
-            f"images alone, or synthetic ones; take {least:.2f} to {most:.2f}, or balance none"
+            f"synthetic_share: {share} cannot be had where classes are balanced, as some have real images "
+            f"alone, or synthetic ones; take more than {least:.2g} and less than {most:.2g}, or balance none"
         )
-    ratio = float(np.exp(brentq(beyond, -_FAR, _FAR, xtol=1e-12)))
-    return np.repeat([1.0, ratio], [real, len(labels) - real])
+    far = math.log(_FAR)
+    ratio = math.exp(brentq(lambda log: beyond(math.exp(log)), -far, far, xtol=1e-12)) if share else 0.0
+    scale = whole / np.maximum(own + ratio * more, _NOTHING)
+    return np.where(added, ratio, 1.0) * scale[groups]
+
+
+def use_of(
+    arm: Arm, config: ExperimentConfig, train: Dataset, drawn: Dataset | None, rows: int
+) -> SyntheticUse:
+    """Return what an arm does with its synthetic rows.
+
+    Args:
+        arm: its name's parts.
+        config: with the settings of the uses.
+        train: the real rows.
+        drawn: the synthetic rows, where there are any.
+        rows: how many rows the arm has in all.
+    """
+    real = len(train)
+    if drawn is not None and "mixed" in arm.views:
+        sources = drawn["source_id"][:] if "source_id" in drawn.column_names else [None] * len(drawn)
+        partners = partners_of(train["image_id"][:], train["label"][:], sources, drawn["label"][:])
+        return SyntheticUse(mixing=Mixing(config.mixing_probability, partners))
+    if "downweighted" in arm.views:
+        return SyntheticUse(share=config.synthetic_share, real=real)
+    if "pretrained" in arm.views:
+        return SyntheticUse(pretraining=config.pretraining_share, real=real)
+    if "own_statistics" in arm.views:
+        return SyntheticUse(own_statistics=True, real=real)
+    if "equal_exposure" in arm.views:
+        return SyntheticUse(equal_exposure=True, real=real)
+    for kind in get_args(Blend):
+        if kind in arm.views:
+            return SyntheticUse(blending=Blending(kind, config.blending_alpha, real, rows), real=real)
+    return SyntheticUse()

@@ -51,6 +51,10 @@ class TrainTextualInversion(TrainAdapter):
         super().validate(path)
         self.textual_inversion.validate(f"{path}textual_inversion.")
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the training."""
+        return {"textual_inversion": self.textual_inversion}
+
 
 @dataclass
 class TrainLoRA(TrainAdapter):
@@ -71,6 +75,10 @@ class TrainLoRA(TrainAdapter):
         """Raise a ConfigError on the first setting that cannot work."""
         super().validate(path)
         self.lora.validate(f"{path}lora.")
+
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the training."""
+        return {"lora": self.lora}
 
 
 def settings(method: str, words: Sequence[str]) -> TrainAdapter:

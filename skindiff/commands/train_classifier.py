@@ -70,6 +70,10 @@ class TrainClassifier(_Train):
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Network, augmentation and training."""
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the network."""
+        return {"classifier": self.classifier}
+
     def settings(self) -> dict[str, Any]:
         """Return the settings of the network."""
         return vars(self.classifier)

@@ -38,6 +38,10 @@ class TrainFromScratch(CorpusSettings):
         generator = self.generator
         validate_families([generator.family], generator, self.corpus.channels, path, path)
 
+    def trained_together(self) -> dict[str, object]:
+        """Return the settings of the family."""
+        return {self.family: getattr(self, self.family)}
+
 
 def command_config(family: str) -> type[TrainFromScratch]:
     """Return the config of the command that trains one family, with that family's settings alone.

@@ -24,8 +24,9 @@ class ClassStudyConfig(MeasuredConfig):
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
 
     def trained_together(self) -> dict[str, object]:
-        """Return the settings of the families that are compared."""
-        return {f"generator.{family}": self.generator.of(family).own for family in self.families}
+        """Return the settings of the families that are compared, and of what a study has besides."""
+        own = {f"generator.{family}": self.generator.of(family).own for family in self.families}
+        return super().trained_together() | own
 
     def idle(self) -> dict[str, str]:
         """Return the settings of families that are not compared, and those that the study decides."""

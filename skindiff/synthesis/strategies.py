@@ -40,6 +40,8 @@ STRATEGIES = (
     "img2img ti+lora",
 )
 """Mode and what was learnt, in the order of the paper's Table 5."""
+_TAUGHT = {"textual_inversion": "ti", "lora": "lora"}
+"""The settings of what may be learnt, and how strategies call it."""
 
 
 @dataclass
@@ -114,11 +116,16 @@ def check_strategies(strategies: list[str], path: str = "strategies") -> None:
 def idle_of_strategies(strategies: Sequence[str]) -> dict[str, str]:
     """Return the settings of a study that its strategies overrule, or have no use for."""
     found = dict.fromkeys(("synthesis.mode", "synthesis.strategy"), "strategies takes its place")
-    learnt = {part for strategy in strategies for part in strategy.split()[-1].split("+")}
-    for part, setting in (("ti", "textual_inversion"), ("lora", "lora")):
-        if part not in learnt:
+    for setting, part in _TAUGHT.items():
+        if setting not in taught_by(strategies):
             found[f"generator.{setting}"] = f"no strategy of {list(strategies)} has {part}"
     return found
+
+
+def taught_by(strategies: Sequence[str]) -> list[str]:
+    """Return the settings of the trainings that some strategies have, such as textual_inversion."""
+    learnt = {part for strategy in strategies for part in strategy.split()[-1].split("+")}
+    return [setting for setting, part in _TAUGHT.items() if part in learnt]
 
 
 def label_of(strategy: str, generator: str | None) -> str:

@@ -1,6 +1,5 @@
 """Rows or weights that make every class, or every class within a value of what is scarce, equally likely."""
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -24,11 +23,17 @@ def balancing_weights(table: ImageTable, balance: ClassifierBalance) -> np.ndarr
     """
     if balance in ("none", "oversample"):
         return None
-    groups: list[object] = [int(label) for label in table.labels]
+    groups = balanced_groups(table, balance)
+    return np.asarray(1.0 / np.bincount(groups)[groups])
+
+
+def balanced_groups(table: ImageTable, balance: ClassifierBalance) -> np.ndarray:
+    """Return (n,) codes of the groups that are made equally likely; all rows are of one where none are."""
+    groups: list[object] = [None if balance == "none" else int(label) for label in table.labels]
     if balance == BY_BOTH:
         groups = list(zip(groups, table.values, strict=True))
-    counts = Counter(groups)
-    return np.asarray([1.0 / counts[group] for group in groups])
+    codes = {group: code for code, group in enumerate(dict.fromkeys(groups))}
+    return np.asarray([codes[group] for group in groups], dtype=np.int64)
 
 
 def refuse_unrecorded(balance: str, values: Iterable[str | None], column: str, setting: str) -> None:

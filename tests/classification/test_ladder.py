@@ -61,6 +61,8 @@ def test_rungs_share_trainings_and_steps_are_those_of_the_largest_arm(tmp_path: 
 
 def test_a_strategy_may_have_epochs_of_its_own() -> None:
     config = replace(CONFIG, epochs={"ddpm": 1})
+    assert config.idle() == {}
+    assert "classifier.epochs" in replace(config, strategies=["ddpm"]).idle()
     assert [config.of(name).classifier.epochs for name in ("ddpm", "cvae")] == [1, 2]
     with pytest.raises(ConfigError, match=r"ladder.epochs: 'ddpm' is not among those of the study, cvae;"):
         check_ladder(config, [0], ["cvae"], "grouped")
@@ -105,6 +107,7 @@ def test_generators_that_make_as_many_images_are_each_kept(tmp_path: Path) -> No
         ({"train_seeds": []}, "ladder.train_seeds"),
         ({"strategies": ["a"], "epochs": {"b": 5}}, "ladder.epochs: 'b' is not compared; .*strategies are a"),
         ({"epochs": {"b": 0}}, "ladder.epochs: 0 of b is below 1"),
+        ({"epochs": {"b": 2}}, "ladder.epochs: 2 of b changes nothing"),
     ],
 )
 def test_what_cannot_be_climbed_is_refused(change: dict, message: str) -> None:

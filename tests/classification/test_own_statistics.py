@@ -60,8 +60,15 @@ def test_a_lone_row_at_one_place_takes_the_statistics_of_others(rows: list[int])
         seen, alone = norm.train()(images).detach(), torch.tensor(rows) == int(sum(rows) == 1)
         assert torch.allclose(seen[alone], images[alone], atol=1e-4)  # mean 0, variance 1 so far
         norm(images)
-    others = norm[0].other if sum(rows) > 1 else norm[0].real
-    assert int(others.num_batches_tracked) == 2  # which go on learning
+        others = norm[0].other if sum(rows) > 1 else norm[0].real
+        assert int(others.num_batches_tracked) == 2  # which go on learning
+    for kind in (True, False):  # as does each in a micro-batch of one kind that follows
+        with rows_are(norm, torch.full((4,), kind)):
+            norm(images)
+    assert (int(norm[0].other.num_batches_tracked), int(norm[0].real.num_batches_tracked)) == (
+        3 if sum(rows) > 1 else 1,
+        3 if sum(rows) == 1 else 1,
+    )
 
 
 def test_gradients_flow_to_both_and_to_the_images() -> None:

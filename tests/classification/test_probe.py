@@ -8,7 +8,7 @@ import pytest
 from skindiff.classification import probe
 from skindiff.classification.cells import is_probe
 from skindiff.classification.probe import ProbeConfig, ProbeRows, _balanced, check_probe, fit_probe
-from skindiff.classification.synthetic_use import downweighted_in_classes
+from skindiff.classification.synthetic_use import downweighted
 from skindiff.errors import ConfigError, TrainingError
 
 CONFIG = ProbeConfig(strengths=[0.01, 0.1, 1.0])
@@ -229,11 +229,19 @@ def test_a_probe_is_known_by_its_name() -> None:
         check_probe(name, ProbeConfig())
 
 
+def weighed(labels: np.ndarray, real: int, share: float) -> np.ndarray:
+    """What rows weigh where classes are balanced."""
+    return downweighted(1.0 / np.bincount(labels)[labels], labels, real, share)
+
+
 def test_a_share_that_no_weight_gives_is_refused() -> None:
     labels = np.array([0, 1, 2, 0, 0])  # synthetic images of one class of three
-    assert downweighted_in_classes(labels, 3, 0.3)[-1] > 1
-    with pytest.raises(ConfigError, match=r"synthetic_share: 0\.4 cannot be had .*; take 0\.00 to 0\.33"):
-        downweighted_in_classes(labels, 3, 0.4)
+    assert weighed(labels, 3, 0.3)[-1] > 1
+    for share in (0.4, 1 / 3):
+        with pytest.raises(
+            ConfigError, match=r"synthetic_share: 0\.[43].* take more than .* and less than 0\.33"
+        ):
+            weighed(labels, 3, share)
 
 
 def test_rows_of_no_weight_change_nothing() -> None:
@@ -248,7 +256,7 @@ def test_rows_of_no_weight_change_nothing() -> None:
         np.concatenate([features, added]),
         every,
         groups + sources,
-        downweighted_in_classes(every, 90, 0.0),
+        weighed(every, 90, 0.0),
         np.repeat([1.0, 0.0], [90, 140]),
         90.0,
     )
@@ -256,7 +264,7 @@ def test_rows_of_no_weight_change_nothing() -> None:
     assert joint.strength == real.strength
     assert np.abs(joint.weight - real.weight).max() < 1e-6
     assert np.abs(joint.bias - real.bias).max() < 1e-6
-    some = replace(both, weights=downweighted_in_classes(every, 90, 0.2))
+    some = replace(both, weights=weighed(every, 90, 0.2))
     balanced = _balanced(ProbeConfig(), every, some.weights, 90.0)
     assert balanced[90:].sum() / balanced.sum() == pytest.approx(0.2)
     assert np.bincount(every, balanced) == pytest.approx(18)

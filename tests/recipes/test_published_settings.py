@@ -13,6 +13,9 @@ from recipes.ham_fewshot import HamFewShotConfig
 from recipes.medmnist_augment import MedMNISTAugmentConfig
 from recipes.medmnist_subsets import MedMNISTSubsetsConfig
 from skindiff import study
+from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
+from skindiff.commands.train_classifier import TrainClassifier
+from skindiff.commands.train_from_scratch import command_config
 from skindiff.config import parse_config
 from skindiff.errors import ConfigError
 from skindiff.training.ddpm import paper_ddpm
@@ -47,13 +50,24 @@ def loops_of(settings: object) -> list[LoopConfig]:
     return [loop for part in parts for loop in loops_of(part)]
 
 
+BATCHES = {
+    "fitz_lora": [16, 4],
+    "ham_cdcgan": [64, 64],
+    "ham_fewshot": [32, 64, 64],
+    "medmnist_augment": [64, 64, 64],
+    "medmnist_subsets": [128, 128, 128],
+}
+"""Images of a step of each training, as published or ours."""
+
+
 @pytest.mark.parametrize("recipe", STUDIES)
 def test_several_processes_share_a_batch_or_are_refused_before_anything_is_read(recipe: str) -> None:
     config = read(recipe, "paper")
     loops = loops_of(config.trained_together())
-    assert loops
+    assert [loop.global_batch_size for loop in loops] == BATCHES[recipe]
     for loop in loops:
-        assert loop.global_batch_size == loop.shared_by(4).global_batch(4)
+        shared = loop.shared_by(4)
+        assert shared.batch_size * shared.gradient_accumulation_steps * 4 == loop.global_batch_size
     refuse_unshared(config.trained_together(), 4)
     with pytest.raises(
         ConfigError, match=r"^(generator|detection)\..*loop\.global_batch_size is .*, which 7 "
@@ -67,6 +81,27 @@ def test_the_refusal_comes_before_the_run_begins(tmp_path: Path, monkeypatch: py
     with pytest.raises(ConfigError, match="launch one of 1, 2, 4, 8, 16, 32"):
         study.open_run(config)
     assert not (tmp_path / "run").exists()
+    only = read("ham_fewshot", "paper", "--output_dir", str(tmp_path / "run"), "--recorded", "only")
+    with pytest.raises(AttributeError):  # nothing is trained, so it goes on, to what this stand-in lacks
+        study.open_run(only)
+
+
+@pytest.mark.parametrize("method", ["lora", "textual-inversion", "ddpm", "sn-dcgan", "classifier"])
+def test_a_training_on_its_own_is_refused_as_early(method: str) -> None:
+    kinds: dict[str, Any] = {"lora": TrainLoRA, "textual-inversion": TrainTextualInversion}
+    kinds |= {"classifier": TrainClassifier}
+    config = (kinds.get(method) or command_config(method.replace("-", "_")))()
+    (loop,) = loops_of(config.trained_together())
+    loop.global_batch_size = 4
+    with pytest.raises(ConfigError, match=r"loop\.global_batch_size is 4, which 3 processes"):
+        refuse_unshared(config.trained_together(), 3)
+
+
+def test_networks_that_all_processes_train_are_looked_at_too() -> None:
+    words = ["--experiment.one_process_each", "false", "--experiment.classifier.loop.global_batch_size", "6"]
+    with pytest.raises(ConfigError, match=r"^experiment\.classifier\.loop\.global_batch_size is 6, which 4"):
+        refuse_unshared(read("ham_fewshot", "paper", *words).trained_together(), 4)
+    refuse_unshared(read("ham_fewshot", "paper", *words[2:]).trained_together(), 4)
 
 
 def test_wang_et_al() -> None:
