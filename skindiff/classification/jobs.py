@@ -110,7 +110,7 @@ def inputs_of(study: Study, config: ExperimentConfig, job: Job) -> dict[str, Any
         later |= {"kept": job.kept}
     if "mixed" in views:
         later |= {"mixing_probability": config.mixing_probability}
-    if "downweighted" in views:
+    if "downweighted" in views:  # a name of its own: before, a balance of classes changed the share
         later |= {"share_of_loss": config.synthetic_share}
     if "pretrained" in views:
         later |= {"pretraining_share": config.pretraining_share}
