@@ -148,5 +148,5 @@ def _on_recorded(results: Results, sets: Sequence[Judged | Unmade], missing: Seq
             "fidelity and pictures are of the others alone."
         )
     if missing:
-        notes.append(f"Not run: {'; '.join(missing)}.")
+        notes.append(f"Not run: {'; '.join(dict.fromkeys(missing))}.")
     return notes
