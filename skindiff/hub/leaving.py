@@ -74,7 +74,8 @@ SETTINGS = frozenset(
     {
         *_MODELS, "arm", "arms", "augment", "balance", "bands", "base_class", "base_dtype", "budget", "by",
         "caption", "channels",
-        "classes", "column", "conditions", "crop", "dataset", "density", "dtype", "families", "family",
+        "classes", "column", "conditions",
+        "crop", "dataset", "density", "dtype", "epochs", "families", "family",
         "further", "generator_images", "geometric_augment", "groups", "head", "hub_revision", "hub_split",
         "images_per_class",
         "initialiser", "latent_precision", "lr_schedule", "majority", "majority_types", "metric", "minority",
