@@ -152,6 +152,18 @@ def validate_parts(config: Any, path: str = "") -> None:
             judge(validate, f"{path}{item.name}.")
 
 
+def refuse_unshared(settings: Any, processes: int, path: str = "") -> None:
+    """Raise ConfigError on the first loop in some settings whose batch so many processes cannot share."""
+    if hasattr(type(settings), "shared_by"):
+        settings.shared_by(processes, path)
+    elif is_dataclass(settings):
+        for item in fields(settings):
+            refuse_unshared(getattr(settings, item.name), processes, f"{path}{item.name}.")
+    elif isinstance(settings, Mapping):
+        for name, value in settings.items():
+            refuse_unshared(value, processes, f"{path}{name}.")
+
+
 def with_changes(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     """Return a valid config with some settings changed, nested ones as nested mappings.
 

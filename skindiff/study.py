@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.logging import get_logger
 from datasets import Dataset
 
-from skindiff.config import check_resume, validate_parts
+from skindiff.config import check_resume, refuse_unshared, validate_parts
 from skindiff.corpora.registry import Corpus, CorpusConfig, prepare_corpus
 from skindiff.corpora.splits import Split
 from skindiff.corpora.tally import in_words, tallies
@@ -21,7 +21,6 @@ from skindiff.idle_settings import without_effect
 from skindiff.launch import start_accelerator
 from skindiff.progress import duration
 from skindiff.runs import RunFolder, Stage
-from skindiff.training.loop_config import refuse_unshared
 from skindiff.wrong_settings import judge_all
 
 logger = get_logger(__name__)

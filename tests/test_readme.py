@@ -27,8 +27,7 @@ from recipes.fitz_lora import FitzLoraConfig
 from skindiff.cli import main
 from skindiff.commands import run
 from skindiff.commands.launching import IN_PROCESS, split_launch_words
-from skindiff.config import parse_config
-from skindiff.training.loop_config import refuse_unshared
+from skindiff.config import parse_config, refuse_unshared
 from skindiff.wrong_settings import setting_types
 from tests import readme
 from tests.conftest import REPOSITORY

@@ -1,7 +1,7 @@
 """The settings of a training loop: how long, how fast, in which batches."""
 
 import math
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from skindiff.errors import ConfigError
@@ -136,18 +136,6 @@ class LoopConfig:
         if settings.pop("global_batch_size") is not None:
             del settings["batch_size"], settings["gradient_accumulation_steps"]
         return {**settings, "global_batch": self.global_batch(processes)}
-
-
-def refuse_unshared(settings: object, processes: int, path: str = "") -> None:
-    """Raise ConfigError on the first global batch in some settings that so many processes cannot share."""
-    if isinstance(settings, LoopConfig):
-        settings.shared_by(processes, path)
-    elif is_dataclass(settings):
-        for item in fields(settings):
-            refuse_unshared(getattr(settings, item.name), processes, f"{path}{item.name}.")
-    elif isinstance(settings, dict):
-        for name, value in settings.items():
-            refuse_unshared(value, processes, f"{path}{name}.")
 
 
 def idle_of_loop(epochs: int | None = None) -> dict[str, str]:

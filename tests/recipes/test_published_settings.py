@@ -16,10 +16,10 @@ from skindiff import study
 from skindiff.commands.train_adapter import TrainLoRA, TrainTextualInversion
 from skindiff.commands.train_classifier import TrainClassifier
 from skindiff.commands.train_from_scratch import command_config
-from skindiff.config import parse_config
+from skindiff.config import parse_config, refuse_unshared
 from skindiff.errors import ConfigError
 from skindiff.training.ddpm import paper_ddpm
-from skindiff.training.loop_config import LoopConfig, refuse_unshared
+from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import paper_lora
 from skindiff.training.textual_inversion import paper_textual_inversion
 from tests.conftest import REPOSITORY
