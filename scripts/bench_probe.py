@@ -22,7 +22,8 @@ from jsonargparse import auto_cli, set_parsing_settings
 import skindiff
 from skindiff.api.calls import run_of_call, study_of
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.fine_tuning import train_classifier
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import feature_store, predict_probe, train_probe
 from skindiff.config import with_changes

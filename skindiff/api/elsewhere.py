@@ -22,8 +22,8 @@ from skindiff.classification.contrasts import PrimaryContrast
 from skindiff.classification.experiment import Predicted
 from skindiff.classification.external import ExternalConfig, validate_external
 from skindiff.classification.external_sets import ExternalSet, Learnt, find_copied, open_external
-from skindiff.classification.fine_tuning import predict
 from skindiff.classification.networks import DESCRIPTION_FILE, WEIGHTS_FILE, SkinClassifier, load_classifier
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe
 from skindiff.classification.probing import predict_probe
 from skindiff.config import parse_config

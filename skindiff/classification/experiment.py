@@ -13,22 +13,21 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from skindiff.classification.arms import build_arm
 from skindiff.classification.best_epoch import best_epoch
 from skindiff.classification.cells import Cell, CellImages, CellKey, is_probe, load_cell, save_cell
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.colour_copies import colour_copies
 from skindiff.classification.experiment_config import ExperimentConfig
 from skindiff.classification.external_sets import ExternalSet
-from skindiff.classification.fine_tuning import LOG_FILE, predict, train_classifier
+from skindiff.classification.fine_tuning import LOG_FILE, train_classifier
 from skindiff.classification.jobs import Job, inputs_of, jobs_of
 from skindiff.classification.leaks import copies_crossing, refuse_leaks
 from skindiff.classification.networks import WEIGHTS_FILE, SkinClassifier, load_classifier
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import PROBE_FILE, ProbeConfig, load_probe, save_probe
 from skindiff.classification.probing import predict_probe, train_probe
 from skindiff.classification.recorded_cells import NOTHING, RecordedCells, record_of
 from skindiff.classification.rows import BestEpoch, BestEpochRow, SplitRow
-from skindiff.classification.synthetic_use import SyntheticUse, use_of
+from skindiff.classification.taught_rows import Taught, taught_by
 from skindiff.corpora.image_table import ImageTable
 from skindiff.progress import progress
 from skindiff.runs import Stage
@@ -43,14 +42,6 @@ COPY = "copy"
 """Begins the names of stages that hold the cells of another one under a further record."""
 Predicted = Callable[[Dataset], np.ndarray]
 """A classifier as it is asked: class probabilities (n, classes) of the images of a table."""
-
-
-@dataclass(frozen=True)
-class _Taught:
-    """What a classifier is trained on: real rows first, and what is done with those that follow."""
-
-    rows: Dataset
-    use: SyntheticUse
 
 
 @dataclass(frozen=True)
@@ -303,7 +294,7 @@ class Experiment:
 
     def _fit(self, worker: Worker, job: Job, folder: Path) -> tuple[int, Predicted]:
         """Train a classifier in a folder, and return the number of its steps with how it is asked."""
-        taught = self._rows(job)
+        taught = taught_by(self.study, self.config, job)
         if isinstance(job.config, ProbeConfig):
             return 0, self._fit_probe(worker, job, job.config, taught, folder)
         return self._fine_tune(worker, job, job.config, taught, folder)
@@ -324,7 +315,7 @@ class Experiment:
         return int(_log(stage.folder)[-1]["step"]), partial(_mean_prediction, worker, models)
 
     def _fit_probe(
-        self, worker: Worker, job: Job, config: ProbeConfig, taught: _Taught, folder: Path
+        self, worker: Worker, job: Job, config: ProbeConfig, taught: Taught, folder: Path
     ) -> Predicted:
         known = (self.study, job.architecture, config)
         real = 0 if job.arm.rows == "syn" else len(self.study.train)
@@ -338,7 +329,7 @@ class Experiment:
         worker: Worker,
         job: Job,
         config: ClassifierConfig,
-        taught: _Taught,
+        taught: Taught,
         folder: Path,
     ) -> tuple[int, Predicted]:
         names = tuple(self.study.corpus.class_names)
@@ -374,22 +365,6 @@ class Experiment:
             # In the split of Wang et al. that is the minority group, which stands first.
             return ImageTable.from_dataset(next(iter(self.study.tests.values())))
         return self.validation
-
-    def _rows(self, job: Job) -> _Taught:
-        """Return what a job is trained on, and what is done with its synthetic rows."""
-        drawn = job.synthetic.dataset if isinstance(job.synthetic, Synthetic) else None
-        if drawn is not None and job.kept is not None:
-            drawn = drawn.select(job.kept)
-        colour = (
-            colour_copies(self.study.train, drawn)
-            if job.arm.rows == "real+colour" and drawn is not None
-            else None
-        )
-        rows = build_arm(
-            job.arm.name, self.study.train, drawn,
-            colour=colour, ratio=job.ratio, seed=self.study.split.seed, column=self._column,
-        )  # fmt: skip
-        return _Taught(rows, use_of(job.arm, self.config, self.study.train, drawn, len(rows)))
 
 
 def _begun(stage: Stage, worker: Worker) -> Stage:

@@ -8,7 +8,8 @@ import numpy as np
 from datasets import Dataset
 
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.fine_tuning import train_classifier
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.probing import predict_probe, probe_inputs, train_probe
 from skindiff.files import write_atomically

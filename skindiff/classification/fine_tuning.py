@@ -20,7 +20,6 @@ import torch
 from accelerate.logging import get_logger
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import recall_score, roc_auc_score
 from torch import nn
 from torch.nn import functional
 
@@ -37,13 +36,14 @@ from skindiff.classification.classifier_config import (
 )
 from skindiff.classification.networks import SkinClassifier, build_classifier, save_classifier
 from skindiff.classification.own_statistics import join_norms, rows_are, split_norms
+from skindiff.classification.prediction import as_images, validation_scores, watched_scores
 from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweighted
 from skindiff.corpora.crops import CropKind
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError, TrainingError
 from skindiff.files import replacing
 from skindiff.training.augmentation import Augmenter, working_size
-from skindiff.training.balancing import balanced_groups, balancing_weights, oversampled_rows
+from skindiff.training.balancing import balanced_groups, balancing_weights, drawing_rates, oversampled_rows
 from skindiff.training.checkpoints import remove_checkpoints, trainable_state
 from skindiff.training.loop import Log, Loss, MicroBatch, train
 from skindiff.training.samplers import Sampler, beside, epoch_batches, shuffled_batches, weighted_batches
@@ -115,8 +115,8 @@ def train_classifier(
     selection = _Selection(config, folder / BEST_FILE, use.pretraining_steps(config.loop.steps) + 1)
 
     def validate(module: nn.Module) -> dict[str, float]:
-        scores = {} if judged is None else _scores(accelerator, module, judged)
-        return scores | _watched_scores(accelerator, module, watched or {})
+        scores = {} if judged is None else validation_scores(accelerator, module, judged)
+        return scores | watched_scores(accelerator, module, watched or {})
 
     log = train(
         accelerator,
@@ -138,37 +138,6 @@ def train_classifier(
         _finish(folder, config, model, log)
     accelerator.wait_for_everyone()
     return model.eval()
-
-
-@torch.no_grad()
-def predict(
-    accelerator: Worker, model: nn.Module, dataset: Dataset | ImageTable, *, batch_size: int = 64
-) -> np.ndarray:
-    """Return class probabilities of shape (n, classes), float32, rows summing to 1.
-
-    Every batch has ``batch_size`` rows (the last is padded), so a row's result does not depend on how many
-    rows there are. Each process that calls this predicts all rows.
-
-    Args:
-        accelerator: device and precision.
-        model: a classifier from :func:`train_classifier` or ``load_classifier``.
-        dataset: images of one size; they are resampled where that is not the model's.
-        batch_size: rows at a time.
-    """
-    assert isinstance(model, SkinClassifier)
-    architecture = model.architecture
-    table = dataset if isinstance(dataset, ImageTable) else ImageTable.from_dataset(dataset)
-    table = table.resized(architecture.working_size)
-    model.to(accelerator.device).eval()
-    probabilities = np.empty((len(table), len(architecture.class_names)), dtype=np.float32)
-    for start in range(0, len(table), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(table)))
-        padded = np.resize(rows, batch_size)
-        images = architecture.centre(_images(table.pixels[padded], accelerator.device))
-        with accelerator.autocast():
-            logits = model(images)
-        probabilities[rows] = functional.softmax(logits.float(), dim=1)[: len(rows)].cpu().numpy()
-    return probabilities
 
 
 class _Selection:
@@ -299,9 +268,7 @@ def _loss_weights(config: ClassifierConfig, table: ImageTable, use: SyntheticUse
     """Return (n,) what each row weighs in the loss, or None where all weigh alike."""
     if use.share is None:
         return None
-    drawn = balancing_weights(table, config.balance)
-    if drawn is None:
-        drawn = np.bincount(_epoch(config, table, config.loop.seed), minlength=len(table)).astype(float)
+    drawn = drawing_rates(table, config.balance, config.loop.seed)
     return downweighted(drawn, balanced_groups(table, config.balance), use.real, use.share)
 
 
@@ -317,12 +284,12 @@ def _classification_loss(
 
     def loss(module: nn.Module, batch: MicroBatch) -> torch.Tensor:
         rows = batch.indices.numpy()
-        images = augmenter(_images(table.pixels[rows], device), batch.step, batch.positions)
+        images = augmenter(as_images(table.pixels[rows], device), batch.step, batch.positions)
         labels = torch.from_numpy(table.labels[rows]).to(device)
         if use.blending is not None:
             drawn = use.blending.draw(rows, batch.positions.numpy(), *key, batch.step)
             others = augmenter(
-                _images(table.pixels[drawn.rows], device), batch.step, batch.positions + PARTNER
+                as_images(table.pixels[drawn.rows], device), batch.step, batch.positions + PARTNER
             )
             images, shares = use.blending.blend(images, others, drawn)
             logits, theirs = module(images), torch.from_numpy(table.labels[drawn.rows]).to(device)
@@ -338,43 +305,6 @@ def _classification_loss(
         return (each * torch.as_tensor(weights[rows], dtype=each.dtype, device=device)).mean()
 
     return loss
-
-
-def _images(pixels: np.ndarray, device: torch.device) -> torch.Tensor:
-    # Moved as bytes; the permutation of (n, h, w, 3) is channels-last without a copy.
-    return torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-
-
-def _scores(accelerator: Worker, model: nn.Module, judged: ImageTable) -> dict[str, float]:
-    probabilities, labels = predict(accelerator, model, judged), judged.labels
-    chosen = probabilities.argmax(axis=1)
-    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
-    recalls = recall_score(labels, chosen, labels=np.unique(labels), average="macro")
-    return {
-        "validation_loss": float(-np.log(likelihood.astype(np.float64)).mean()),
-        "validation_accuracy": float((chosen == labels).mean()),
-        "validation_balanced_accuracy": float(recalls),
-        **_auroc("validation_auroc", labels, probabilities),
-    }
-
-
-def _auroc(name: str, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return the mean one-vs-rest AUROC of the classes with positives and negatives; nothing without one."""
-    both = [code for code in np.unique(labels) if (labels != code).any()]
-    aurocs = [roc_auc_score(labels == code, probabilities[:, code]) for code in both]
-    return {name: float(np.mean(aurocs))} if aurocs else {}
-
-
-def _watched_scores(
-    accelerator: Worker, model: nn.Module, watched: Mapping[str, ImageTable]
-) -> dict[str, float]:
-    """Return accuracy and AUROC, by name."""
-    scores: dict[str, float] = {}
-    for name, table in watched.items():
-        probabilities, labels = predict(accelerator, model, table), table.labels
-        scores[f"test_{name}_accuracy"] = float((probabilities.argmax(axis=1) == labels).mean())
-        scores |= _auroc(f"test_{name}_auroc", labels, probabilities)
-    return scores
 
 
 def _context(

@@ -16,7 +16,7 @@ from skindiff.classification.synthetic_use import ALIKE, SyntheticUse, downweigh
 from skindiff.corpora.image_table import ImageTable
 from skindiff.measures.backbones import LITE0, load_backbone
 from skindiff.study import Study
-from skindiff.training.balancing import balanced_groups, balancing_weights
+from skindiff.training.balancing import balanced_groups, drawing_rates
 
 FEATURES = "features"
 """Folder in the cache of the corpus."""
@@ -84,9 +84,8 @@ def train_probe(
     count = len(table)
     weights = np.ones(count) if use.mixing is None else use.mixing.weights(count)
     if use.share is not None:
-        drawn = balancing_weights(table, config.balance)
-        groups = balanced_groups(table, config.balance)
-        weights = downweighted(weights if drawn is None else drawn, groups, use.real, use.share)
+        drawn, groups = (drawing_rates(table, config.balance, seed), balanced_groups(table, config.balance))
+        weights = downweighted(drawn, groups, use.real, use.share)
     judges = np.where(np.arange(count) < (real or count), 1.0, 0.0)
     store = feature_store(study, architecture, config)
     exposure, groups = float(len(study.train)), rows["group_id"][:]

@@ -9,8 +9,8 @@ from skindiff.api.classifiers import train_classifier
 from skindiff.api.generators import CLASSIFIER
 from skindiff.classification.cells import PREFIX
 from skindiff.classification.classifier_config import ClassifierConfig
-from skindiff.classification.fine_tuning import predict
 from skindiff.classification.metrics import classification_scores, recalls_by_column
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import ProbeConfig, check_probe
 from skindiff.classification.probe_classifier import refuse_no_network
 from skindiff.classification.rows import METRICS

@@ -15,8 +15,9 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from skindiff.classification.classifier_config import ClassifierConfig, settings_of
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.fine_tuning import train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
+from skindiff.classification.prediction import predict
 from skindiff.errors import ConfigError, SplitError
 from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
 from skindiff.measures.group_bootstrap import group_means, percentile_interval

@@ -27,6 +27,20 @@ def balancing_weights(table: ImageTable, balance: ClassifierBalance) -> np.ndarr
     return np.asarray(1.0 / np.bincount(groups)[groups])
 
 
+def drawing_rates(table: ImageTable, balance: ClassifierBalance, seed: int) -> np.ndarray:
+    """Return (n,) how often each row is shown relative to the others.
+
+    Args:
+        table: the rows.
+        balance: what is made equally likely.
+        seed: see :func:`oversampled_rows`.
+    """
+    if balance == "oversample":
+        return np.bincount(oversampled_rows(table.labels, seed), minlength=len(table)).astype(float)
+    weights = balancing_weights(table, balance)
+    return np.ones(len(table)) if weights is None else weights
+
+
 def balanced_groups(table: ImageTable, balance: ClassifierBalance) -> np.ndarray:
     """Return (n,) codes of the groups that are made equally likely; all rows are of one where none are."""
     groups: list[object] = [None if balance == "none" else int(label) for label in table.labels]

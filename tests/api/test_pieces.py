@@ -17,7 +17,7 @@ import skindiff
 from skindiff.api.calls import configured
 from skindiff.api.evaluation import EvaluationConfig
 from skindiff.classification.contrasts import ChoiceConfig
-from skindiff.classification.fine_tuning import predict
+from skindiff.classification.prediction import predict
 from skindiff.errors import ConfigError, CorpusError, GeneratorError, SplitError, SynthesisError
 from skindiff.measures.copying.memorisation import CopyingConfig
 from skindiff.study import RunConfig, all_studies, open_run

@@ -21,9 +21,9 @@ from skindiff.classification.fine_tuning import (
     _loss_weights,
     _network,
     _sampler,
-    predict,
     train_classifier,
 )
+from skindiff.classification.prediction import predict
 from skindiff.classification.synthetic_use import ALIKE, SyntheticUse
 from skindiff.corpora.image_table import ImageTable
 from skindiff.errors import ConfigError
@@ -122,7 +122,7 @@ def test_weights_are_kept_by_the_score_that_is_asked_for(
             "validation_balanced_accuracy": balanced[turn],
         }
 
-    monkeypatch.setattr(fine_tuning, "_scores", scored)
+    monkeypatch.setattr(fine_tuning, "validation_scores", scored)
     config = replace(SHORT, selection=selection, epochs=3)
     sets = (table((4, 2, 2)), table((1, 1, 1), 50))
     model = train_classifier(accelerator, config, *sets, CLASSES, tmp_path, SEED)

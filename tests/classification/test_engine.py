@@ -21,9 +21,10 @@ from skindiff.classification.cells import Cell
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.classification.contrasts import ChoiceConfig, PrimaryContrast
 from skindiff.classification.experiment_config import ExperimentConfig
-from skindiff.classification.fine_tuning import predict, train_classifier
+from skindiff.classification.fine_tuning import train_classifier
 from skindiff.classification.leaks import comparison_flags, copies_crossing
 from skindiff.classification.networks import load_classifier
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import ProbeConfig
 from skindiff.classification.synthetic_use import ALIKE
 from skindiff.corpora.splits import Split
@@ -265,24 +266,6 @@ def test_mixing_shows_drawn_images_in_place_of_their_own_source(
     assert abs(replaced[:, :4].mean() - 0.3) < 0.02
     assert not replaced[:, 4:].any()
     assert set(shown[replaced[:, 0], 0].tolist()) == {rows, rows + 4}
-
-
-def test_randaugment_is_keyed_by_row_and_step() -> None:
-    import torch
-
-    from skindiff.training.augmentation import Augmenter
-
-    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    augmenter = Augmenter("randaugment", 32, 0.0, 7)
-    whole = augmenter(images, 3, torch.arange(6))
-    assert whole.shape == images.shape
-    assert whole.min() >= 0
-    assert whole.max() <= 1
-    assert torch.equal(whole[2:4], augmenter(images[2:4], 3, torch.arange(2, 4)))
-    assert not torch.equal(whole, augmenter(images, 4, torch.arange(6)))
-    state = torch.get_rng_state()
-    augmenter(images, 5, torch.arange(6))
-    assert torch.equal(state, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

@@ -23,7 +23,6 @@ from torch import nn
 from skindiff.classification import fine_tuning
 from skindiff.classification.fine_tuning import (
     ClassifierConfig,
-    predict,
     published_settings,
     train_classifier,
 )
@@ -32,6 +31,7 @@ from skindiff.classification.networks import (
     build_classifier,
     load_classifier,
 )
+from skindiff.classification.prediction import predict
 from skindiff.corpora.image_table import ImageTable
 from skindiff.corpora.schema import SKIN_TYPES, corpus_features
 from skindiff.errors import ConfigError, TrainingError
@@ -135,7 +135,7 @@ def test_the_best_validated_weights_are_kept(accelerator, train_set, held_out, t
         weights.append(model.network.conv1[0].weight.detach().clone())
         return {"validation_loss": 1.0, "validation_balanced_accuracy": next(scores)}
 
-    monkeypatch.setattr(fine_tuning, "_scores", scored)
+    monkeypatch.setattr(fine_tuning, "validation_scores", scored)
     model = train_classifier(accelerator, CONFIG, train_set, held_out, CLASSES, tmp_path, SEED)
     assert torch.equal(model.network.conv1[0].weight, weights[1])  # the first of two equals
     assert not torch.equal(weights[1], weights[2])

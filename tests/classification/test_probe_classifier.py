@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import skindiff
 from skindiff.api.calls import run_of_call, study_of
-from skindiff.classification.fine_tuning import predict
+from skindiff.classification.prediction import predict
 from skindiff.classification.probe import Probe, ProbeConfig
 from skindiff.classification.probe_classifier import probe_classifier, refuse_no_network
 from skindiff.classification.probing import predict_probe, train_probe

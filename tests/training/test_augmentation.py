@@ -5,9 +5,13 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
+from skindiff.classification import fine_tuning
+from skindiff.classification.classifier_config import ClassifierConfig
+from skindiff.classification.synthetic_use import ALIKE
 from skindiff.seeding import numpy_generator
 from skindiff.training.augmentation import CROP_TRIES, Augmenter, centre_images, crop_boxes, working_size
-from skindiff.training.balancing import balancing_weights
+from skindiff.training.balancing import balancing_weights, drawing_rates
+from skindiff.training.loop import LoopConfig
 from tests.classification.test_fine_tuning import SEED, SIZE, table
 
 
@@ -19,6 +23,16 @@ def test_balancing():
     groups = {(label, tone) for label, tone in zip(images.labels, images.values, strict=True)}
     assert by_both.sum() == pytest.approx(len(groups))
     assert balancing_weights(images, "none") is None
+
+
+@pytest.mark.parametrize("balance", ["none", "class", "class_and_attribute", "oversample"])
+def test_drawing_rates_are_what_a_sampler_shows(balance):
+    images = table((6, 3, 1))
+    config = ClassifierConfig(architecture="lite0", balance=balance, loop=LoopConfig(steps=1, batch_size=4))
+    sampler = fine_tuning._sampler(config, images, ALIKE, 1)
+    shown = np.bincount(np.concatenate([sampler(step) for step in range(3000)]), minlength=len(images))
+    rates = drawing_rates(images, balance, config.loop.seed)
+    assert shown / shown.sum() == pytest.approx(rates / rates.sum(), abs=0.01)
 
 
 def smooth(size: int) -> torch.Tensor:
@@ -38,6 +52,20 @@ def test_views_depend_on_their_own_key_only(augment):
     assert not torch.equal(augmenter(images, 4, torch.arange(8)), together)
     assert not torch.equal(together[0], together[1])
     assert not torch.equal(replace(augmenter, seed=8)(images, 3, torch.arange(8)), together)
+
+
+def test_randaugment_is_keyed_by_row_and_step() -> None:
+    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    augmenter = Augmenter("randaugment", 32, 0.0, 7)
+    whole = augmenter(images, 3, torch.arange(6))
+    assert whole.shape == images.shape
+    assert whole.min() >= 0
+    assert whole.max() <= 1
+    assert torch.equal(whole[2:4], augmenter(images[2:4], 3, torch.arange(2, 4)))
+    assert not torch.equal(whole, augmenter(images, 4, torch.arange(6)))
+    state = torch.get_rng_state()
+    augmenter(images, 5, torch.arange(6))
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_no_augmentation_changes_nothing():
