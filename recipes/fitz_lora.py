@@ -18,7 +18,7 @@ from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol, cut_for_ladder
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.api.transfer_study import TransferStudyConfig
-from skindiff.classification.recorded_cells import RecordedCells
+from skindiff.classification.recorded_cells import RecordedCells, kept_beside
 from skindiff.commands.recipe import run_recipe
 from skindiff.generators.models import model_revision
 from skindiff.generators.resolve import Place
@@ -84,7 +84,7 @@ def main(config: FitzLoraConfig) -> Path:
     # 1. The corpus, and its splits: training, validation and test images.
     run = open_run(config)
     cut = partial(cut_for_ladder, protocol="scenario", config=config)
-    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut, kept=kept_beside(__file__, config.recorded))
 
     # 2. What teaches the generators on each split, and transfers its training images.
     count = len(splits)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import skindiff
-from skindiff.classification.recorded_cells import Recorded
+from skindiff.classification.recorded_cells import Recorded, kept_beside
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.registry import Corpus
@@ -74,7 +74,9 @@ def main(config: HamCdcganConfig) -> Path:
     """Run the study and return the path of its report."""
     # 1. The corpus, cut by lesion: what generators learn from, and what they never see.
     run = open_run(config)
-    corpus, splits = read_corpus(config.corpus, run, partial(cut, config))
+    corpus, splits = read_corpus(
+        config.corpus, run, partial(cut, config), kept=kept_beside(__file__, config.recorded)
+    )
     studies = all_studies(run, corpus, splits)
     detectors = [DetectorOfSplit(study, config.detection) for study in studies]
 

@@ -19,7 +19,7 @@ from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol, cut_for_ladder
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.ladder import check_ladder
-from skindiff.classification.recorded_cells import RecordedCells
+from skindiff.classification.recorded_cells import RecordedCells, kept_beside
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FewShotConfig, GeneratorRows, generator_rows
@@ -70,7 +70,7 @@ def main(config: HamFewShotConfig) -> Path:
     # 1. The corpus, and the splits: a few images of each class to train on, the others to select and test on.
     run = open_run(config)
     cut = partial(cut_for_ladder, protocol="few_shot", config=config)
-    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut)
+    corpus, (splits, cuts) = read_corpus(config.corpus, run, cut, kept=kept_beside(__file__, config.recorded))
 
     # 2. What trains a generator of each family on each split, and generates.
     def promised(study: Study, family: str) -> Promised:

@@ -19,7 +19,7 @@ from skindiff.api.promised import Promised
 from skindiff.api.published_protocol import PublishedProtocol
 from skindiff.api.synthesis import SyntheticDataset
 from skindiff.classification.ladder import check_ladder
-from skindiff.classification.recorded_cells import RecordedCells
+from skindiff.classification.recorded_cells import RecordedCells, kept_beside
 from skindiff.commands.recipe import run_recipe
 from skindiff.config import check_seeds
 from skindiff.corpora.few_shot import FractionSplitConfig
@@ -92,7 +92,9 @@ def main(config: MedMNISTSubsetsConfig) -> Path:
     own = config.corpus.name == "medmnist"
     # 1. The corpus, and a small subset of it.
     run = open_run(config)
-    corpus, cuts = read_corpus(config.corpus, run, partial(cut, config))
+    corpus, cuts = read_corpus(
+        config.corpus, run, partial(cut, config), kept=kept_beside(__file__, config.recorded)
+    )
     name = config.corpus.medmnist.dataset if own else config.corpus.name
 
     splits, seeds = [cut for cut in cuts for _ in config.seeds], config.seeds * len(cuts)

@@ -30,7 +30,7 @@ EXTERNAL = "external"
 """Folder of what was read of other corpora, by the name of the set."""
 _BEFORE_VERSIONS = "0.1.0"
 """It wrote no version into its run folders."""
-_LISTS = ("audit.csv", "missing.txt", "quarantined.csv", PLUGINS_FILE)
+_LISTS = ("audit.csv", "near_duplicates.json", "missing.txt", "quarantined.csv", PLUGINS_FILE)
 # The config says that the folder holds a run, so it goes last: a deletion that is cut off can be repeated.
 _OURS = (
     STAGES,

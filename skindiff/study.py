@@ -146,7 +146,11 @@ def open_run(config: RunConfig, *products: str, settings: Any = None) -> RunFold
 
 
 def read_corpus(
-    config: CorpusConfig, run: RunFolder, cut: Callable[[Corpus], Parts], folder: Path | None = None
+    config: CorpusConfig,
+    run: RunFolder,
+    cut: Callable[[Corpus], Parts],
+    folder: Path | None = None,
+    kept: Path | None = None,
 ) -> tuple[Corpus, Parts]:
     """Read, audit, cache and cut a corpus, the main process first, and say how many images there are of what.
 
@@ -158,13 +162,14 @@ def read_corpus(
         run: in whose folder it is prepared.
         cut: returns its parts; may be called twice.
         folder: for the lists of what is missing or unfit; that of the run when left out.
+        kept: folder of near-duplicates that an audit takes as found, such as ``results`` beside a recipe.
 
     Raises:
         ConfigError, CorpusError, SplitError: a setting cannot be used, or the corpus cannot be read or cut.
     """
     with run.withdrawn_on_error():
         with run.peers.main_first("reading the corpus"):
-            corpus = prepare_corpus(config, folder or run.path, cut)
+            corpus = prepare_corpus(config, folder or run.path, cut, kept)
         counts = corpus.counts()
         left_out = [f"{counts[name]} {name}" for name in ("missing", "quarantined") if counts[name]]
         said = ", ".join([f"{counts['images']} images of {counts['groups']} groups", *left_out])

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from accelerate.logging import get_logger
+
 from skindiff.api.promised import Promised, prepared
 from skindiff.api.published_protocol import PublishedProtocol, fair_experiments, published_ladder
 from skindiff.api.synthetic_input import Judged, OfSplit, notes_on
@@ -19,6 +21,8 @@ from skindiff.report.results import Results
 from skindiff.runs import RunFolder
 from skindiff.study import Study, all_studies, each_study
 from skindiff.synthesis.strategies import Synthetic, Unmade
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def gathered(
             be trained.
     """
     results, ready = Results(), list[tuple[Study, list[Judged | Unmade]]]()
+    unlike = _unlike_kept(corpus, all_studies(run, corpus, splits, seeds), question)
     doing = "generators, " if any(isinstance(one, Promised) for own in sets for one in own) else None
     studies = (
         each_study(run, corpus, splits, seeds, doing) if doing else all_studies(run, corpus, splits, seeds)
@@ -84,7 +89,7 @@ def gathered(
             if isinstance(one, Judged):
                 results.measured.add(study, question.measured, one.synthetic, external=question.external)
     missing = _train(results, run, corpus, splits, seeds, ready, question)
-    notes = [*notes_on([one for _, found in ready for one in found if isinstance(one, Judged)])]
+    notes = [*unlike, *notes_on([one for _, found in ready for one in found if isinstance(one, Judged)])]
     notes += _on_recorded(results, [one for _, found in ready for one in found], missing)
     if question.external and question.recorded.alone:
         notes.append(
@@ -128,10 +133,35 @@ def _train(
         missing += [f"{name}, seed {study.seed}" for name in experiment.not_run]
     if not results.cells:
         raise ConfigError(
-            "recorded: only takes cells that are kept beside the recipe, and none is of these settings; set "
-            "it to take"
+            "recorded: only takes cells that are kept beside the recipe, and none is of these settings"
+            f"{_others_kept(corpus, question.recorded)}; set it to take"
         )
     return missing
+
+
+def _unlike_kept(corpus: Corpus, studies: Sequence[Study], question: Question) -> list[str]:
+    """Say, before hours of training, that cells of the same images are kept and none of them fits."""
+    recorded = question.recorded
+    if recorded.alone or not recorded.files:
+        return []
+    if any(question.asked_of(study).holds_some() for study in studies):
+        return []
+    if not (kept := _others_kept(corpus, recorded)):
+        return []
+    said = f"No cell of these settings is kept beside the recipe{kept}: all is trained here."
+    logger.warning("%s", said)
+    return [said]
+
+
+def _others_kept(corpus: Corpus, recorded: RecordedCells) -> str:
+    """Return in words that cells of the same images are kept, and why none may fit; empty where none are."""
+    count = recorded.of_corpus(corpus.dataset["image_id"][:])
+    if not count:
+        return ""
+    return (
+        f" ({count} trainings are kept whose test images are of this corpus: their settings, their split, "
+        "the groups that the audit found or the version of skindiff differ)"
+    )
 
 
 def _on_recorded(results: Results, sets: Sequence[Judged | Unmade], missing: Sequence[str]) -> list[str]:

@@ -171,6 +171,10 @@ class Experiment:
                 self.asked.setdefault(one.name, {})[stage.folder.name] = trained
         return found
 
+    def holds_some(self) -> bool:
+        """Return whether any arm of real images alone is recorded."""
+        return any(self._lookup(job) is not None for job in self._jobs(None))
+
     def holds(self, synthetic: Unmade) -> bool:
         """Return whether everything that these images are needed for is recorded."""
         needy = [job for job in self._jobs(synthetic) if job.synthetic or job.beside]

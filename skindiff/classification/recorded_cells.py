@@ -7,7 +7,7 @@ where the fingerprint is that of the study at hand.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,11 @@ Recorded = Literal["take", "only", "ignore"]
 PATTERN = "*.parquet"
 FOLDER = "results"
 """Beside the settings of a recipe."""
+
+
+def kept_beside(recipe: str, use: Recorded) -> Path | None:
+    """Return the folder of what is kept beside a recipe, None where ``recorded`` is ``ignore``."""
+    return None if use == "ignore" else Path(recipe).with_suffix("") / FOLDER
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
@@ -92,8 +97,8 @@ class RecordedCells:
     @classmethod
     def beside(cls, recipe: str, use: Recorded) -> "RecordedCells":
         """Return the cells in the folder ``results`` of a recipe, as its setting ``recorded`` says."""
-        folder = Path(recipe).with_suffix("") / FOLDER
-        return cls(() if use == "ignore" else tuple(sorted(folder.glob(PATTERN))), use == "only")
+        folder = kept_beside(recipe, use)
+        return cls(() if folder is None else tuple(sorted(folder.glob(PATTERN))), use == "only")
 
     @cached_property
     def _rows(self) -> dict[str, list[dict[str, Any]]]:
@@ -114,6 +119,11 @@ class RecordedCells:
         if not record or not set(study.tests) <= set(rows):
             return None
         return [_cell(self._images_of(study, group), group, rows[group]) for group in study.tests]
+
+    def of_corpus(self, image_ids: Iterable[str]) -> int:
+        """Return how many trainings have test images of a corpus alone, whatever their settings."""
+        known = {hashed(image) for image in image_ids}
+        return sum(all(known.issuperset(row["images"]) for row in rows) for rows in self._rows.values())
 
     def _images_of(self, study: Study, group: str) -> CellImages:
         """Return the images of a test set, read once for the hundreds of cells on them."""

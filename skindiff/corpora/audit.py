@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from skindiff.corpora import local_features
+from skindiff.corpora.known_pairs import KnownPairs, key_of
 from skindiff.corpora.near_duplicates import (
     Match,
     NearDuplicateConfig,
@@ -123,12 +124,41 @@ def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path
         ConfigError: a setting cannot work, or OpenCV is missing.
         CorpusError: a file cannot be opened.
     """
+    return audit_with_pairs(paths, config, cache_dir)[0]
+
+
+def audit_with_pairs(
+    paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path | None, kept: Path | None = None
+) -> tuple[list[AuditRow], KnownPairs | None]:
+    """Look at every image of a corpus as :func:`audit_images` does; say what its groups follow from too.
+
+    Args:
+        paths: see there, as ``config`` and ``cache_dir``.
+        kept: folder of near-duplicates that were found elsewhere (:class:`KnownPairs`). Those of the same
+            files are taken, and none are searched for.
+
+    Returns:
+        The rows and the near-duplicates, None where none are searched for.
+
+    Raises:
+        ConfigError, CorpusError: see there; a kept file is damaged.
+    """
     config.validate()
     unopened = {image_id: reason for image_id, path in paths.items() if (reason := why_not_opened(path))}
     opened = {image_id: path for image_id, path in paths.items() if image_id not in unopened}
     contents = _hash_files(opened, workers(config.near_duplicates))
     files = {contents[image_id]: path for image_id, path in opened.items()}
-    findings = _cached_findings(files, config, cache_dir)
+    pairs = None
+    if config.find_near_duplicates:
+        pairs = KnownPairs(key_of(files, config.bit_depth), [])
+    known = kept / pairs.name if kept is not None and pairs is not None else None
+    if known is not None and known.is_file():
+        pairs = KnownPairs.read(known)
+        logger.info("audit: %d near-duplicates are taken from %s", len(pairs.matches), known)
+        unsearched = replace(config, find_near_duplicates=False)
+        findings = _cached_findings(files, unsearched, cache_dir)._replace(matches=pairs.matches)
+    else:
+        findings = _cached_findings(files, config, cache_dir)
     found = {row.image_id: row for row in _rows(contents, findings, config)}
     found |= {name: AuditRow(name, "undecodable", name, reason) for name, reason in unopened.items()}
     rows = [found[image_id] for image_id in paths]
@@ -136,7 +166,7 @@ def audit_images(paths: Mapping[str, Path], config: AuditConfig, cache_dir: Path
     logger.info("audit: statuses %s", dict(Counter(row.status for row in rows)))
     logger.info("audit: flags %s", dict(Counter(flag for row in rows for flag in row.flags.split())))
     logger.info("audit: groups by number of images %s", dict(sorted(sizes.items())))
-    return rows
+    return rows, pairs and replace(pairs, matches=findings.matches)
 
 
 def write_audit(rows: Iterable[AuditRow], path: Path) -> None:

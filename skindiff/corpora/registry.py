@@ -28,7 +28,7 @@ from skindiff.plugins import note_registered
 from skindiff.wrong_settings import judge, refuse
 
 logger = logging.getLogger(__name__)
-AUDIT_FILE = "audit.csv"
+AUDIT_FILE, PAIRS_FILE = "audit.csv", "near_duplicates.json"
 _PLACES = ("data_dir", "csv", "audit_csv")
 """Settings of corpora that are paths."""
 
@@ -308,16 +308,21 @@ class Corpus:
 
 
 def prepare_corpus(
-    config: CorpusConfig, folder: Path, check: Callable[[Corpus], object] | None = None
+    config: CorpusConfig,
+    folder: Path,
+    check: Callable[[Corpus], object] | None = None,
+    kept: Path | None = None,
 ) -> Corpus:
     """Read, audit and cache a corpus; lists of what is missing or quarantined are written to ``folder``.
 
     Args:
         config: which corpus.
-        folder: of the run; ``audit.csv``, ``missing.txt`` and ``quarantined.csv`` come here, and the cache
-            where the config names no other.
+        folder: of the run; ``audit.csv``, ``near_duplicates.json``, ``missing.txt`` and ``quarantined.csv``
+            come here, and the cache where the config names no other.
         check: is given the corpus as its table has it before any image is read, where an audit follows that
             can only join groups and leave images out; raises what the table alone decides.
+        kept: folder of near-duplicates that an audit takes as found (see
+            :func:`~skindiff.corpora.audit.audit_with_pairs`).
 
     Raises:
         ConfigError: a setting cannot work.
@@ -326,7 +331,7 @@ def prepare_corpus(
     """
     config.validate("corpus.")
     cache_dir = Path(config.cache_dir) if config.cache_dir else folder / "cache"
-    loaded = _audited(config, folder, cache_dir, check)
+    loaded = _audited(config, folder, cache_dir, check, kept)
     crop = _crop(config, loaded)
     cached = resize_to_cache(
         loaded.dataset, config.image_size, cache_dir, crop=crop, bit_depth=config.bit_depth
@@ -387,7 +392,11 @@ def refuse_unstated(corpus: Corpus) -> None:
 
 
 def _audited(
-    config: CorpusConfig, folder: Path, cache_dir: Path, check: Callable[[Corpus], object] | None
+    config: CorpusConfig,
+    folder: Path,
+    cache_dir: Path,
+    check: Callable[[Corpus], object] | None,
+    kept: Path | None,
 ) -> LoadedCorpus:
     """Read a corpus, twice if its images are files that are to be audited in between."""
     corpus, chosen = CORPORA[config.name], config.own
@@ -406,10 +415,13 @@ def _audited(
         return loaded
     paths = loaded.paths()  # none for a data set of the Hub, which brings its own groups
     if paths:
-        from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
+        from skindiff.corpora.audit import AuditConfig, audit_with_pairs, write_audit
 
-        audit_csv = folder / AUDIT_FILE
-        write_audit(audit_images(paths, AuditConfig(bit_depth=config.bit_depth), cache_dir), audit_csv)
+        audit_csv, settings = folder / AUDIT_FILE, AuditConfig(bit_depth=config.bit_depth)
+        rows, pairs = audit_with_pairs(paths, settings, cache_dir, kept)
+        write_audit(rows, audit_csv)
+        if pairs is not None:
+            pairs.write(folder / PAIRS_FILE)
         loaded = _read(config, replace(chosen, audit_csv=str(audit_csv)))
     return loaded
 

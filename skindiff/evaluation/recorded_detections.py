@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skindiff import __version__
-from skindiff.classification.recorded_cells import FOLDER, PATTERN, Recorded, fingerprint, hashed
+from skindiff.classification.recorded_cells import PATTERN, Recorded, fingerprint, hashed, kept_beside
 from skindiff.errors import ConfigError, RunFolderError
 from skindiff.evaluation.detection import Detection, DetectorOfSplit, Judged
 from skindiff.files import replacing
@@ -68,8 +68,8 @@ class RecordedDetections:
     @classmethod
     def beside(cls, recipe: str, use: Recorded, run: RunFolder) -> "RecordedDetections":
         """Return those in the folder ``results`` of a recipe, as its setting ``recorded`` says."""
-        folder = Path(recipe).with_suffix("") / FOLDER
-        files = () if use == "ignore" else tuple(sorted(folder.glob(PATTERN)))
+        folder = kept_beside(recipe, use)
+        files = () if folder is None else tuple(sorted(folder.glob(PATTERN)))
         return cls(files, run.path / KEPT, alone=use == "only")
 
     def lacks(self, record: str) -> bool:

@@ -1,5 +1,6 @@
 """The recipe ham_fewshot on a tiny phantom: from beginning to end, resumed, refused."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from recipes.ham_fewshot import HamFewShotConfig, main
 from scripts import keep_cells
+from skindiff.api import gathering
 from skindiff.classification.ladder import LadderConfig
 from skindiff.classification.recorded_cells import RecordedCells, write_cells
 from skindiff.config import parse_config
@@ -205,7 +207,10 @@ def test_every_config_beside_the_recipe_works(file: Path) -> None:
 
 
 def test_recorded_cells_take_the_place_of_generators(
-    study: HamFewShotConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: HamFewShotConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(ConfigError, match="none is of these settings"):
         main(replace(study, output_dir=str(tmp_path / "none"), recorded="only"))
@@ -233,10 +238,30 @@ def test_recorded_cells_take_the_place_of_generators(
     assert report["results"] == before["results"]
     # Other settings are another question.
     synthesis = replace(study.synthesis, table={"nodule": 2})
-    with pytest.raises(ConfigError, match="none is of these settings"):
+    with pytest.raises(ConfigError, match=r"none is of these settings \(14 trainings are kept .* groups"):
         main(
             replace(
                 study, output_dir=str(tmp_path / "other"), recorded="only", synthesis=synthesis,
                 experiment=replace(study.experiment, arms=["syn", "real+syn"], primary=None),
             )
         )  # fmt: skip
+    # Before anything is trained in their place it is said that what is kept does not fit.
+    monkeypatch.setattr(gathering, "prepared", stopped)
+    own = study.experiment.classifier
+    classifier = replace(own, loop=replace(own.loop, learning_rate=2 * own.loop.learning_rate))
+    for name, experiment in (
+        ("fits", study.experiment), ("new", replace(study.experiment, classifier=classifier))
+    ):  # fmt: skip
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), pytest.raises(Stopped):
+            main(replace(study, output_dir=str(tmp_path / name), experiment=experiment))
+        said = "No cell of these settings is kept beside the recipe (14 trainings are kept whose test images"
+        assert (said in caplog.text) == (name == "new")
+
+
+class Stopped(Exception):
+    """A study got as far as its generators."""
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise Stopped

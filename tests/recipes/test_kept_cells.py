@@ -1,0 +1,49 @@
+"""The cells beside the recipes are those of the recipes' own settings, on whatever machine this is."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skindiff.api import evaluation
+from skindiff.study import all_studies
+from tests.conftest import REPOSITORY
+from tests.recipes.test_published_settings import read
+
+STUDIES = [
+    ("fitz_lora", "fitzpatrick17k"),
+    pytest.param("ham_fewshot", "ham10000", marks=pytest.mark.slow),
+    ("medmnist_augment", "breastmnist"),
+    ("medmnist_subsets", "breastmnist"),
+]
+
+
+class Gathered(Exception):
+    """The study is cut, and nothing of it is trained."""
+
+
+@pytest.mark.parametrize(("recipe", "settings"), STUDIES)
+def test_some_split_of_a_study_finds_its_kept_cells(
+    recipe: str,
+    settings: str,
+    real_data: Path,
+    real_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[bool] = []
+
+    def gathered(run: Any, corpus: Any, splits: Any, seeds: Any, sets: Any, question: Any) -> None:
+        studies = all_studies(run, corpus, splits, seeds)
+        found.extend(question.asked_of(study).holds_some() for study in studies)
+        raise Gathered
+
+    monkeypatch.setattr(evaluation, "gathered", gathered)
+    monkeypatch.chdir(REPOSITORY)
+    config = replace(read(recipe, settings), output_dir=str(tmp_path / "run"))
+    with pytest.raises(Gathered):
+        importlib.import_module(f"recipes.{recipe}").main(config)
+    # Splits that are not run yet have none.
+    assert sum(found) >= 3, "kept cells are of other images, groups or settings"
