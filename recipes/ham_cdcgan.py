@@ -85,7 +85,7 @@ def main(config: HamCdcganConfig) -> Path:
         for family in config.families:
             settings = config.generator.settings_of(family)
             record = record_of(detector, family, {**vars(config.drawing), "training": settings})
-            if recorded.lacks(record):
+            if recorded.lacks(detector, family, record):
                 # 2. Train the generator, and generate 100 images of each class; measure fidelity and copies.
                 generator = skindiff.train_generator(
                     corpus, study.split, family, study.seed, study, **settings

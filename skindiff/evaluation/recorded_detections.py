@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accelerate.logging import get_logger
 
 from skindiff import __version__
 from skindiff.classification.recorded_cells import PATTERN, Recorded, fingerprint, hashed, kept_beside
@@ -22,6 +23,7 @@ from skindiff.foreign_tables import read_parquet
 from skindiff.recorded_settings import recorded
 from skindiff.runs import RunFolder
 
+logger = get_logger(__name__)
 KEPT = "detections.parquet"
 """In the folder of a run, its own detections."""
 _PARTS = ("generated", "held_out")
@@ -63,7 +65,7 @@ class RecordedDetections:
         self._own, self.alone = own, alone
         self._beside = {(row["record"], row["part"]): row for file in files for row in _read(file)}
         self._made: dict[tuple[str, str], dict[str, Any]] = {}
-        self._taken, self._missing = list[str](), list[str]()
+        self._taken, self._missing, self._unlike = list[str](), list[str](), list[str]()
 
     @classmethod
     def beside(cls, recipe: str, use: Recorded, run: RunFolder) -> "RecordedDetections":
@@ -72,9 +74,17 @@ class RecordedDetections:
         files = () if folder is None else tuple(sorted(folder.glob(PATTERN)))
         return cls(files, run.path / KEPT, alone=use == "only")
 
-    def lacks(self, record: str) -> bool:
-        """Whether a generator is to be trained and judged."""
-        return not self.alone and (record, _PARTS[0]) not in self._beside
+    def lacks(self, detector: DetectorOfSplit, family: str, record: str) -> bool:
+        """Whether a generator is to be trained and judged; warns where one of other settings is kept."""
+        if self.alone or (record, _PARTS[0]) in self._beside:
+            return False
+        seed = detector.study.seed
+        known = {hashed(group) for group in detector.study.corpus.dataset["group_id"][:]}
+        same = (row for row in self._beside.values() if (row["generator"], row["seed"]) == (family, seed))
+        if any(known.issuperset(row["groups"]) for row in same if row["part"] == _PARTS[1]):
+            self._unlike.append(f"{family}, seed {seed}")
+            logger.warning("%s", _unlike(self._unlike[-1:]))
+        return True
 
     def keep(self, record: str, detection: Detection, *, write: bool) -> None:
         """Add what a detector has said; one process writes it down."""
@@ -121,9 +131,18 @@ class RecordedDetections:
                 f"Made elsewhere, and taken from the files beside the recipe: {'; '.join(self._taken)}. Near "
                 "copies, fidelity and pictures are of the others alone."
             )
+        if self._unlike:
+            notes.append(_unlike(self._unlike))
         if self._missing:
             notes.append(f"Not run: {'; '.join(self._missing)}.")
         return notes
+
+
+def _unlike(names: Sequence[str]) -> str:
+    return (
+        f"Made again: {'; '.join(names)}. What is kept beside the recipe for images of this corpus has other "
+        "settings, another split, other groups or another version of skindiff."
+    )
 
 
 def merge(file: Path, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -1,5 +1,6 @@
 """The recipe ham_cdcgan on a tiny phantom: from beginning to end, resumed, refused."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import keep_cells
 import pandas as pd
 import pytest
 
+import skindiff
 from recipes.ham_cdcgan import HamCdcganConfig, main
 from skindiff.classification.classifier_config import ClassifierConfig
 from skindiff.config import parse_config
@@ -98,8 +100,19 @@ def test_fidelity_is_added_to_a_finished_run(study: HamCdcganConfig) -> None:
     assert "## Fidelity" in (Path(study.output_dir) / "report.md").read_text()
 
 
+class Stopped(Exception):
+    """A study got as far as its first generator."""
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise Stopped
+
+
 def test_recorded_detections_take_the_place_of_generators(
-    study: HamCdcganConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: HamCdcganConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(ConfigError, match="none is of these settings"):
         main(replace(study, output_dir=str(tmp_path / "none"), recorded="only"))
@@ -130,6 +143,11 @@ def test_recorded_detections_take_the_place_of_generators(
     )
     with pytest.raises(ConfigError, match="none is of these settings"):
         main(replace(drawn_otherwise, recorded="only"))
+    # It is said before anything is trained in its place.
+    monkeypatch.setattr(skindiff, "train_generator", stopped)
+    with caplog.at_level(logging.WARNING), pytest.raises(Stopped):
+        main(replace(drawn_otherwise, output_dir=str(tmp_path / "again")))
+    assert "Made again: sn_dcgan, seed 0. What is kept beside the recipe" in caplog.text
     # A detection of other images is no detection of these.
     table = pd.read_parquet(kept)
     table["groups"] = [groups[::-1] for groups in table["groups"]]
