@@ -22,21 +22,22 @@ from skindiff.evaluation.statistics.rows import RungRow
 
 
 class _Climbed:
-    """A rung with its two arms, scored in every replicate of its cut."""
+    """A rung with its two arms, scored in every replicate of its cut; of the runs that both arms have."""
 
     def __init__(self, rung: Rung, cells: Sequence[Cell], drawn: Resampling, metric: str) -> None:
         self.rung, self.metric = rung, metric
-        own = {name: [cell for cell in cells if cell.key.arm == name] for name in (rung.arm, rung.reference)}
-        self.arm, self.reference = (Series(own[name], drawn, [metric]) for name in own)
+        own = [[cell for cell in cells if cell.key.arm == name] for name in (rung.arm, rung.reference)]
+        runs = set.intersection(*({cell.key.seeds for cell in arm} for arm in own))
+        self.arm, self.reference = (
+            Series([cell for cell in arm if cell.key.seeds in runs], drawn, [metric]) for arm in own
+        )
 
     @property
     def gains(self) -> dict[Seeds, FloatArray]:
         """The gain by split and training seed, as observed and under every resample."""
         others = self.reference.scores
         return {
-            pair: found[self.metric] - others[pair][self.metric]
-            for pair, found in self.arm.scores.items()
-            if pair in others
+            pair: found[self.metric] - others[pair][self.metric] for pair, found in self.arm.scores.items()
         }
 
     @property

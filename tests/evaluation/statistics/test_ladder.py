@@ -65,6 +65,14 @@ def test_a_change_is_paired_on_one_cut_and_independent_between_cuts() -> None:
     assert second["change_ci_high"] < 0
 
 
+def test_a_row_is_of_the_runs_that_both_arms_have() -> None:
+    whole = cells_of(RUNGS[0], {"real": 0.6, "real+syn": 0.75}, "image")
+    part = [cell for cell in whole if cell.key.arm == "real" or cell.key.split_seed == 1]
+    (row,) = ladder_rows(RUNGS[:1], {"as published": part}, strategy="ddpm", metric="accuracy", replicates=50)
+    assert row["runs"] == 1
+    assert row["gain"] == pytest.approx(row["mean"] - row["reference_mean"])
+
+
 def test_unpaired_is_the_test_of_welch() -> None:
     samples = [np.random.default_rng(seed).normal(seed, 1 + seed, 6 + seed) for seed in (0, 1)]
     known = [
