@@ -25,7 +25,8 @@ def predict(
 
     Args:
         accelerator: device and precision.
-        model: a classifier from :func:`train_classifier` or ``load_classifier``.
+        model: a classifier from :func:`~skindiff.classification.fine_tuning.train_classifier` or
+            ``load_classifier``.
         dataset: images of one size; they are resampled where that is not the model's.
         batch_size: rows at a time.
     """
