@@ -8,16 +8,32 @@ from typing import Any
 import pytest
 
 from skindiff.api import evaluation
+from skindiff.corpora import audit, registry
+from skindiff.corpora.known_pairs import KnownPairs, key_of
 from skindiff.study import all_studies
 from tests.conftest import REPOSITORY
 from tests.recipes.test_published_settings import read
 
 STUDIES = [
-    ("fitz_lora", "fitzpatrick17k"),
+    pytest.param("fitz_lora", "fitzpatrick17k", marks=pytest.mark.slow),
     pytest.param("ham_fewshot", "ham10000", marks=pytest.mark.slow),
     ("medmnist_augment", "breastmnist"),
     ("medmnist_subsets", "breastmnist"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"), [("fitz_lora", "fitzpatrick17k"), ("ham_fewshot", "ham10000")]
+)
+def test_the_groups_of_a_study_are_kept_beside_it(
+    recipe: str, settings: str, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    corpus = read(recipe, settings).corpus
+    contents = audit._hash_files(registry._read(corpus, corpus.own).paths(), 2)
+    name = KnownPairs(key_of(contents.values(), corpus.bit_depth), []).name
+    pairs = KnownPairs.read(REPOSITORY / "recipes" / recipe / "results" / name)
+    assert {name for match in pairs.matches for name in match[:2]} <= set(contents.values())
 
 
 class Gathered(Exception):
