@@ -282,6 +282,7 @@ PUSHED = ("skin-lora", "skin-ddpm", "skin-synthetic", "skin-resnet18", "skin-res
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.slow  # each line is parsed by what it calls above
 def test_the_lines_of_readme_run_one_after_another(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = pytest.importorskip("skindiff.demo.app")
     monkeypatch.setattr(app.DemoApp, "block_thread", visit)

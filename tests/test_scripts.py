@@ -316,6 +316,7 @@ class TestRunSeeds:
         assert "begun and not finished: [1]" in said
         assert "not begun: [2]" in said
 
+    @pytest.mark.slow
     def test_its_seeds_end_with_it(
         self, settings: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

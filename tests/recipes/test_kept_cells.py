@@ -15,8 +15,8 @@ from tests.conftest import REPOSITORY
 from tests.recipes.test_published_settings import read
 
 STUDIES = [
-    pytest.param("fitz_lora", "fitzpatrick17k", marks=pytest.mark.slow),
-    pytest.param("ham_fewshot", "ham10000", marks=pytest.mark.slow),
+    ("fitz_lora", "fitzpatrick17k"),
+    ("ham_fewshot", "ham10000"),
     ("medmnist_augment", "breastmnist"),
     ("medmnist_subsets", "breastmnist"),
 ]
@@ -40,6 +40,7 @@ class Gathered(Exception):
     """The study is cut, and nothing of it is trained."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "settings"), STUDIES)
 def test_some_split_of_a_study_finds_its_kept_cells(
     recipe: str,
