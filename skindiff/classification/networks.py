@@ -202,6 +202,23 @@ def has_batch_norm(architecture: Architecture) -> bool:
     return any(isinstance(part, _BatchNorm) for part in network.modules())
 
 
+@lru_cache(maxsize=32)
+def _takes(architecture: Architecture) -> Literal[True]:
+    """Try the network on one image, on the meta device: neither memory nor much time, and once for a study.
+
+    Raises:
+        RuntimeError, AssertionError, ValueError: it cannot take images of this size.
+    """
+    size = architecture.image_size
+    with torch.device("meta"):
+        network = _create(architecture, False, {})
+        network.eval()(torch.zeros(1, architecture.channels, size, size))
+    patches = [part.patch_size for part in network.modules() if isinstance(part, PatchEmbed)]
+    if any(size % width for patch in patches for width in patch):
+        raise RuntimeError(f"it is not a multiple of the patches' {patches[0][0]} pixels")
+    return True
+
+
 def save_classifier(folder: Path, model: SkinClassifier) -> None:
     """Write ``classifier.safetensors`` (timm's names) and ``classifier.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -273,10 +290,7 @@ def _refuse_strange(architecture: Architecture) -> None:
 def refuse_impossible(
     architecture: Architecture, weights: str | None, path: str = "", *, pretrained: bool = False
 ) -> None:
-    """Raise a ConfigError for a name, an image size or weights that cannot work.
-
-    The network is tried on the meta device, so this takes neither memory nor much time.
-    """
+    """Raise a ConfigError for a name, an image size or weights that cannot work."""
     own, size = architecture.name, architecture.image_size
     name = _timm_name(own)
     if not timm.is_model(name):
@@ -294,12 +308,7 @@ def refuse_impossible(
     elif pretrained and not (known_weights and known_weights.has_weights):
         raise ConfigError(f"{path}pretrained is true, and there are no weights of {name}: set it to false")
     try:
-        with torch.device("meta"):
-            network = _create(architecture, False, {})
-            network.eval()(torch.zeros(1, architecture.channels, size, size))
-        patches = [part.patch_size for part in network.modules() if isinstance(part, PatchEmbed)]
-        if any(size % width for patch in patches for width in patch):
-            raise RuntimeError(f"it is not a multiple of the patches' {patches[0][0]} pixels")
+        _takes(architecture)
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(
