@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,9 @@ def drawing(width: float, height: float, path: Path) -> Iterator[Figure]:
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(width, height), dpi=DENSITY, layout="constrained")
         yield figure
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
+        figure.set_layout_engine(None)  # once, for both versions
         figure.savefig(path, format="png", metadata={"Software": None})
         if (path.parent / DARK).is_dir():
             _darken(figure)
@@ -148,6 +152,16 @@ def _shades(colour: str, count: int) -> list[str]:
 def _dark(colours: Any) -> NDArray[np.float64]:
     """Return colours as RGBA with light and dark changed about, hue and transparency kept."""
     found = to_rgba_array(colours)
+    return np.array([_dark_one(tuple(found[0]))]) if len(found) == 1 else _dark_all(found)
+
+
+@lru_cache(maxsize=1024)
+def _dark_one(colour: tuple[float, ...]) -> tuple[float, ...]:
+    """Pictures have thousands of parts in few colours."""
+    return tuple(_dark_all(np.array([colour]))[0])
+
+
+def _dark_all(found: NDArray[np.float64]) -> NDArray[np.float64]:
     lab = rgb2lab(found[:, :3])
     light = lab[:, :1] / 100
     lab += light * [0.0, *_TINT]
