@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 from collections import Counter
@@ -26,6 +27,13 @@ def _one_thread() -> Iterator[None]:
     yield
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported_is_not_searched() -> None:
+    """Every training collects garbage at its end, which among all that is imported takes most of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
