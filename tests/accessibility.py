@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from tests.browser import playwright
@@ -9,6 +10,12 @@ from tests.browser import playwright
 SCREENS = {"desk": (1366, 850), "phone": (390, 844)}
 """Widths and heights at which every page is checked, in CSS pixels."""
 SCHEMES = ("light", "dark")
+VIEWS = [
+    ("desk", "light"),
+    ("phone", "dark"),
+    *(pytest.param(*view, marks=pytest.mark.slow) for view in (("desk", "dark"), ("phone", "light"))),
+]
+"""Screens with schemes, each once in CI, and every pair with ``-m slow``."""
 
 _SERIOUS = ("serious", "critical")
 _OPTIONS = {

@@ -19,7 +19,7 @@ from skindiff.demo.settings import page_settings, settings_bytes
 from skindiff.report.pictures import SampleRow
 from skindiff.report.write import Report, write_report
 from skindiff.training.ddpm import build_ddpm
-from tests.accessibility import SCHEMES, SCREENS, serious_problems, unfold
+from tests.accessibility import SCREENS, VIEWS, serious_problems, unfold
 from tests.browser import FLAGS, PATIENCE, chromium, playwright
 from tests.demo.conftest import files_in, phantom
 from tests.evaluation.made_up import make_cells
@@ -322,8 +322,7 @@ def test_bad_uploads_are_refused_in_words(
     page.screenshot(path=tmp_path / "refused.png")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize(("screen", "scheme"), VIEWS)
 def test_every_page_fits_the_screen_and_is_for_everyone(
     browser: playwright.Browser, demo: DemoApp, tmp_path: Path, screen: str, scheme: str
 ):

@@ -18,7 +18,7 @@ from skindiff.report.from_markdown import page_from_markdown
 from skindiff.report.page import fill_page
 from skindiff.report.text import Section
 from skindiff.report.write import write_report
-from tests.accessibility import SCHEMES, SCREENS, serious_problems, unfold
+from tests.accessibility import SCHEMES, SCREENS, VIEWS, serious_problems, unfold
 from tests.browser import playwright
 from tests.evaluation.made_up import make_cells
 from tests.report.test_hostile_names import SHOWN, write_hostile
@@ -128,8 +128,7 @@ def opened(browser: playwright.Browser, file: Path, screen: str, scheme: str = "
     return page
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize(("screen", "scheme"), VIEWS)
 def test_no_page_has_a_serious_problem(
     browser: playwright.Browser, pages: list[Path], screen: str, scheme: str
 ) -> None:

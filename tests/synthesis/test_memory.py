@@ -151,14 +151,15 @@ def test_a_row_is_not_drawn_in_another_precision() -> None:
 
 
 @half_precision
-def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it() -> None:
-    made = skindiff.generate("bundled", ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
+def test_a_word_is_loaded_in_the_precision_and_a_pipeline_must_have_it(tmp_path: Path) -> None:
+    word = str(save_tiny_pipeline(tmp_path / "tiny"))
+    made = skindiff.generate(word, ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
     assert made.dataset[0]["dtype"] == "bfloat16"
     assert np.array_equal(np.array(made.redraw([0])[0]), np.array(made.dataset[0]["image"]))
     with pytest.raises(
         ConfigError,
-        match=r"dtype is bfloat16, but tiny-skin-sd@.* is held in float32, its autoencoder in float32: give",
+        match=r"dtype is bfloat16, but tiny@.* is held in float32, its autoencoder in float32: give",
     ):
-        skindiff.generate(skindiff.load("bundled"), ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
+        skindiff.generate(skindiff.load(word), ["red patch"], ["V"], 1, steps=2, dtype="bfloat16")
     with pytest.raises(ConfigError, match="dtype: 'half' is unknown; use one of float32, bfloat16, float16"):
-        skindiff.generate("bundled", ["red patch"], ["V"], 1, dtype="half")
+        skindiff.generate(word, ["red patch"], ["V"], 1, dtype="half")
