@@ -203,7 +203,7 @@ def has_batch_norm(architecture: Architecture) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _takes(architecture: Architecture) -> Literal[True]:
+def _takes(architecture: Architecture) -> None:
     """Try the network on one image, on the meta device: neither memory nor much time, and once for a study.
 
     Raises:
@@ -216,7 +216,6 @@ def _takes(architecture: Architecture) -> Literal[True]:
     patches = [part.patch_size for part in network.modules() if isinstance(part, PatchEmbed)]
     if any(size % width for patch in patches for width in patch):
         raise RuntimeError(f"it is not a multiple of the patches' {patches[0][0]} pixels")
-    return True
 
 
 def save_classifier(folder: Path, model: SkinClassifier) -> None:
