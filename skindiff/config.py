@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass, make_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -91,9 +91,7 @@ def parse_config(
     given = [_word_at_home(word) for word in words]
     _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     known = _current(config_class)
-    parser = ArgumentParser(prog=prog, exit_on_error=False, description=config_class.__doc__)
-    parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {default.name})")
-    parser.add_class_arguments(known, as_group=False)
+    parser = _parser(known, prog, default.name)
     try:
         named = _values(given, "--config")
         read = [_settings_of(file) for file in named or [str(default)]]
@@ -123,6 +121,15 @@ def parse_config(
     note_given(config, given, read if named else ())
     setattr(config, _FILE, _own_file(Path(named[-1]) if named else default, default.parent, given))
     return config
+
+
+@cache
+def _parser(known: type, prog: str | None, usual_file: str) -> ArgumentParser:
+    """Return the parser of a class of settings; to build it takes as long as to read a file with it."""
+    parser = ArgumentParser(prog=prog, exit_on_error=False, description=known.__doc__)
+    parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {usual_file})")
+    parser.add_class_arguments(known, as_group=False)
+    return parser
 
 
 def _own_file(file: Path, own: Path, words: Sequence[str]) -> dict[str, Any] | None:
@@ -215,8 +222,11 @@ def _current(config_class: type) -> type:
     parts = [
         (item.name, item.type.current()) for item in fields(config_class) if hasattr(item.type, "current")
     ]
-    if not parts:
-        return config_class
+    return _with_parts(config_class, tuple(parts)) if parts else config_class
+
+
+@cache
+def _with_parts(config_class: type, parts: tuple[tuple[str, type], ...]) -> type:
     own: Any = [(name, kind, field(default_factory=kind)) for name, kind in parts]
     made = make_dataclass(config_class.__name__, own, bases=(config_class,))
     made.__doc__ = config_class.__doc__

@@ -6,6 +6,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
@@ -84,7 +85,8 @@ def judge_all(*judgements: Callable[[str], object]) -> None:
         raise in_one(problems)
 
 
-def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
+@cache
+def setting_types(config_class: type, prefix: str = "") -> Mapping[str, Any]:
     """Return the types of all settings of a config class by their dotted names."""
     found: dict[str, Any] = {}
     for item in fields(config_class):
