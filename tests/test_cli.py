@@ -50,7 +50,9 @@ def test_audit_writes_a_row_per_image(
         rows = list(csv.DictReader(lines))
     assert list(rows[0]) == ["image_id", "status", "group_id", "reason", "flags", "remarks"]
     assert [row["image_id"] for row in rows if row["status"] == "undecodable"] == [bad]
-    said, flagged, following = capsys.readouterr().out.splitlines()
+    heard = capsys.readouterr()
+    assert f"warning: cannot be used: {bad} (undecodable: c.jpg: not an image file)" in heard.err
+    said, flagged, following = heard.out.splitlines()
     assert said == f"3 images: 2 ok, 1 undecodable; written to {output}"
     assert flagged.endswith(f"; see {output.with_suffix('.html')}")
     assert "Images that cannot be used" in output.with_suffix(".html").read_text()

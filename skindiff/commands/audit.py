@@ -11,6 +11,7 @@ from skindiff.config import parse_config
 from skindiff.corpora.audit import AuditConfig, audit_images, write_audit
 from skindiff.corpora.cache import resize_to_cache
 from skindiff.corpora.registry import CORPORA, CorpusConfig, find_corpus
+from skindiff.corpora.table import KEPT_STATUSES
 from skindiff.errors import CorpusError
 from skindiff.files import write_atomically
 from skindiff.wrong_settings import refuse
@@ -93,6 +94,9 @@ def main(words: Sequence[str]) -> int:
     say(f"{len(rows)} images: {counts}; written to {output}")
     flags = Counter(flag for row in rows for flag in row.flags.split())
     flagged = ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items()))
+    if unfit := [row for row in rows if row.status not in KEPT_STATUSES]:
+        more = f", and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+        complain(f"warning: cannot be used: {unfit[0].image_id} ({unfit[0].status}: {unfit[0].reason}){more}")
     say(f"to look at: {flagged or 'nothing is flagged'}; see {page}")
     if _is_file(config.corpus):
         places = ["--corpus", config.corpus]

@@ -9,6 +9,7 @@ from PIL import Image
 
 from skindiff.corpora.audit import AuditRow
 from skindiff.corpora.pixel_reader import read_pixels
+from skindiff.corpora.table import KEPT_STATUSES
 from skindiff.escaping import markdown
 from skindiff.report.page import fill_page
 from skindiff.report.text import Section
@@ -68,7 +69,7 @@ class _Pictures:
 
 
 def _lead(rows: Sequence[AuditRow]) -> str:
-    unfit = sum(row.status not in ("ok", "duplicate") for row in rows)
+    unfit = sum(row.status not in KEPT_STATUSES for row in rows)
     return f"{len(rows)} images, {unfit} of which cannot be used; flags take no image out."
 
 
@@ -119,7 +120,7 @@ def _flagged(rows: Sequence[AuditRow], pictures: _Pictures) -> list[Section]:
 
 
 def _unfit(rows: Sequence[AuditRow]) -> list[Section]:
-    found = [row for row in rows if row.status not in ("ok", "duplicate")]
+    found = [row for row in rows if row.status not in KEPT_STATUSES]
     if not found:
         return []
     lines = [(markdown(row.image_id), row.status, markdown(row.reason)) for row in found[:MOST]]
