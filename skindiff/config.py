@@ -91,7 +91,7 @@ def parse_config(
     given = [_word_at_home(word) for word in words]
     _refuse_missing_plugins(given, default, getattr(config_class, "output_dir", None))
     known = _current(config_class)
-    parser = _parser(known, prog, default.name)
+    parser = _parser(known, tuple(setting_types(known).items()), prog, default.name)
     try:
         named = _values(given, "--config")
         read = [_settings_of(file) for file in named or [str(default)]]
@@ -124,8 +124,13 @@ def parse_config(
 
 
 @cache
-def _parser(known: type, prog: str | None, usual_file: str) -> ArgumentParser:
-    """Return the parser of a class of settings; to build it takes as long as to read a file with it."""
+def _parser(
+    known: type, settings: tuple[tuple[str, Any], ...], prog: str | None, usual_file: str
+) -> ArgumentParser:
+    """Return the parser of a class and its settings by now, of which a plugin may have added some.
+
+    To build it takes as long as to read a file with it.
+    """
     parser = ArgumentParser(prog=prog, exit_on_error=False, description=known.__doc__)
     parser.add_argument("--config", action="config", help=f"YAML file of settings (default: {usual_file})")
     parser.add_class_arguments(known, as_group=False)

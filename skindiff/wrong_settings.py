@@ -6,7 +6,6 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
@@ -85,8 +84,7 @@ def judge_all(*judgements: Callable[[str], object]) -> None:
         raise in_one(problems)
 
 
-@cache
-def setting_types(config_class: type, prefix: str = "") -> Mapping[str, Any]:
+def setting_types(config_class: type, prefix: str = "") -> dict[str, Any]:
     """Return the types of all settings of a config class by their dotted names."""
     found: dict[str, Any] = {}
     for item in fields(config_class):

@@ -218,6 +218,18 @@ def test_settings_go_to_yaml_and_back_and_are_reached_by_words(name: str, tmp_pa
         parse_config(CorpusConfig, [f"--{name}.{setting}", str(value)], default=tmp_path / "corpus.yaml")
 
 
+def test_a_corpus_registered_after_a_config_was_read_has_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "corpus.yaml").write_text("name: phantom\n")
+    parse_config(CorpusConfig, [], default=tmp_path / "corpus.yaml")
+    register_corpus(replace(CORPORA["squares"], name="late"))
+    try:
+        words = ["--late.data_dir", "late"]
+        config: Any = parse_config(CorpusConfig, words, default=tmp_path / "corpus.yaml")
+        assert config.late.data_dir == "late"
+    finally:
+        CORPORA.pop("late")
+
+
 def test_an_unknown_corpus_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ConfigError, match=r"corpus\.name: 'derm7' is no corpus; choose from phantom, .*squares"
