@@ -84,12 +84,12 @@ KIN = ("Stable Diffusion 3", "Z-Image")
 tests/generators/text_to_image/test_seam.py looks at all."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a worker often waits, for a browser or for processes of its test."""
-    return len(os.sched_getaffinity(0)) + 1
+    return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is asserted of an architecture once more, of its kin."""
     for item in items:
