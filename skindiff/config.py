@@ -57,7 +57,10 @@ _LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
 """Characters of a setting (of a path, as the system has it), and of a word on the command line."""
 _LONGEST_MESSAGE = 500
 _FILE = "_settings_file"
-_NO_CHANGE = {"config", "output_dir", "resume", "overwrite", "threads", "trackers", "include_images"}
+_NO_CHANGE = {
+    *("config", "output_dir", "resume", "overwrite", "threads", "trackers", "include_images"),
+    *("recorded", "corpus.cache_dir"),
+}
 """Settings of the command line that say where and how a run is made, not what it is."""
 _OF_CLASSES = ("class_path", "init_args")
 """What the parser would import a class by, where a part of the settings is meant."""

@@ -25,6 +25,8 @@ class Outer:
     """Seeds."""
     lora: Inner = field(default_factory=Inner)
     """Inner settings."""
+    recorded: str = "take"
+    """What is done with cells that are kept."""
 
     def validate(self, path: str = "") -> None:
         self.lora.validate(f"{path}lora.")
@@ -56,6 +58,7 @@ def test_a_config_knows_which_file_of_its_program_it_is_of(default: Path, tmp_pa
     assert read() == {"name": "default", "changed": False}
     assert read("--config", str(other)) == {"name": "paper", "changed": False}
     assert read("--lora.rank", "16") == {"name": "default", "changed": True}
+    assert read("--recorded", "only") == {"name": "default", "changed": False}  # kept cells of it
     assert read("--config", str(own)) is None  # what a user calls a file is not told
     assert settings_file(Outer()) is None
 
