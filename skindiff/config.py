@@ -58,8 +58,15 @@ _LONGEST_TEXT, _LONGEST_WORD = 4096, 100_000
 _LONGEST_MESSAGE = 500
 _FILE = "_settings_file"
 _NO_CHANGE = {
-    *("config", "output_dir", "resume", "overwrite", "threads", "trackers", "include_images"),
-    *("recorded", "corpus.cache_dir"),
+    "config",
+    "output_dir",
+    "resume",
+    "overwrite",
+    "threads",
+    "trackers",
+    "include_images",
+    "recorded",
+    "corpus.cache_dir",
 }
 """Settings of the command line that say where and how a run is made, not what it is."""
 _OF_CLASSES = ("class_path", "init_args")

@@ -84,9 +84,10 @@ KIN = ("Stable Diffusion 3", "Z-Image")
 tests/generators/text_to_image/test_seam.py looks at all."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """One more than there are cores: a worker often waits, for a browser or for processes of its test."""
-    return (os.cpu_count() or 1) + 1
+    chosen = "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ  # then pytest-xdist reads it
+    return None if chosen else (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
