@@ -1,9 +1,10 @@
 """Pairs of images that are one picture: whole, in another size or compression, at any size.
 
-Local features need some 100 pixels; this needs 28. A picture is known by its grey thumbnail: in BreastMNIST
-77 pairs of a test and a training image correlate by 0.95 or more, 3 by 0.94 to 0.96, and hundreds by less
-than 0.90. Of 4,087 photographs of Fitzpatrick17k 54 pairs correlate by 0.95 or more, have one shape, and
-agree in every textured part by 0.9 or more where one is laid over the other; 3 of them local features missed.
+Local features need some 100 pixels; the 28 of BreastMNIST are enough here. A picture is known by its grey
+thumbnail: in BreastMNIST 77 pairs of a test and a training image correlate by 0.95 or more, 3 by 0.94 to
+0.96, and hundreds by less than 0.90. Of 4,087 photographs of Fitzpatrick17k 54 pairs correlate by 0.95 or
+more, have one shape, and agree in every textured part by 0.9 or more where one is laid over the other; 3 of
+them local features missed.
 """
 
 from collections.abc import Sequence
