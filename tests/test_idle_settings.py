@@ -69,6 +69,12 @@ def _said(kind: type, default: str, *words: str) -> list[str]:
             "--classifier.preset published --classifier.loop.learning_rate 1",
             "preset published has its own",
         ),
+        (
+            TrainClassifier,
+            "train-classifier",
+            "--classifier.preset published --classifier.loop.global_batch_size 32",
+            "preset published has its own",
+        ),
         (command_config("dcgan"), "train-dcgan", "--dcgan.loop.seed 3", "is given its seed"),
     ],
 )

@@ -119,6 +119,7 @@ class ClassifierConfig:
 
 _PUBLISHED = {"augment": "published", "colour_jitter": 0.0, "balance": "class", "head": "published"}
 _PUBLISHED_LOOP = {
+    "global_batch_size": None,
     "learning_rate": 1e-3,
     "scale_lr": False,
     "lr_schedule": "step_third",

@@ -220,6 +220,8 @@ def test_the_paper_preset_is_the_published_protocol(accelerator, train_set, held
     assert (loop.optimiser, loop.learning_rate, loop.lr_schedule) == ("adam", 1e-3, "step_third")
     assert (loop.weight_decay, loop.max_grad_norm, loop.warmup_steps) == (0, 0, 0)
     assert loop.schedule_lead == loop.validate_every
+    own = ClassifierConfig(preset="published", loop=LoopConfig(global_batch_size=32))
+    assert published_settings(own, rows=1519, processes=2).loop == loop
     assert (config.balance, config.augment, config.trainable) == ("class", "published", "head")
     with pytest.raises(ConfigError, match="power of two"):
         published_settings(config, rows=1519, processes=3)
