@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 import skindiff
+from recipes import medmnist_augment, medmnist_subsets
 from skindiff.corpora.audit import AuditConfig, audit_images
 from skindiff.corpora.deduplicated import REASON, deduplicated
 from skindiff.corpora.splits import Split
 from skindiff.corpora.whole_pictures import SIDE, alike, thumbnail, twins
 from tests.corpora.test_near_duplicates import texture
+from tests.recipes.test_published_settings import read
 
 
 def test_a_thumbnail_knows_its_picture_in_any_size_and_no_other() -> None:
@@ -61,6 +63,9 @@ def test_breast_mnist_has_fewer_images_to_test_on_than_it_says(real_data: Path) 
     assert clean.dropped[REASON] == gone >= 31 + 59
     subset = skindiff.make_split(corpus, "subset", deduplicated=True)
     assert subset.test == clean.test
+    for recipe in (medmnist_augment, medmnist_subsets):  # whose reports have both
+        config = read(recipe.__name__.removeprefix("recipes."), "breastmnist")
+        assert [list(split.test) for split in recipe.cut(config, corpus)] == [["all"], ["deduplicated"]]
 
 
 def test_what_leaks_is_dropped_from_both_and_the_rest_stays() -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from recipes.fitz_lora import FitzLoraConfig
 from recipes.ham_cdcgan import HamCdcganConfig
@@ -21,6 +22,7 @@ from skindiff.errors import ConfigError
 from skindiff.training.ddpm import paper_ddpm
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.lora import paper_lora
+from skindiff.training.preparation import build_optimiser
 from skindiff.training.textual_inversion import paper_textual_inversion
 from tests.conftest import REPOSITORY
 
@@ -48,6 +50,12 @@ def loops_of(settings: object) -> list[LoopConfig]:
         return [loop for value in settings.values() for loop in loops_of(value)]
     parts = [getattr(settings, item.name) for item in fields(settings)] if is_dataclass(settings) else []
     return [loop for part in parts for loop in loops_of(part)]
+
+
+def optimiser_of(classifier: Any) -> tuple[str, int, float, str]:
+    """Optimiser, batch, learning rate and its schedule."""
+    loop = classifier.loop
+    return loop.optimiser, loop.batch_size, loop.learning_rate, loop.lr_schedule
 
 
 BATCHES = {
@@ -120,7 +128,10 @@ def test_wang_et_al() -> None:
             "global_batch_size",
         ):
             assert getattr(own.loop, name) == getattr(paper.loop, name), name
-    assert (lora.rank, config.synthesis.strength, config.synthesis.images_per_source) == (8, 0.5, 5)
+    drawn = config.synthesis
+    assert (lora.rank, drawn.strength, drawn.images_per_source, drawn.guidance_scale) == (8, 0.5, 5, 2.0)
+    assert (drawn.steps, drawn.output_size, drawn.tone) == (100, 256, "none")
+    assert config.experiment.classifier.preset == "published"
     assert [read("fitz_lora", "paper", "--split.scenario", one).split.scenario for one in ("i", "ii")] == [
         "i",
         "ii",
@@ -139,6 +150,8 @@ def test_ravani_et_al() -> None:
         assert (loop.lr_schedule, loop.warmup_steps) == ("constant", 0)
     classifier = config.experiment.classifier
     assert (classifier.augment, classifier.balance, classifier.epochs) == ("none", "none", 10)
+    assert optimiser_of(classifier) == ("adam", 32, 1e-4, "constant")
+    assert (config.split.shots, config.split.preset, config.corpus.image_size) == (50, "published", 224)
     assert sum(config.synthesis.table.values()) == 1200
     ladder = read("ham_fewshot", "ham10000").ladder
     epochs = {name: ladder.of(name).classifier.epochs for name in ladder.strategies}
@@ -150,14 +163,21 @@ def test_chaptoukaev_and_le_roux() -> None:
     epochs = [subsets.generator.of(family).own.epochs for family in subsets.families]
     assert (subsets.families, epochs) == (["fc_autoencoder", "fc_cvae", "fc_gan"], [300, 300, 1000])
     assert subsets.experiment.classifier.epochs == 100
+    assert optimiser_of(subsets.experiment.classifier) == ("sgd", 128, 1e-3, "constant")
     augment = read("medmnist_augment", "paper")
     for family, count in (("cvae_conv", 200), ("joint_vae", 200), ("attention_gan", 100)):
         assert augment.generator.of(family).own.epochs == count
+    assert optimiser_of(augment.experiment.classifier) == ("sgd", 64, 1e-3, "constant")
     assert augment.generator.cvae_conv.early_stopping
     assert augment.generator.joint_vae.early_stopping
+    for config in (subsets, augment):
+        optimiser = build_optimiser(config.experiment.classifier.loop, [torch.nn.Parameter(torch.ones(1))])
+        assert optimiser.param_groups[0]["momentum"] == 0.9  # Le Roux prints it, Chaptoukaev does not
 
 
 def test_bingol_et_al() -> None:
     config = read("ham_cdcgan", "paper")
     assert sorted(config.corpus.ham10000.classes) == ["bcc", "bkl", "mel", "nv"]
-    assert config.generator.sn_dcgan.epochs == 100
+    network = config.generator.sn_dcgan
+    assert (network.epochs, network.gradient_penalty, network.loop.learning_rate) == (100, 10.0, 2e-4)
+    assert config.synthesis.table == dict.fromkeys(config.corpus.ham10000.classes, 100)
