@@ -56,6 +56,11 @@ class HamCdcganConfig(ClassStudyConfig):
             refuse(f"{path}generator_share: {self.generator_share} is outside above 0 to below 1")
         check_seeds(self.seeds, f"{path}seeds")
 
+    @property
+    def has_validation(self) -> bool:
+        """The lesions are cut in two, into a training and a test set."""
+        return False
+
     def trained_together(self) -> dict[str, object]:
         """Return the settings of the generators, and of the detector."""
         return super().trained_together() | {"detection": self.detection}

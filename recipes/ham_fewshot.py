@@ -53,6 +53,11 @@ class HamFewShotConfig(ClassStudyConfig, ComparisonConfig):
         check_seeds(self.split_seeds, f"{path}split_seeds")
         check_ladder(self.ladder, self.split_seeds, self.families, self.split.preset, path)
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether the splits have validation images."""
+        return self.split.validation_fraction > 0
+
 
 def generated(config: HamFewShotConfig, study: Study, family: str) -> SyntheticDataset:
     """Train a generator on a split, and generate the budget of each class."""

@@ -60,6 +60,11 @@ class MedMNISTAugmentConfig(ClassStudyConfig, ComparisonConfig):
                 "to true, or leave it out"
             )
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether the splits have validation images, as each MedMNIST set has."""
+        return self.corpus.name == "medmnist" or self.fractions.validation_fraction > 0
+
 
 def generated(config: MedMNISTAugmentConfig, study: Study, family: str) -> SyntheticDataset:
     """Train a generator; generate more of rare classes (the Joint VAE reconstructs every training image)."""

@@ -67,6 +67,11 @@ class MedMNISTSubsetsConfig(ClassStudyConfig, ComparisonConfig):
                 "to true, or leave it out"
             )
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether the splits have validation images, as each MedMNIST set has."""
+        return self.corpus.name == "medmnist" or self.fractions.validation_fraction > 0
+
 
 def generated(config: MedMNISTSubsetsConfig, study: Study, family: str) -> SyntheticDataset:
     """Train a generator, and generate 150 images of each class; the autoencoder reconstructs its own."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from skindiff.report.measurements import MeasuredConfig
 from skindiff.synthesis.class_synthesis import ClassSynthesisConfig
 from skindiff.training.from_scratch import FromScratchConfig, validate_families
+from skindiff.wrong_settings import refuse
 
 
 @dataclass
@@ -22,6 +23,17 @@ class ClassStudyConfig(MeasuredConfig):
         """Raise a ConfigError on the first setting that cannot work, before anything is loaded."""
         super().validate(path)
         validate_families(self.families, self.generator, self.corpus.channels, path, f"{path}generator.")
+        for family in () if self.has_validation else self.families:
+            if self.generator.settings_of(family).get("early_stopping"):
+                refuse(
+                    f"{path}generator.{family}.early_stopping is true, and the splits have no validation "
+                    "images: set it to false"
+                )
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the splits have validation images."""
+        return True
 
     def trained_together(self) -> dict[str, object]:
         """Return the settings of the families that are compared, and of what a study has besides."""

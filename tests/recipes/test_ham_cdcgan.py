@@ -171,6 +171,10 @@ def test_too_little_left_for_the_detector_is_an_error_before_training(
         (["--detection.held_out_fraction", "0"], "detection.held_out_fraction: 0"),
         (["--generator.sn_dcgan.image_size", "33"], "generator.sn_dcgan"),
         (["--families", "[]"], "families"),
+        (
+            ["--families", "[joint_vae]", "--generator.joint_vae.early_stopping", "true"],
+            "generator.joint_vae.early_stopping is true, and the splits have no validation images",
+        ),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(arguments: list[str], words: str) -> None:

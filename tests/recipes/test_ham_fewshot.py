@@ -187,6 +187,10 @@ def test_a_class_that_the_corpus_lacks_is_refused(study: HamFewShotConfig) -> No
         (["--families", "[ddpm, ddpm]"], "names a family twice"),
         (["--families", "[fc_gan]"], "generator.fc_gan.channels is 1, but the corpus is in colour"),
         (["--split.shots", "0"], "split.shots: 0 is below 1"),
+        (
+            ["--split.validation_fraction", "0", "--generator.cvae_resnet.early_stopping", "true"],
+            "generator.cvae_resnet.early_stopping is true, and the splits have no validation images",
+        ),
         (["--split_seeds", "[]"], "split_seeds: \\[\\] must name at least one"),
         (["--generator.ddpm.loop.steps", "0"], "generator.ddpm.loop.steps is 0"),
         (["--synthesis.budget", "table"], "synthesis.table"),

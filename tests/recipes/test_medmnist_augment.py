@@ -84,6 +84,10 @@ def test_resume_repeats_nothing(study: MedMNISTAugmentConfig) -> None:
     ("arguments", "words"),
     [
         (["--seeds", "[]"], "seeds: \\[\\] must name at least one"),
+        (
+            ["--fractions.validation_fraction", "0", "--generator.cvae_conv.early_stopping", "true"],
+            "generator.cvae_conv.early_stopping is true, and the splits have no validation images",
+        ),
         (["--synthesis.redraws", "twice"], "synthesis.redraws"),
         (["--experiment.classifier.balance", "class"], "real\\+weighted"),
         (["--corpus.name", "medmnist"], "cvae_conv.channels is 3, but the corpus is grey: set it to 1"),
