@@ -19,9 +19,7 @@ from skindiff.classification.fine_tuning import train_classifier
 from skindiff.classification.networks import SkinClassifier, load_classifier
 from skindiff.classification.prediction import predict
 from skindiff.errors import ConfigError, SplitError
-from skindiff.evaluation.rows import DetectionRow, DetectorAccuracy
-from skindiff.measures.group_bootstrap import group_means, percentile_interval
-from skindiff.seeding import derive_seed, numpy_generator
+from skindiff.seeding import derive_seed
 from skindiff.study import Study
 from skindiff.training.loop_config import LoopConfig
 from skindiff.wrong_settings import refuse
@@ -47,7 +45,7 @@ class DetectionConfig:
     validation_fraction: float = 0.15
     """Share of each class's groups that its weights are chosen on."""
     bootstrap_replicates: int = 2000
-    """Replicates of the bootstrap over images, groups and seeds."""
+    """Replicates of the bootstrap over images and groups."""
 
     def validate(self, path: str = "") -> None:
         """Raise ConfigError on the first setting that cannot work."""
@@ -223,103 +221,3 @@ class DetectorOfSplit:
         labels = np.asarray(images["label"][:], dtype=np.int64)
         probabilities = predict(self.study.accelerator, model, images).astype(np.float64)
         return Judged(labels, probabilities, tuple(images[group][:]))
-
-
-def detection_rows(detections: Sequence[Detection], *, replicates: int = 2000) -> list[DetectionRow]:
-    """Return one row per generator and class, over all seeds.
-
-    Args:
-        detections: of one or several seeds and generators.
-        replicates: of the bootstrap, which resamples generated images, groups of held-out images and, where
-            there are several, seeds.
-
-    Returns:
-        Rows with ``generator``, ``class_name``, ``seeds``; ``images`` and ``held_out_images`` (summed over
-        seeds); ``detection``, ``recall`` and ``share`` (detection / recall), each with ``_ci_low`` and
-        ``_ci_high`` (95%); ``others`` (the rate at which held-out images of other classes get the label);
-        ``confidence`` and ``recall_confidence`` (mean probability of the class over the images that were
-        recognised, None if none was); ``mean_probability`` (over all generated images). All
-        in [0, 1] but ``share``, which is None where no held-out image was recognised. Classes of which
-        there is no synthetic image have no row.
-    """
-    by_generator: dict[str, list[Detection]] = {}
-    for one in detections:
-        by_generator.setdefault(one.generator, []).append(one)
-    return [
-        _row(generator, name, code, drawn, replicates)
-        for generator, members in by_generator.items()
-        for code, name in enumerate(members[0].class_names)
-        if (drawn := [one for one in members if (one.generated.labels == code).any()])
-    ]
-
-
-def _row(generator: str, name: str, code: int, members: list[Detection], replicates: int) -> DetectionRow:
-    generated = [one.generated.of_class(code) for one in members]
-    real = [one.held_out.of_class(code) for one in members]
-    draws = np.full((1, len(members)), 1.0)
-    if len(members) > 1:
-        chances = np.full(len(members), 1 / len(members))
-        drawn = numpy_generator("detection seeds", name).multinomial(len(members), chances, size=replicates)
-        draws = np.concatenate([draws, drawn])
-    key = ("detection", generator, name)
-    rate = _mean_over_seeds(generated, draws, replicates, *key, "generated")
-    recall = _mean_over_seeds(real, draws, replicates, *key, "held out")
-    others = [np.mean(one.held_out.called(code)) for one in members if len(one.held_out.called(code))]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = rate / recall
-    detected, recalled, shared = map(_interval, (rate, recall, share))
-    return {
-        "generator": generator,
-        "class_name": name,
-        "seeds": len(members),
-        "images": sum(len(one.labels) for one in generated),
-        "held_out_images": sum(len(one.labels) for one in real),
-        "detection": detected[0],
-        "detection_ci_low": detected[1],
-        "detection_ci_high": detected[2],
-        "recall": recalled[0],
-        "recall_ci_low": recalled[1],
-        "recall_ci_high": recalled[2],
-        "share": shared[0],
-        "share_ci_low": shared[1],
-        "share_ci_high": shared[2],
-        "others": float(np.mean(others)) if others else None,
-        "confidence": _confidence(generated),
-        "recall_confidence": _confidence(real),
-        "mean_probability": float(np.mean(np.concatenate([one.own for one in generated]))),
-    }
-
-
-def _interval(values: FloatArray) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Return a score and its interval; a replicate that recognises no held-out image has no ratio."""
-    return percentile_interval(values[np.isfinite(values)]) if np.isfinite(values[0]) else (None, None, None)
-
-
-def _mean_over_seeds(members: list[Judged], draws: FloatArray, replicates: int, *key: str) -> FloatArray:
-    """Return the mean share of right images over seeds, ``(replicates + 1,)``, the observed one first."""
-    shares = np.stack(
-        [
-            group_means(one.right[None], one.groups, replicates, *key, number)[:, 0]
-            for number, one in enumerate(members)
-        ],
-        axis=1,
-    )
-    return np.asarray((shares * draws).sum(1) / draws.sum(1))
-
-
-def _confidence(members: list[Judged]) -> float | None:
-    recognised = np.concatenate([one.own[one.right == 1] for one in members])
-    return float(recognised.mean()) if len(recognised) else None
-
-
-def detector_accuracy(detections: Sequence[Detection]) -> DetectorAccuracy:
-    """Return accuracy and balanced accuracy on the held-out real images, means over seeds, in [0, 1]."""
-    held_out = list({one.seed: one.held_out for one in detections}.values())
-    recalls = [
-        np.mean([one.right[one.labels == code].mean() for code in np.unique(one.labels)]) for one in held_out
-    ]
-    return {
-        "accuracy": float(np.mean([one.right.mean() for one in held_out])),
-        "balanced_accuracy": float(np.mean(recalls)),
-        "seeds": float(len(held_out)),
-    }

@@ -4,7 +4,7 @@ from typing import NotRequired, TypedDict
 
 
 class DetectionRow(TypedDict):
-    """A generator and a class; see :func:`~skindiff.evaluation.detection.detection_rows`."""
+    """A generator and a class; see :func:`~skindiff.evaluation.statistics.detections.detection_rows`."""
 
     generator: str
     class_name: str
@@ -20,6 +20,11 @@ class DetectionRow(TypedDict):
     share: float | None
     share_ci_low: float | None
     share_ci_high: float | None
+    share_p_corrected: NotRequired[float]
+    share_ci_low_corrected: NotRequired[float | None]
+    share_ci_high_corrected: NotRequired[float | None]
+    corrected_level: NotRequired[float]
+    comparisons: NotRequired[int]
     others: NotRequired[float | None]
     confidence: float | None
     recall_confidence: float | None
@@ -27,7 +32,7 @@ class DetectionRow(TypedDict):
 
 
 class DetectorAccuracy(TypedDict):
-    """What :func:`~skindiff.evaluation.detection.detector_accuracy` returns."""
+    """What :func:`~skindiff.evaluation.statistics.detections.detector_accuracy` returns."""
 
     accuracy: float
     balanced_accuracy: float

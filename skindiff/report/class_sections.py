@@ -7,11 +7,8 @@ import numpy as np
 
 from skindiff.classification.cells import Cell, CellKey
 from skindiff.classification.rows import MeanBestEpochs
-from skindiff.evaluation.detection import (
-    Detection,
-    detection_rows,
-    detector_accuracy,
-)
+from skindiff.evaluation.detection import Detection
+from skindiff.evaluation.statistics.detections import detection_rows, detector_accuracy
 from skindiff.evaluation.statistics.paired_bootstrap import result_row
 from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
@@ -81,7 +78,8 @@ def detection_section(content: DetectionContent, published: Sequence[Published])
         "A detector is trained on real images that the generator never saw. It names the class of synthetic "
         f"images. On real images that neither saw it has {accuracy['accuracy']} accuracy, "
         f"{accuracy['balanced_accuracy']} balanced. Its recall of a class is the most that detection can be "
-        "expected to reach. Percent, with 95% intervals; confidence is over the images that were recognised."
+        "expected to reach. Percent, with 95% intervals, each on its own; the verdicts on the classes are "
+        "corrected together. Confidence is over the images that were recognised."
     )
     table = detection_markdown(content["classes"], published)
     return StudySection("Detection", f"{table}\n\n{about}", after="Scores")

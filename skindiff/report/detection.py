@@ -8,11 +8,11 @@ from skindiff.report.study_section import markdown_table
 
 
 def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Published] = ()) -> str:
-    """Return rows of :func:`~skindiff.evaluation.detection.detection_rows` as Markdown, in percent."""
+    """Return rows of :mod:`~skindiff.evaluation.statistics.detections` as Markdown, in percent."""
     printed = {(row.class_name, row.metric): f"{row.percent:.2f}" for row in published}
     headings = [
         "generator, class", "generated", "detected", "confidence", "held-out recall", "other classes",
-        "share of recall", "paper, detected", "paper, confidence",
+        "share of recall", "p, corrected", "paper, detected", "paper, confidence",
     ]  # fmt: skip
     lines = []
     for row in rows:
@@ -26,7 +26,9 @@ def detection_markdown(rows: Sequence[DetectionRow], published: Sequence[Publish
         name = f"{row['generator']}, {row['class_name']}"
         other = row.get("others")
         others = "n/a" if other is None else f"{100 * other:.1f}"
-        lines.append([name, str(row["images"]), shown[0], confidence, shown[1], others, shown[2], *theirs])
+        p_value = "n/a" if (value := row.get("share_p_corrected")) is None else f"{value:.3f}"
+        ours = [str(row["images"]), shown[0], confidence, shown[1], others, shown[2], p_value]
+        lines.append([name, *ours, *theirs])
     return markdown_table(headings, lines)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from skindiff.classification.rows import SeriesColumns
 from skindiff.evaluation.rows import DetectionRow
+from skindiff.evaluation.statistics.comparisons import FEW_UNITS
 from skindiff.evaluation.statistics.rows import SummaryRow, agree
 from skindiff.evaluation.statistics.verdicts import points, reference_rows, series_name
 from skindiff.measures.copying.rows import CopyingRow
@@ -145,8 +146,12 @@ def _detection(content: ReportContent) -> str:
     lines = []
     for name, every in by_generator.items():
         own = [row for row in every if recognised(row)]
-        below = [row["class_name"] for row in own if (row["share_ci_high"] or 1) < 1]
-        above = [row["class_name"] for row in own if (row["share_ci_low"] or 0) > 1]
+        seeds = max(row["seeds"] for row in every)
+        if seeds < FEW_UNITS:
+            lines.append(f"{name}: no verdict, which takes {FEW_UNITS} seeds or more, and there are {seeds}.")
+            continue
+        below = [row["class_name"] for row in own if (row.get("share_ci_high_corrected") or 1) < 1]
+        above = [row["class_name"] for row in own if (row.get("share_ci_low_corrected") or 0) > 1]
         mute = len(every) - len(own)
         lines.append(
             f"{name}: recognised less often than real images in {len(below)} of {len(every)} classes"

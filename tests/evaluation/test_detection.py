@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calibrate_detection import DESIGNS, chance_of, study
 from datasets import ClassLabel, Dataset
 
 from skindiff.corpora.splits import Split
@@ -14,10 +15,9 @@ from skindiff.evaluation.detection import (
     DetectionConfig,
     DetectorOfSplit,
     Judged,
-    detection_rows,
-    detector_accuracy,
     make_detector_split,
 )
+from skindiff.evaluation.statistics.detections import detection_rows, detector_accuracy
 from skindiff.report.detection import detection_markdown
 from skindiff.report.published.ham import published_detection
 from skindiff.seeding import numpy_generator
@@ -139,6 +139,46 @@ def test_the_interval_of_one_detector_covers() -> None:
         row = detection_rows([one], replicates=200)[0]
         inside += row["detection_ci_low"] <= 0.3 <= row["detection_ci_high"]
     assert 52 <= inside <= 60
+
+
+def test_the_share_of_three_detectors_is_covered() -> None:
+    """Seeds that differ, lesions that are held out by several: 94.0% of 500 studies by the script."""
+    design = DESIGNS[0]
+    truth = chance_of(0.0, design, lesions=False) / chance_of(0.0, design, lesions=True)
+    inside = 0
+    for number in range(120):
+        (row,) = detection_rows(study(design, number), replicates=200)
+        inside += row["share_ci_low"] <= truth <= row["share_ci_high"]
+    assert 108 <= inside <= 120  # of a coverage of 95%: 3 of 1,000 are below
+
+
+def test_classes_are_judged_together_and_what_was_never_recognised_has_an_interval() -> None:
+    detections = [
+        Detection("g", seed, NAMES, judged([38 + seed, 0], 100), judged([40, 24 + seed], 50))
+        for seed in range(3)
+    ]
+    nv, bcc = detection_rows(detections, replicates=500)
+    assert {row["comparisons"] for row in (nv, bcc)} == {2}
+    assert nv["share_ci_high_corrected"] < 1
+    assert (bcc["share"], bcc["share_ci_low"]) == (0, 0)
+    assert 0 < bcc["share_ci_high"] <= bcc["share_ci_high_corrected"] < 0.1
+    assert max(nv["share_p_corrected"], bcc["share_p_corrected"]) < 0.05
+    # A lesion that all seeds hold out is one lesion.
+    shared, own = (
+        detections,
+        [
+            replace(
+                one,
+                held_out=replace(one.held_out, groups=tuple(f"{one.seed} {g}" for g in one.held_out.groups)),
+            )
+            for one in detections
+        ],
+    )
+    widths = [
+        row["recall_ci_high"] - row["recall_ci_low"]
+        for row in (detection_rows(kind, replicates=500)[0] for kind in (shared, own))
+    ]
+    assert widths[0] > 1.3 * widths[1]
 
 
 def test_lesions_with_several_photographs_widen_the_interval() -> None:

@@ -18,8 +18,11 @@ def score(arm: str, mean: float, **more: object) -> dict[str, object]:
     return {**row, "ci_low": mean - 0.02, "ci_high": mean + 0.02, **more}
 
 
-def found_of(name: str, low: float | None, high: float | None, **more: float) -> dict[str, object]:
-    return {"generator": "dcgan", "class_name": name, "share_ci_low": low, "share_ci_high": high, **more}
+def found_of(
+    name: str, low: float | None, high: float | None, seeds: int = 3, **more: float
+) -> dict[str, object]:
+    row = {"generator": "dcgan", "class_name": name, "seeds": seeds}
+    return row | {"share_ci_low_corrected": low, "share_ci_high_corrected": high, **more}
 
 
 TRIED = {
