@@ -24,7 +24,8 @@ def ladder_section(rows: Sequence[RungRow]) -> StudySection:
         "The first row compares as the paper does, at the size of this study; each further row takes away "
         "one more thing that is not the generator's. The order was stated before it ran and is one of "
         "several: what a step changes depends on those before it. On the same split a change is paired by "
-        "image and seed; where the split changes, two independent intervals are set against each other. "
+        "image and seed; where the split changes, two independent intervals are set against each other. Each "
+        "interval is of 95% on its own, and not corrected for their number. "
         "These are networks that are fine-tuned, and stand beside the study's own verdicts, not among them."
     )
     if min(row["runs"] for row in rows) < FEW_UNITS:

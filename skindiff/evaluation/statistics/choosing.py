@@ -74,7 +74,8 @@ def tried_rows(
 def choosing_groups(cells: Sequence[Cell], config: ChoiceConfig) -> set[str]:
     """Return the groups of test images that the choice is made on: of each class's a share, by a hash.
 
-    So they are the same whatever the splits, and a class of two groups or more has one on either side.
+    A class of two groups or more has one on either side. The share is of the groups that any split tests: a
+    further split may move some to the other side, so a choice from some of a study's splits is made anew.
 
     Args:
         cells: of all splits.
