@@ -111,6 +111,13 @@ def test_a_section_opens_with_what_it_found(title: str, said: str) -> None:
     assert finding(title, CONTENT) == said
 
 
+def test_a_detection_of_two_seeds_has_no_verdict() -> None:
+    content = {"detection": {"classes": [found_of("a", 0.1, 0.8, seeds=2), found_of("b", 0.9, 1.8, seeds=2)]}}
+    assert finding("Detection", content) == (
+        "dcgan: no verdict, which takes 3 seeds or more, and there are 2."
+    )
+
+
 def test_two_test_sets_are_told_apart() -> None:
     """A study of BreastMNIST tests on all images and on those that leak nothing."""
     apart = [

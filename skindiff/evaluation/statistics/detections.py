@@ -63,10 +63,10 @@ class _Share:
     @property
     def for_verdict(self) -> "_Share":
         """The same with the degrees of freedom of the seeds alone, for the levels of a correction."""
-        known = self.logarithm
-        return self if known is None else replace(self, logarithm=replace(
-            known, seed_variance=known.variance, image_variance=0.0
-        ))  # fmt: skip
+        if self.logarithm is None:
+            return self
+        of_seeds = replace(self.logarithm, seed_variance=self.logarithm.variance, image_variance=0.0)
+        return replace(self, logarithm=of_seeds)
 
     @property
     def p_value(self) -> float:
@@ -120,10 +120,8 @@ def _row(
     generated = [one.generated.of_class(code) for one in members]
     real = [one.held_out.of_class(code) for one in members]
     key, equal = ("detection", generator, name), [1.0] * len(members)
-    drawn, images = (
-        _apart(generated, replicates, *key, "generated"),
-        sum(len(one.labels) for one in generated),
-    )
+    images = sum(len(one.labels) for one in generated)
+    drawn = _apart(generated, replicates, *key, "generated")
     known, groups = _together(real, replicates, *key, "held out")
     rate, recall = estimate(drawn, equal, images), estimate(known, equal, groups)
     share = None
