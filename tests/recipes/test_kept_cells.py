@@ -16,6 +16,7 @@ from tests.recipes.test_published_settings import read
 
 STUDIES = [
     ("fitz_lora", "fitzpatrick17k"),
+    ("fitz_lora", "fitzpatrick17k_fine_tuned"),
     ("fitz_lora", "fitzpatrick17k_tried"),
     ("fitz_lora", "ablation_fitzpatrick17k"),
     ("ham_fewshot", "ham10000"),
