@@ -248,6 +248,7 @@ def test_upload_and_transfer(page: playwright.Page, photograph: Path):
     playwright.expect(page.locator(".sd-ita")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_compare_follows_a_typed_second_generator(
     browser: playwright.Browser, generators: list[str], tmp_path: Path
 ):

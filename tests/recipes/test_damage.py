@@ -14,7 +14,7 @@ from skindiff.report.read import read_report
 from tests.recipes.tiny_class_study import tiny_fewshot
 
 KINDS = ("flip", "cut", "empty", "gone", "zeros", "other")
-IN_CI, IN_ALL = 2, 60
+IN_CI, IN_ALL = 1, 60
 
 
 @pytest.fixture(scope="module")

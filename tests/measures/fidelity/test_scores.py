@@ -149,6 +149,7 @@ def test_few_images_are_scored_with_a_warning_and_by_group(caplog: pytest.LogCap
     assert by_type[0]["scores"] == score_fidelity(_means(), *typed, config).groups[0]["scores"]
 
 
+@pytest.mark.slow
 def test_many_images_need_no_warning() -> None:
     network = FeatureNetwork("mean", lambda images: images.float().mean((2, 3)), torch.device("cpu"), 512)
     pixels = np.random.default_rng(0).integers(0, 255, (2048, 2, 2, 3)).astype(np.uint8)
