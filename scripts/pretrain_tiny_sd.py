@@ -1,8 +1,10 @@
-"""Pre-train a tiny Stable Diffusion pipeline from nothing; this made the bundled tiny-skin-sd.
+"""Pre-train a tiny Stable Diffusion pipeline, from nothing or further; this made the bundled tiny-skin-sd.
 
     python scripts/pretrain_tiny_sd.py --output_dir runs/tiny-skin-sd
     python scripts/pretrain_tiny_sd.py --output_dir runs/fitz --corpus fitzpatrick17k --data_dir DIR \
         --conditions "[acne, eczema, keloid]"
+    python scripts/pretrain_tiny_sd.py --output_dir runs/further --corpus fitzpatrick17k --data_dir DIR \
+        --conditions "[acne, eczema]" --start runs/fitz/pipeline --views 4 --unseen "[folliculitis]"
 
 On phantom it sees skin of all six tones, bare or with generic marks (patches, spots, strokes, paint), and
 none of the seven lesion classes: textual inversion and LoRA have the same work to do as on the real thing.
@@ -35,8 +37,11 @@ from skindiff.training.encoding import encode_tables
 from skindiff.training.loop import MicroBatch, train
 from skindiff.training.loop_config import LoopConfig
 from skindiff.training.samplers import shuffled_batches
+from skindiff.training.validation_loss import FixedNoiseLoss
+from skindiff.wrong_settings import refuse
 
 PROMPT_TOKENS = 32
+UNSEEN_DRAWS = 10
 PHANTOM_SUBJECTS = [
     "smooth skin",
     "hairy skin",
@@ -56,6 +61,12 @@ class Pretraining:
     """Folder of the corpus."""
     conditions: list[str] = field(default_factory=list)
     """Conditions of fitzpatrick17k to learn from: leave out those that the pipeline should not know."""
+    start: str | None = None
+    """A pipeline to train further: its autoencoder and tokens stay, and settings of those are not read."""
+    views: int = 1
+    """Random squares of each photograph, of 4/5 of its side, each turned by one more right angle."""
+    unseen: list[str] = field(default_factory=list)
+    """Conditions of fitzpatrick17k that no training sees: the loss on their photographs is measured."""
     images: int = 8000
     """Phantom images to render."""
     seed: int = 20
@@ -114,25 +125,45 @@ def _render(job: tuple[int, int, int]) -> dict[str, object]:
     return {"image": PILImage.fromarray(drawn.pixels), "prompt": prompt_for(drawn.marks, skin_type)}
 
 
+def _views(photograph: PILImage.Image, number: int, config: Pretraining) -> list[PILImage.Image]:
+    """Return random squares of a photograph that is larger than they are, turned by right angles."""
+    rng, room = numpy_generator("views", config.seed, number), photograph.width - config.image_size
+    places = rng.integers(room + 1, size=(config.views, 2)).tolist()
+    cuts = [photograph.crop((x, y, x + config.image_size, y + config.image_size)) for x, y in places]
+    return [cut.rotate(90 * turn) for turn, cut in enumerate(cuts)]
+
+
+def photographs(config: Pretraining, conditions: list[str], size: int, folder: Path) -> Dataset:
+    """Return photographs of some conditions with a prompt each, which names no condition of ``unseen``."""
+    source = Fitzpatrick17kConfig(data_dir=str(config.data_dir), conditions=conditions)
+    corpus = resize_to_cache(load_fitzpatrick17k(source).dataset, size, folder / "cache").dataset
+    names = ["skin lesion" if name in config.unseen else name for name in corpus.features["label"].names]
+    prompts = [
+        prompt_for(names[label], t) for label, t in zip(corpus["label"], corpus["skin_type"], strict=True)
+    ]
+    return corpus.select_columns("image").add_column("prompt", prompts)
+
+
 def build_pool(config: Pretraining, folder: Path) -> Dataset:
     """Return the captioned training images, rendered or read once."""
     if folder.is_dir():
         return load_from_disk(str(folder))
+    kinds = Features({"image": Image(), "prompt": Value("string")})
     if config.corpus == "phantom":
         jobs = [(config.seed, config.image_size, number) for number in range(config.images)]
         with ProcessPoolExecutor() as workers:
             rows = list(workers.map(_render, jobs, chunksize=64))
-        pool = Dataset.from_list(rows, features=Features({"image": Image(), "prompt": Value("string")}))
+        pool = Dataset.from_list(rows, features=kinds)
+    elif config.views == 1:
+        pool = photographs(config, config.conditions, config.image_size, folder.parent)
     else:
-        loaded = load_fitzpatrick17k(
-            Fitzpatrick17kConfig(data_dir=str(config.data_dir), conditions=config.conditions)
-        )
-        corpus = resize_to_cache(loaded.dataset, config.image_size, folder.parent / "cache").dataset
-        names = corpus.features["label"].names
-        prompts = [
-            prompt_for(names[label], t) for label, t in zip(corpus["label"], corpus["skin_type"], strict=True)
+        whole = photographs(config, config.conditions, config.image_size * 5 // 4, folder.parent)
+        rows = [
+            {"image": view, "prompt": row["prompt"]}
+            for number, row in enumerate(whole)
+            for view in _views(row["image"], number, config)
         ]
-        pool = corpus.select_columns("image").add_column("prompt", prompts)
+        pool = Dataset.from_list(rows, features=kinds)
     pool.save_to_disk(str(folder))
     return load_from_disk(str(folder))
 
@@ -324,11 +355,10 @@ def latent_scale(vae: AutoencoderKL, pool: Dataset) -> float:
     return float(1.0 / torch.cat(means).std())
 
 
-def main(config: Pretraining) -> None:
-    """Render, train the autoencoder, train the denoiser, save in half precision."""
-    accelerator = Accelerator()
-    folder, started = Path(config.output_dir), time.time()
-    pool = build_pool(config, folder / "pool")
+def from_nothing(
+    accelerator: Accelerator, config: Pretraining, pool: Dataset, folder: Path
+) -> tuple[StableDiffusionPipeline, list]:
+    """Return a pipeline whose autoencoder is trained, with the log of that."""
     vocabulary = [
         prompt_for(subject, t)
         for t in SKIN_TYPES
@@ -336,7 +366,7 @@ def main(config: Pretraining) -> None:
     ]
     tokenizer = build_tokenizer(vocabulary)
     vae, unet, text_encoder = build_networks(config, len(tokenizer))
-    logs = {"vae": train_autoencoder(accelerator, config, vae, pool, folder / "vae")}
+    log = train_autoencoder(accelerator, config, vae, pool, folder / "vae")
     vae.requires_grad_(False).register_to_config(scaling_factor=latent_scale(vae, pool))
     scheduler = DDIMScheduler(
         beta_start=0.00085,
@@ -350,14 +380,68 @@ def main(config: Pretraining) -> None:
         vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
+    return pipeline, log
+
+
+def started(config: Pretraining) -> StableDiffusionPipeline:
+    """Return the pipeline to train further, in float32."""
+    pipeline = StableDiffusionPipeline.from_pretrained(config.start, dtype=torch.float32, safety_checker=None)
+    pipeline.vae.requires_grad_(False)
+    return pipeline
+
+
+def unseen_losses(
+    accelerator: Accelerator, config: Pretraining, pipeline: StableDiffusionPipeline, folder: Path
+) -> list[float]:
+    """Return the loss on the photographs of ``unseen``, each number of other noise and timesteps."""
+    pool = photographs(config, config.unseen, config.image_size, folder)
+    (moments,) = encode_tables(accelerator, pipeline, [pool], folder / "unseen", size=config.image_size)
+    prompts = sorted(set(pool["prompt"]))
+    rows = torch.tensor([prompts.index(prompt) for prompt in pool["prompt"]])
+    ids = pipeline.tokenizer(
+        prompts, padding="max_length", max_length=PROMPT_TOKENS, return_tensors="pt"
+    ).input_ids.to(accelerator.device)
+    module = Denoiser(pipeline.unet, pipeline.text_encoder).to(accelerator.device).eval()
+    objective = DiffusionObjective.from_scheduler(pipeline.scheduler.config)
+    losses = [
+        FixedNoiseLoss(objective, moments, rows, len(rows), accelerator.device, torch.float32, seed)
+        for seed in range(UNSEEN_DRAWS)
+    ]
+    with torch.no_grad():
+        return [
+            loss(lambda latents, times, which: module(latents, times, ids, which.to(latents.device)))
+            for loss in losses
+        ]
+
+
+def main(config: Pretraining) -> None:
+    """Render or read, train the autoencoder if there is none, train the denoiser, save in half precision."""
+    if taught := set(config.unseen) & set(config.conditions):
+        refuse(f"unseen: {', '.join(sorted(taught))} is in conditions too; name it in one of the two")
+    if config.corpus == "phantom" and (config.unseen or config.views > 1):
+        refuse("corpus is phantom, whose images are rendered: views and unseen go with fitzpatrick17k")
+    accelerator = Accelerator()
+    folder, began = Path(config.output_dir), time.time()
+    pool = build_pool(config, folder / "pool")
+    logs: dict[str, list] = {}
+    unseen: dict[str, list[float]] = {}
+    if config.start:
+        pipeline = started(config)
+        if config.unseen:
+            unseen["before"] = unseen_losses(accelerator, config, pipeline, folder)
+    else:
+        pipeline, logs["vae"] = from_nothing(accelerator, config, pool, folder)
     logs["unet"] = train_denoiser(accelerator, config, pipeline, pool, folder / "unet")
+    if config.unseen:
+        unseen["after"] = unseen_losses(accelerator, config, pipeline, folder)
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder / "pipeline")
     summary = {
         name: {"steps": len(log), "loss": [round(row["loss"], 4) for row in log[9::50]]}
         for name, log in logs.items()
     }
-    summary["images"], summary["minutes_of_last_call"] = len(pool), round((time.time() - started) / 60, 1)
+    summary |= {"loss on unseen": unseen} if unseen else {}
+    summary["images"], summary["minutes_of_last_call"] = len(pool), round((time.time() - began) / 60, 1)
     (folder / "pretraining.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(f"pipeline: {folder / 'pipeline'}")
 
