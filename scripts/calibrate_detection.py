@@ -10,8 +10,8 @@ seed tests a random part of the same lesions.
 
 from dataclasses import dataclass
 
-import fire
 import numpy as np
+from jsonargparse import auto_cli
 from scipy.special import expit
 from simulated_studies import FloatArray
 
@@ -94,6 +94,34 @@ def study(design: Design, number: int) -> list[Detection]:
     return found
 
 
+def coverage(design: Design, studies: int, replicates: int) -> tuple[FloatArray, float]:
+    """Return how often the intervals of share, detection and recall hold what is true, and how many err.
+
+    Args:
+        design: of the studies.
+        studies: how many.
+        replicates: of the bootstrap.
+
+    Returns:
+        (3,) and the share of studies in which a class is called different that is not, all in [0, 1].
+    """
+    rate = chance_of(design.level - design.drop, design, lesions=False)
+    recall = chance_of(design.level, design, lesions=True)
+    truth = {"share": rate / recall, "detection": rate, "recall": recall}
+    held, wrong = [], 0
+    for number in range(studies):
+        rows = detection_rows(study(design, number), replicates=replicates)
+        held += [
+            [row[f"{name}_ci_low"] <= value <= row[f"{name}_ci_high"] for name, value in truth.items()]  # type: ignore[literal-required]
+            for row in rows
+        ]
+        wrong += any(
+            not row["share_ci_low_corrected"] <= truth["share"] <= row["share_ci_high_corrected"]
+            for row in rows
+        )
+    return np.mean(held, axis=0), wrong / studies
+
+
 def calibrate(studies: int = 1000, replicates: int = 400) -> None:
     """Print for every design how many intervals hold what is true, and how many studies are wrong of a class.
 
@@ -103,23 +131,10 @@ def calibrate(studies: int = 1000, replicates: int = 400) -> None:
     """
     print("design                       share  rate   recall | a class called different, corrected")
     for design in DESIGNS:
-        rate = chance_of(design.level - design.drop, design, lesions=False)
-        recall = chance_of(design.level, design, lesions=True)
-        held, wrong = [], 0
-        for number in range(studies):
-            rows = detection_rows(study(design, number), replicates=replicates)
-            truth = {"share": rate / recall, "detection": rate, "recall": recall}
-            held += [
-                [row[f"{name}_ci_low"] <= value <= row[f"{name}_ci_high"] for name, value in truth.items()]  # type: ignore[literal-required]
-                for row in rows
-            ]
-            wrong += any(
-                not row["share_ci_low_corrected"] <= rate / recall <= row["share_ci_high_corrected"]
-                for row in rows
-            )
-        shares = "  ".join(f"{100 * one:5.1f}" for one in np.mean(held, axis=0))
-        print(f"{design.name:28} {shares} | {100 * wrong / studies:.1f}")
+        held, wrong = coverage(design, studies, replicates)
+        shares = "  ".join(f"{100 * one:5.1f}" for one in held)
+        print(f"{design.name:28} {shares} | {100 * wrong:.1f}")
 
 
 if __name__ == "__main__":
-    fire.Fire(calibrate)
+    auto_cli(calibrate, as_positional=False)
